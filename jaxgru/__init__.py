@@ -1,0 +1,16 @@
+"""jaxgru: any trained GRU in JAX, exactly, fast, and differentiable every way JAX can."""
+
+from jaxgru.activations import ACTIVATIONS
+from jaxgru.cell import Gates, gru_cell, gru_gates
+from jaxgru.params import GRUParams, init
+from jaxgru.sequence import gru
+
+__all__ = [
+    "ACTIVATIONS",
+    "GRUParams",
+    "Gates",
+    "gru",
+    "gru_cell",
+    "gru_gates",
+    "init",
+]

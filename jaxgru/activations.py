@@ -1,0 +1,101 @@
+"""The named activations, each with its derivative.
+
+A gate is ``y = f(x)``. For its derivative the backward pass keeps one array of the gate: the
+output ``y`` where ``f'`` can be told from it (every monotone activation here), so that no
+transcendental is computed twice; else the input ``x``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+Array = jax.Array
+Function = Callable[[Array], Array]
+
+
+class Activation(NamedTuple):
+    """An elementwise function and its derivative, as a function of what the gate keeps."""
+
+    value: Function
+    slope: Function
+    keeps_output: bool = True
+
+    def keep(self, x: Array, y: Array) -> Array:
+        """Return the one array from which ``recall`` restores value and slope."""
+        return y if self.keeps_output else x
+
+    def recall(self, kept: Array) -> tuple[Array, Array]:
+        """Return the value and the slope of a gate from what ``keep`` kept of it."""
+        value = kept if self.keeps_output else self.value(kept)
+        return value, self.slope(kept)
+
+
+def get_activation(name: str) -> Activation:
+    """Return the activation called ``name``; raise ValueError with the known names if none is."""
+    try:
+        return _ACTIVATIONS[name]
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"activation {name!r} is unknown: expected one of {', '.join(_ACTIVATIONS)}"
+        ) from None
+
+
+# selu's two constants (Klambauer et al. 2017, arXiv:1706.02515), as in jax.nn.selu.
+_SELU_SCALE = 1.0507009873554804934193349852946
+_SELU_ALPHA = 1.6732632423543772848170429916717
+
+
+def _indicator(condition: Array, like: Array) -> Array:
+    return condition.astype(like.dtype)
+
+
+def _hard_sigmoid_keras2(x: Array) -> Array:
+    return jnp.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def _hard_sigmoid(x: Array) -> Array:
+    return jnp.clip(x / 6.0 + 0.5, 0.0, 1.0)
+
+
+def _silu_slope(x: Array) -> Array:
+    s = jax.nn.sigmoid(x)
+    return s * (1.0 + x * (1.0 - s))
+
+
+def _gelu_slope(x: Array) -> Array:
+    return jax.scipy.stats.norm.cdf(x) + x * jax.scipy.stats.norm.pdf(x)
+
+
+# At a kink the slope is that of the flat side, as in jax.nn.relu.
+_ACTIVATIONS = {
+    "tanh": Activation(jnp.tanh, lambda y: 1.0 - y * y),
+    "sigmoid": Activation(jax.nn.sigmoid, lambda y: y * (1.0 - y)),
+    # Two functions go by this name: x/6 + 1/2 in Keras 3 and PyTorch ...
+    "hard_sigmoid": Activation(_hard_sigmoid, lambda y: _indicator((y > 0) & (y < 1), y) / 6.0),
+    # ... and 0.2 x + 1/2 in Keras 1 and 2, Theano and ONNX's default.
+    "hard_sigmoid_keras2": Activation(
+        _hard_sigmoid_keras2, lambda y: _indicator((y > 0) & (y < 1), y) * 0.2
+    ),
+    "hard_tanh": Activation(
+        lambda x: jnp.clip(x, -1.0, 1.0), lambda y: _indicator(jnp.abs(y) < 1, y)
+    ),
+    "relu": Activation(jax.nn.relu, lambda y: _indicator(y > 0, y)),
+    "relu6": Activation(jax.nn.relu6, lambda y: _indicator((y > 0) & (y < 6), y)),
+    "elu": Activation(jax.nn.elu, lambda y: jnp.where(y > 0, jnp.ones_like(y), y + 1.0)),
+    "selu": Activation(
+        jax.nn.selu,
+        lambda y: jnp.where(y > 0, jnp.full_like(y, _SELU_SCALE), y + _SELU_SCALE * _SELU_ALPHA),
+    ),
+    "softplus": Activation(jax.nn.softplus, lambda y: -jnp.expm1(-y)),
+    "softsign": Activation(jax.nn.soft_sign, lambda y: (1.0 - jnp.abs(y)) ** 2),
+    "exponential": Activation(jnp.exp, lambda y: y),
+    "linear": Activation(lambda x: x, jnp.ones_like),
+    "silu": Activation(jax.nn.silu, _silu_slope, keeps_output=False),
+    "gelu": Activation(
+        lambda x: jax.nn.gelu(x, approximate=False), _gelu_slope, keeps_output=False
+    ),
+}
+
+ACTIVATIONS = tuple(_ACTIVATIONS)

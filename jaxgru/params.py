@@ -1,0 +1,190 @@
+"""The weights of one GRU layer: a pytree, its initialisers and its checks."""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxgru.activations import get_activation
+
+Array = jax.Array
+
+GATES = ("update", "reset", "candidate")
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["kernel", "recurrent_kernel", "bias", "recurrent_bias"],
+    meta_fields=["reset_after", "activation", "recurrent_activation", "clip"],
+)
+@dataclasses.dataclass(frozen=True)
+class GRUParams:
+    """The weights of one GRU layer, in the convention of Keras.
+
+    With ``sigma`` the recurrent activation, ``phi`` the activation, ``W`` the kernel, ``U`` the
+    recurrent kernel, ``b`` the bias, ``c`` the recurrent bias, each cut into the three blocks
+    z (update), r (reset) and h (candidate) along its last axis::
+
+        z  = sigma(x Wz + bz + h Uz + cz)
+        r  = sigma(x Wr + br + h Ur + cr)
+        n  = phi(x Wh + bh + r * (h Uh + ch))       reset_after=True
+        n  = phi(x Wh + bh + (r * h) Uh + ch)       reset_after=False
+        h' = z * h + (1 - z) * n
+
+    A plain pytree: the arrays are its leaves, the rest is part of its structure, so that
+    ``jax.tree.map``, ``jax.vmap`` over stacked layers and any optimiser apply as they are.
+
+    Args:
+        kernel: input weights, ``(I, 3H)`` for I inputs and H units.
+        recurrent_kernel: state weights, ``(H, 3H)``.
+        bias: input-side bias ``(3H,)``, or None.
+        recurrent_bias: state-side bias ``(3H,)``, or None.
+        reset_after: whether the reset gate is applied after the product with the state (Keras 2
+            and later, cuDNN, PyTorch) or before it (Keras 1, Haiku, Cho et al. 2014).
+        activation: name of the candidate's activation, one of ``jaxgru.ACTIVATIONS``.
+        recurrent_activation: name of the gates' activation.
+        clip: if given, each pre-activation is limited to ``[-clip, clip]``, as in ONNX.
+
+    Raises:
+        ValueError: an activation is unknown, or clip is not a positive number.
+
+    >>> import jax, jaxgru
+    >>> params = jaxgru.init(jax.random.key(0), 3, 5)
+    >>> params.input_size, params.hidden_size, params.dtype.name
+    (3, 5, 'float32')
+    >>> jax.tree.map(lambda leaf: leaf.shape, params).kernel
+    (3, 15)
+
+    Source: Cho et al. 2014 (arXiv:1406.1078); Keras' ``GRU`` layer for order and signs.
+    """
+
+    kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None = None
+    recurrent_bias: Array | None = None
+    reset_after: bool = True
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        # Only what is static is checked here: pytree transformations rebuild the object with
+        # leaves that are no arrays. The leaves are checked where they are used (check_params).
+        get_activation(self.activation)
+        get_activation(self.recurrent_activation)
+        if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
+            raise ValueError(f"clip is {self.clip!r}: expected None or a positive finite number")
+
+    @property
+    def input_size(self) -> int:
+        """The number of inputs, I."""
+        return int(self.kernel.shape[-2])
+
+    @property
+    def hidden_size(self) -> int:
+        """The number of units, H."""
+        return int(self.recurrent_kernel.shape[-2])
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        """The floating-point type of the weights."""
+        return jnp.dtype(self.kernel.dtype)
+
+
+def init(
+    key: Array,
+    input_size: int,
+    hidden_size: int,
+    *,
+    use_bias: bool = True,
+    reset_after: bool = True,
+    dtype: DTypeLike = jnp.float32,
+    activation: str = "tanh",
+    recurrent_activation: str = "sigmoid",
+    clip: float | None = None,
+) -> GRUParams:
+    """Return new weights, drawn as Keras draws them.
+
+    The kernel is Glorot-uniform over its whole ``(I, 3H)`` shape, the recurrent kernel has
+    orthonormal rows, biases are zero.
+
+    Args:
+        key: a JAX random key.
+        input_size: number of inputs I, at least 1.
+        hidden_size: number of units H, at least 1.
+        use_bias: whether there are biases: two with ``reset_after``, else one, as in Keras.
+        reset_after: see ``GRUParams``.
+        dtype: floating-point type of the weights.
+        activation: see ``GRUParams``.
+        recurrent_activation: see ``GRUParams``.
+        clip: see ``GRUParams``.
+
+    Returns:
+        The weights, a ``GRUParams``.
+
+    Raises:
+        ValueError: a size is below 1, or dtype is no floating-point type.
+
+    >>> import jax, jaxgru
+    >>> jaxgru.init(jax.random.key(0), 3, 5, reset_after=False).recurrent_bias is None
+    True
+
+    Source: Keras' ``GRU`` defaults; Glorot and Bengio 2010; Saxe et al. 2013 (arXiv:1312.6120).
+    """
+    for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+        if size < 1:
+            raise ValueError(f"{name} is {size}: expected at least 1")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise ValueError(f"dtype is {jnp.dtype(dtype).name}: expected a floating-point type")
+    key_kernel, key_recurrent = jax.random.split(key)
+    # QR decompositions exist in single and double precision only: draw there, then round.
+    drawn = jnp.promote_types(dtype, jnp.float32)
+    glorot = jax.nn.initializers.glorot_uniform()
+    # Keras' orthogonal initialiser: three blocks whose rows are together orthonormal.
+    orthogonal = jax.nn.initializers.orthogonal()
+    biases = (use_bias, use_bias and reset_after)
+    # Two arrays, not one array twice: an optimiser may donate both.
+    bias, recurrent_bias = (jnp.zeros(3 * hidden_size, dtype) if has else None for has in biases)
+    return GRUParams(
+        kernel=glorot(key_kernel, (input_size, 3 * hidden_size), drawn).astype(dtype),
+        recurrent_kernel=orthogonal(key_recurrent, (hidden_size, 3 * hidden_size), drawn).astype(
+            dtype
+        ),
+        bias=bias,
+        recurrent_bias=recurrent_bias,
+        reset_after=reset_after,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        clip=clip,
+    )
+
+
+def check_params(params: GRUParams) -> None:
+    """Raise ValueError, naming the array and the shape expected, unless the arrays fit together."""
+    if not isinstance(params, GRUParams):
+        raise ValueError(f"params is a {type(params).__name__}: expected a GRUParams")
+    shape = jnp.shape(params.recurrent_kernel)
+    if len(shape) != 2 or shape[1] != 3 * shape[0]:
+        raise ValueError(f"recurrent_kernel has shape {shape}: expected (H, 3H)")
+    units = shape[0]
+    shape = jnp.shape(params.kernel)
+    if len(shape) != 2 or shape[1] != 3 * units:
+        raise ValueError(
+            f"kernel has shape {shape}: expected (I, {3 * units}), as recurrent_kernel has "
+            f"{units} units"
+        )
+    for name in ("bias", "recurrent_bias"):
+        value = getattr(params, name)
+        if value is not None and jnp.shape(value) != (3 * units,):
+            raise ValueError(
+                f"{name} has shape {jnp.shape(value)}: expected ({3 * units},) or None"
+            )
+    for field in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
+        value = getattr(params, field)
+        if value is not None and not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            raise ValueError(
+                f"{field} has dtype {jnp.result_type(value).name}: expected a floating-point type"
+            )

@@ -1,0 +1,93 @@
+"""A GRU over whole sequences: batch axes, layout, direction and initial state."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from jaxgru.arguments import check_last_axis, to_state_dtype
+from jaxgru.cell import Precision, project, recurrent_weights, variant_of
+from jaxgru.params import GRUParams, check_params
+from jaxgru.recurrence import recur
+
+Array = jax.Array
+
+
+def gru(
+    params: GRUParams,
+    xs: Array,
+    h0: Array | None = None,
+    *,
+    reverse: bool = False,
+    time_major: bool = False,
+    precision: Precision = None,
+) -> tuple[Array, Array]:
+    """Return the states of a GRU at every step of its input, and the last state.
+
+    With ``cell`` the step of ``GRUParams``: ``h_t = cell(h_{t-1}, x_t)`` for t = 1 ... T.
+    Passing the last state of one chunk as ``h0`` of the next gives what the whole gives.
+
+    Args:
+        params: the weights, I inputs and H units.
+        xs: the input, ``(..., T, I)``, or ``(T, ..., I)`` with ``time_major``; any batch axes.
+        h0: the state before the first step, ``(..., H)`` or anything that broadcasts to it; zeros
+            if None.
+        reverse: go from the last step to the first. The state at index t is then the one after
+            steps T ... t, and the last state is that of index 0.
+        time_major: time is the first axis of xs and ys.
+        precision: of the matrix products, as in ``jax.lax.dot_general``. JAX's default multiplies
+            in TF32 on recent NVIDIA GPUs and in bfloat16 on TPUs: ask for ``"highest"`` to have
+            the exact numbers of a CPU there.
+
+    Returns:
+        The states ``ys``, ``(..., T, H)`` (or ``(T, ..., H)``), and the last state, ``(..., H)``.
+        Their type is that of the arguments promoted, and at least float32.
+
+    Raises:
+        ValueError: a shape or dtype does not fit the weights.
+
+    >>> import jax, jax.numpy as jnp, jaxgru
+    >>> params = jaxgru.init(jax.random.key(0), 3, 5)
+    >>> ys, h = jaxgru.gru(params, jnp.ones((2, 7, 3)))
+    >>> ys.shape, h.shape
+    ((2, 7, 5), (2, 5))
+    >>> bool(jnp.all(ys[:, -1] == h))
+    True
+
+    Source: Cho et al. 2014 (arXiv:1406.1078), in the convention of Keras.
+    """
+    check_params(params)
+    check_last_axis("xs", xs, params.input_size, "inputs")
+    if jnp.ndim(xs) < 2:
+        layout = "(T, ..., I)" if time_major else "(..., T, I)"
+        raise ValueError(f"xs has shape {jnp.shape(xs)}: expected {layout}, a sequence of inputs")
+    if h0 is None:
+        params, xs = to_state_dtype(params, xs=xs)
+        h0 = jnp.zeros(params.hidden_size, xs.dtype)
+    else:
+        check_last_axis("h0", h0, params.hidden_size, "units")
+        params, xs, h0 = to_state_dtype(params, xs=xs, h0=h0)
+
+    if not time_major:
+        xs = jnp.moveaxis(xs, -2, 0)
+    time, *batch, inputs = xs.shape
+    h0 = _broadcast_state(h0, (*batch, params.hidden_size))
+    rows = math.prod(batch)
+    projected = project(params, xs.reshape(time, rows, inputs), precision)
+    ys = recur(
+        variant_of(params, precision),
+        projected,
+        recurrent_weights(params),
+        h0.reshape(rows, params.hidden_size),
+        reverse=reverse,
+    )
+    ys = ys.reshape(time, *batch, params.hidden_size)
+    h = h0 if time == 0 else ys[0 if reverse else -1]
+    return (ys if time_major else jnp.moveaxis(ys, 0, -2)), h
+
+
+def _broadcast_state(h0: Array, shape: tuple[int, ...]) -> Array:
+    try:
+        return jnp.broadcast_to(h0, shape)
+    except ValueError:
+        raise ValueError(f"h0 has shape {h0.shape}: expected {shape}, as xs has it") from None
