@@ -1,0 +1,44 @@
+"""Settings and fixtures of the whole suite."""
+
+import os
+import zlib
+from collections.abc import Iterator
+
+# Before JAX and Keras are imported: they read these once. Whoever sets them decides.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import hypothesis
+import jax
+import pytest
+
+# A user may run with either of these on, so nothing in jaxgru may lean on implicit promotion.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Derandomised: a run of one commit gives one result, so a failure is the commit's and everybody
+# sees it again. No deadline, as the first example of a shape pays for its compilation.
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, max_examples=25)
+hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture
+def key(request: pytest.FixtureRequest) -> jax.Array:
+    """A random key of the test's own: the same in any order, and in any process."""
+    return jax.random.key(zlib.crc32(request.node.nodeid.encode()) & 0x7FFFFFFF)
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Double precision for one test. The config flag, as it is spelt the same in every JAX."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.fixture
+def default_promotion() -> Iterator[None]:
+    """JAX's own promotion for one test: other libraries' layers are written for it."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
