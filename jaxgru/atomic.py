@@ -1,0 +1,61 @@
+"""Files written aside and moved into place, so that a half-written one is never seen."""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary file beside ``path`` that becomes ``path`` once the block succeeds.
+
+    Until then a file already at ``path`` stays as it is, also where the process is killed. If the
+    block raises, the temporary file is removed.
+
+    Args:
+        path: the file to write. Through a symbolic link, what it points to is replaced. A device
+            or a pipe has no content to keep and is given itself, to be written directly.
+
+    Yields:
+        The path to write to. It ends like ``path`` does, as many writers choose their format by
+        that, or add an ending that they miss.
+
+    Raises:
+        OSError: ``path`` is a directory, or its folder is missing or not writable.
+
+    >>> import pathlib, tempfile
+    >>> target = pathlib.Path(tempfile.mkdtemp(), "numbers.txt")
+    >>> with replacing(target) as temporary:
+    ...     _ = temporary.write_text("1 2 3")
+    ...     assert not target.exists()
+    >>> target.read_text()
+    '1 2 3'
+
+    Source: POSIX ``rename``, which replaces a file in one step.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if target.exists() and not target.is_file():
+        yield target
+        return
+    temporary = target.with_name(f".jaxgru-{secrets.token_hex(6)}{target.suffix}")
+    try:
+        # Not tempfile.mkstemp: it gives 0o600, and the result should have the usual permissions.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
+    try:
+        if target.exists():
+            shutil.copymode(target, temporary)
+        yield temporary
+        with open(temporary, "rb+") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
