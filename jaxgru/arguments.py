@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgru.params import GRUParams
+from jaxgru.params import GRUParams, at_least_float32
 
 Array = jax.Array
 
@@ -30,13 +30,14 @@ def to_state_dtype(params: GRUParams, **arrays: Any) -> tuple[Any, ...]:
         found = jnp.result_type(value)
         if not jnp.issubdtype(found, jnp.floating):
             raise ValueError(f"{name} has dtype {found.name}: expected a floating-point type")
-    dtype = _widened(params.dtype)
+    # jnp.result_type, not .dtype: a NumPy array of float64 counts as what JAX would make of it.
+    dtype = at_least_float32(jnp.result_type(params.kernel))
     named = {field: getattr(params, field) for field in _WEIGHTS} | arrays
     for name, value in named.items():
         if value is None:
             continue
         try:
-            dtype = jnp.promote_types(dtype, _widened(jnp.result_type(value)))
+            dtype = jnp.promote_types(dtype, at_least_float32(jnp.result_type(value)))
         except ValueError:  # JAX's TypePromotionError
             raise ValueError(
                 f"{name} has dtype {jnp.result_type(value).name}: expected {dtype.name}, as strict "
@@ -47,8 +48,3 @@ def to_state_dtype(params: GRUParams, **arrays: Any) -> tuple[Any, ...]:
 
 
 _WEIGHTS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
-
-
-def _widened(dtype: Any) -> Any:
-    dtype = jnp.dtype(dtype)
-    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype

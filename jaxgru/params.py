@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import numbers
 
 import jax
 import jax.numpy as jnp
@@ -75,8 +76,13 @@ class GRUParams:
         # leaves that are no arrays. The leaves are checked where they are used (check_params).
         get_activation(self.activation)
         get_activation(self.recurrent_activation)
-        if self.clip is not None and not (math.isfinite(self.clip) and self.clip > 0):
-            raise ValueError(f"clip is {self.clip!r}: expected None or a positive finite number")
+        if self.clip is not None:
+            if not (_is_number(self.clip) and math.isfinite(self.clip) and self.clip > 0):
+                raise ValueError(
+                    f"clip is {self.clip!r}: expected None or a positive finite number"
+                )
+            # A NumPy scalar has a type of its own, which would take part in promotion.
+            object.__setattr__(self, "clip", float(self.clip))
 
     @property
     def input_size(self) -> int:
@@ -141,7 +147,7 @@ def init(
         raise ValueError(f"dtype is {jnp.dtype(dtype).name}: expected a floating-point type")
     key_kernel, key_recurrent = jax.random.split(key)
     # QR decompositions exist in single and double precision only: draw there, then round.
-    drawn = jnp.promote_types(dtype, jnp.float32)
+    drawn = at_least_float32(dtype)
     glorot = jax.nn.initializers.glorot_uniform()
     # Keras' orthogonal initialiser: three blocks whose rows are together orthonormal.
     orthogonal = jax.nn.initializers.orthogonal()
@@ -160,6 +166,12 @@ def init(
         recurrent_activation=recurrent_activation,
         clip=clip,
     )
+
+
+def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
+    """Return float32 for a type of half precision or less, and the type itself for others."""
+    dtype = jnp.dtype(dtype)
+    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
 
 
 def check_params(params: GRUParams) -> None:
@@ -188,3 +200,7 @@ def check_params(params: GRUParams) -> None:
             raise ValueError(
                 f"{field} has dtype {jnp.result_type(value).name}: expected a floating-point type"
             )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
