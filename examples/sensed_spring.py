@@ -1,0 +1,97 @@
+"""A simulated machine for the examples: a mass on a damped spring, watched by six poor sensors.
+
+An irregular force (per unit of mass) f pushes a mass whose position x and velocity v follow ::
+
+    v' = f - 2 zeta omega v - omega^2 x        x' = v        omega = 2 rad/s, zeta = 0.1
+
+sampled ten times a second. Six sensors see it, each with its own weakness; the task is to tell
+the true position and velocity of every step from the readings up to that step. One instant's
+readings do not suffice: the noise has to be averaged over time along the motion, and two slow
+disturbances have to be recognised for what they are.
+
+====  =====================  ===========================================  ===========
+axis  sensor                 reads                                        noise (std)
+====  =====================  ===========================================  ===========
+0     coarse position (m)    x                                            0.5
+1     fine position (m)      x + 0.5 u, as it expands with temperature u  0.1
+2     velocity (m/s)         v                                            0.5
+3     acceleration (m/s^2)   v' + b, its offset b new in every recording  0.3
+4     force (N/kg)           f                                            0.2
+5     temperature (K)        u, from its mean                             0.3
+====  =====================  ===========================================  ===========
+
+NumPy alone, and a generator given by the caller: the same seed gives the same recordings.
+"""
+
+import numpy as np
+
+OMEGA = 2.0  # rad/s: a period of 3.1 s, 31 samples
+ZETA = 0.1  # free motion falls to a tenth in about 12 s
+STEP = 0.1  # s between samples
+SENSORS = (
+    "coarse position",
+    "fine position",
+    "velocity",
+    "acceleration",
+    "force",
+    "temperature",
+)
+NOISE = np.array([0.5, 0.1, 0.5, 0.3, 0.2, 0.3])
+EXPANSION = 0.5  # m/K, of the fine position sensor
+
+
+def record(
+    generator: np.random.Generator, recordings: int, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return readings and truth of independent recordings.
+
+    Args:
+        generator: where the randomness comes from.
+        recordings: how many recordings.
+        steps: samples in each, 0.1 s apart.
+
+    Returns:
+        readings: ``(recordings, steps, 6)`` float32, in the units of the table above.
+        truth: ``(recordings, steps, 2)`` float32, position (m) and velocity (m/s).
+    """
+    # Forces that last about a second, temperatures that last about ten.
+    force = _wander(generator, recordings, steps, lasting=1.0) * 2.5
+    temperature = _wander(generator, recordings, steps, lasting=10.0)
+    offset = generator.normal(size=recordings)
+    position, velocity = generator.normal(size=(2, recordings))
+    readings = np.empty((recordings, steps, len(SENSORS)))
+    truth = np.empty((recordings, steps, 2))
+    for t in range(steps):
+        acceleration = force[:, t] - 2 * ZETA * OMEGA * velocity - OMEGA**2 * position
+        truth[:, t] = np.stack([position, velocity], axis=-1)
+        readings[:, t] = np.stack(
+            [
+                position,
+                position + EXPANSION * temperature[:, t],
+                velocity,
+                acceleration + offset,
+                force[:, t],
+                temperature[:, t],
+            ],
+            axis=-1,
+        )
+        # The new velocity moves the position: so the discrete spring neither gains nor loses
+        # energy by the method itself.
+        velocity = velocity + STEP * acceleration
+        position = position + STEP * velocity
+    readings += NOISE * generator.normal(size=readings.shape)
+    return readings.astype(np.float32), truth.astype(np.float32)
+
+
+def _wander(
+    generator: np.random.Generator, recordings: int, steps: int, lasting: float
+) -> np.ndarray:
+    """Return random paths of mean 0 and deviation 1 whose correlation fades over ``lasting`` s."""
+    keep = np.exp(-STEP / lasting)
+    path = np.empty((recordings, steps))
+    path[:, 0] = generator.normal(size=recordings)
+    for t in range(1, steps):
+        path[:, t] = keep * path[:, t - 1] + np.sqrt(1 - keep**2) * generator.normal(
+            size=recordings
+        )
+    return path
