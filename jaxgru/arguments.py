@@ -5,14 +5,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgru.params import GRUParams, at_least_float32
+from jaxgru.params import GRUParams, at_least_float32, shape_of
 
 Array = jax.Array
 
 
 def check_last_axis(name: str, value: Array, size: int, what: str) -> None:
     """Raise ValueError unless the last axis of ``value`` has the given size."""
-    shape = jnp.shape(value)
+    shape = shape_of(name, value)
     if not shape or shape[-1] != size:
         raise ValueError(f"{name} has shape {shape}: expected (..., {size}), for {size} {what}")
 

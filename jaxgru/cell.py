@@ -85,7 +85,12 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
     check_last_axis("x", x, params.input_size, "inputs")
     check_last_axis("h", h, params.hidden_size, "units")
     params, h, x = to_state_dtype(params, h=h, x=x)
-    leading = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
+    try:
+        leading = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            f"h has shape {h.shape} and x {x.shape}: expected leading axes that broadcast together"
+        ) from None
     h = jnp.broadcast_to(h, (*leading, params.hidden_size))
     x = jnp.broadcast_to(x, (*leading, params.input_size))
     variant = variant_of(params, precision)

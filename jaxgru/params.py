@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 import numbers
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -178,11 +179,11 @@ def check_params(params: GRUParams) -> None:
     """Raise ValueError, naming the array and the shape expected, unless the arrays fit together."""
     if not isinstance(params, GRUParams):
         raise ValueError(f"params is a {type(params).__name__}: expected a GRUParams")
-    shape = jnp.shape(params.recurrent_kernel)
+    shape = shape_of("recurrent_kernel", params.recurrent_kernel)
     if len(shape) != 2 or shape[1] != 3 * shape[0]:
         raise ValueError(f"recurrent_kernel has shape {shape}: expected (H, 3H)")
     units = shape[0]
-    shape = jnp.shape(params.kernel)
+    shape = shape_of("kernel", params.kernel)
     if len(shape) != 2 or shape[1] != 3 * units:
         raise ValueError(
             f"kernel has shape {shape}: expected (I, {3 * units}), as recurrent_kernel has "
@@ -190,16 +191,21 @@ def check_params(params: GRUParams) -> None:
         )
     for name in ("bias", "recurrent_bias"):
         value = getattr(params, name)
-        if value is not None and jnp.shape(value) != (3 * units,):
-            raise ValueError(
-                f"{name} has shape {jnp.shape(value)}: expected ({3 * units},) or None"
-            )
+        if value is not None and shape_of(name, value) != (3 * units,):
+            raise ValueError(f"{name} has shape {value.shape}: expected ({3 * units},) or None")
     for field in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
         value = getattr(params, field)
         if value is not None and not jnp.issubdtype(jnp.result_type(value), jnp.floating):
             raise ValueError(
                 f"{field} has dtype {jnp.result_type(value).name}: expected a floating-point type"
             )
+
+
+def shape_of(name: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of an array; raise ValueError if ``value`` is none (a list, say)."""
+    if not hasattr(value, "shape"):
+        raise ValueError(f"{name} is a {type(value).__name__}: expected an array")
+    return tuple(value.shape)
 
 
 def _is_number(value: object) -> bool:
