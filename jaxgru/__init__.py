@@ -4,13 +4,18 @@ from jaxgru.activations import ACTIVATIONS
 from jaxgru.cell import Gates, gru_cell, gru_gates
 from jaxgru.params import GRUParams, init
 from jaxgru.sequence import gru
+from jaxgru.weights import WeightsError, WeightsWarning, load, save
 
 __all__ = [
     "ACTIVATIONS",
     "GRUParams",
     "Gates",
+    "WeightsError",
+    "WeightsWarning",
     "gru",
     "gru_cell",
     "gru_gates",
     "init",
+    "load",
+    "save",
 ]

@@ -1,0 +1,116 @@
+"""Weights meant for other equations than Keras', and the exact way from one to the other.
+
+``"keras"`` are the equations of ``GRUParams``. ``"notebook"`` are these, found in a widely copied
+walk through a GRU layer in NumPy::
+
+    z  = sigma(x Wz + bz + h Uz + cz)
+    r  = sigma(x Wr + br + h Ur + cr)
+    n  = tanh(x Wh + bh + ch + r * (h Uh))
+    h' = z * n + (1 - z) * h
+
+They differ in two ways. The update gate is the complement, and as ``1 - sigma(a) = sigma(-a)``,
+negating the z blocks of W, U and both biases goes from one to the other. And ``ch`` stands outside
+the reset gate, where it is one constant with ``bh``.
+
+These are the equations that the notebook states. Its code differs from them after the first step:
+the loop that scales the candidate's recurrent kernel by the reset gate keeps only the last column,
+so that every unit sees ``r_H * (h Uh)_H``. From h = 0, where it starts, this makes no difference.
+"""
+
+import dataclasses
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from jaxgru.params import GRUParams
+from jaxgru.weights.errors import WeightsError
+
+Equations = Literal["keras", "notebook"]
+EQUATIONS: tuple[Equations, ...] = get_args(Equations)
+
+
+def check_equations(equations: str) -> None:
+    """Raise ValueError, naming those that exist, unless there are such equations."""
+    if equations not in EQUATIONS:
+        raise ValueError(
+            f"equations is {equations!r}: expected {' or '.join(map(repr, EQUATIONS))}"
+        )
+
+
+def from_notebook(params: GRUParams) -> GRUParams:
+    """Return weights that give by Keras' equations what the given ones give by the notebook's.
+
+    Exact, but for the one rounding of the sum ``bh + ch``.
+
+    Args:
+        params: weights as NumPy arrays.
+
+    Raises:
+        WeightsError: the notebook's equations are not defined for such a layer.
+    """
+    _check_variant(params)
+    params = _negate_update(params)
+    if params.recurrent_bias is None:
+        return params
+    candidate = slice(2 * params.hidden_size, None)
+    recurrent_bias: Any = params.recurrent_bias.copy()
+    bias: Any = np.zeros_like(recurrent_bias) if params.bias is None else params.bias.copy()
+    bias[candidate] += recurrent_bias[candidate]
+    recurrent_bias[candidate] = 0
+    return dataclasses.replace(params, bias=bias, recurrent_bias=recurrent_bias)
+
+
+def to_notebook(params: GRUParams) -> GRUParams:
+    """Return weights that give by the notebook's equations what the given ones give by Keras'.
+
+    Exact to the bit, and undone by ``from_notebook``.
+
+    Args:
+        params: weights as NumPy arrays.
+
+    Raises:
+        WeightsError: the notebook's equations cannot hold such a layer, as with a recurrent bias
+            of the candidate, which Keras multiplies by the reset gate.
+    """
+    _check_variant(params)
+    if params.recurrent_bias is not None:
+        inside = np.count_nonzero(params.recurrent_bias[2 * params.hidden_size :])
+        if inside:
+            raise WeightsError(
+                f"the recurrent bias of the candidate is non-zero in {inside} of "
+                f"{params.hidden_size} units: expected 0, as the notebook's equations add it "
+                "outside the reset gate and Keras' multiply it by that gate"
+            )
+    return _negate_update(params)
+
+
+def _check_variant(params: GRUParams) -> None:
+    if not params.reset_after:
+        raise WeightsError(
+            "reset_after is False: expected True, as the notebook's equations apply the reset gate "
+            "after the product with the state"
+        )
+    if params.recurrent_activation != "sigmoid":
+        raise WeightsError(
+            f"recurrent_activation is {params.recurrent_activation!r}: expected 'sigmoid', as in "
+            "the notebook's equations"
+        )
+
+
+def _negate_update(params: GRUParams) -> GRUParams:
+    units = params.hidden_size
+
+    def negated(weights: Any) -> Any:
+        if weights is None:
+            return None
+        weights = weights.copy()
+        weights[..., :units] *= -1
+        return weights
+
+    return dataclasses.replace(
+        params,
+        kernel=negated(params.kernel),
+        recurrent_kernel=negated(params.recurrent_kernel),
+        bias=negated(params.bias),
+        recurrent_bias=negated(params.recurrent_bias),
+    )
