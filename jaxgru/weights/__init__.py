@@ -1,9 +1,11 @@
 """Weights from files and to files, in NumPy and JAX, whatever the format."""
 
+import contextlib
 import os
 import stat
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import jax
 import numpy as np
@@ -15,7 +17,7 @@ from jaxgru.weights.errors import WeightsError, WeightsWarning
 from jaxgru.weights.formats import find_by_content, find_by_suffix
 from jaxgru.weights.numbers import non_finite, to_jax
 
-__all__ = ["Equations", "WeightsError", "WeightsWarning", "load", "read", "save"]
+__all__ = ["Equations", "WeightsError", "WeightsWarning", "format_of", "load", "read", "save"]
 
 StrPath = str | os.PathLike[str]
 
@@ -122,17 +124,30 @@ def save(net: GRUParams, path: StrPath, *, equations: Equations = "keras") -> No
         raise WeightsError(f"{os.fspath(path)} was not written: {error}") from None
 
 
+def format_of(path: StrPath) -> str:
+    """Return the name of a weights file's format, found from its content; errors as in ``load``."""
+    with _opened(path) as file:
+        return find_by_content(file).name
+
+
 def _read(path: StrPath, equations: Equations) -> tuple[GRUParams, list[str]]:
     check_equations(equations)
+    with _opened(path) as file:
+        params = find_by_content(file).read(file)
+        if equations == "notebook":
+            params = from_notebook(params)
+    return params, non_finite(params)
+
+
+@contextlib.contextmanager
+def _opened(path: StrPath) -> Iterator[BinaryIO]:
+    """Open a file of weights; what is wrong with it is then said with its path."""
     try:
         # Asked before opening: to open a pipe is to wait for whoever writes to it.
         if not stat.S_ISREG(os.stat(path).st_mode):
-            kind = "a directory" if Path(path).is_dir() else "no regular file"
+            kind = "a directory" if os.path.isdir(path) else "no regular file"
             raise WeightsError(f"it is {kind}: expected a file of weights")
         with open(path, "rb") as file:
-            params = find_by_content(file).read(file)
-        if equations == "notebook":
-            params = from_notebook(params)
+            yield file
     except WeightsError as error:
         raise WeightsError(f"{os.fspath(path)}: {error}") from error.__cause__
-    return params, non_finite(params)
