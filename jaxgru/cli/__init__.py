@@ -10,9 +10,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from jaxgru.cli import convert, inspect
+from jaxgru.cli import convert, inspect, run
 
-SUBCOMMANDS = (inspect, convert)
+SUBCOMMANDS = (inspect, run, convert)
 
 _BAD_USE = 2
 _INTERRUPTED = 128 + 2  # as a shell reports SIGINT ...

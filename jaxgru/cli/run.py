@@ -1,0 +1,235 @@
+"""``jaxgru run``: inputs through a GRU, its states to a file or to a table."""
+
+import argparse
+import contextlib
+import math
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgru.arrayfiles import (
+    ArrayFileError,
+    ArrayFileWarning,
+    ArrayReader,
+    Window,
+    create_array,
+    open_array,
+)
+from jaxgru.cli.progress import progress_bar
+from jaxgru.cli.run_comparison import Comparison
+from jaxgru.cli.run_non_finite import NonFiniteWarner
+from jaxgru.cli.run_table import Table
+from jaxgru.params import GRUParams
+from jaxgru.plot_run import check_plot, plot_run
+from jaxgru.streaming import Chunk, rounded, state_dtype, stream
+from jaxgru.weights import load
+from jaxgru.weights.equations import EQUATIONS
+
+_EXAMPLES = """\
+examples:
+  jaxgru run weights.npz inputs.npy
+      the states as a table
+  jaxgru run weights.npz inputs.csv -o states.csv --plot gates.png
+      the states as a file, the gates of the sequence as a plot
+  jaxgru run weights.npz inputs.npy --expect states.npy
+      how far the states are from the expected ones; exit code 1 beyond the tolerance
+
+files of numbers (INPUTS, OUT, H0, EXPECTED), by the ending of their name:
+  .npy  an array: inputs (T, I), or a batch (..., T, I); states (T, H) or (..., T, H); h0 (H,) or
+        (..., H). Integers are taken as the numbers they are.
+  .npz  the same. If it holds several arrays, the one called inputs, outputs (of OUT and
+        EXPECTED) or h0 is taken. Such a file is read whole.
+  .csv  one sequence, a line for each step. A first line without any number is a header. Empty
+        lines and lines that begin with # are passed over.
+  .txt  the same, with spaces or tabs instead of commas.
+Numbers are rounded to the type of the weights (float32 if that is narrower). Inputs other than
+.npz may be larger than memory: they are read, and the states written, in parts. OUT is replaced
+only once it is complete.
+
+exit codes: 0 done, 1 beyond the tolerance, 2 an error
+"""
+
+_BEYOND_TOLERANCE = 1
+_PLOTTED_STEPS = 10_000  # more than a picture has room for
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this subcommand to the parser of the command line."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run a GRU on inputs, write, show, plot or check its states",
+        description="Run a GRU on inputs; write, show, plot or check its states.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("weights", metavar="WEIGHTS", help="weights; the content says the format")
+    parser.add_argument("inputs", metavar="INPUTS", help="the input sequence, or a batch of them")
+    parser.add_argument("-o", "--output", metavar="OUT", help="write the states, no table")
+    parser.add_argument("--h0", metavar="H0", help="state before the first step (default: zeros)")
+    parser.add_argument("--expect", metavar="EXPECTED", help="states to compare with")
+    parser.add_argument(
+        "--tolerance",
+        metavar="ERROR",
+        type=_tolerance,
+        default=1e-6,
+        help="largest absolute error that --expect accepts (default: %(default)s: states lie "
+        "within -1 and 1, where a rounding in float32 is at most 6e-8, and some add up)",
+    )
+    parser.add_argument("--plot", metavar="IMAGE", help="draw gates and state (.png, .pdf or .svg)")
+    parser.add_argument("--reverse", action="store_true", help="go from the last step to the first")
+    parser.add_argument(
+        "--equations",
+        choices=EQUATIONS,
+        default="keras",
+        help="what the weights are meant for (default: %(default)s, as a trained layer computes)",
+    )
+    parser.add_argument(
+        "--chunk",
+        metavar="STEPS",
+        type=_steps,
+        help="steps at a time (default: as many as keep a part near 64 MiB)",
+    )
+    parser.set_defaults(func=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.plot is not None:
+        check_plot(arguments.plot)  # before the work, not after it
+    params = load(arguments.weights, equations=arguments.equations)
+    with contextlib.ExitStack() as files:
+        inputs = files.enter_context(open_array(arguments.inputs, "inputs"))
+        _check_inputs(inputs, params, arguments)
+        h0 = _read_h0(arguments.h0, params, inputs)
+        shape = (*inputs.shape[:-1], params.hidden_size)
+        comparison = None
+        if arguments.expect is not None:
+            expected = files.enter_context(open_array(arguments.expect, "outputs"))
+            _check_expected(expected, shape, arguments)
+            comparison = Comparison(expected)
+        chunks = stream(params, inputs, h0, steps=arguments.chunk, reverse=arguments.reverse)
+        _consume(chunks, shape, comparison, params, arguments)
+        if arguments.plot is not None:
+            _plot(params, inputs, h0, arguments)
+    return 0 if comparison is None else _report(comparison, arguments)
+
+
+def _consume(
+    chunks: Iterator[Chunk],
+    shape: tuple[int, ...],
+    comparison: Comparison | None,
+    params: GRUParams,
+    arguments: argparse.Namespace,
+) -> None:
+    """Give every chunk to whoever is to see it."""
+    takers: list[Callable[[Chunk], None]] = [NonFiniteWarner(arguments.inputs).add]
+    if comparison is not None:
+        takers.append(comparison.add)
+    with contextlib.ExitStack() as stack:
+        table = None
+        if arguments.output is None:
+            table = Table(shape, shutil.get_terminal_size().columns)
+            takers.append(table.add)
+        else:
+            dtype = state_dtype(params)
+            writer = stack.enter_context(create_array(arguments.output, shape, dtype, "outputs"))
+            takers.append(lambda chunk: writer.write(chunk.window, chunk.ys))
+        advance = stack.enter_context(progress_bar(math.prod(shape[:-1])))
+        for chunk in chunks:
+            for take in takers:
+                take(chunk)
+            advance(math.prod(chunk.ys.shape[:-1]))
+    if table is None:
+        print(f"{arguments.output}: states {shape} of {state_dtype(params)}")
+    else:
+        print(table)
+
+
+def _plot(
+    params: GRUParams, inputs: ArrayReader, h0: np.ndarray | None, arguments: argparse.Namespace
+) -> None:
+    """Draw the first sequence, and of a long one the steps that are computed first."""
+    *batch, time, _ = inputs.shape
+    start = max(0, time - _PLOTTED_STEPS) if arguments.reverse else 0
+    window = Window(slice(0, 1), slice(start, min(time, start + _PLOTTED_STEPS)))
+    (xs,) = rounded(inputs.read(window), params)
+    first = None
+    if h0 is not None:
+        first = jnp.asarray(rounded(h0 if h0.ndim == 1 else h0[(0,) * len(batch)], params))
+    plot_run(
+        params,
+        jnp.asarray(xs),
+        arguments.plot,
+        first,
+        reverse=arguments.reverse,
+        first_step=start,
+    )
+    shown = f"steps {start} to {start + len(xs) - 1} of {time}"
+    print(f"{arguments.plot}: gates and state of {'one' if batch else 'the'} sequence, {shown}")
+
+
+def _report(comparison: Comparison, arguments: argparse.Namespace) -> int:
+    within = comparison.absolute <= arguments.tolerance
+    at = f" at {comparison.place}" if comparison.place else ""
+    print(
+        f"against {arguments.expect}: largest absolute error {comparison.absolute:.3g}{at}, "
+        f"largest relative error {comparison.relative:.3g}; "
+        f"{'within' if within else 'BEYOND'} the tolerance of {arguments.tolerance:g}"
+    )
+    return 0 if within else _BEYOND_TOLERANCE
+
+
+def _check_inputs(inputs: ArrayReader, params: GRUParams, arguments: argparse.Namespace) -> None:
+    shape, size = inputs.shape, params.input_size
+    if len(shape) < 2 or shape[-1] != size:
+        raise ArrayFileError(
+            f"{arguments.inputs}: it has shape {shape}, expected (T, {size}) or (..., T, {size}), "
+            f"as {arguments.weights} has {size} inputs"
+        )
+    if arguments.plot is not None and 0 in shape[:-1]:
+        raise ArrayFileError(f"{arguments.inputs}: its shape {shape} has no step to plot")
+
+
+def _check_expected(
+    expected: ArrayReader, shape: tuple[int, ...], arguments: argparse.Namespace
+) -> None:
+    if expected.shape != shape:
+        raise ArrayFileError(
+            f"{arguments.expect}: it has shape {expected.shape}, expected {shape}, the shape of "
+            f"the states for {arguments.inputs}"
+        )
+
+
+def _read_h0(path: str | None, params: GRUParams, inputs: ArrayReader) -> np.ndarray | None:
+    if path is None:
+        return None
+    with open_array(path, "h0") as reader:
+        h0 = reader.read_all()
+    units = params.hidden_size
+    each = (*inputs.shape[:-2], units)
+    if max(h0.shape, default=0) == h0.size == units:
+        # One state, for every sequence, whatever axes of length 1 it has: text always has two.
+        h0 = h0.reshape(units)
+    elif h0.shape != each:
+        wanted = f"({units},)" if each == (units,) else f"({units},) or {each}"
+        raise ArrayFileError(f"{path}: it has shape {h0.shape}, expected {wanted}")
+    if not np.isfinite(h0).all():
+        warnings.warn(f"{path}: it holds NaN or Inf", ArrayFileWarning, stacklevel=2)
+    return h0
+
+
+def _tolerance(text: str) -> float:
+    value = float(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no error: expected a number from 0 on")
+    return value
+
+
+def _steps(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} steps: expected at least 1")
+    return value
