@@ -17,7 +17,8 @@ def plot_weights(params: GRUParams, path: str | os.PathLike[str]) -> None:
 
     Args:
         params: the weights, I inputs and H units.
-        path: the picture to write; its name's ending says the format, as .png, .svg or .pdf.
+        path: the picture to write; its name's ending says the format, as .png, .svg or .pdf;
+            without one it is a PNG.
 
     Raises:
         ValueError: the arrays of params do not fit together, or Matplotlib has no such format.
@@ -70,7 +71,8 @@ def plot_weights(params: GRUParams, path: str | os.PathLike[str]) -> None:
         ax.set_xlabel("unit")
     figure.colorbar(image, ax=axes, label="weight", aspect=40, pad=0.02)
     with replacing(path) as temporary:
-        figure.savefig(temporary)
+        # Without a format, Matplotlib would add an ending to a name that has none.
+        figure.savefig(temporary, format=temporary.suffix[1:] or "png")
 
 
 class _Row(NamedTuple):

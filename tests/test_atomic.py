@@ -27,9 +27,14 @@ def test_the_new_file_is_in_place_and_nothing_else_is_left(tmp_path):
 def test_after_an_error_the_old_file_is_as_it_was(tmp_path, error):
     target = tmp_path / "out.txt"
     target.write_text("old")
-    with pytest.raises(error), replacing(target) as temporary:
-        temporary.write_text("half")
-        raise error
+
+    def fail_half_way():
+        with replacing(target) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail_half_way()
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["out.txt"]
 

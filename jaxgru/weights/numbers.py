@@ -29,8 +29,10 @@ def to_jax(params: GRUParams) -> tuple[GRUParams, list[str]]:
     Raises:
         WeightsError: rounding would make a finite number infinite.
     """
-    # JAX rounds float64 without a word where its x64 mode is off: here that is said.
-    converted = jax.tree.map(jnp.asarray, params)
+    # JAX rounds float64 without a word where its x64 mode is off: here that is said. (NumPy's
+    # own word on an overflow would come before the error below.)
+    with np.errstate(over="ignore"):
+        converted = jax.tree.map(jnp.asarray, params)
     rounded = []
     for (field, before), (_, after) in zip(_arrays(params), _arrays(converted), strict=True):
         if before.dtype == after.dtype:

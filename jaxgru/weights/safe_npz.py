@@ -9,6 +9,7 @@ import collections
 import math
 import os
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -27,7 +28,8 @@ _EXPANSION = 32
 _CHUNK = 2**20
 _DTYPES = (np.float16, np.float32, np.float64)
 # What zipfile, zlib and NumPy raise on damaged archives and headers. Among them OSError, for
-# seeking to where a damaged directory points, and MemoryError, for a header nested too deeply.
+# seeking to where a damaged directory points; MemoryError, for a header nested too deeply; and
+# TokenError, as NumPy tries a header that it cannot parse again as one of Python 2.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -41,6 +43,7 @@ _DAMAGE = (
     SyntaxError,
     TypeError,
     ValueError,
+    tokenize.TokenError,
 )
 
 
@@ -77,16 +80,14 @@ def _check_keys(names: list[str], keys: Collection[str]) -> None:
     for name, count in collections.Counter(names).items():
         if count > 1:
             raise WeightsError(f"{_shown(name)} is there {count} times: expected once")
-    expected = {f"{key}.npy" for key in keys}
-    missing = sorted(expected - set(names))
-    unknown = sorted(set(names) - expected)
-    listed = f"expected exactly {', '.join(keys)}"
-    if missing:
-        held = ", ".join(map(_shown, unknown[:5])) or "nothing else"
-        missed = ", ".join(map(_shown, missing))
-        raise WeightsError(f"{missed} is missing, beside {held}: {listed}")
-    if unknown:
-        raise WeightsError(f"unknown key {', '.join(map(_shown, unknown[:5]))}: {listed}")
+    expected = [f"{key}.npy" for key in keys]
+    wrong = {
+        "missing": [name for name in expected if name not in names],
+        "unknown": sorted(set(names) - set(expected))[:5],
+    }
+    found = [f"{', '.join(map(_shown, some))} is {what}" for what, some in wrong.items() if some]
+    if found:
+        raise WeightsError(f"{', and '.join(found)}: expected exactly {', '.join(keys)}")
 
 
 def _check_sizes(entries: list[zipfile.ZipInfo], file_size: int) -> None:
@@ -148,7 +149,7 @@ def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if version == (2, 0):
         return npy.read_array_header_2_0(file)
     # Version 3 is for records with names beyond Latin-1 only: no array of numbers.
-    raise WeightsError(f"its .npy version is {version}: expected (1, 0) or (2, 0)")
+    raise ValueError(f"its .npy version is {version}: expected (1, 0) or (2, 0)")
 
 
 def _fill(file: Any, target: memoryview) -> None:
@@ -163,7 +164,9 @@ def _fill(file: Any, target: memoryview) -> None:
 def _shown(name: str) -> str:
     """Return an entry's key for a message: one line, and not too long a one."""
     key = name.removesuffix(".npy")
-    return key if key.isidentifier() and len(key) < 40 else ascii(name[:40])
+    if key == name:
+        return f"{name[:40]!a} (no .npy)"
+    return key if key.isidentifier() and len(key) < 40 else ascii(key[:40])
 
 
 def _first_line(error: BaseException) -> str:
