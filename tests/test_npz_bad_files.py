@@ -124,7 +124,6 @@ _BAD = {
     "complex": (_npz(uMatrix=np.ones((3, 9), complex)), f"uMatrix has dtype complex128: {_FLOATS}"),
     "strings": (_npz(uMatrix=np.full((3, 9), "x")), "uMatrix has dtype <U1"),
     "records": (_npz(uMatrix=np.zeros(3, [("a", "f4")])), "uMatrix has dtype [('a', '<f4')]"),
-    "long double": (_npz(biases=np.ones((2, 9), np.longdouble)), "biases has dtype float128"),
     "W of rank 1": (
         _npz(wMatrix=np.ones(9, np.float32)),
         "wMatrix has shape (9,): expected (I, 9), for I inputs and the 3 units of uMatrix",

@@ -28,7 +28,8 @@ def load(path: StrPath, *, equations: Equations = "keras") -> GRUParams:
     The format is found from the content: so far npz, with the keys ``wMatrix`` ``(I, 3H)``,
     ``uMatrix`` ``(H, 3H)`` and ``biases``, which is ``(2, 3H)`` with ``reset_after=True`` and
     ``(3H,)`` with ``reset_after=False``. A file is never trusted: nothing in it is run, and
-    memory stays below 64 MiB or 32 times the file's size, whichever is more.
+    before anything is read its arrays are refused beyond 64 MiB or 32 times the file's size,
+    whichever is more.
 
     Args:
         path: the file.

@@ -1,0 +1,304 @@
+"""The command line's frame, and its subcommands inspect and convert."""
+
+import subprocess
+import sys
+
+import cases
+import jax
+import numpy as np
+import pytest
+import seed
+
+import jaxgru
+from jaxgru import cli
+
+
+@pytest.fixture
+def weights(key, tmp_path):
+    """The path of a weights file, 2 inputs and 3 units, of the kind both equations can hold."""
+    params = cases.random_params(key, 2, 3, biases="input bias")
+    jaxgru.save(params, tmp_path / "weights.npz")
+    return tmp_path / "weights.npz"
+
+
+@pytest.fixture
+def run(capsys):
+    """Run the command line in this process: its exit code, output and error lines."""
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err.splitlines()
+
+    return run
+
+
+def test_inspect_says_what_the_file_holds(run, weights):
+    code, output, errors = run("inspect", weights)
+    assert (code, errors) == (0, [])
+    assert output.startswith(f"{weights}: a GRU layer, format npz\n")
+    summary = dict(line.split(maxsplit=1) for line in output.splitlines()[2:9])
+    assert summary == {
+        "inputs": "2",
+        "units": "3",
+        "variant": "reset gate applied after the recurrent product (reset_after=True)",
+        "activations": "tanh (candidate), sigmoid (gates)",
+        "biases": "bias, recurrent_bias",
+        "dtype": "float32",
+        "parameters": "63",
+    }
+
+
+def test_inspect_shows_each_gates_numbers(run, weights):
+    arrays = np.load(weights)
+    blocks = {
+        ("kernel", "reset"): arrays["wMatrix"][:, 3:6],
+        ("recurrent_kernel", "candidate"): arrays["uMatrix"][:, 6:9],
+        ("bias", "update"): arrays["biases"][0, 0:3],
+    }
+    _, output, _ = run("inspect", weights)
+    rows = _table(output)
+    assert len(rows) == 12
+    for gate, block in blocks.items():
+        block = block.astype(np.float64)
+        expected = [block.min(), block.max(), block.mean(), np.sqrt(np.sum(block**2))]
+        # The table shows five digits.
+        np.testing.assert_allclose(rows[gate], expected, rtol=1e-4)
+
+
+def test_inspect_of_one_bias_has_no_row_for_another(key, run, tmp_path):
+    params = cases.random_params(key, 2, 3, biases="input bias", reset_after=False)
+    jaxgru.save(params, tmp_path / "weights.npz")
+    _, output, _ = run("inspect", tmp_path / "weights.npz")
+    assert "before the recurrent product (reset_after=False)" in output
+    assert "\nbiases       bias\n" in output
+    assert len(_table(output)) == 9
+
+
+@pytest.mark.filterwarnings("default")
+def test_inspect_warns_of_nan_and_counts_it(key, run, tmp_path):
+    params = jax.tree.map(np.array, cases.random_params(key, 2, 3))
+    params.kernel[0, 0:2] = np.nan
+    params.kernel[0, 3:6] = np.inf
+    params.kernel[1, 3:6] = -np.inf
+    jaxgru.save(params, tmp_path / "weights.npz")
+    code, output, errors = run("inspect", tmp_path / "weights.npz")
+    assert code == 0
+    path = tmp_path / "weights.npz"
+    assert errors == [f"jaxgru: warning: {path}: kernel holds 2 NaN and 6 Inf among its 18 numbers"]
+    rows = _table(output)
+    assert rows["kernel", "update"][4:] == [2, 0]
+    np.testing.assert_allclose(rows["kernel", "update"][0], params.kernel[:, :3][1:].min(), 1e-4)
+    # Nothing is left to take a minimum of.
+    assert rows["kernel", "reset"] == [None, None, None, None, 0, 6]
+    assert rows["bias", "update"][4:] == [0, 0]
+
+
+@seed.needs_weights
+def test_inspect_of_the_seed(run):
+    code, output, _ = run("inspect", seed.PATH)
+    assert code == 0
+    assert "\nparameters   252\n" in output
+
+
+def test_convert_to_the_notebooks_equations_and_back(run, weights, tmp_path):
+    there, back = tmp_path / "there.npz", tmp_path / "back.npz"
+    code, output, errors = run("convert", weights, there, "--to-equations", "notebook")
+    assert (code, errors) == (0, [])
+    assert output == (
+        f"{weights} (keras equations) -> {there} (notebook equations): 2 inputs, 3 units, float32\n"
+    )
+    given, converted = np.load(weights), np.load(there)
+    np.testing.assert_array_equal(converted["wMatrix"][:, :3], -given["wMatrix"][:, :3])
+    np.testing.assert_array_equal(converted["wMatrix"][:, 3:], given["wMatrix"][:, 3:])
+    assert run("convert", there, back, "--from-equations", "notebook")[0] == 0
+    for key, array in np.load(back).items():
+        np.testing.assert_array_equal(array, given[key])
+
+
+def test_convert_keeps_float64(run, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "wMatrix": rng.normal(size=(2, 9)),
+        "uMatrix": rng.normal(size=(3, 9)),
+        "biases": rng.normal(size=9),
+    }
+    np.savez_compressed(tmp_path / "in.npz", **arrays)
+    code, output, errors = run("convert", tmp_path / "in.npz", tmp_path / "out.npz")
+    assert (code, errors) == (0, [])
+    assert output.endswith("float64\n")
+    for key, array in np.load(tmp_path / "out.npz").items():
+        assert array.tobytes() == arrays[key].tobytes()
+
+
+def test_convert_may_write_over_its_source(run, weights):
+    arrays = dict(np.load(weights))
+    assert run("convert", weights, weights)[0] == 0
+    for key, array in np.load(weights).items():
+        np.testing.assert_array_equal(array, arrays[key])
+
+
+def test_convert_refuses_what_it_cannot_hold_and_leaves_the_old_file(key, run, tmp_path):
+    jaxgru.save(cases.random_params(key, 2, 3), tmp_path / "in.npz")
+    out = tmp_path / "out.npz"
+    out.write_text("old")
+    code, output, errors = run("convert", tmp_path / "in.npz", out, "--to-equations", "notebook")
+    assert (code, output) == (2, "")
+    (line,) = errors
+    assert line.startswith(f"jaxgru: error: {out} was not written: the recurrent bias of the cand")
+    assert out.read_text() == "old"
+
+
+_BAD_USE = {
+    "no subcommand": ([], "SUBCOMMAND (see jaxgru --help)"),
+    "an unknown one": (["train"], "invalid choice: 'train'"),
+    "no file": (["inspect"], "required: FILE (see jaxgru inspect --help)"),
+    "a missing file": (["inspect", "{}/none.npz"], "{}/none.npz: No such file or directory"),
+    "a directory": (["inspect", "{}"], "{}: it is a directory: expected a file of weights"),
+    "a text": (["inspect", "{}/text.npz"], "{}/text.npz: it begins with b'wMatrix': expected"),
+    "unknown equations": (
+        ["convert", "a", "b", "--to-equations", "tf"],
+        "--to-equations: invalid choice: 'tf'",
+    ),
+    "an unknown format": (
+        ["convert", "{}/weights.npz", "{}/out.h5"],
+        "{}/out.h5 was not written: its name ends in '.h5': expected .npz",
+    ),
+    "a missing folder": (
+        ["convert", "{}/weights.npz", "{}/none/out.npz"],
+        "{}/none/out.npz: No such file or directory",
+    ),
+    "an unknown picture": (["inspect", "{}/weights.npz", "--plot", "{}/a.xyz"], "'xyz' is not"),
+}
+
+
+@pytest.mark.parametrize("name", _BAD_USE)
+def test_an_error_is_one_line_and_exit_code_2(run, weights, name):
+    if name == "an unknown picture":
+        pytest.importorskip("matplotlib")
+    arguments, reason = _BAD_USE[name]
+    folder = weights.parent
+    (folder / "text.npz").write_text("wMatrix")
+    code, _, errors = run(*(argument.format(folder) for argument in arguments))
+    assert code == 2
+    (line,) = errors
+    assert line.startswith("jaxgru: error: ")
+    assert reason.format(folder) in line
+    assert {path.name for path in folder.iterdir()} == {"text.npz", "weights.npz"}
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_debug_gives_the_traceback(run, tmp_path, before):
+    arguments = ["inspect", tmp_path / "none.npz"]
+    arguments.insert(0 if before else 1, "--debug")
+    code, _, errors = run(*arguments)
+    assert code == 2
+    assert errors[0] == "Traceback (most recent call last):"
+    assert errors[-1].startswith("jaxgru: error: ")
+
+
+def test_an_unforeseen_error_says_its_type(run, weights, monkeypatch):
+    _fail_with(monkeypatch, KeyError("x"))
+    code, _, errors = run("inspect", weights)
+    assert (code, errors) == (2, ["jaxgru: error: KeyError: 'x' (--debug shows where)"])
+
+
+def test_an_interrupt_is_one_line(run, weights, monkeypatch):
+    _fail_with(monkeypatch, KeyboardInterrupt())
+    code, _, errors = run("inspect", weights)
+    # 128 + SIGINT, as a shell reports it.
+    assert (code, errors) == (130, ["jaxgru: interrupted"])
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(weights):
+    command = [sys.executable, "-m", "jaxgru", "inspect", weights]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        # 128 + SIGPIPE, as a shell reports it.
+        assert process.wait() == 141
+
+
+def test_help_shows_how(capsys):
+    for arguments in (["--help"], ["inspect", "--help"], ["convert", "--help"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(arguments)
+        assert stopped.value.code == 0
+    output = capsys.readouterr().out
+    assert "jaxgru inspect GRUMatrices.npz --plot weights.png" in output
+    assert "--to-equations notebook" in output
+
+
+def test_inspect_loads_no_optional_library(weights):
+    program = (
+        "import sys, jaxgru.cli; jaxgru.cli.main(sys.argv[1:]);"
+        "print({'matplotlib', 'tqdm', 'keras', 'torch', 'onnx'} & {*sys.modules})"
+    )
+    command = [sys.executable, "-c", program, "inspect", weights]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_plot_draws_without_a_window_system(weights, tmp_path):
+    pytest.importorskip("matplotlib")
+    program = (
+        "import sys, jaxgru.cli; code = jaxgru.cli.main(sys.argv[1:]);"
+        "print(code, 'matplotlib.pyplot' in sys.modules)"
+    )
+    picture = tmp_path / "weights.png"
+    command = [sys.executable, "-c", program, "inspect", weights, "--plot", picture]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 False"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["picture.png", "picture"])
+@pytest.mark.parametrize("biases", ["no bias", "input bias", "both biases"])
+def test_plot_shows_nan_in_green(key, tmp_path, name, biases):
+    image = pytest.importorskip("matplotlib.image")
+    from jaxgru.plot_weights import plot_weights
+
+    params = jax.tree.map(np.array, cases.random_params(key, 2, 3, biases=biases))
+    plot_weights(params, tmp_path / name)
+    assert not _is_green(image.imread(tmp_path / name)).any()
+    params.recurrent_kernel[1, 1] = np.nan
+    plot_weights(params, tmp_path / name)
+    assert _is_green(image.imread(tmp_path / name)).any()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_without_matplotlib_the_extra_is_named(run, weights, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, _, errors = run("inspect", weights, "--plot", "never.png")
+    assert code == 2
+    assert errors == [
+        "jaxgru: error: drawing needs Matplotlib, which is not installed: "
+        'pip install "jaxgru[plot]"'
+    ]
+
+
+def _table(output):
+    """Return the numbers of the table's rows, by array and gate: - is None."""
+    lines = output.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("array "))
+    columns = ["min", "max", "mean", "norm", "NaN", "Inf"]
+    count = sum(name in lines[start].split() for name in columns)
+    return {
+        tuple(line.split()[:2]): [
+            None if cell == "-" else float(cell) for cell in line.split()[-count:]
+        ]
+        for line in lines[start + 1 :]
+        if line
+    }
+
+
+def _fail_with(monkeypatch, error):
+    def fail(*_args, **_options):
+        raise error
+
+    monkeypatch.setattr("jaxgru.cli.inspect.read", fail)
+
+
+def _is_green(pixels):
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    return (green > 0.7) & (red < 0.4) & (blue < 0.4)
