@@ -1,7 +1,5 @@
 """Every variant of the layer computes what the oracle computes."""
 
-import itertools
-
 import cases
 import chex
 import jax
@@ -9,36 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+import variants
 from absl.testing import parameterized
 
 import jaxgru
-
-# Each name once in either role, in unlike pairs, so that no mixed-up role goes unseen.
-_UNLIKE = list(
-    zip(jaxgru.ACTIVATIONS, jaxgru.ACTIVATIONS[7:] + jaxgru.ACTIVATIONS[:7], strict=True)
-)
-_PAIRS = [("tanh", "sigmoid"), *_UNLIKE]
-_CLIPS = (None, 0.5)
-_RESETS = (True, False)
-
-
-def _variants(*axes):
-    names = ("reset_after", "biases", "clip", "pair")
-    for values in itertools.product(*axes):
-        variant = dict(zip(names, values, strict=True))
-        activation, recurrent_activation = variant.pop("pair")
-        yield variant | {
-            "activation": activation,
-            "recurrent_activation": recurrent_activation,
-        }
-
-
-_ALL = list(_variants(_RESETS, cases.BIASES, _CLIPS, _PAIRS))
-# A sequence is compiled per case: each axis in full, but not their whole product.
-_SOME = [
-    *_variants(_RESETS, cases.BIASES, _CLIPS, _PAIRS[:1]),
-    *_variants(_RESETS, ["both biases"], [None], _UNLIKE),
-]
 
 # Double precision: sums of about ten terms, three steps deep, and a gate such as the exponential
 # amplifies an error at each. A hundred draws of every case stayed ten times below this.
@@ -51,7 +23,7 @@ class VariantsTest(chex.TestCase):
     def _take_key(self, key):
         self.key = key
 
-    @parameterized.parameters(*_ALL)
+    @parameterized.parameters(*variants.ALL)
     def test_gates_equal_oracle(self, **variant):
         params, h, x = self._params_and_rows(variant)
         gates = jaxgru.gru_gates(params, h, x)
@@ -59,13 +31,15 @@ class VariantsTest(chex.TestCase):
 
     def test_oracle_tells_variants_apart(self):
         # Else a variant could pass for another one above, as with rows whose candidate is clipped.
-        results = [_oracle_gates(*self._params_and_rows(variant)).ravel() for variant in _ALL]
+        results = [
+            _oracle_gates(*self._params_and_rows(variant)).ravel() for variant in variants.ALL
+        ]
         differences = np.abs(np.stack(results)[:, None] - np.stack(results)[None]).max(axis=-1)
         np.fill_diagonal(differences, np.inf)
         assert differences.min() > 1e-3
 
     @chex.variants(with_jit=True, without_jit=True)
-    @parameterized.parameters(*_SOME)
+    @parameterized.parameters(*variants.SOME)
     def test_sequence_equals_oracle(self, **variant):
         params = cases.random_params(self.key, 3, 4, dtype=jnp.float64, **variant)
         h0 = cases.random_inputs(jax.random.fold_in(self.key, 1), (2, 4), jnp.float64)

@@ -1,0 +1,115 @@
+"""Bad arguments: one line that names what was given, what was expected, and where."""
+
+import dataclasses
+import re
+
+import cases
+import jax.numpy as jnp
+import pytest
+
+import jaxgru
+
+
+def _weights(key, **fields):
+    return dataclasses.replace(cases.random_params(key, 3, 4), **fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"recurrent_kernel": jnp.ones((4, 9))},
+            "recurrent_kernel has shape (4, 9): expected (H, 3H)",
+        ),
+        ({"recurrent_kernel": jnp.ones(12)}, "recurrent_kernel has shape (12,): expected (H, 3H)"),
+        (
+            {"kernel": jnp.ones((3, 9))},
+            "kernel has shape (3, 9): expected (I, 12), as recurrent_kernel has 4 units",
+        ),
+        (
+            {"kernel": jnp.ones((2, 3, 12))},
+            "kernel has shape (2, 3, 12): expected (I, 12), as recurrent_kernel has 4 units",
+        ),
+        ({"bias": jnp.ones(4)}, "bias has shape (4,): expected (12,) or None"),
+        ({"bias": jnp.ones((2, 12))}, "bias has shape (2, 12): expected (12,) or None"),
+        (
+            {"recurrent_bias": jnp.ones((1, 12))},
+            "recurrent_bias has shape (1, 12): expected (12,) or None",
+        ),
+        (
+            {"kernel": jnp.ones((3, 12), int)},
+            "kernel has dtype int32: expected a floating-point type",
+        ),
+        (
+            {"bias": jnp.ones(12, complex)},
+            "bias has dtype complex64: expected a floating-point type",
+        ),
+        ({"kernel": None}, "kernel is a NoneType: expected an array"),
+        ({"bias": [1.0] * 12}, "bias is a list: expected an array"),
+    ],
+)
+def test_weights_that_do_not_fit(key, fields, message):
+    params = _weights(key, **fields)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        jaxgru.gru(params, jnp.ones((5, 3)))
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        jaxgru.gru_cell(params, jnp.ones(4), jnp.ones(3))
+
+
+def test_params_of_another_type(key):
+    weights = {"kernel": jnp.ones((3, 12)), "recurrent_kernel": jnp.ones((4, 12))}
+    with pytest.raises(ValueError, match=r"^params is a dict: expected a GRUParams$"):
+        jaxgru.gru(weights, jnp.ones((5, 3)))
+
+
+@pytest.mark.parametrize(
+    ("xs", "h0", "message"),
+    [
+        (jnp.ones((5, 2)), None, "xs has shape (5, 2): expected (..., 3), for 3 inputs"),
+        (jnp.ones(()), None, "xs has shape (): expected (..., 3), for 3 inputs"),
+        (jnp.ones(3), None, "xs has shape (3,): expected (..., T, I), a sequence of inputs"),
+        (jnp.ones((5, 3), int), None, "xs has dtype int32: expected a floating-point type"),
+        (jnp.ones((5, 3), complex), None, "xs has dtype complex64: expected a floating-point type"),
+        ([[1.0, 2.0, 3.0]], None, "xs is a list: expected an array"),
+        (None, None, "xs is a NoneType: expected an array"),
+        (jnp.ones((5, 3)), jnp.ones(3), "h0 has shape (3,): expected (..., 4), for 4 units"),
+        (
+            jnp.ones((2, 5, 3)),
+            jnp.ones((3, 4)),
+            "h0 has shape (3, 4): expected (2, 4), as xs has it",
+        ),
+        (jnp.ones((5, 3)), jnp.ones((1, 4)), "h0 has shape (1, 4): expected (4,), as xs has it"),
+        (jnp.ones((5, 3)), jnp.ones(4, int), "h0 has dtype int32: expected a floating-point type"),
+        (jnp.ones((5, 3)), [0.0] * 4, "h0 is a list: expected an array"),
+    ],
+)
+def test_sequences_that_do_not_fit(key, xs, h0, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        jaxgru.gru(_weights(key), xs, h0)
+
+
+def test_a_single_step_in_time_major_names_that_layout(key):
+    message = "xs has shape (3,): expected (T, ..., I), a sequence of inputs"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        jaxgru.gru(_weights(key), jnp.ones(3), time_major=True)
+
+
+@pytest.mark.parametrize(
+    ("h", "x", "message"),
+    [
+        (jnp.ones(4), jnp.ones(4), "x has shape (4,): expected (..., 3), for 3 inputs"),
+        (jnp.ones(3), jnp.ones(3), "h has shape (3,): expected (..., 4), for 4 units"),
+        (jnp.ones(4), jnp.ones(3, int), "x has dtype int32: expected a floating-point type"),
+        (jnp.ones(4, bool), jnp.ones(3), "h has dtype bool: expected a floating-point type"),
+        (jnp.ones(4), 1.0, "x is a float: expected an array"),
+        (
+            jnp.ones((2, 4)),
+            jnp.ones((5, 3)),
+            "h has shape (2, 4) and x (5, 3): expected leading axes that broadcast together",
+        ),
+    ],
+)
+@pytest.mark.parametrize("function", [jaxgru.gru_cell, jaxgru.gru_gates])
+def test_steps_that_do_not_fit(key, function, h, x, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        function(_weights(key), h, x)

@@ -1,0 +1,88 @@
+"""``import jaxgru`` needs jax and numpy alone, changes nothing and starts nothing."""
+
+import os
+import subprocess
+import sys
+
+import jaxgru
+
+# What jax itself stands on.
+_ALLOWED = {"jaxgru", "jax", "jaxlib", "numpy", "scipy", "ml_dtypes", "opt_einsum"}
+
+
+def test_core_needs_jax_and_numpy_alone():
+    # Every module that is neither theirs nor the standard library's is refused, while jaxgru is
+    # imported and while its core is used: an import inside a function counts too. JAX and SciPy
+    # look for some such modules and do without; jaxgru must not even look.
+    script = f"""
+import sys
+import jax, numpy
+
+class Refuse:
+    asked = []
+
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top in {sorted(_ALLOWED)} or top in sys.stdlib_module_names:
+            return None
+        frame = sys._getframe(1)
+        while frame.f_globals["__name__"].startswith("importlib"):
+            frame = frame.f_back
+        self.asked.append((name, frame.f_globals["__name__"]))
+        raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Refuse())
+import jaxgru
+params = jaxgru.init(jax.random.key(0), 3, 4, activation="gelu")
+jax.grad(lambda params: jaxgru.gru(params, jax.numpy.ones((5, 3)))[0].sum())(params)
+print([name for name, by in Refuse.asked if by.startswith("jaxgru")])
+"""
+    assert _run(script) == "[]"
+
+
+def test_import_changes_no_setting():
+    script = """
+import os, random, sys, warnings
+import jax, numpy
+
+def settings():
+    return (
+        dict(jax.config.values), dict(os.environ), list(warnings.filters), list(sys.path),
+        numpy.geterr(), random.getstate(), repr(numpy.random.get_state()),
+    )
+
+before = settings()
+import jaxgru
+print(before == settings())
+"""
+    assert _run(script) == "True"
+
+
+def test_import_starts_no_backend():
+    # A platform that does not exist: whatever asks for a device fails, and importing does not.
+    script = """
+import jaxgru, jax
+print("imported")
+try:
+    jax.devices()
+except RuntimeError:
+    print("no such platform")
+"""
+    assert _run(script, JAX_PLATFORMS="no_such_platform") == "imported\nno such platform"
+
+
+def test_every_public_name_exists():
+    assert [name for name in jaxgru.__all__ if not hasattr(jaxgru, name)] == []
+
+
+def _run(script, **environment):
+    """Return what a fresh interpreter prints, warnings being errors."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
