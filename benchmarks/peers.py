@@ -1,11 +1,20 @@
-"""The comparison: ``python -m benchmarks.peers`` prints how jaxgru stands among the others."""
+"""Compare jaxgru with every other GRU: ``python -m benchmarks.peers``.
+
+Prints a table for each shape and kind of run, and writes JSON and a plot.
+"""
 
 import argparse
 import statistics
+from collections.abc import Sequence
+from pathlib import Path
 
-from benchmarks import contenders
+from benchmarks.contenders import LIBRARIES
+from benchmarks.machine import accelerator_note, describe_machine, heading
+from benchmarks.measure import Row, enter_checked, lead, measure
+from benchmarks.plots import plot_peers
 from benchmarks.problem import Shape, draw_problem
-from benchmarks.timing import Timing, time_interleaved
+from benchmarks.report import record, save_json, table
+from benchmarks.timing import QUICK, THOROUGH
 
 SHAPES = (
     Shape(1, 1000, 6, 6),
@@ -14,63 +23,57 @@ SHAPES = (
     Shape(32, 256, 64, 128),
     Shape(64, 128, 256, 512),
 )
-OURS = "jaxgru"
+KINDS = ("forward", "train")
+RESULTS = Path(__file__).parent / "results"
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=contenders.NAMES, default=contenders.NAMES)
-    parser.add_argument("--shapes", nargs="+", type=int, choices=range(1, 6), default=range(1, 6))
-    parser.add_argument("--seconds", type=float, default=40.0, help="per shape and kind of run")
-    options = parser.parse_args(arguments)
-    entered = {
-        name: contenders.load(name)
-        for name in options.only
-        if contenders.missing_library(name) is None
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and write."""
+    options = _parse(arguments)
+    machine = describe_machine()
+    print(heading(machine), accelerator_note(machine), sep="\n")
+    entries = enter_checked(options.only)
+    tasks: list[list[Row]] = []
+    for shape in options.shapes:
+        problem = draw_problem(shape)
+        for kind in KINDS:
+            tasks.append(measure(entries, kind, problem, QUICK if options.quick else THOROUGH))
+            print(table(tasks[-1]), flush=True)
+    leads = _leads(tasks)
+    for kind, means in leads.items():
+        for peers, mean in means.items():
+            print(f"{kind}: fastest peer / jaxgru, geometric mean, {peers}: {mean:.2f}")
+    name = f"peers-{machine['platform']}"
+    content = {
+        "machine": machine,
+        "geometric_means": leads,
+        "rows": [record(row) for rows in tasks for row in rows],
     }
-    leads: dict[str, list[float]] = {"forward": [], "train": []}
-    for index in options.shapes:
-        problem = draw_problem(SHAPES[index - 1])
-        for kind in ("forward", "train"):
-            programs = {
-                name: program
-                for name, contender in entered.items()
-                if (program := getattr(contender, kind)(problem)) is not None
-            }
-            timings = time_interleaved(programs, options.seconds)
-            peers = [timing.median for name, timing in timings.items() if name != OURS]
-            if OURS in timings and peers:
-                leads[kind].append(min(peers) / timings[OURS].median)
-            print(_table(problem.shape, kind, programs, timings), flush=True)
-    for kind, ratios in leads.items():
-        if ratios:
-            mean = statistics.geometric_mean(ratios)
-            print(f"{kind}: fastest peer / {OURS}, geometric mean {mean:.2f}")
+    save_json(options.out / f"{name}.json", content)
+    plot_peers(options.out / f"{name}.png", tasks, heading(machine))
 
 
-def _table(
-    shape: Shape,
-    kind: str,
-    programs: dict[str, contenders.Program],
-    timings: dict[str, Timing],
-) -> str:
-    fastest = min((t.median for n, t in timings.items() if n != OURS), default=None)
-    lines = [
-        f"{kind} {shape}",
-        f"  {'':12} {'median us':>10} {'least':>10} {'quartiles':>21} {'calls':>5}"
-        f" {'ratio':>6} {'compile s':>9} {'temp MB':>8}",
-    ]
-    for name, t in sorted(timings.items(), key=lambda item: item[1].median):
-        temp = programs[name].temp_bytes
-        ratio = "" if fastest is None else f"{t.median / fastest:.2f}"
-        lines.append(
-            f"  {name:12} {t.median * 1e6:10.0f} {t.least * 1e6:10.0f}"
-            f" {t.lower_quartile * 1e6:10.0f} {t.upper_quartile * 1e6:10.0f} {t.calls:5d}"
-            f" {ratio:>6} {programs[name].compile_seconds:9.2f}"
-            f" {'' if temp is None else format(temp / 1e6, '.1f'):>8}"
-        )
-    return "\n".join(lines)
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument(
+        "--shapes", nargs="+", type=Shape.parse, default=SHAPES, metavar="B,T,I,H",
+        help="batch, time, inputs, units (default: the five of the README)",
+    )  # fmt: skip
+    parser.add_argument("--only", nargs="+", choices=LIBRARIES, default=LIBRARIES)
+    parser.add_argument("--quick", action="store_true", help="a tenth of the measuring time")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and plot")
+    return parser.parse_args(arguments)
+
+
+def _leads(tasks: Sequence[Sequence[Row]]) -> dict[str, dict[str, float]]:
+    """Return the geometric means over the shapes, for each kind and choice of peers."""
+    means: dict[str, dict[str, float]] = {}
+    for kind in KINDS:
+        for peers, any_options in (("peers at their best", True), ("peers at defaults", False)):
+            leads = [lead(rows, any_options=any_options) for rows in tasks if rows[0].kind == kind]
+            if leads and None not in leads:
+                means.setdefault(kind, {})[peers] = statistics.geometric_mean(leads)
+    return means
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""Interleaved timing: every contender in turn, round after round, in one process."""
+"""Interleaved timing: every program in turn, round after round, in one process."""
 
 import gc
-import math
 import statistics
 import time
 from collections.abc import Mapping
 from typing import NamedTuple
+
+import numpy as np
 
 from benchmarks.contenders import Program
 
@@ -13,13 +14,26 @@ from benchmarks.contenders import Program
 # worker threads of the library before (OpenMP, ONNX Runtime) spin on for a moment after their
 # work, and the caches hold its data.
 _PAUSE = 0.005
-# A turn is at least this long, so that what the pause lets cool is a small part of it.
+# A turn is at least this long, within the calls it may have: what the pause lets cool down is
+# then a small part of it.
 _SHORTEST_TURN = 0.025
-_MOST_CALLS = 20
+_MOST_CALLS = 500
+
+
+class Effort(NamedTuple):
+    """How much to measure: about so many seconds, in no fewer and no more rounds than given."""
+
+    seconds: float
+    least_rounds: int
+    most_rounds: int
+
+
+THOROUGH = Effort(seconds=30.0, least_rounds=5, most_rounds=40)
+QUICK = Effort(seconds=3.0, least_rounds=2, most_rounds=10)
 
 
 class Timing(NamedTuple):
-    """Seconds for one call, over all the calls counted."""
+    """Seconds that a call takes, over all the calls counted."""
 
     median: float
     least: float
@@ -28,48 +42,46 @@ class Timing(NamedTuple):
     calls: int
 
 
-def time_interleaved(
-    programs: Mapping[str, Program], seconds: float, rounds: tuple[int, int] = (5, 40)
-) -> dict[str, Timing]:
-    """Return the timings of programs that are measured A B C, A B C, ...
+def time_interleaved(programs: Mapping[str, Program], effort: Effort) -> dict[str, Timing]:
+    """Return the timings of programs measured in turn: A B C, A B C, ...
 
     All take part in the same rounds. A fast program is called several times in its turn; one much
-    slower than the others has its turn only in every k-th round.
+    slower than most has its turn only in every k-th round.
 
     Args:
-        programs: what to time, by name; each has been called once at least.
-        seconds: about how long to measure.
-        rounds: the fewest and the most rounds, whatever the time allows.
+        programs: what to time, by name.
+        effort: how long.
     """
-    estimates = {name: _estimate(program) for name, program in programs.items()}
+    estimates = {name: estimate(program) for name, program in programs.items()}
     turn = max(_SHORTEST_TURN, statistics.median(estimates.values()))
-    # The median contender is never made to skip; one of 1.5 times its time is not, either.
-    every = {name: max(1, round(one / turn)) for name, one in estimates.items()}
-    calls = {
-        name: max(1, min(_MOST_CALLS, math.floor(turn / one))) for name, one in estimates.items()
-    }
-    cost = sum(
-        _PAUSE + estimates[name] * (calls[name] + (calls[name] > 1)) / every[name]
+    calls = {name: int(min(max(turn / one, 1), _MOST_CALLS)) for name, one in estimates.items()}
+    every = {name: max(round(one / turn), 1) for name, one in estimates.items()}
+    round_seconds = sum(
+        (_PAUSE + estimates[name] * (calls[name] + (calls[name] > 1))) / every[name]
         for name in programs
     )
-    fewest, most = rounds
-    count = max(fewest, min(most, math.floor(seconds / cost)))
+    rounds = int(min(max(effort.seconds / round_seconds, effort.least_rounds), effort.most_rounds))
     samples: dict[str, list[float]] = {name: [] for name in programs}
     gc.collect()
     gc.disable()
     try:
-        for number in range(count):
+        for number in range(rounds):
             for name, program in programs.items():
-                if number % every[name] == 0:
+                # However slow, it has its turn in three rounds.
+                if number % min(every[name], max(rounds // 3, 1)) == 0:
                     samples[name] += _turn(program, calls[name])
     finally:
         gc.enable()
     return {name: _summary(times) for name, times in samples.items()}
 
 
-def _estimate(program: Program) -> float:
+def estimate(program: Program) -> float:
+    """Return about how many seconds a call takes: the least of a few, after a first."""
     program.call()
-    return min(_once(program) for _ in range(2))
+    times = [_once(program), _once(program)]
+    while sum(times) < _SHORTEST_TURN:
+        times.append(_once(program))
+    return min(times)
 
 
 def _turn(program: Program, calls: int) -> list[float]:
@@ -86,7 +98,5 @@ def _once(program: Program) -> float:
 
 
 def _summary(times: list[float]) -> Timing:
-    if len(times) == 1:
-        return Timing(times[0], times[0], times[0], times[0], 1)
-    lower, median, upper = statistics.quantiles(times, n=4, method="inclusive")
+    lower, median, upper = np.quantile(times, (0.25, 0.5, 0.75)).tolist()
     return Timing(median, min(times), lower, upper, len(times))

@@ -13,21 +13,23 @@ from benchmarks.problem import Array, Problem, Shape, Weights
 
 
 class Program(NamedTuple):
-    """A compiled callable with its arguments ready: ``call()`` returns when the result is there."""
+    """A callable with its arguments ready: ``call()`` returns once the result is there."""
 
     call: Callable[[], Any]
-    compile_seconds: float = 0.0
+    # What it took to compile, and the memory it takes beside arguments and result; None where
+    # the library compiles nothing or does not tell.
+    compile_seconds: float | None = None
     temp_bytes: int | None = None
 
 
 class Contender(abc.ABC):
-    """One library's GRU: its weights, its layout, and what is timed of it."""
+    """One library's GRU: its weights, its layout, and the programs that are timed of it."""
 
-    name: str
     # Which of the two GRUs it is: the reset gate after the product with the state, or before it.
     reset_after: bool = True
     # Whether it has the candidate's bias that the reset gate multiplies.
     candidate_bias: bool = True
+    # The layout of its inputs and states: the library's default.
     time_major: bool = False
 
     @abc.abstractmethod
@@ -46,52 +48,120 @@ class Contender(abc.ABC):
         ``(loss, (gradients of the weights' leaves, gradient of the inputs))``.
         """
 
+    @abc.abstractmethod
+    def step(self, problem: Problem) -> Program:
+        """Return a program that goes one step, on the first input, from where its last call ended.
+
+        It is the library's cell, where it has one. The result is the new state.
+        """
+
+    @abc.abstractmethod
+    def chunk(self, problem: Problem) -> Program:
+        """Return a program that goes over all inputs from where its last call ended.
+
+        The result is the new state.
+        """
+
     def layout(self, xs: Array) -> Array:
         """Return a batch-first array in this library's layout; its own inverse."""
         return np.ascontiguousarray(np.swapaxes(xs, 0, 1)) if self.time_major else xs
 
+    def to_numpy(self, leaf: Any) -> Array:
+        """Return one array of a program's result as a NumPy array."""
+        return np.asarray(leaf)
+
 
 class JaxContender(Contender):
-    """A GRU in JAX: jitted, with its weights as arguments."""
+    """A GRU in JAX: jitted, with its weights as arguments.
+
+    The weights go in as a plain list, so that no library's container costs time at each call.
+    """
 
     @abc.abstractmethod
-    def layer(self, shape: Shape) -> Callable[[Any, jax.Array], jax.Array]:
-        """Return the function from (weights, inputs) to the states of all steps."""
+    def layer(self, shape: Shape) -> Callable[[Any, jax.Array, jax.Array], jax.Array]:
+        """Return the function from (weights, state, inputs) to the states of all steps."""
+
+    @abc.abstractmethod
+    def cell(self, shape: Shape) -> Callable[[Any, jax.Array, jax.Array], jax.Array]:
+        """Return the function from (weights, state, one input) to the new state."""
 
     def forward(self, problem: Problem) -> Program:
         """See Contender."""
-        apply, leaves = self._flat(problem)
-        return jax_program(apply, leaves, jnp.asarray(self.layout(problem.xs)))
+        states, leaves = self._from_zero(problem)
+        return _program(states, leaves, self._inputs(problem))
 
     def train(self, problem: Problem) -> Program:
         """See Contender."""
-        apply, leaves = self._flat(problem)
+        states, leaves = self._from_zero(problem)
 
         def loss(leaves: list[jax.Array], xs: jax.Array) -> jax.Array:
-            return jnp.mean(jnp.square(apply(leaves, xs)))
+            return jnp.mean(jnp.square(states(leaves, xs)))
 
-        step = jax.value_and_grad(loss, argnums=(0, 1))
-        return jax_program(step, leaves, jnp.asarray(self.layout(problem.xs)))
+        return _program(jax.value_and_grad(loss, argnums=(0, 1)), leaves, self._inputs(problem))
 
-    def _flat(self, problem: Problem) -> tuple[Callable[..., jax.Array], list[jax.Array]]:
-        # The weights go in as a plain list, so that no library's container costs time per call.
+    def step(self, problem: Problem) -> Program:
+        """See Contender."""
+        cell, leaves = self._flat(problem, self.cell(problem.shape))
+
+        def one_step(leaves: list[jax.Array], h: jax.Array, x: jax.Array) -> tuple[jax.Array]:
+            return (cell(leaves, h, x),)
+
+        return _stream(one_step, leaves, _zero_state(problem), jnp.asarray(problem.xs[:, 0]))
+
+    def chunk(self, problem: Problem) -> Program:
+        """See Contender."""
+        layer, leaves = self._flat(problem, self.layer(problem.shape))
+
+        def all_steps(
+            leaves: list[jax.Array], h: jax.Array, xs: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:
+            ys = layer(leaves, h, xs)
+            return ys[-1] if self.time_major else ys[:, -1], ys
+
+        return _stream(all_steps, leaves, _zero_state(problem), self._inputs(problem))
+
+    def _inputs(self, problem: Problem) -> jax.Array:
+        return jnp.asarray(self.layout(problem.xs))
+
+    def _from_zero(self, problem: Problem) -> tuple[Callable[..., jax.Array], list[jax.Array]]:
+        layer, leaves = self._flat(problem, self.layer(problem.shape))
+        return lambda leaves, xs: layer(leaves, _zero_state(problem), xs), leaves
+
+    def _flat(
+        self, problem: Problem, function: Callable[..., jax.Array]
+    ) -> tuple[Callable[..., jax.Array], list[jax.Array]]:
         leaves, structure = jax.tree.flatten(self.weights(problem.weights))
-        layer = self.layer(problem.shape)
 
-        def apply(leaves: list[jax.Array], xs: jax.Array) -> jax.Array:
-            return layer(jax.tree.unflatten(structure, leaves), xs)
+        def flat(leaves: list[jax.Array], *rest: jax.Array) -> jax.Array:
+            return function(jax.tree.unflatten(structure, leaves), *rest)
 
-        return apply, [jnp.asarray(leaf) for leaf in leaves]
+        return flat, [jnp.asarray(leaf) for leaf in leaves]
 
 
-def jax_program(function: Callable[..., Any], *arguments: Any) -> Program:
-    """Return a JAX function compiled for its arguments, with what compiling it took."""
+def _zero_state(problem: Problem) -> jax.Array:
+    return jnp.zeros((problem.shape.batch, problem.shape.units), jnp.float32)
+
+
+def _program(function: Callable[..., Any], *arguments: Any) -> Program:
+    compiled, seconds, temp_bytes = _compile(function, *arguments)
+    return Program(lambda: jax.block_until_ready(compiled(*arguments)), seconds, temp_bytes)
+
+
+def _stream(function: Callable[..., Any], leaves: Any, h: jax.Array, xs: jax.Array) -> Program:
+    compiled, seconds, temp_bytes = _compile(function, leaves, h, xs)
+
+    def call() -> jax.Array:
+        nonlocal h
+        h = jax.block_until_ready(compiled(leaves, h, xs))[0]
+        return h
+
+    return Program(call, seconds, temp_bytes)
+
+
+def _compile(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float, int | None]:
+    # Compiled ahead, so that compiling is timed by itself; a call costs what jit's own call does.
     start = time.perf_counter()
     compiled = jax.jit(function).lower(*arguments).compile()
     seconds = time.perf_counter() - start
     memory = compiled.memory_analysis()
-    return Program(
-        lambda: jax.block_until_ready(compiled(*arguments)),
-        seconds,
-        None if memory is None else memory.temp_size_in_bytes,
-    )
+    return compiled, seconds, None if memory is None else memory.temp_size_in_bytes

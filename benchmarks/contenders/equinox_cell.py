@@ -4,23 +4,26 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from benchmarks.contenders.contender import JaxContender
 from benchmarks.problem import Shape, Weights, blocks, reset_first
 
+Apply = Callable[[eqx.nn.GRUCell, jax.Array, jax.Array], jax.Array]
+
 
 class Equinox(JaxContender):
     """The cell takes one example, as its documentation shows; the batch is ``jax.vmap``'s."""
 
-    name = "equinox"
+    def __init__(self, unroll: int = 1) -> None:
+        self.unroll = unroll
 
     def weights(self, weights: Weights) -> eqx.nn.GRUCell:
         """See Contender."""
-        inputs, units = weights.kernel.shape[0], weights.recurrent_kernel.shape[0]
         update, reset, candidate = blocks(weights.recurrent_bias)
-        outside = jnp.concatenate([update, reset, jnp.zeros(units, jnp.float32)])
+        outside = np.concatenate([update, reset, np.zeros_like(candidate)])
+        (inputs, _), (units, _) = weights.kernel.shape, weights.recurrent_kernel.shape
         return eqx.tree_at(
             lambda cell: (cell.weight_ih, cell.weight_hh, cell.bias, cell.bias_n),
             eqx.nn.GRUCell(inputs, units, key=jax.random.key(0)),
@@ -32,14 +35,18 @@ class Equinox(JaxContender):
             ),
         )
 
-    def layer(self, shape: Shape) -> Callable[[eqx.nn.GRUCell, jax.Array], jax.Array]:
+    def layer(self, shape: Shape) -> Apply:
         """See JaxContender."""
 
-        def one_sequence(cell: eqx.nn.GRUCell, xs: jax.Array) -> jax.Array:
+        def one_sequence(cell: eqx.nn.GRUCell, h: jax.Array, xs: jax.Array) -> jax.Array:
             def body(h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
                 h = cell(x, h)
                 return h, h
 
-            return lax.scan(body, jnp.zeros(cell.hidden_size, xs.dtype), xs)[1]
+            return lax.scan(body, h, xs, unroll=self.unroll)[1]
 
-        return jax.vmap(one_sequence, in_axes=(None, 0))
+        return jax.vmap(one_sequence, in_axes=(None, 0, 0))
+
+    def cell(self, shape: Shape) -> Apply:
+        """See JaxContender."""
+        return jax.vmap(lambda cell, h, x: cell(x, h), in_axes=(None, 0, 0))

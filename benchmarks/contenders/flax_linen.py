@@ -9,28 +9,40 @@ from flax import linen as nn
 from benchmarks.contenders.contender import JaxContender
 from benchmarks.problem import Shape, Weights, blocks
 
+Apply = Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]
+
 
 class FlaxLinen(JaxContender):
     """Six products a step, one for each gate and side, as its cell has them."""
 
-    name = "flax linen"
+    def __init__(self, unroll: int = 1) -> None:
+        self.unroll = unroll
 
     def weights(self, weights: Weights) -> dict[str, Any]:
         """See Contender."""
         bias_z, bias_r, bias_n = blocks(weights.bias)
         hidden_z, hidden_r, hidden_n = blocks(weights.recurrent_bias)
-        from_input = dict(zip("zrn", blocks(weights.kernel), strict=True))
-        from_state = dict(zip("zrn", blocks(weights.recurrent_kernel), strict=True))
+        input_z, input_r, input_n = blocks(weights.kernel)
+        state_z, state_r, state_n = blocks(weights.recurrent_kernel)
         return {
-            "iz": {"kernel": from_input["z"], "bias": bias_z + hidden_z},
-            "ir": {"kernel": from_input["r"], "bias": bias_r + hidden_r},
-            "in": {"kernel": from_input["n"], "bias": bias_n},
-            "hz": {"kernel": from_state["z"]},
-            "hr": {"kernel": from_state["r"]},
-            "hn": {"kernel": from_state["n"], "bias": hidden_n},
+            "iz": {"kernel": input_z, "bias": bias_z + hidden_z},
+            "ir": {"kernel": input_r, "bias": bias_r + hidden_r},
+            "in": {"kernel": input_n, "bias": bias_n},
+            "hz": {"kernel": state_z},
+            "hr": {"kernel": state_r},
+            "hn": {"kernel": state_n, "bias": hidden_n},
         }
 
-    def layer(self, shape: Shape) -> Callable[[dict[str, Any], jax.Array], jax.Array]:
+    def layer(self, shape: Shape) -> Apply:
         """See JaxContender."""
-        rnn = nn.RNN(nn.GRUCell(shape.units))
-        return lambda weights, xs: rnn.apply({"params": {"cell": weights}}, xs)
+        rnn = nn.RNN(nn.GRUCell(shape.units), unroll=self.unroll)
+
+        def apply(weights: dict[str, Any], h: jax.Array, xs: jax.Array) -> jax.Array:
+            return rnn.apply({"params": {"cell": weights}}, xs, initial_carry=h)
+
+        return apply
+
+    def cell(self, shape: Shape) -> Apply:
+        """See JaxContender."""
+        cell = nn.GRUCell(shape.units)
+        return lambda weights, h, x: cell.apply({"params": weights}, h, x)[0]

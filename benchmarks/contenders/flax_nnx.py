@@ -4,19 +4,22 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from benchmarks.contenders.contender import JaxContender
 from benchmarks.problem import Shape, Weights, blocks, reset_first
 
+Apply = Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]
+
 
 class FlaxNnx(JaxContender):
     """The functional form, split and merged: ``nnx.jit`` would cost more at each call."""
 
-    name = "flax nnx"
     candidate_bias = False
+
+    def __init__(self, unroll: int = 1) -> None:
+        self.unroll = unroll
 
     def weights(self, weights: Weights) -> dict[str, Any]:
         """See Contender."""
@@ -30,15 +33,23 @@ class FlaxNnx(JaxContender):
             "dense_h": {"kernel": reset_first(weights.recurrent_kernel)},
         }
 
-    def layer(self, shape: Shape) -> Callable[[dict[str, Any], jax.Array], jax.Array]:
+    def layer(self, shape: Shape) -> Apply:
         """See JaxContender."""
-        rnn = nnx.RNN(nnx.GRUCell(shape.inputs, shape.units, rngs=nnx.Rngs(0)), rngs=False)
-        graph, state = nnx.split(rnn, nnx.Param)
 
-        def apply(weights: dict[str, Any], xs: jax.Array) -> jax.Array:
-            filled = jax.tree.map(lambda leaf: leaf, state)
-            nnx.replace_by_pure_dict(filled, {"cell": weights})
-            h0 = jnp.zeros((shape.batch, shape.units), xs.dtype)
-            return nnx.merge(graph, filled)(xs, initial_carry=h0)
+        def apply(weights: dict[str, Any], h: jax.Array, xs: jax.Array) -> jax.Array:
+            rnn = nnx.RNN(_filled_cell(shape, weights), unroll=self.unroll, rngs=False)
+            return rnn(xs, initial_carry=h)
 
         return apply
+
+    def cell(self, shape: Shape) -> Apply:
+        """See JaxContender."""
+        return lambda weights, h, x: _filled_cell(shape, weights)(h, x)[0]
+
+
+def _filled_cell(shape: Shape, weights: dict[str, Any]) -> nnx.GRUCell:
+    # Runs while JAX traces, never while the program runs.
+    cell = nnx.eval_shape(lambda: nnx.GRUCell(shape.inputs, shape.units, rngs=nnx.Rngs(0)))
+    graph, state = nnx.split(cell)
+    nnx.replace_by_pure_dict(state, weights)
+    return nnx.merge(graph, state)

@@ -9,35 +9,45 @@ import numpy as np
 from benchmarks.contenders.contender import JaxContender
 from benchmarks.problem import Array, Shape, Weights, blocks
 
+Apply = Callable[[hk.Params, jax.Array, jax.Array], jax.Array]
+
 
 class Haiku(JaxContender):
     """The reset gate before the product, one bias, and an update gate of the other sign."""
 
-    name = "haiku"
     reset_after = False
     time_major = True
 
+    def __init__(self, unroll: int = 1) -> None:
+        self.unroll = unroll
+
     def weights(self, weights: Weights) -> dict[str, dict[str, Array]]:
         """See Contender."""
-
-        def negate_update(weight: Array) -> Array:
-            update, reset, candidate = blocks(weight)
-            return np.concatenate([-update, reset, candidate], axis=-1)
-
         return {
             "gru": {
-                "w_i": negate_update(weights.kernel),
-                "w_h": negate_update(weights.recurrent_kernel),
-                "b": negate_update(weights.bias + weights.recurrent_bias),
+                "w_i": _negate_update(weights.kernel),
+                "w_h": _negate_update(weights.recurrent_kernel),
+                "b": _negate_update(weights.bias + weights.recurrent_bias),
             }
         }
 
-    def layer(self, shape: Shape) -> Callable[[hk.Params, jax.Array], jax.Array]:
+    def layer(self, shape: Shape) -> Apply:
         """See JaxContender."""
 
-        def unroll(xs: jax.Array) -> jax.Array:
-            core = hk.GRU(shape.units)
-            return hk.dynamic_unroll(core, xs, core.initial_state(shape.batch))[0]
+        def states(h: jax.Array, xs: jax.Array) -> jax.Array:
+            return hk.dynamic_unroll(hk.GRU(shape.units), xs, h, unroll=self.unroll)[0]
 
-        apply = hk.without_apply_rng(hk.transform(unroll)).apply
-        return lambda params, xs: apply(params, xs)
+        return hk.without_apply_rng(hk.transform(states)).apply
+
+    def cell(self, shape: Shape) -> Apply:
+        """See JaxContender."""
+
+        def state(h: jax.Array, x: jax.Array) -> jax.Array:
+            return hk.GRU(shape.units)(x, h)[0]
+
+        return hk.without_apply_rng(hk.transform(state)).apply
+
+
+def _negate_update(weight: Array) -> Array:
+    update, reset, candidate = blocks(weight)
+    return np.concatenate([-update, reset, candidate], axis=-1)

@@ -1,4 +1,4 @@
-"""jaxgru: the contender this project enters."""
+"""jaxgru: the contender this project enters, without any option."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,20 @@ import jaxgru
 from benchmarks.contenders.contender import JaxContender
 from benchmarks.problem import Shape, Weights
 
+Apply = Callable[[jaxgru.GRUParams, jax.Array, jax.Array], jax.Array]
+
 
 class Jaxgru(JaxContender):
-    """``jaxgru.gru`` as it is called without any option."""
-
-    name = "jaxgru"
+    """``jaxgru.gru`` and ``jaxgru.gru_cell``."""
 
     def weights(self, weights: Weights) -> jaxgru.GRUParams:
         """See Contender."""
         return jaxgru.GRUParams(*weights)
 
-    def layer(self, shape: Shape) -> Callable[[jaxgru.GRUParams, jax.Array], jax.Array]:
+    def layer(self, shape: Shape) -> Apply:
         """See JaxContender."""
-        return lambda params, xs: jaxgru.gru(params, xs)[0]
+        return lambda params, h, xs: jaxgru.gru(params, xs, h)[0]
+
+    def cell(self, shape: Shape) -> Apply:
+        """See JaxContender."""
+        return jaxgru.gru_cell

@@ -1,4 +1,7 @@
-"""Keras on JAX: ``keras.layers.GRU`` called without state inside ``jax.jit``."""
+"""Keras on JAX: ``keras.layers.GRU`` and ``keras.layers.GRUCell``, without state, in ``jax.jit``.
+
+The layer's own ``unroll`` is all or nothing, and hopeless at these lengths: it stays off.
+"""
 
 import os
 from collections.abc import Callable
@@ -12,20 +15,35 @@ import numpy as np
 from benchmarks.contenders.contender import JaxContender
 from benchmarks.problem import Array, Shape, Weights
 
+Apply = Callable[[list[Array], jax.Array, jax.Array], jax.Array]
+
 
 class Keras(JaxContender):
     """``stateless_call``, as in Keras' own training step on JAX."""
 
-    name = "keras-jax"
+    def __init__(self) -> None:
+        if keras.config.backend() != "jax":
+            raise ValueError(f"keras runs on {keras.config.backend()}: set KERAS_BACKEND=jax")
 
     def weights(self, weights: Weights) -> list[Array]:
         """See Contender."""
         biases = np.stack([weights.bias, weights.recurrent_bias])
         return [weights.kernel, weights.recurrent_kernel, biases]
 
-    def layer(self, shape: Shape) -> Callable[[list[Array], jax.Array], jax.Array]:
+    def layer(self, shape: Shape) -> Apply:
         """See JaxContender."""
         layer = keras.layers.GRU(shape.units, return_sequences=True)
         layer.build((shape.batch, shape.time, shape.inputs))
         rest = [variable.value for variable in layer.non_trainable_variables]
-        return lambda weights, xs: layer.stateless_call(weights, rest, xs)[0]
+
+        def apply(weights: list[Array], h: jax.Array, xs: jax.Array) -> jax.Array:
+            return layer.stateless_call(weights, rest, xs, initial_state=[h])[0]
+
+        return apply
+
+    def cell(self, shape: Shape) -> Apply:
+        """See JaxContender."""
+        cell = keras.layers.GRUCell(shape.units)
+        cell.build((shape.batch, shape.inputs))
+        rest = [variable.value for variable in cell.non_trainable_variables]
+        return lambda weights, h, x: cell.stateless_call(weights, rest, x, [h])[0][0]

@@ -1,7 +1,9 @@
-"""ONNX Runtime: a model of one GRU node, forward only."""
+"""ONNX Runtime: a model of one GRU node on the CPU; it runs models and trains none."""
 
 import time
+from typing import Any
 
+import jax
 import numpy as np
 import onnx
 import onnxruntime
@@ -11,57 +13,108 @@ from benchmarks.problem import Array, Problem, Shape, Weights
 
 
 class OnnxRuntime(Contender):
-    """The CPU provider with its default threads and all its optimisations."""
+    """All its optimisations, and its arrays bound once so that no call copies them."""
 
-    name = "onnxruntime"
     time_major = True
+
+    def __init__(self, threads: int | None = None) -> None:
+        if jax.default_backend() != "cpu":
+            raise ValueError("onnxruntime is entered on the CPU alone")
+        self.options = onnxruntime.SessionOptions()
+        if threads is not None:
+            self.options.intra_op_num_threads = threads
 
     def weights(self, weights: Weights) -> list[Array]:
         """See Contender."""
         biases = np.concatenate([weights.bias, weights.recurrent_bias])
         return [weights.kernel.T[None], weights.recurrent_kernel.T[None], biases[None]]
 
+    def to_numpy(self, leaf: onnxruntime.OrtValue) -> Array:
+        """See Contender."""
+        return leaf.numpy()
+
     def forward(self, problem: Problem) -> Program:
         """See Contender."""
-        start = time.perf_counter()
-        session = onnxruntime.InferenceSession(
-            _model(problem.shape, self.weights(problem.weights)).SerializeToString(),
-            providers=["CPUExecutionProvider"],
-        )
-        seconds = time.perf_counter() - start
-        feed = {"X": onnxruntime.OrtValue.ortvalue_from_numpy(self.layout(problem.xs))}
+        session, seconds = self._session(problem, "ys")
+        binding = _bound(session, "ys", xs=self.layout(problem.xs), h0=_zero_state(problem))
 
-        def call() -> Array:
-            return session.run_with_ort_values(["Y"], feed)[0]
+        def call() -> Any:
+            session.run_with_iobinding(binding)
+            return binding.get_outputs()[0]
 
         return Program(call, seconds)
 
     def train(self, problem: Problem) -> None:
-        """Return None: ONNX Runtime trains nothing here."""
+        """Return None: it has no gradients."""
+
+    def step(self, problem: Problem) -> Program:
+        """Return a chunk of one step: it has no cell."""
+        first = problem._replace(shape=problem.shape._replace(time=1), xs=problem.xs[:, :1])
+        return self.chunk(first)
+
+    def chunk(self, problem: Problem) -> Program:
+        """See Contender."""
+        session, seconds = self._session(problem, "h")
+        binding = _bound(session, "h", xs=self.layout(problem.xs), h0=_zero_state(problem))
+
+        def call() -> Any:
+            session.run_with_iobinding(binding)
+            h = binding.get_outputs()[0]
+            binding.bind_ortvalue_input("h0", h)
+            return h
+
+        return Program(call, seconds)
+
+    def _session(self, problem: Problem, output: str) -> tuple[Any, float]:
+        start = time.perf_counter()
+        model = _model(problem.shape, self.weights(problem.weights), output)
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
+        )
+        return session, time.perf_counter() - start
 
 
-def _model(shape: Shape, leaves: list[Array]) -> onnx.ModelProto:
+def _zero_state(problem: Problem) -> Array:
+    return np.zeros((1, problem.shape.batch, problem.shape.units), np.float32)
+
+
+def _bound(session: Any, output: str, **inputs: Array) -> Any:
+    binding = session.io_binding()
+    for name, value in inputs.items():
+        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
+    binding.bind_output(output, "cpu")  # a new array at each call, as every library gives
+    return binding
+
+
+def _model(shape: Shape, leaves: list[Array], output: str) -> onnx.ModelProto:
+    """Return the model of ``ys``, all states, or of ``h``, the last one."""
     node = onnx.helper.make_node(
         "GRU",
-        ["X", "W", "R", "B"],
-        ["states"],
+        ["xs", "W", "R", "B", "", "h0"],
+        ["states", "h"],
         hidden_size=shape.units,
         linear_before_reset=1,
     )
-    # The node gives (time, directions, batch, units).
-    squeeze = onnx.helper.make_node("Squeeze", ["states", "directions"], ["Y"])
+    # The node gives all states as (time, directions, batch, units).
+    squeeze = onnx.helper.make_node("Squeeze", ["states", "directions"], ["ys"])
     constants = [
         onnx.numpy_helper.from_array(np.ascontiguousarray(leaf), name)
         for name, leaf in zip("WRB", leaves, strict=True)
     ]
     constants.append(onnx.numpy_helper.from_array(np.array([1], np.int64), "directions"))
-    tensor, float32 = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    sizes = {
+        "xs": (shape.time, shape.batch, shape.inputs),
+        "h0": (1, shape.batch, shape.units),
+        "ys": (shape.time, shape.batch, shape.units),
+        "h": (1, shape.batch, shape.units),
+    }
+    tensors = {
+        name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, size)
+        for name, size in sizes.items()
+    }
     graph = onnx.helper.make_graph(
-        [node, squeeze],
-        "gru",
-        [tensor("X", float32, [shape.time, shape.batch, shape.inputs])],
-        [tensor("Y", float32, [shape.time, shape.batch, shape.units])],
+        [node, squeeze], "gru", [tensors["xs"], tensors["h0"]], [tensors[output]],
         constants,
-    )
+    )  # fmt: skip
     opset = onnx.helper.make_opsetid("", 22)
     return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)

@@ -9,32 +9,38 @@ from jax import lax
 from benchmarks.contenders.contender import JaxContender
 from benchmarks.problem import Shape, Weights
 
+Apply = Callable[[Weights, jax.Array, jax.Array], jax.Array]
+
 
 class PlainScan(JaxContender):
     """Both products inside the loop, derivative by JAX."""
 
-    name = "plain scan"
+    def __init__(self, unroll: int = 1) -> None:
+        self.unroll = unroll
 
     def weights(self, weights: Weights) -> Weights:
         """See Contender."""
         return weights
 
-    def layer(self, shape: Shape) -> Callable[[Weights, jax.Array], jax.Array]:
+    def layer(self, shape: Shape) -> Apply:
         """See JaxContender."""
 
-        def apply(weights: Weights, xs: jax.Array) -> jax.Array:
+        def apply(weights: Weights, h: jax.Array, xs: jax.Array) -> jax.Array:
             def body(h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-                h = cell(weights, h, x)
+                h = _step(weights, h, x)
                 return h, h
 
-            h0 = jnp.zeros((xs.shape[0], shape.units), xs.dtype)
-            return jnp.swapaxes(lax.scan(body, h0, jnp.swapaxes(xs, 0, 1))[1], 0, 1)
+            _, ys = lax.scan(body, h, jnp.swapaxes(xs, 0, 1), unroll=self.unroll)
+            return jnp.swapaxes(ys, 0, 1)
 
         return apply
 
+    def cell(self, shape: Shape) -> Apply:
+        """See JaxContender."""
+        return _step
 
-def cell(weights: Weights, h: jax.Array, x: jax.Array) -> jax.Array:
-    """Return the state after one step."""
+
+def _step(weights: Weights, h: jax.Array, x: jax.Array) -> jax.Array:
     xz, xr, xn = jnp.split(x @ weights.kernel + weights.bias, 3, axis=-1)
     hz, hr, hn = jnp.split(h @ weights.recurrent_kernel + weights.recurrent_bias, 3, axis=-1)
     z = jax.nn.sigmoid(xz + hz)

@@ -1,7 +1,7 @@
-"""PyTorch: ``torch.nn.GRU``, on every core of the CPU or on a CUDA device."""
+"""PyTorch: ``torch.nn.GRU`` and ``torch.nn.GRUCell``, on the CPU or on a CUDA device."""
 
 import os
-import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,60 +14,93 @@ from benchmarks.problem import Array, Problem, Weights, reset_first
 class Torch(Contender):
     """Forward in inference mode; gradients by autograd."""
 
-    name = "torch"
     time_major = True
 
-    def __init__(self) -> None:
-        torch.set_num_threads(os.cpu_count() or 1)
-        on_gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or os.cpu_count() or 1
+        on_gpu = jax.default_backend() == "gpu"
+        if on_gpu and not torch.cuda.is_available():
+            raise ValueError("this torch has no CUDA: it cannot run where JAX does")
         self.device = torch.device("cuda" if on_gpu else "cpu")
 
     def weights(self, weights: Weights) -> list[Array]:
         """See Contender."""
         return [reset_first(weight).T for weight in weights]
 
+    def to_numpy(self, leaf: torch.Tensor) -> Array:
+        """See Contender."""
+        return leaf.detach().cpu().numpy()
+
     def forward(self, problem: Problem) -> Program:
         """See Contender."""
-        module, xs = self._module(problem)
-
-        def call() -> torch.Tensor:
-            with torch.inference_mode():
-                ys = module(xs)[0]
-            self._wait()
-            return ys.cpu()
-
-        return _after_first_call(call)
+        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem)
+        return self._with_memory(self._program(torch.inference_mode()(lambda: layer(xs)[0])))
 
     def train(self, problem: Problem) -> Program:
         """See Contender."""
-        module, xs = self._module(problem)
+        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem)
         xs.requires_grad_()
-        wanted = [*module.parameters(), xs]
+        wanted = [*layer.parameters(), xs]
 
-        def call() -> Any:
-            loss = module(xs)[0].square().mean()
+        def loss_and_gradients() -> Any:
+            loss = layer(xs)[0].square().mean()
             *gradients, of_inputs = torch.autograd.grad(loss, wanted)
-            self._wait()
-            return loss.detach().cpu(), (gradients, of_inputs)
+            return loss, (gradients, of_inputs)
 
-        return _after_first_call(call)
+        return self._with_memory(self._program(loss_and_gradients))
 
-    def _module(self, problem: Problem) -> tuple[torch.nn.GRU, torch.Tensor]:
-        module = torch.nn.GRU(problem.shape.inputs, problem.shape.units)
+    def step(self, problem: Problem) -> Program:
+        """See Contender."""
+        cell, x = self._filled(torch.nn.GRUCell, problem), self._inputs(problem)[0]
+        h = torch.zeros(problem.shape.batch, problem.shape.units, device=self.device)
+
+        def advance() -> torch.Tensor:
+            nonlocal h
+            h = cell(x, h)
+            return h
+
+        return self._program(torch.inference_mode()(advance))
+
+    def chunk(self, problem: Problem) -> Program:
+        """See Contender."""
+        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem)
+        h = torch.zeros(1, problem.shape.batch, problem.shape.units, device=self.device)
+
+        def advance() -> torch.Tensor:
+            nonlocal h
+            _, h = layer(xs, h)
+            return h[0]
+
+        return self._program(torch.inference_mode()(advance))
+
+    def _inputs(self, problem: Problem) -> torch.Tensor:
+        return torch.tensor(self.layout(problem.xs), device=self.device)
+
+    def _filled(self, kind: type[torch.nn.Module], problem: Problem) -> torch.nn.Module:
+        module = kind(problem.shape.inputs, problem.shape.units, device=self.device)
+        leaves = self.weights(problem.weights)
         with torch.no_grad():
-            leaves = self.weights(problem.weights)
             for parameter, leaf in zip(module.parameters(), leaves, strict=True):
-                parameter.copy_(torch.from_numpy(leaf))
-        xs = torch.from_numpy(self.layout(problem.xs).copy())
-        return module.to(self.device), xs.to(self.device)
+                parameter.copy_(torch.tensor(leaf))
+        return module
 
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
+    def _program(self, function: Callable[[], Any]) -> Program:
+        def on_cpu() -> Any:
+            torch.set_num_threads(self.threads)
+            return function()
+
+        def on_gpu() -> Any:
+            result = function()
             torch.cuda.synchronize()
+            return result
 
+        return Program(on_cpu if self.device.type == "cpu" else on_gpu)
 
-def _after_first_call(call: Any) -> Program:
-    # Nothing is compiled ahead; what the first call sets up is reported in its place.
-    start = time.perf_counter()
-    call()
-    return Program(call, time.perf_counter() - start)
+    def _with_memory(self, program: Program) -> Program:
+        # PyTorch counts what its CUDA allocator hands out, and nothing on a CPU.
+        if self.device.type == "cpu":
+            return program
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        program.call()
+        return program._replace(temp_bytes=torch.cuda.max_memory_allocated() - before)

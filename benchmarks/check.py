@@ -1,0 +1,111 @@
+"""Whether a contender computes the GRU, and the gradient, that it is timed for."""
+
+import jax
+import numpy as np
+
+from benchmarks.contenders import Contender, Entry
+from benchmarks.problem import (
+    Array,
+    Problem,
+    Shape,
+    Weights,
+    blocks,
+    draw_problem,
+    draw_weights,
+)
+
+_SHAPE = Shape(batch=3, time=7, inputs=4, units=5)
+
+
+def check(entry: Entry) -> None:
+    """Raise ArithmeticError unless all programs of a contender give what the equations give.
+
+    The equations are a loop in float64 NumPy, below. Gradients are compared along random
+    directions with central differences of that loop's loss: since each library's map of the
+    weights is linear, the product of gradient and direction is one number for all libraries.
+    """
+    contender, problem = entry.contender, draw_problem(_SHAPE)
+    weights, xs = problem.weights, problem.xs
+    states = contender.to_numpy(contender.forward(problem).call())
+    _agree(entry, "states", contender.layout(states), _states(contender, weights, xs))
+    _check_gradients(entry, problem)
+    # These two pass on their state from call to call: here, over the same input again.
+    same = np.repeat(xs[:, :1], 3, axis=1)
+    _check_stream(entry, "step", problem, _states(contender, weights, same)[:, -1], calls=3)
+    twice = np.concatenate([xs, xs], axis=1)
+    _check_stream(entry, "chunk", problem, _states(contender, weights, twice)[:, -1], calls=2)
+
+
+def _check_stream(entry: Entry, kind: str, problem: Problem, last: Array, calls: int) -> None:
+    program = getattr(entry.contender, kind)(problem)
+    for _ in range(calls):
+        state = program.call()
+    _agree(entry, kind, entry.contender.to_numpy(state).reshape(last.shape), last)
+
+
+def _check_gradients(entry: Entry, problem: Problem) -> None:
+    contender, (shape, weights, xs) = entry.contender, problem
+    program = contender.train(problem)
+    if program is None:
+        return
+    loss, (of_weights, of_xs) = jax.tree.map(contender.to_numpy, program.call())
+    _agree(entry, "loss", loss, _loss(contender, weights, xs))
+    of_xs = contender.layout(of_xs)
+    rng = np.random.default_rng(1)
+    for _ in range(8):
+        along = draw_weights(shape, rng)
+        got = sum(map(np.vdot, of_weights, jax.tree.leaves(contender.weights(along))))
+        _agree(entry, "gradient of the weights", got, _slope(contender, problem, along, 0 * xs))
+        along_xs = rng.standard_normal(xs.shape)
+        still = Weights(*(0 * weight for weight in weights))
+        got = np.vdot(of_xs, along_xs)
+        _agree(entry, "gradient of the inputs", got, _slope(contender, problem, still, along_xs))
+
+
+def _agree(entry: Entry, what: str, got: Array, want: Array) -> None:
+    # All these numbers are of order 1 or below, float32 rounds at 6e-8, and seven steps add up
+    # some tens of roundings; an accelerator may multiply in TF32, which rounds at 5e-4.
+    tolerance = 1e-5 if jax.default_backend() == "cpu" else 2e-2
+    error = float(np.max(np.abs(got - want)))
+    if not error <= tolerance:
+        raise ArithmeticError(f"{entry.name}: {what} off by {error:.1e}, expected <= {tolerance}")
+
+
+def _slope(contender: Contender, problem: Problem, along: Weights, along_xs: Array) -> Array:
+    # In float64 the difference is wrong by about the square of this step.
+    step, (_, weights, xs) = 1e-5, problem
+
+    def loss(sign: float) -> Array:
+        moved = [
+            np.float64(value) + sign * step * np.float64(direction)
+            for value, direction in zip((*weights, xs), (*along, along_xs), strict=True)
+        ]
+        return _loss(contender, Weights(*moved[:-1]), moved[-1])
+
+    return (loss(+1.0) - loss(-1.0)) / (2 * step)
+
+
+def _loss(contender: Contender, weights: Weights, xs: Array) -> Array:
+    return np.mean(np.square(_states(contender, weights, xs)))
+
+
+def _states(contender: Contender, weights: Weights, xs: Array) -> Array:
+    """Return the states ``(batch, time, units)`` of the GRU that this contender is, in float64."""
+    kernel, recurrent_kernel, bias, recurrent_bias = (np.float64(weight) for weight in weights)
+    (Wz, Wr, Wn), (Uz, Ur, Un) = blocks(kernel), blocks(recurrent_kernel)
+    (bz, br, bn), (cz, cr, cn) = blocks(bias), blocks(recurrent_bias)
+    if not contender.candidate_bias:
+        cn = np.zeros_like(cn)
+    h = np.zeros((xs.shape[0], Uz.shape[0]))
+    states = []
+    for x in np.moveaxis(np.float64(xs), 1, 0):
+        z = _sigmoid(x @ Wz + bz + h @ Uz + cz)
+        r = _sigmoid(x @ Wr + br + h @ Ur + cr)
+        inside = r * (h @ Un + cn) if contender.reset_after else (r * h) @ Un + cn
+        h = z * h + (1 - z) * np.tanh(x @ Wn + bn + inside)
+        states.append(h)
+    return np.stack(states, axis=1)
+
+
+def _sigmoid(x: Array) -> Array:
+    return 1 / (1 + np.exp(-x))
