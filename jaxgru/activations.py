@@ -1,9 +1,4 @@
-"""The named activations, each with its derivative.
-
-A gate is ``y = f(x)``. For its derivative the backward pass keeps one array of the gate: the
-output ``y`` where ``f'`` can be told from it (every monotone activation here), so that no
-transcendental is computed twice; else the input ``x``.
-"""
+"""The named activations, each with its derivative."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,24 +7,16 @@ import jax
 import jax.numpy as jnp
 
 Array = jax.Array
-Function = Callable[[Array], Array]
 
 
 class Activation(NamedTuple):
-    """An elementwise function and its derivative, as a function of what the gate keeps."""
+    """An elementwise function ``y = f(x)`` and its derivative.
 
-    value: Function
-    slope: Function
-    keeps_output: bool = True
+    The derivative is given both x and y: most are told from y without a second transcendental.
+    """
 
-    def keep(self, x: Array, y: Array) -> Array:
-        """Return the one array from which ``recall`` restores value and slope."""
-        return y if self.keeps_output else x
-
-    def recall(self, kept: Array) -> tuple[Array, Array]:
-        """Return the value and the slope of a gate from what ``keep`` kept of it."""
-        value = kept if self.keeps_output else self.value(kept)
-        return value, self.slope(kept)
+    value: Callable[[Array], Array]
+    slope: Callable[[Array, Array], Array]
 
 
 def get_activation(name: str) -> Activation:
@@ -51,51 +38,45 @@ def _indicator(condition: Array, like: Array) -> Array:
     return condition.astype(like.dtype)
 
 
-def _hard_sigmoid_keras2(x: Array) -> Array:
-    return jnp.clip(0.2 * x + 0.5, 0.0, 1.0)
-
-
-def _hard_sigmoid(x: Array) -> Array:
-    return jnp.clip(x / 6.0 + 0.5, 0.0, 1.0)
-
-
-def _silu_slope(x: Array) -> Array:
+def _silu_slope(x: Array, _: Array) -> Array:
     s = jax.nn.sigmoid(x)
     return s * (1.0 + x * (1.0 - s))
 
 
-def _gelu_slope(x: Array) -> Array:
+def _gelu_slope(x: Array, _: Array) -> Array:
     return jax.scipy.stats.norm.cdf(x) + x * jax.scipy.stats.norm.pdf(x)
 
 
 # At a kink the slope is that of the flat side, as in jax.nn.relu.
 _ACTIVATIONS = {
-    "tanh": Activation(jnp.tanh, lambda y: 1.0 - y * y),
-    "sigmoid": Activation(jax.nn.sigmoid, lambda y: y * (1.0 - y)),
+    "tanh": Activation(jnp.tanh, lambda x, y: 1.0 - y * y),
+    "sigmoid": Activation(jax.nn.sigmoid, lambda x, y: y * (1.0 - y)),
     # Two functions go by this name: x/6 + 1/2 in Keras 3 and PyTorch ...
-    "hard_sigmoid": Activation(_hard_sigmoid, lambda y: _indicator((y > 0) & (y < 1), y) / 6.0),
+    "hard_sigmoid": Activation(
+        lambda x: jnp.clip(x / 6.0 + 0.5, 0.0, 1.0),
+        lambda x, y: _indicator((y > 0) & (y < 1), y) / 6.0,
+    ),
     # ... and 0.2 x + 1/2 in Keras 1 and 2, Theano and ONNX's default.
     "hard_sigmoid_keras2": Activation(
-        _hard_sigmoid_keras2, lambda y: _indicator((y > 0) & (y < 1), y) * 0.2
+        lambda x: jnp.clip(0.2 * x + 0.5, 0.0, 1.0),
+        lambda x, y: _indicator((y > 0) & (y < 1), y) * 0.2,
     ),
     "hard_tanh": Activation(
-        lambda x: jnp.clip(x, -1.0, 1.0), lambda y: _indicator(jnp.abs(y) < 1, y)
+        lambda x: jnp.clip(x, -1.0, 1.0), lambda x, y: _indicator(jnp.abs(y) < 1, y)
     ),
-    "relu": Activation(jax.nn.relu, lambda y: _indicator(y > 0, y)),
-    "relu6": Activation(jax.nn.relu6, lambda y: _indicator((y > 0) & (y < 6), y)),
-    "elu": Activation(jax.nn.elu, lambda y: jnp.where(y > 0, jnp.ones_like(y), y + 1.0)),
+    "relu": Activation(jax.nn.relu, lambda x, y: _indicator(y > 0, y)),
+    "relu6": Activation(jax.nn.relu6, lambda x, y: _indicator((y > 0) & (y < 6), y)),
+    "elu": Activation(jax.nn.elu, lambda x, y: jnp.where(y > 0, jnp.ones_like(y), y + 1.0)),
     "selu": Activation(
         jax.nn.selu,
-        lambda y: jnp.where(y > 0, jnp.full_like(y, _SELU_SCALE), y + _SELU_SCALE * _SELU_ALPHA),
+        lambda x, y: jnp.where(y > 0, jnp.full_like(y, _SELU_SCALE), y + _SELU_SCALE * _SELU_ALPHA),
     ),
-    "softplus": Activation(jax.nn.softplus, lambda y: -jnp.expm1(-y)),
-    "softsign": Activation(jax.nn.soft_sign, lambda y: (1.0 - jnp.abs(y)) ** 2),
-    "exponential": Activation(jnp.exp, lambda y: y),
-    "linear": Activation(lambda x: x, jnp.ones_like),
-    "silu": Activation(jax.nn.silu, _silu_slope, keeps_output=False),
-    "gelu": Activation(
-        lambda x: jax.nn.gelu(x, approximate=False), _gelu_slope, keeps_output=False
-    ),
+    "softplus": Activation(jax.nn.softplus, lambda x, y: -jnp.expm1(-y)),
+    "softsign": Activation(jax.nn.soft_sign, lambda x, y: (1.0 - jnp.abs(y)) ** 2),
+    "exponential": Activation(jnp.exp, lambda x, y: y),
+    "linear": Activation(lambda x: x, lambda x, y: jnp.ones_like(y)),
+    "silu": Activation(jax.nn.silu, _silu_slope),
+    "gelu": Activation(lambda x: jax.nn.gelu(x, approximate=False), _gelu_slope),
 }
 
 ACTIVATIONS = tuple(_ACTIVATIONS)

@@ -93,8 +93,8 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
         ) from None
     h = jnp.broadcast_to(h, (*leading, params.hidden_size))
     x = jnp.broadcast_to(x, (*leading, params.input_size))
-    variant = variant_of(params, precision)
-    return step(variant, project(params, x, precision), h, recurrent_weights(params))
+    weights = fold(params)
+    return step(variant_of(params, precision), weights, project(weights, x, precision), h).gates
 
 
 class Variant(NamedTuple):
@@ -107,13 +107,23 @@ class Variant(NamedTuple):
     precision: Precision
 
 
-class Recurrent(NamedTuple):
-    """The weights a step needs once the input is projected."""
+class Weights(NamedTuple):
+    """The arrays of a step, with the two biases folded into what a step adds where."""
 
-    kernel: Array  # (H, 3H)
-    # The candidate's recurrent bias (H,), or None. Only with reset_after: elsewhere it is a
-    # constant of the pre-activation, and so are the gates' recurrent biases: project adds those.
-    candidate_bias: Array | None
+    kernel: Array  # (I, 3H)
+    recurrent_kernel: Array  # (H, 3H)
+    bias: Array | None  # (3H,), all that is added outside the reset gate
+    candidate_bias: Array | None  # (H,), added inside it: only where reset_after
+
+
+class Step(NamedTuple):
+    """One step: its gates, and what its derivative starts from."""
+
+    gates: Gates
+    update_input: Array  # what the activation of each gate was applied to, before the clip
+    reset_input: Array
+    candidate_input: Array
+    inside_reset: Array  # what the reset gate multiplied: h Uh + ch, or h
 
 
 def variant_of(params: GRUParams, precision: Precision) -> Variant:
@@ -123,59 +133,78 @@ def variant_of(params: GRUParams, precision: Precision) -> Variant:
     )
 
 
-def recurrent_weights(params: GRUParams) -> Recurrent:
-    """Return the weights of the products with the state."""
-    bias = params.recurrent_bias if params.reset_after else None
-    inside = None if bias is None else bias[-params.hidden_size :]
-    return Recurrent(params.recurrent_kernel, inside)
+def fold(params: GRUParams) -> Weights:
+    """Return the arrays of a step."""
+    bias, outside, inside = params.bias, params.recurrent_bias, None
+    if params.reset_after and outside is not None:
+        inside = outside[-params.hidden_size :]
+        outside = outside.at[-params.hidden_size :].set(0)
+    if bias is None or outside is None:
+        bias = outside if bias is None else bias
+    else:
+        bias = bias + outside
+    return Weights(params.kernel, params.recurrent_kernel, bias, inside)
 
 
-def project(params: GRUParams, x: Array, precision: Precision) -> tuple[Array, Array, Array]:
-    """Return the input's part of the three pre-activations: ``(..., I)`` to three ``(..., H)``.
+def project(weights: Weights, x: Array, precision: Precision) -> tuple[Array, Array, Array]:
+    """Return the input's products with the three blocks of the kernel, each ``(..., H)``.
 
     Three arrays, not one cut later: a loop that slices one wide array makes XLA's CPU backend
     compute the gates one number at a time (measured, nine times slower).
     """
-    units = params.hidden_size
-    gates = jnp.matmul(x, params.kernel, precision=precision)
-    bias = params.bias
-    if params.recurrent_bias is not None:
-        outside = params.recurrent_bias
-        if params.reset_after:
-            outside = outside.at[-units:].set(0)
-        bias = outside if bias is None else bias + outside
-    if bias is not None:
-        gates = gates + jnp.broadcast_to(bias, gates.shape)
-    z, r, n = lax.split(gates, (units, units, units), axis=gates.ndim - 1)
+    z, r, n = (jnp.matmul(x, block, precision=precision) for block in blocks(weights.kernel))
     return z, r, n
 
 
 def step(
-    variant: Variant, projected: tuple[Array, Array, Array], h: Array, recurrent: Recurrent
-) -> Gates:
-    """Return the gates and the new state, from the projected input and the state before."""
+    variant: Variant, weights: Weights, projected: tuple[Array, Array, Array], h: Array
+) -> Step:
+    """Return one step, or many at once: from the projected inputs and the states before."""
     gate = get_activation(variant.recurrent_activation).value
     candidate = get_activation(variant.activation).value
-    units = h.shape[-1]
     xz, xr, xn = projected
+    if weights.bias is not None:
+        xz, xr, xn = (add_bias(x, b) for x, b in zip(projected, blocks(weights.bias), strict=True))
     if variant.reset_after:
-        products = jnp.matmul(h, recurrent.kernel, precision=variant.precision)
-        hz, hr, hn = lax.split(products, (units, units, units), axis=h.ndim - 1)
-        if recurrent.candidate_bias is not None:
-            hn = hn + jnp.broadcast_to(recurrent.candidate_bias, hn.shape)
+        hz, hr, inside = product_blocks(h, weights.recurrent_kernel, 3, variant.precision)
+        if weights.candidate_bias is not None:
+            inside = add_bias(inside, weights.candidate_bias)
     else:
-        to_gates, to_candidate = lax.split(recurrent.kernel, (2 * units, units), axis=1)
-        products = jnp.matmul(h, to_gates, precision=variant.precision)
-        hz, hr = lax.split(products, (units, units), axis=h.ndim - 1)
-    z = gate(clipped(xz + hz, variant.clip))
-    r = gate(clipped(xr + hr, variant.clip))
+        to_gates, to_candidate = split_candidate(weights.recurrent_kernel)
+        hz, hr = product_blocks(h, to_gates, 2, variant.precision)
+        inside = h
+    az, ar = xz + hz, xr + hr
+    z, r = gate(clipped(az, variant.clip)), gate(clipped(ar, variant.clip))
     if variant.reset_after:
-        n = candidate(clipped(xn + r * hn, variant.clip))
+        an = xn + r * inside
     else:
-        hn = jnp.matmul(r * h, to_candidate, precision=variant.precision)
-        n = candidate(clipped(xn + hn, variant.clip))
+        (hn,) = product_blocks(r * inside, to_candidate, 1, variant.precision)
+        an = xn + hn
+    n = candidate(clipped(an, variant.clip))
     # This form, and not n + z * (h - n), gives h to the bit where z is 1: masks rely on it.
-    return Gates(z, r, n, z * h + (1 - z) * n)
+    return Step(Gates(z, r, n, z * h + (1 - z) * n), az, ar, an, inside)
+
+
+def product_blocks(h: Array, kernel: Array, count: int, precision: Precision) -> list[Array]:
+    """Return the blocks of ``h @ kernel``, ``(..., H)`` each."""
+    return blocks(jnp.matmul(h, kernel, precision=precision), count)
+
+
+def blocks(array: Array, count: int = 3) -> list[Array]:
+    """Cut the last axis into equal blocks, as many as there are gates in it."""
+    return list(lax.split(array, (array.shape[-1] // count,) * count, axis=array.ndim - 1))
+
+
+def split_candidate(kernel: Array) -> tuple[Array, Array]:
+    """Cut a recurrent kernel into the gates' part ``(H, 2H)`` and the candidate's ``(H, H)``."""
+    units = kernel.shape[0]
+    gates, candidate = lax.split(kernel, (2 * units, units), axis=1)
+    return gates, candidate
+
+
+def add_bias(x: Array, bias: Array) -> Array:
+    """Add a vector to the last axis; said in full, as strict rank promotion asks."""
+    return x + jnp.broadcast_to(bias, x.shape)
 
 
 def clipped(x: Array, clip: float | None) -> Array:

@@ -1,14 +1,15 @@
 """A GRU over whole sequences: batch axes, layout, direction and initial state."""
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 
 from jaxgru.arguments import check_last_axis, to_state_dtype
-from jaxgru.cell import Precision, project, recurrent_weights, variant_of
+from jaxgru.cell import Precision, fold, variant_of
 from jaxgru.params import GRUParams, check_params
-from jaxgru.recurrence import recur
+from jaxgru.recurrence import states
 
 Array = jax.Array
 
@@ -70,20 +71,25 @@ def gru(
 
     if not time_major:
         xs = jnp.moveaxis(xs, -2, 0)
-    time, *batch, inputs = xs.shape
-    h0 = _broadcast_state(h0, (*batch, params.hidden_size))
-    rows = math.prod(batch)
-    projected = project(params, xs.reshape(time, rows, inputs), precision)
-    ys = recur(
-        variant_of(params, precision),
-        projected,
-        recurrent_weights(params),
-        h0.reshape(rows, params.hidden_size),
-        reverse=reverse,
-    )
-    ys = ys.reshape(time, *batch, params.hidden_size)
-    h = h0 if time == 0 else ys[0 if reverse else -1]
+    h0 = _broadcast_state(h0, (*xs.shape[1:-1], params.hidden_size))
+    ys = _states(params, xs, h0, reverse=reverse, precision=precision)
+    h = h0 if len(ys) == 0 else ys[0 if reverse else -1]
     return (ys if time_major else jnp.moveaxis(ys, 0, -2)), h
+
+
+# Compiled as a whole, so that a call outside jit compiles once for its shapes, not every time.
+@functools.partial(jax.jit, static_argnames=("reverse", "precision"))
+def _states(
+    params: GRUParams, xs: Array, h0: Array, *, reverse: bool, precision: Precision
+) -> Array:
+    time, *batch, inputs = xs.shape
+    units = params.hidden_size
+    if time == 0:
+        return jnp.zeros((time, *batch, units), xs.dtype)
+    rows = math.prod(batch)
+    variant, weights = variant_of(params, precision), fold(params)
+    ys = states(variant, reverse, weights, xs.reshape(time, rows, inputs), h0.reshape(rows, units))
+    return ys.reshape(time, *batch, units)
 
 
 def _broadcast_state(h0: Array, shape: tuple[int, ...]) -> Array:

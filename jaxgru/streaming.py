@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgru.arrayfiles import ArrayReader, Window
@@ -86,7 +85,7 @@ def stream(
 
 def state_dtype(params: GRUParams) -> np.dtype:
     """Return the type of the state: that of the weights, or float32 if that is wider."""
-    return np.dtype(jnp.promote_types(params.dtype, jnp.float32))
+    return np.dtype(np.float32) if params.dtype.itemsize < 4 else params.dtype
 
 
 def rounded(array: np.ndarray, params: GRUParams) -> np.ndarray:

@@ -94,7 +94,7 @@ def test_one_input_or_one_unit(key, inputs, units, reset_after):
 
 @_RESETS
 @pytest.mark.parametrize("reverse", [True, False])
-def test_chunks_equal_the_whole_to_the_bit(key, reverse, reset_after):
+def test_chunks_equal_the_whole(key, reverse, reset_after):
     params = cases.random_params(key, 3, 4, reset_after=reset_after)
     xs = cases.random_inputs(key, (2, 12, 3))
     whole, last = jaxgru.gru(params, xs, reverse=reverse)
@@ -105,8 +105,11 @@ def test_chunks_equal_the_whole_to_the_bit(key, reverse, reset_after):
     for i in reversed(order) if reverse else order:
         pieces[i], h = jaxgru.gru(params, chunks[i], h, reverse=reverse)
 
-    np.testing.assert_array_equal(jnp.concatenate([pieces[i] for i in order], axis=1), whole)
-    np.testing.assert_array_equal(h, last)
+    # Not to the bit: XLA compiles each length by itself, and may contract a product and a sum into
+    # one rounding in one and not in the other. States lie within +-1: a few float32 roundings.
+    joined = jnp.concatenate([pieces[i] for i in order], axis=1)
+    np.testing.assert_allclose(joined, whole, rtol=0, atol=5e-7)
+    np.testing.assert_allclose(h, last, rtol=0, atol=5e-7)
 
 
 def test_arguments_are_left_as_they_were(key):

@@ -1,5 +1,6 @@
 """Arrays as text: one step a line, its numbers between commas or white space."""
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +62,7 @@ class TextReader:
         for _ in range(first % _ROWS_PER_MARK):
             next(lines)
         for row, (mark, line) in zip(array, lines, strict=False):
-            row[:] = self._numbers(line, mark.line)
+            row[:] = self._numbers(line, mark.line + 1)
         return array
 
     def _lines(self, start: "_Mark") -> Iterator[tuple["_Mark", bytes]]:
@@ -83,18 +84,23 @@ class TextReader:
         cells = self._cells(line)
         return any(cells) and not any(map(_is_number, cells))
 
-    def _numbers(self, line: bytes, before: int) -> list[float]:
+    def _numbers(self, line: bytes, number: int) -> list[float]:
+        cells = line.split(self._delimiter)
+        # This runs for every number of a file: what is wrong is found out only where something is.
+        with contextlib.suppress(ValueError):
+            numbers = list(map(float, cells))
+            if len(cells) == self._shape[1] and b"_" not in line:
+                return numbers
+        raise ArrayFileError(f"{self._name}: line {number}{self._fault(line)}")
+
+    def _fault(self, line: bytes) -> str:
+        """Return what is wrong with a line: the end of a sentence that begins with its number."""
         cells = self._cells(line)
-        where = f"{self._name}: line {before + 1}"
         if len(cells) != self._shape[1]:
-            raise ArrayFileError(
-                f"{where} has {len(cells)} columns, expected {self._shape[1]}, as in the first row"
-            )
-        for column, cell in enumerate(cells, start=1):
-            if not _is_number(cell):
-                shown = ascii(cell.decode("utf-8", "replace")[:40])
-                raise ArrayFileError(f"{where}, column {column} is {shown}, expected a number")
-        return [float(cell) for cell in cells]
+            return f" has {len(cells)} columns, expected {self._shape[1]}, as in the first row"
+        column = next(column for column, cell in enumerate(cells) if not _is_number(cell))
+        shown = ascii(cells[column].decode("utf-8", "replace")[:40])
+        return f", column {column + 1} is {shown}, expected a number"
 
 
 def write_text(reader: ArrayReader, path: Path, delimiter: str) -> None:
