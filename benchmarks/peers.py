@@ -13,7 +13,7 @@ from benchmarks.machine import accelerator_note, describe_machine, heading
 from benchmarks.measure import Row, enter_checked, lead, measure
 from benchmarks.plots import plot_peers
 from benchmarks.problem import Shape, draw_problem
-from benchmarks.report import record, save_json, table
+from benchmarks.report import RESULTS, record, save_json, table
 from benchmarks.timing import QUICK, THOROUGH
 
 SHAPES = (
@@ -24,7 +24,6 @@ SHAPES = (
     Shape(64, 128, 256, 512),
 )
 KINDS = ("forward", "train")
-RESULTS = Path(__file__).parent / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -50,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rows": [record(row) for rows in tasks for row in rows],
     }
     save_json(options.out / f"{name}.json", content)
-    plot_peers(options.out / f"{name}.png", tasks, heading(machine))
+    if "train" in leads or "forward" in leads:
+        plot_peers(options.out / f"{name}.png", tasks, heading(machine))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

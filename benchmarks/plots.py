@@ -1,12 +1,13 @@
 """The plots of the comparisons."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, NullFormatter
 
 from benchmarks.contenders import LIBRARIES, OURS
 from benchmarks.measure import Row
@@ -19,60 +20,102 @@ _COLOURS = {
 
 
 def plot_peers(path: Path, tasks: Sequence[Sequence[Row]], title: str) -> None:
-    """Draw each library's time over jaxgru's, its best row, for every shape and kind of run.
+    """Draw each peer's time over jaxgru's, its best row, for every kind of run and shape.
 
-    Where jaxgru took no part, over the fastest library's.
+    Args:
+        path: the PNG to write.
+        tasks: for each kind and shape its rows, fastest first; jaxgru's must be among them.
+        title: where it was measured.
     """
     kinds = list(dict.fromkeys(rows[0].kind for rows in tasks))
-    figure = Figure(figsize=(12, 4.2 * len(kinds)), layout="constrained")
+    figure = Figure(figsize=(13, 1 + 3.6 * len(kinds)), layout="constrained")
     panels = figure.subplots(len(kinds), 1, squeeze=False)[:, 0]
     for axes, kind in zip(panels, kinds, strict=True):
-        _bars(axes, kind, [rows for rows in tasks if rows[0].kind == kind])
-    panels[0].legend(ncols=5, loc="upper right", fontsize=9)
-    figure.suptitle(f"Time of each library over jaxgru's, its best options\n{title}", fontsize=11)
-    save_figure(figure, path)
+        _draw_ratios(axes, kind, [rows for rows in tasks if rows[0].kind == kind])
+    panels[-1].set_xlabel("(batch, time, inputs, units)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=9)
+    figure.suptitle(f"Time of each library, at its best options, over jaxgru's\n{title}")
+    _save(figure, path)
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def plot_scaling(path: Path, sweeps: Mapping[str, Sequence[Row]], title: str) -> None:
+    """Draw time, memory and compile time of the training step over the size that a sweep varies.
+
+    Args:
+        path: the PNG to write.
+        sweeps: rows by the sweep's name, of which the first word is the size that it varies.
+        title: where it was measured.
+    """
+    figure = Figure(figsize=(13, 1 + 3.2 * len(sweeps)), layout="constrained")
+    panels = figure.subplots(len(sweeps), 3)
+    for (axes_time, axes_memory, axes_compile), (name, rows) in zip(
+        panels, sweeps.items(), strict=True
+    ):
+        size = name.split(",")[0]
+        _draw_curves(axes_time, rows, size, lambda row: 1e6 * row.per_step_and_sequence)
+        axes_time.set_ylabel(f"{name}\n\ntraining, us per time step and sequence")
+        _draw_curves(axes_memory, rows, size, lambda row: 1e-6 * row.temp_bytes)
+        axes_memory.set_ylabel("temporary memory, MB")
+        _draw_curves(axes_compile, rows, size, lambda row: row.compile_seconds)
+        axes_compile.set_ylabel("compiling it, s")
+        axes_compile.set_yscale("linear")
+        axes_compile.set_ylim(bottom=0)
+    panels[0, 0].legend()
+    figure.suptitle(f"Training: cost over time and batch\n{title}")
+    _save(figure, path)
+
+
+def _draw_curves(axes: Axes, rows: Sequence[Row], size: str, value: Callable[[Row], float]) -> None:
+    train = [row for row in rows if row.kind == "train"]
+    for library in dict.fromkeys(row.entry.library for row in sorted(train, key=_ours_last)):
+        points = [
+            (getattr(row.shape, size), value(row)) for row in train if row.entry.library == library
+        ]
+        axes.loglog(*zip(*points, strict=True), "o-", color=_COLOURS[library], label=library)
+    axes.set_xlabel(size)
+    axes.grid(alpha=0.3)
+
+
+def _ours_last(row: Row) -> bool:
+    # The line that is drawn last lies on top.
+    return row.ours
+
+
+def _draw_ratios(axes: Axes, kind: str, tasks: Sequence[Sequence[Row]]) -> None:
+    ours = [next(row.timing.median for row in rows if row.ours) for rows in tasks]
+    peers = [
+        library
+        for library in LIBRARIES
+        if library != OURS and any(row.entry.library == library for row in tasks[0])
+    ]
+    width = 0.9 / max(len(peers), 1)
+    for number, library in enumerate(peers):
+        # The rows are sorted: the first of a library is its best.
+        ratios = [
+            next(row.timing.median for row in rows if row.entry.library == library) / one
+            for rows, one in zip(tasks, ours, strict=True)
+        ]
+        places = [place + (number - (len(peers) - 1) / 2) * width for place in range(len(tasks))]
+        # On a logarithmic axis a bar has to be given its foot: 1, where jaxgru stands.
+        heights = [ratio - 1 for ratio in ratios]
+        axes.bar(places, heights, width, bottom=1, color=_COLOURS[library], label=library)
+        for place, ratio in zip(places, ratios, strict=True):
+            text = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+            above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
+            axes.annotate(text, (place, max(ratio, 1)), fontsize=7, **above)
+    axes.axhline(1, color=_COLOURS[OURS], label=OURS)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylabel(f"{kind}, jaxgru = 1")
+    axes.set_xticks(range(len(tasks)), [str(rows[0].shape) for rows in tasks])
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _save(figure: Figure, path: Path) -> None:
     """Write the figure whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.part")
     figure.savefig(aside, dpi=110, format="png")
     os.replace(aside, path)
     print(f"wrote {path}")
-
-
-def _bars(axes: Axes, kind: str, tasks: Sequence[Sequence[Row]]) -> None:
-    libraries = [
-        library
-        for library in LIBRARIES
-        if any(row.entry.library == library for rows in tasks for row in rows)
-    ]
-    width = 0.85 / len(libraries)
-    for number, library in enumerate(libraries):
-        offset = (number - (len(libraries) - 1) / 2) * width
-        places, ratios = [], []
-        for place, rows in enumerate(tasks):
-            # The rows are sorted: the first of a library is its best.
-            own = [row.timing.median for row in rows if row.entry.library == library]
-            reference = [row.timing.median for row in rows if row.ours] or [rows[0].timing.median]
-            if own:
-                places.append(place + offset)
-                ratios.append(own[0] / reference[0])
-        # On a logarithmic axis a bar needs its foot: 1, where jaxgru stands.
-        axes.bar(
-            places, [ratio - 1 for ratio in ratios], width, bottom=1,
-            color=_COLOURS[library], label=library,
-        )  # fmt: skip
-        for place, ratio in zip(places, ratios, strict=True):
-            axes.annotate(
-                f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}",
-                (place, max(ratio, 1)), (0, 2), textcoords="offset points",
-                ha="center", fontsize=7,
-            )  # fmt: skip
-    axes.axhline(1, color=_COLOURS[OURS], linewidth=1)
-    axes.set_yscale("log")
-    axes.set_ylabel(f"{kind}: time / jaxgru's")
-    axes.set_xticks(range(len(tasks)), [str(rows[0].shape) for rows in tasks])
-    axes.set_xlabel("(batch, time, inputs, units)")
-    axes.grid(axis="y", alpha=0.3)

@@ -9,6 +9,8 @@ from typing import Any
 
 from benchmarks.measure import Row
 
+RESULTS = Path(__file__).parent / "results"
+
 
 def table(rows: Sequence[Row]) -> str:
     """Return the rows of one kind of run at one shape as text, times in microseconds."""

@@ -17,7 +17,17 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from jaxgru.activations import get_activation
-from jaxgru.cell import Step, Variant, Weights, blocks, clipped, project, split_candidate, step
+from jaxgru.cell import (
+    Step,
+    Variant,
+    Weights,
+    blocks,
+    clipped,
+    matmul,
+    project,
+    split_candidate,
+    step,
+)
 from jaxgru.loops import AfterProduct, BeforeProduct, gru_loop, linear_loop
 from jaxgru.schedule import chunk_steps, over_chunks, unroll_of
 
@@ -80,7 +90,7 @@ def _linearise(
 
     A tangent that is zero is None, and costs nothing.
     """
-    matmul = functools.partial(jnp.matmul, precision=variant.precision)
+    product = functools.partial(matmul, precision=variant.precision)
     z, r, n, _ = steps.gates
     slope = functools.partial(_slope, variant.clip)
     slope_r = slope(variant.recurrent_activation, steps.reset_input, r)
@@ -88,13 +98,13 @@ def _linearise(
     to_candidate = (1 - z) * slope(variant.activation, steps.candidate_input, n)
 
     xz, xr, xn = _blocks(
-        None if dxs is None else matmul(dxs, weights.kernel),
-        None if dweights.kernel is None else matmul(xs, dweights.kernel),
+        None if dxs is None else product(dxs, weights.kernel),
+        None if dweights.kernel is None else product(xs, dweights.kernel),
         _along(dweights.bias, hs),
     )
     du = dweights.recurrent_kernel
     if variant.reset_after:
-        hz, hr, hn = _blocks(None if du is None else matmul(hs, du))
+        hz, hr, hn = _blocks(None if du is None else product(hs, du))
         hn = _sum(hn, _along(dweights.candidate_bias, hs))
         coefficients: AfterProduct | BeforeProduct = AfterProduct(
             z, a=to_update, b=to_candidate * steps.inside_reset * slope_r, c=to_candidate * r
@@ -108,7 +118,7 @@ def _linearise(
     else:
         _, u_candidate = split_candidate(weights.recurrent_kernel)
         du_gates, du_candidate = (None, None) if du is None else split_candidate(du)
-        hz, hr = _blocks(None if du_gates is None else matmul(hs, du_gates), count=2)
+        hz, hr = _blocks(None if du_gates is None else product(hs, du_gates), count=2)
         coefficients = BeforeProduct(z, a=to_update, b=hs * slope_r, c=to_candidate, r=r)
         through_reset = _scale(coefficients.b, _sum(xr, hr))
         forcing = _sum(
@@ -117,8 +127,8 @@ def _linearise(
                 coefficients.c,
                 _sum(
                     xn,
-                    None if through_reset is None else matmul(through_reset, u_candidate),
-                    None if du_candidate is None else matmul(r * hs, du_candidate),
+                    None if through_reset is None else product(through_reset, u_candidate),
+                    None if du_candidate is None else product(r * hs, du_candidate),
                 ),
             ),
         )

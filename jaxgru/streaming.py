@@ -1,6 +1,5 @@
 """Sequences longer than memory: run through a GRU in chunks, the state handed on."""
 
-import functools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -68,7 +67,6 @@ def stream(
     if h0.shape not in ((units,), (*batch, units)):
         raise ValueError(f"h0 has shape {h0.shape}: expected ({units},) or {(*batch, units)}")
     starts = h0.reshape(-1, units)
-    run = jax.jit(functools.partial(gru, reverse=reverse, precision="highest"))
     all_rows = math.prod(batch)
     rows_at_once, steps_at_once = _chunk_size(params, all_rows, time, steps)
     firsts = range(0, time, steps_at_once)
@@ -79,7 +77,7 @@ def stream(
         for first in reversed(firsts) if reverse else firsts:
             window = Window(rows, slice(first, min(first + steps_at_once, time)))
             xs = rounded(inputs.read(window), params)
-            ys, h = run(params, xs, h)
+            ys, h = _gru(params, xs, h, reverse=reverse, precision="highest")
             yield Chunk(window, xs, np.asarray(ys))
 
 
@@ -93,6 +91,9 @@ def rounded(array: np.ndarray, params: GRUParams) -> np.ndarray:
     with np.errstate(over="ignore"):
         return array.astype(state_dtype(params))
 
+
+# Compiled once for each shape of a chunk.
+_gru = jax.jit(gru, static_argnames=("reverse", "precision"))
 
 # Large enough that starting a chunk costs nothing, small enough for any machine.
 _CHUNK_BYTES = 64 * 2**20

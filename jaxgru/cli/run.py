@@ -168,7 +168,8 @@ def _plot(
         first_step=start,
     )
     shown = f"steps {start} to {start + len(xs) - 1} of {time}"
-    print(f"{arguments.plot}: gates and state of {'one' if batch else 'the'} sequence, {shown}")
+    which = " of sequence 0" if batch else ""
+    print(f"{arguments.plot}: gates and state{which}, {shown}")
 
 
 def _report(comparison: Comparison, arguments: argparse.Namespace) -> int:
@@ -217,7 +218,7 @@ def _read_h0(path: str | None, params: GRUParams, inputs: ArrayReader) -> np.nda
         wanted = f"({units},)" if each == (units,) else f"({units},) or {each}"
         raise ArrayFileError(f"{path}: it has shape {h0.shape}, expected {wanted}")
     if not np.isfinite(h0).all():
-        warnings.warn(f"{path}: it holds NaN or Inf", ArrayFileWarning, stacklevel=2)
+        warnings.warn(f"{path}: NaN or Inf", ArrayFileWarning, stacklevel=2)
     return h0
 
 
