@@ -1,0 +1,298 @@
+"""Arrays in files: what is written is read back, in parts or whole, and bad files are refused."""
+
+import itertools
+import os
+import zipfile
+
+import numpy as np
+import pytest
+
+from jaxgru.arrayfiles import FORMATS, ArrayFileError, Window, create_array, open_array
+
+BATCHED = (".npy", ".npz")
+
+
+def read(path, key="inputs"):
+    with open_array(path, key) as reader:
+        whole = reader.read_all()
+        assert whole.shape == reader.shape
+        return whole
+
+
+def numbers(shape, dtype=np.float32):
+    """Numbers with every digit in use, of very different sizes."""
+    generator = np.random.default_rng(7)
+    return (generator.standard_normal(shape) * 10.0 ** generator.integers(-9, 9, shape)).astype(
+        dtype
+    )
+
+
+def windows(shape, rows, steps):
+    """Cut an array ``(..., T, F)`` into windows of so many rows and steps."""
+    total = int(np.prod(shape[:-2], dtype=int))
+    for row, step in itertools.product(range(0, total, rows), range(0, shape[-2], steps)):
+        yield Window(slice(row, min(row + rows, total)), slice(step, min(step + steps, shape[-2])))
+
+
+def cases():
+    for ending, shape in itertools.product(FORMATS, [(11, 3), (1, 1), (4, 11, 3), (2, 3, 11, 2)]):
+        if len(shape) == 2 or ending in BATCHED:
+            yield pytest.param(ending, shape, id=f"{ending} {shape}")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("ending", "shape"), list(cases()))
+def test_parts_written_in_any_order_come_back_to_the_bit(tmp_path, ending, shape, dtype):
+    array, path = numbers(shape, dtype), tmp_path / f"array{ending}"
+    parts = list(windows(shape, 2, 4))
+    with create_array(path, shape, dtype, "inputs") as writer:
+        for window in reversed(parts):
+            writer.write(window, window.take(array))
+        assert not path.exists()
+    # Text is read in double precision: the digits must still single out the float32.
+    np.testing.assert_array_equal(read(path).astype(dtype), array)
+    with open_array(path, "inputs") as reader:
+        for window in [*windows(shape, 3, 5), *reversed(parts)]:
+            np.testing.assert_array_equal(reader.read(window).astype(dtype), window.take(array))
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_numpy_itself_reads_what_is_written(tmp_path):
+    array = numbers((5, 3))
+    for ending, load in {
+        ".npy": np.load,
+        ".npz": lambda path: np.load(path)["outputs"],
+        ".csv": lambda path: np.loadtxt(path, np.float32, delimiter=","),
+        ".txt": lambda path: np.loadtxt(path, np.float32),
+    }.items():
+        path = tmp_path / f"array{ending}"
+        with create_array(path, array.shape, array.dtype, "outputs") as writer:
+            writer.write(Window(slice(0, 1), slice(0, 5)), array[None])
+        np.testing.assert_array_equal(load(path), array)
+
+
+@pytest.mark.parametrize("shape", [(7, 3), (2, 7, 3), (2, 4, 7, 3)])
+@pytest.mark.parametrize("ending", BATCHED)
+def test_fortran_order_reads_as_the_same_array(tmp_path, ending, shape):
+    array, path = numbers(shape), tmp_path / f"array{ending}"
+    fortran = np.asfortranarray(array)
+    if ending == ".npy":
+        np.save(path, fortran)
+    else:
+        np.savez_compressed(path, inputs=fortran)
+    np.testing.assert_array_equal(read(path), array)
+    with open_array(path, "inputs") as reader:
+        for window in windows(shape, 3, 2):
+            flat = array.reshape(-1, *shape[-2:])
+            np.testing.assert_array_equal(reader.read(window), flat[window.rows, window.steps])
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 0, 3), (0, 4, 3)])
+@pytest.mark.parametrize("ending", BATCHED)
+def test_arrays_without_numbers(tmp_path, ending, shape):
+    with create_array(tmp_path / f"array{ending}", shape, np.float32, "inputs"):
+        pass
+    assert read(tmp_path / f"array{ending}").shape == shape
+
+
+@pytest.mark.parametrize("dtype", ["<i2", ">i8", "u1", "?", "<f2", ">f4", "<f8"])
+def test_every_type_of_real_numbers_is_read(tmp_path, dtype):
+    array = np.array([[0, 1], [1, 0]], dtype)
+    np.save(tmp_path / "array.npy", array)
+    np.testing.assert_array_equal(read(tmp_path / "array.npy"), array)
+
+
+def test_an_npz_with_several_arrays_is_asked_for_its_key(tmp_path):
+    path = tmp_path / "arrays.npz"
+    np.savez(path, inputs=np.ones((2, 1)), h0=np.zeros(3))
+    assert read(path, "h0").shape == (3,)
+    with pytest.raises(ArrayFileError, match=r"it holds 'h0', 'inputs', expected one .* 'outputs'"):
+        read(path, "outputs")
+
+
+def test_many_lines_are_found_from_any_mark(tmp_path):
+    # More rows than lie between two marks, with lines between that are no rows.
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n" + "".join(f"{i},{-i}\n\n# {i}\n" for i in range(5000)))
+    with open_array(path, "inputs") as reader:
+        assert reader.shape == (5000, 2)
+        for start in (4990, 1024, 1023, 0, 2047):
+            part = reader.read(Window(slice(0, 1), slice(start, start + 3)))
+            np.testing.assert_array_equal(part[0, :, 0], np.arange(start, start + 3))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "1,2\n3,4\n",
+        "1,2\n3,4",
+        "1,2\r\n3,4\r\n",
+        " 1 ,\t2\n3e0,+4.0\n",
+        "\ufeff1,2\n3,4\n",
+        "\ufefftime,force\n1,2\n3,4\n",
+        '"time","force"\n1,2\n3,4\n',
+        "# made by hand\n\ntime,force\n1,2\n# halfway\n3,4\n\n",
+    ],
+)
+def test_the_many_ways_to_write_a_csv(tmp_path, content):
+    path = tmp_path / "numbers.csv"
+    path.write_bytes(content.encode())
+    np.testing.assert_array_equal(read(path), [[1, 2], [3, 4]])
+
+
+def test_white_space_of_any_kind_and_numbers_that_are_not_finite(tmp_path):
+    path = tmp_path / "numbers.txt"
+    path.write_text("  1\t 2   nan\n-inf 5 6  \n")
+    np.testing.assert_array_equal(read(path), [[1, 2, np.nan], [-np.inf, 5, 6]])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"", "it holds no rows of numbers"),
+        ("a.csv", b"\n\n# only a remark\n", "it holds no rows of numbers"),
+        ("a.csv", b"time,force\n", "it holds no rows of numbers"),
+        ("a.csv", b"1,2\n\n3\n", "line 3 has 1 columns, expected 2, as in the first row"),
+        ("a.csv", b"t,f\n1,2\n3,4,5\n", "line 3 has 3 columns, expected 2, as in the first row"),
+        ("a.csv", b"1,2\n3,four\n", "line 2, column 2 is 'four', expected a number"),
+        ("a.csv", b"1,2\n3,\n", "line 2, column 2 is '', expected a number"),
+        ("a.csv", b",\n1,2\n", "line 1, column 1 is '', expected a number"),
+        ("a.csv", b"time,2\n1,2\n", "line 1, column 1 is 'time', expected a number"),
+        ("a.csv", b"t,f\ng,h\n1,2\n", "line 2, column 1 is 'g', expected a number"),
+        ("a.csv", b"1;2\n3;4\n", "line 2, column 1 is '3;4', expected a number"),
+        ("a.csv", b"1_000,2\n", "line 1, column 1 is '1_000', expected a number"),
+        ("a.csv", b"1,\xff\xfe\n", r"line 1, column 2 is '\\ufffd\\ufffd', expected a number"),
+        ("a.txt", b"1 2\n3 4 5\n", "line 2 has 3 columns, expected 2, as in the first row"),
+        ("a.txt", b"1 2\n3 0x10\n", "line 2, column 2 is '0x10', expected a number"),
+        ("a.npy", b"", "it is empty, expected a .npy file"),
+        ("a.npy", b"1,2\n3,4\n", r"it starts with b'1,2\\n3,', expected a .npy file"),
+        ("a.npy", b"\x93NUMPY", "its .npy version .* is unknown"),
+        ("a.npy", b"\x93NUMPY\x09\x00", r"its .npy version \(9, 0\) is unknown"),
+        ("a.npy", b"\x93NUMPY\x01\x00", "it has a damaged .npy header"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x04\x00{'a'", "it has a damaged .npy header"),
+        ("a.npz", b"", "it is no .npz file, or damaged"),
+        ("a.npz", b"1,2\n3,4\n", "it is no .npz file, or damaged"),
+        ("a.dat", b"1 2\n", r"its ending is '.dat', expected one of .npy, .npz, .csv, .txt"),
+        ("a", b"1 2\n", r"its ending is ''"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ArrayFileError, match=message) as caught:
+        read(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+class Explosive:
+    """Fails the test that unpickles it."""
+
+    def __reduce__(self):
+        return pytest.fail, ("an object was built from a file",)
+
+
+@pytest.mark.parametrize("ending", BATCHED)
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.array([Explosive()], dtype=object), "it holds Python objects, which are never loaded"),
+        (np.array([[1 + 2j]]), "it has dtype complex128, expected real numbers"),
+        (np.array([["1"]]), "it has dtype <U1, expected real numbers"),
+        (np.zeros(3, [("a", "f4"), ("b", "f4")]), "expected real numbers"),
+        (np.zeros((2, 2), "datetime64[s]"), "expected real numbers"),
+    ],
+)
+def test_arrays_that_hold_no_real_numbers(tmp_path, ending, array, message):
+    path = tmp_path / f"array{ending}"
+    np.savez(path, inputs=array) if ending == ".npz" else np.save(path, array)
+    with pytest.raises(ArrayFileError, match=message):
+        read(path)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (10**9, 10**9), (10**30, 2)])
+def test_a_header_that_promises_more_than_the_file_has(tmp_path, shape):
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    for path in (tmp_path / "array.npy", tmp_path / "member.npy"):
+        with open(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.write(b"\0" * 40)
+    with zipfile.ZipFile(tmp_path / "array.npz", "w") as archive:
+        archive.write(tmp_path / "member.npy", "inputs.npy")
+    for ending in BATCHED:
+        with pytest.raises(ArrayFileError, match=r"cut short, .*, and 40 are there"):
+            read(tmp_path / f"array{ending}")
+
+
+def test_a_negative_size_is_refused(tmp_path):
+    path = tmp_path / "array.npy"
+    with open(path, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (-2, -3)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(b"\0" * 24)
+    with pytest.raises(ArrayFileError, match="damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize("ending", [".npy", ".npz"])
+def test_damage_anywhere_gives_an_error_of_ours_or_none(tmp_path, ending):
+    path = tmp_path / f"array{ending}"
+    array = numbers((6, 2))
+    np.savez_compressed(path, inputs=array) if ending == ".npz" else np.save(path, array)
+    good = path.read_bytes()
+    messages = []
+    for place in range(len(good)):
+        for bad in (good[:place], good[:place] + bytes([good[place] ^ 0x55]) + good[place + 1 :]):
+            path.write_bytes(bad)
+            # Some bytes do not matter, so an array may come out; nothing but ArrayFileError may.
+            try:
+                read(path)
+            except ArrayFileError as error:
+                messages.append(str(error))
+    assert len(messages) > len(good)  # cut short, it is never right
+    assert not any("\n" in message for message in messages)
+
+
+def test_missing_files_directories_and_pipes(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "absent.npy")
+    (tmp_path / "folder.npy").mkdir()
+    with pytest.raises(ArrayFileError, match="it is a directory, expected a file of numbers"):
+        read(tmp_path / "folder.npy")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.csv")
+        with pytest.raises(ArrayFileError, match="it is no regular file"):
+            read(tmp_path / "pipe.csv")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".txt"])
+def test_text_holds_no_batch(tmp_path, ending):
+    with (
+        pytest.raises(ArrayFileError, match="text holds one sequence, a batch goes to"),
+        create_array(tmp_path / f"array{ending}", (2, 3, 4), np.float32, "outputs"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_failure_midway_leaves_the_old_file_and_nothing_else(tmp_path, ending):
+    path = tmp_path / f"array{ending}"
+    path.write_bytes(b"what was there before")
+
+    def fail_midway():
+        with create_array(path, (2, 3), np.float32, "outputs") as writer:
+            writer.write(Window(slice(0, 1), slice(0, 1)), np.ones((1, 1, 3), np.float32))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_midway()
+    assert path.read_bytes() == b"what was there before"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_folder_that_is_missing_is_told_before_the_work(tmp_path):
+    with (
+        pytest.raises(FileNotFoundError),
+        create_array(tmp_path / "absent" / "array.npy", (2, 3), np.float32, "outputs"),
+    ):
+        pytest.fail("the work began")
