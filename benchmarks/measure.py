@@ -24,6 +24,11 @@ class Row(NamedTuple):
         """Whether this is jaxgru's row."""
         return self.entry.library == OURS
 
+    @property
+    def per_step_and_sequence(self) -> float:
+        """The seconds for one time step of one sequence: constant where the cost is linear."""
+        return self.timing.median / (self.shape.time * self.shape.batch)
+
 
 def enter_checked(libraries: Iterable[str]) -> list[Entry]:
     """Return the entries of all libraries that are here, each found to compute a GRU; say which."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks.contenders import OURS
 from benchmarks.machine import accelerator_note, describe_machine, heading
 from benchmarks.measure import Row, enter_checked, measure
-from benchmarks.plots import per_step_and_row, plot_scaling
+from benchmarks.plots import plot_scaling
 from benchmarks.problem import Shape, draw_problem
 from benchmarks.report import RESULTS, record, save_json
 from benchmarks.timing import Effort
@@ -61,7 +61,7 @@ _HEAD = (
 def _line(row: Row) -> str:
     return (
         f"  {row.shape!s:22} {row.kind:8} {row.entry.name:12} {1e3 * row.timing.median:9.2f}"
-        f" {1e6 * per_step_and_row(row):11.3f} {row.temp_bytes / 1e6:8.1f}"
+        f" {1e6 * row.per_step_and_sequence:11.3f} {row.temp_bytes / 1e6:8.1f}"
         f" {row.compile_seconds:9.2f}"
     )
 
