@@ -485,6 +485,31 @@ def test_a_run_that_is_stopped_leaves_the_old_output(weights, tmp_path, ending, 
         assert list(folder.iterdir()) == [output]
 
 
+FULL_DISK = """
+import resource, sys
+from jaxgru.cli import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
+@pytest.mark.parametrize("ending", [".npy", ".csv"])
+def test_a_disk_without_room_is_told_before_the_work(weights, tmp_path, ending):
+    store(tmp_path / "inputs.npy", np.full((TIME * 100, INPUTS), np.nan))
+    output = tmp_path / f"states{ending}"
+    output.write_bytes(b"the old output")
+    before = sorted(tmp_path.iterdir())
+    command = ["run", weights, tmp_path / "inputs.npy", "-o", output]
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, *command], capture_output=True, text=True, check=False
+    )
+    # Had the work begun, a warning of NaN would stand before it.
+    assert (done.returncode, done.stderr) == (2, f"jaxgru: error: {output}: File too large\n")
+    assert output.read_bytes() == b"the old output"
+    assert sorted(tmp_path.iterdir()) == before
+
+
 # The progress bar
 
 

@@ -86,21 +86,21 @@ def create_array(
 
     Source: the .npy format is NumPy's, ``numpy.lib.format``.
     """
-    ending = _format(path)
+    ending, name = _format(path), os.fspath(path)
     if ending in (".csv", ".txt") and len(shape) != 2:
         raise ArrayFileError(
-            f"{os.fspath(path)}: it cannot hold shape {shape}, as text holds one sequence, "
+            f"{name}: it cannot hold shape {shape}, as text holds one sequence, "
             "a batch goes to .npy or .npz"
         )
     with replacing(path) as temporary:
         if ending == ".npy":
             with open(temporary, "r+b") as file:
-                yield NpyWriter(file, shape, dtype)
+                yield NpyWriter(file, name, shape, dtype)
             return
         # The other formats have no place for a part that comes out of order: gather the parts in
         # a file without a name, which the system removes whatever happens, and convert at the end.
         with tempfile.TemporaryFile(dir=temporary.parent) as gathered:
-            yield NpyWriter(gathered, shape, dtype)
+            yield NpyWriter(gathered, name, shape, dtype)
             _convert(gathered, temporary, ending, key)
 
 

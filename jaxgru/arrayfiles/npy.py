@@ -1,5 +1,6 @@
 """NumPy's .npy: its header checked, its numbers read and written where they lie in the file."""
 
+import errno
 import math
 import os
 from typing import IO, Any, NamedTuple
@@ -56,6 +57,7 @@ class NpyWriter:
 
     Args:
         file: the file, empty and open for writing in binary.
+        name: what error messages call it.
         shape: the shape of the whole array, at least 2 axes.
         dtype: its type.
 
@@ -63,7 +65,7 @@ class NpyWriter:
         OSError: the disk has no room for the array (told at once, where the system can).
     """
 
-    def __init__(self, file: IO[bytes], shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(self, file: IO[bytes], name: str, shape: tuple[int, ...], dtype: Any) -> None:
         self._file, self._shape, self._dtype = file, shape, np.dtype(dtype)
         descr = np.lib.format.dtype_to_descr(self._dtype)
         header = {"descr": descr, "fortran_order": False, "shape": shape}
@@ -71,8 +73,7 @@ class NpyWriter:
         self._offset = file.tell()
         file.flush()
         size = self._offset + math.prod(shape) * self._dtype.itemsize
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)
+        _reserve(file, name, size)
 
     def write(self, window: Window, part: Array) -> None:
         """Write the part in the window, ``(rows, steps, F)``; parts may come in any order."""
@@ -82,6 +83,18 @@ class NpyWriter:
             first = (row * time + window.steps.start) * features
             self._file.seek(self._offset + first * self._dtype.itemsize)
             self._file.write(sequence.data)
+
+
+def _reserve(file: IO[bytes], name: str, size: int) -> None:
+    """Take the disk space of a file now, as its end may be hours away."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        # Any other error is of a file system that cannot reserve, and may well write.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(error.errno, error.strerror, name) from None
 
 
 class Header(NamedTuple):

@@ -79,7 +79,7 @@ def add_parser(subparsers: Any) -> None:
         help="largest absolute error that --expect accepts (default: %(default)s: states lie "
         "within -1 and 1, where a rounding in float32 is at most 6e-8, and some add up)",
     )
-    parser.add_argument("--plot", metavar="IMAGE", help="draw gates and state (.png, .pdf or .svg)")
+    parser.add_argument("--plot", metavar="IMAGE", help="draw gates and state (.png, .svg, .pdf)")
     parser.add_argument("--reverse", action="store_true", help="go from the last step to the first")
     parser.add_argument(
         "--equations",
