@@ -121,6 +121,15 @@ def test_many_lines_are_found_from_any_mark(tmp_path):
             np.testing.assert_array_equal(part[0, :, 0], np.arange(start, start + 3))
 
 
+def test_a_text_that_shrinks_meanwhile_is_an_error(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("1,2\n" * 100)
+    with open_array(path, "inputs") as reader:
+        os.truncate(path, 40)
+        with pytest.raises(ArrayFileError, match="it lost rows while it was read"):
+            reader.read_all()
+
+
 @pytest.mark.parametrize(
     "content",
     [

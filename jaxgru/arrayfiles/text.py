@@ -58,11 +58,13 @@ class TextReader:
 
     def _read(self, first: int, last: int) -> Array:
         array = np.empty((last - first, self._shape[1]))
-        lines = self._lines(self._marks[first // _ROWS_PER_MARK])
-        for _ in range(first % _ROWS_PER_MARK):
-            next(lines)
-        for row, (mark, line) in zip(array, lines, strict=False):
-            row[:] = self._numbers(line, mark.line + 1)
+        mark, skipped = divmod(first, _ROWS_PER_MARK)
+        lines = itertools.islice(self._lines(self._marks[mark]), skipped, None)
+        for row in array:
+            if (found := next(lines, None)) is None:
+                raise ArrayFileError(f"{self._name}: it lost rows while it was read")
+            before, line = found
+            row[:] = self._numbers(line, before.line + 1)
         return array
 
     def _lines(self, start: "_Mark") -> Iterator[tuple["_Mark", bytes]]:
