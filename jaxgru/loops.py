@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 from jax import lax
 
-from jaxgru.cell import Precision, Variant, Weights, product_blocks, split_candidate, step
+from jaxgru.cell import Precision, Variant, Weights, step
 
 Array = jax.Array
 
@@ -44,9 +44,9 @@ class AfterProduct(NamedTuple):
     b: Array
     c: Array
 
-    def apply(self, dh: Array, recurrent_kernel: Array, precision: Precision) -> Array:
+    def apply(self, dh: Array, transposed_kernel: Array, precision: Precision) -> Array:
         """Return dh' of one step."""
-        pz, pr, pn = product_blocks(dh, recurrent_kernel, 3, precision)
+        pz, pr, pn = _product_by_gates(dh, transposed_kernel, precision)
         return self.z * dh + self.a * pz + self.b * pr + self.c * pn
 
 
@@ -62,11 +62,12 @@ class BeforeProduct(NamedTuple):
     c: Array
     r: Array
 
-    def apply(self, dh: Array, recurrent_kernel: Array, precision: Precision) -> Array:
+    def apply(self, dh: Array, transposed_kernel: Array, precision: Precision) -> Array:
         """Return dh' of one step."""
-        to_gates, to_candidate = split_candidate(recurrent_kernel)
-        pz, pr = product_blocks(dh, to_gates, 2, precision)
-        (pn,) = product_blocks(self.r * dh + self.b * pr, to_candidate, 1, precision)
+        units = dh.shape[-1]
+        to_gates, to_candidate = lax.split(transposed_kernel, (2 * units, units), axis=0)
+        pz, pr = _product_by_gates(dh, to_gates, precision)
+        (pn,) = _product_by_gates(self.r * dh + self.b * pr, to_candidate, precision)
         return self.z * dh + self.a * pz + self.c * pn
 
 
@@ -80,10 +81,27 @@ def linear_loop(
     reverse: bool,
 ) -> Array:
     """Return the tangents of the states after each step: dh' as above, plus the forcing."""
+    transposed_kernel = recurrent_kernel.T
 
     def body(dh: Array, inputs: tuple[AfterProduct | BeforeProduct, Array]) -> tuple[Array, Array]:
         coefficients, forcing = inputs
-        dh = coefficients.apply(dh, recurrent_kernel, precision) + forcing
+        dh = coefficients.apply(dh, transposed_kernel, precision) + forcing
         return dh, dh
 
     return lax.scan(body, dh0, (coefficients, forcing), reverse=reverse)[1]
+
+
+def _product_by_gates(dh: Array, transposed_kernel: Array, precision: Precision) -> list[Array]:
+    """Return the blocks of ``dh U``, written for the sake of its transpose, the backward loop.
+
+    That is a product with the transposed kernel, which therefore is laid out in memory once, of
+    the blocks side by side: on an axis of their own XLA's CPU backend fuses their computation,
+    where along the last axis it computes each by itself and then copies (measured on one sequence
+    of 64 units: 0.47 microseconds a step against 0.84).
+    """
+    rows, units = dh.shape
+    gates = len(transposed_kernel) // units
+    over_units = (((1,), (1,)), ((), ()))
+    product = lax.dot_general(dh, transposed_kernel, over_units, precision=precision)
+    blocks = lax.split(product.reshape(rows, gates, units), (1,) * gates, axis=1)
+    return [block.reshape(rows, units) for block in blocks]
