@@ -79,17 +79,6 @@ def test_cell_maps_over_stacked_layers(key):
         np.testing.assert_allclose(result, jaxgru.gru_cell(layer, h, x), **_FLOAT32)
 
 
-def test_precision_is_passed_to_every_product(key):
-    params = cases.random_params(key, 3, 4, reset_after=False)
-    text = jax.jit(jaxgru.gru_cell, static_argnames="precision").lower(
-        params, jnp.ones(4), jnp.ones(3), precision="highest"
-    )
-    products = [line for line in text.as_text().splitlines() if "dot_general" in line]
-    # x to all gates; h to both gates, r * h to the candidate.
-    assert len(products) == 3
-    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
-
-
 def test_jit_changes_nothing(key):
     params = cases.random_params(key, 3, 4)
     h, x = cases.random_inputs(key, (2, 4)), cases.random_inputs(key, (2, 3))

@@ -9,6 +9,7 @@ import oracle
 import pytest
 import variants
 from jax.test_util import check_grads
+from plain_loop import plain_loop, weighted_loss
 
 import jaxgru
 
@@ -59,7 +60,7 @@ def test_gradients_map_over_stacked_layers(key, x64):
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
     _, xs, h0 = _case(key)
     weights = _weights_of_a_loss(key)
-    gradient = jax.jit(jax.grad(lambda params: _loss(jaxgru.gru(params, xs, h0), weights)))
+    gradient = jax.jit(jax.grad(lambda params: weighted_loss(jaxgru.gru(params, xs, h0), weights)))
     mapped = jax.vmap(gradient)(stacked)
     for i, layer in enumerate(layers):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], mapped)
@@ -87,13 +88,9 @@ def _case(key, dtype=jnp.float64, **variant):
 
 
 def _weights_of_a_loss(key, dtype=jnp.float64):
-    """One random weight for each number of ys and h: a plain sum would hide swapped steps."""
+    """Return a random weight for each number of ys and h."""
     ys = cases.random_inputs(jax.random.fold_in(key, 3), (2, 3, 4), dtype)
     return ys, cases.random_inputs(jax.random.fold_in(key, 4), (2, 4), dtype)
-
-
-def _loss(outputs, weights):
-    return sum((output * weight).sum() for output, weight in zip(outputs, weights, strict=True))
 
 
 def _derivatives(mode, case, weights, reverse):
@@ -101,34 +98,23 @@ def _derivatives(mode, case, weights, reverse):
 
     def of(layer):
         def loss(*args):
-            return _loss(layer(*args, reverse=reverse), weights)
+            return weighted_loss(layer(*args, reverse=reverse), weights)
 
         return jax.jit(mode(loss, argnums=(0, 1, 2)))(*case)
 
-    return of(jaxgru.gru), of(_plain_loop)
-
-
-def _plain_loop(params, xs, h0, *, reverse):
-    """The sequence as a user would write it: JAX differentiates through every operation."""
-
-    def body(h, x):
-        h = jaxgru.gru_cell(params, h, x)
-        return h, h
-
-    h, ys = jax.lax.scan(body, h0, jnp.swapaxes(xs, 0, 1), reverse=reverse)
-    return jnp.swapaxes(ys, 0, 1), h
+    return of(jaxgru.gru), of(plain_loop)
 
 
 def _check_against_oracle(case, weights, *, reverse=False):
     def loss(params, xs, h0):
-        return _loss(jaxgru.gru(params, xs, h0, reverse=reverse), weights)
+        return weighted_loss(jaxgru.gru(params, xs, h0, reverse=reverse), weights)
 
     found = jax.tree.leaves(jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*case))
     leaves, structure = jax.tree.flatten(jax.tree.map(np.array, case))
     weights = [np.asarray(weight) for weight in weights]
 
     def oracle_loss():
-        return _loss(
+        return weighted_loss(
             oracle.gru_batch(*jax.tree.unflatten(structure, leaves), reverse=reverse), weights
         )
 

@@ -14,11 +14,11 @@ import jaxgru
 pytestmark = pytest.mark.usefixtures("x64")
 
 # Gates between 0 and 1, and no exponential of an exponential: within a few steps the state stays
-# below 100. The unbounded ones stand in the grid of all variants.
+# below 200. The unbounded ones stand in the grid of all variants.
 _GATES = ["sigmoid", "hard_sigmoid", "hard_sigmoid_keras2"]
 _CANDIDATES = [name for name in jaxgru.ACTIVATIONS if name != "exponential"]
 
-# Double precision: sums of at most ten terms of size up to 100, at most four steps deep.
+# Double precision: sums of at most ten terms of size up to 200, at most four steps deep.
 _TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}
 
 
@@ -111,11 +111,11 @@ def _numbers(limit, *shape):
 
 @st.composite
 def _layers(draw):
-    inputs, units = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-    bias = _numbers(0.5, 3 * units)
+    inputs, units = draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 3, 9]))
+    bias = _numbers(0.25, 3 * units)
     return jaxgru.GRUParams(
-        kernel=draw(_numbers(0.5, inputs, 3 * units)),
-        recurrent_kernel=draw(_numbers(0.5, units, 3 * units)),
+        kernel=draw(_numbers(0.25, inputs, 3 * units)),
+        recurrent_kernel=draw(_numbers(0.25, units, 3 * units)),
         bias=draw(st.none() | bias),
         recurrent_bias=draw(st.none() | bias),
         reset_after=draw(st.booleans()),

@@ -6,7 +6,6 @@ import cases
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 import jaxgru
@@ -58,25 +57,38 @@ def test_shapes_can_be_had_without_computing(key):
     assert (ys.shape, h.shape) == ((2, 5, 4), (2, 4))
 
 
+# Small enough for one chunk of time at any length, and so large that there are several.
+@pytest.mark.parametrize(("rows", "units", "times"), [(2, 4, (10, 10_000)), (256, 32, (96, 960))])
 @pytest.mark.parametrize("reverse", [True, False])
-def test_program_does_not_grow_with_time(key, reverse):
-    params = cases.random_params(key, 3, 4)
+def test_program_does_not_grow_with_time(key, reverse, rows, units, times):
+    params = cases.random_params(key, 3, units)
 
     def value(params, xs):
         return jaxgru.gru(params, xs, reverse=reverse)[0].sum()
 
     for function in (value, jax.grad(value)):
         short, long = (
-            jax.jit(function).lower(params, jax.ShapeDtypeStruct((2, time, 3), jnp.float32))
-            for time in (10, 10_000)
+            jax.jit(function).lower(params, jax.ShapeDtypeStruct((rows, time, 3), jnp.float32))
+            for time in times
         )
         assert _without_digits(short) == _without_digits(long)
 
 
-def test_a_long_sequence_runs(key):
-    params = cases.random_params(key, 3, 4)
-    ys, _ = jaxgru.gru(params, cases.random_inputs(key, (10_000, 3)))
-    assert np.isfinite(ys).all()
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_precision_is_passed_to_every_product(key, reset_after):
+    params = cases.random_params(key, 3, 40, reset_after=reset_after)
+
+    def value(params, xs):
+        return jaxgru.gru(params, xs, precision="highest")[0].sum()
+
+    def tangent(params, xs):
+        return jax.jvp(value, (params, xs), (params, xs))
+
+    for function in (value, tangent, jax.grad(value)):
+        text = jax.jit(function).lower(params, jnp.ones((20, 5, 3))).as_text()
+        products = [line for line in text.splitlines() if "dot_general" in line]
+        assert products
+        assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
 
 
 def _without_digits(lowered):
