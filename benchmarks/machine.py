@@ -12,7 +12,8 @@ import jax
 
 # As distributions are named, which is not always as they are imported.
 _DISTRIBUTIONS = (
-    "jax", "jaxlib", "numpy", "flax", "equinox", "dm-haiku", "keras", "torch", "onnxruntime",
+    "jaxgru", "jax", "jaxlib", "numpy", "flax", "equinox", "dm-haiku", "keras", "torch",
+    "onnxruntime",
 )  # fmt: skip
 
 
@@ -21,7 +22,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores": os.cpu_count(),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "device": jax.devices()[0].device_kind,
         "platform": jax.default_backend(),
         "python": platform.python_version(),

@@ -29,6 +29,7 @@ KINDS = ("forward", "train")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     options = _parse(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
     print(heading(machine), accelerator_note(machine), sep="\n")
     entries = enter_checked(options.only)
@@ -45,24 +46,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = f"peers-{machine['platform']}"
     content = {
         "machine": machine,
+        "quick": options.quick,
         "geometric_means": leads,
         "rows": [record(row) for rows in tasks for row in rows],
     }
     save_json(options.out / f"{name}.json", content)
-    if "train" in leads or "forward" in leads:
+    if leads:  # else there is nothing to draw jaxgru against
         plot_peers(options.out / f"{name}.png", tasks, heading(machine))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument(
-        "--shapes", nargs="+", type=Shape.parse, default=SHAPES, metavar="B,T,I,H",
+        "--shapes", nargs="+", type=_shape, default=SHAPES, metavar="B,T,I,H",
         help="batch, time, inputs, units (default: the five of the README)",
     )  # fmt: skip
     parser.add_argument("--only", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     parser.add_argument("--quick", action="store_true", help="a tenth of the measuring time")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and plot")
     return parser.parse_args(arguments)
+
+
+def _shape(text: str) -> Shape:
+    try:
+        shape = Shape(*map(int, text.split(",")))
+    except (TypeError, ValueError):
+        shape = None
+    if shape is None or min(shape) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no shape: expected four sizes of 1 or more, as in 1,1000,6,6"
+        )
+    return shape
 
 
 def _leads(tasks: Sequence[Sequence[Row]]) -> dict[str, dict[str, float]]:

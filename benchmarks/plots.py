@@ -1,6 +1,5 @@
 """The plots of the comparisons."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from matplotlib.ticker import LogFormatter, NullFormatter
 
 from benchmarks.contenders import LIBRARIES, OURS
 from benchmarks.measure import Row
+from jaxgru.atomic import replacing
 
 # jaxgru in one strong colour, the others told apart by lighter ones.
 _COLOURS = {
@@ -72,6 +72,8 @@ def _draw_curves(axes: Axes, rows: Sequence[Row], size: str, value: Callable[[Ro
             (getattr(row.shape, size), value(row)) for row in train if row.entry.library == library
         ]
         axes.loglog(*zip(*points, strict=True), "o-", color=_COLOURS[library], label=library)
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     axes.set_xlabel(size)
     axes.grid(alpha=0.3)
 
@@ -113,9 +115,6 @@ def _draw_ratios(axes: Axes, kind: str, tasks: Sequence[Sequence[Row]]) -> None:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write the figure whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.part")
-    figure.savefig(aside, dpi=110, format="png")
-    os.replace(aside, path)
+    with replacing(path) as aside:
+        figure.savefig(aside, dpi=110)
     print(f"wrote {path}")

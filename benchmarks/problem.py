@@ -15,14 +15,6 @@ class Shape(NamedTuple):
     inputs: int
     units: int
 
-    @classmethod
-    def parse(cls, text: str) -> "Shape":
-        """Return the shape written ``batch,time,inputs,units``; ValueError if it is not one."""
-        shape = cls(*(int(size) for size in text.split(",")))
-        if min(shape) < 1:
-            raise ValueError(f"shape is {text!r}: expected sizes of 1 or more")
-        return shape
-
     def __str__(self) -> str:
         return f"({self.batch}, {self.time}, {self.inputs}, {self.units})"
 

@@ -1,13 +1,12 @@
 """How results are printed and kept."""
 
 import json
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Row
+from jaxgru.atomic import replacing
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -47,12 +46,9 @@ def record(row: Row) -> dict[str, Any]:
 
 
 def save_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
-    os.replace(file.name, path)
+    """Write a JSON file, and say so."""
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {path}")
 
 

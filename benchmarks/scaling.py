@@ -31,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and plot")
     options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
     print(heading(machine), accelerator_note(machine), sep="\n")
     entries = [entry for entry in enter_checked(_LIBRARIES) if not entry.options]

@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
     print(heading(machine), accelerator_note(machine), sep="\n")
     entries = enter_checked(options.only)
