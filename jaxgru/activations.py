@@ -1,7 +1,7 @@
 """The named activations, each with its derivative."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,13 @@ Array = jax.Array
 class Activation(NamedTuple):
     """An elementwise function ``y = f(x)`` and its derivative.
 
-    The derivative is given both x and y: most are told from y without a second transcendental.
+    The derivative is given both x and y: most are told from y without a second transcendental,
+    and do not look at x.
     """
 
     value: Callable[[Array], Array]
-    slope: Callable[[Array, Array], Array]
+    slope: Callable[[Any, Array], Array]
+    needs_input: bool = False
 
 
 def get_activation(name: str) -> Activation:
@@ -75,8 +77,8 @@ _ACTIVATIONS = {
     "softsign": Activation(jax.nn.soft_sign, lambda x, y: (1.0 - jnp.abs(y)) ** 2),
     "exponential": Activation(jnp.exp, lambda x, y: y),
     "linear": Activation(lambda x: x, lambda x, y: jnp.ones_like(y)),
-    "silu": Activation(jax.nn.silu, _silu_slope),
-    "gelu": Activation(lambda x: jax.nn.gelu(x, approximate=False), _gelu_slope),
+    "silu": Activation(jax.nn.silu, _silu_slope, needs_input=True),
+    "gelu": Activation(lambda x: jax.nn.gelu(x, approximate=False), _gelu_slope, needs_input=True),
 }
 
 ACTIVATIONS = tuple(_ACTIVATIONS)

@@ -1,5 +1,7 @@
 """One step of a GRU: the equations themselves, and the same step with its gates shown."""
 
+import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +11,7 @@ from jax import lax
 from jaxgru.activations import get_activation
 from jaxgru.arguments import check_last_axis, to_state_dtype
 from jaxgru.params import GRUParams, check_params
+from jaxgru.schedule import is_narrow, keeps_axes
 
 Array = jax.Array
 
@@ -116,14 +119,21 @@ class Weights(NamedTuple):
     candidate_bias: Array | None  # (H,), added inside it: only where reset_after
 
 
+class Controls(NamedTuple):
+    """What acts on single steps and sequences from outside; None where nothing does."""
+
+    valid: Array | None = None  # (T, B), bool: where False, the state is held
+    resets: Array | None = None  # (T, B), bool: where True, the state is first set to h0
+    recurrent_dropout: Array | None = None  # (B, H): factors of the state in the products
+
+
 class Step(NamedTuple):
-    """One step: its gates, and what its derivative starts from."""
+    """One step: its gates, and what else its derivative starts from."""
 
     gates: Gates
-    update_input: Array  # what the activation of each gate was applied to, before the clip
-    reset_input: Array
-    candidate_input: Array
-    inside_reset: Array  # what the reset gate multiplied: h Uh + ch, or h
+    inside_reset: Array | None  # what the reset gate multiplied: h Uh + ch, or h
+    # What the activations were applied to, before the clip: update, reset, candidate.
+    preactivations: tuple[Array, Array, Array] | None
 
 
 def variant_of(params: GRUParams, precision: Precision) -> Variant:
@@ -157,22 +167,28 @@ def project(weights: Weights, x: Array, precision: Precision) -> tuple[Array, Ar
 
 
 def step(
-    variant: Variant, weights: Weights, projected: tuple[Array, Array, Array], h: Array
+    variant: Variant,
+    weights: Weights,
+    projected: tuple[Array, Array, Array],
+    h: Array,
+    valid: Array | None = None,
+    recurrent_dropout: Array | None = None,
 ) -> Step:
     """Return one step, or many at once: from the projected inputs and the states before."""
     gate = get_activation(variant.recurrent_activation).value
     candidate = get_activation(variant.activation).value
+    entering = h if recurrent_dropout is None else scaled(h, recurrent_dropout)
     xz, xr, xn = projected
     if weights.bias is not None:
         xz, xr, xn = (add_bias(x, b) for x, b in zip(projected, blocks(weights.bias), strict=True))
     if variant.reset_after:
-        hz, hr, inside = product_blocks(h, weights.recurrent_kernel, 3, variant.precision)
+        hz, hr, inside = product_blocks(entering, weights.recurrent_kernel, 3, variant.precision)
         if weights.candidate_bias is not None:
             inside = add_bias(inside, weights.candidate_bias)
     else:
         to_gates, to_candidate = split_candidate(weights.recurrent_kernel)
-        hz, hr = product_blocks(h, to_gates, 2, variant.precision)
-        inside = h
+        hz, hr = product_blocks(entering, to_gates, 2, variant.precision)
+        inside = entering
     az, ar = xz + hz, xr + hr
     z, r = gate(clipped(az, variant.clip)), gate(clipped(ar, variant.clip))
     if variant.reset_after:
@@ -181,13 +197,24 @@ def step(
         (hn,) = product_blocks(r * inside, to_candidate, 1, variant.precision)
         an = xn + hn
     n = candidate(clipped(an, variant.clip))
-    # This form, and not n + z * (h - n), gives h to the bit where z is 1: masks rely on it.
-    return Step(Gates(z, r, n, z * h + (1 - z) * n), az, ar, an, inside)
+    if valid is not None:
+        z = jnp.where(valid[..., None], z, jnp.ones_like(z))
+    # This form, and not n + z * (h - n), gives h to the bit where z is 1, that is where not valid.
+    return Step(Gates(z, r, n, z * h + (1 - z) * n), inside, (az, ar, an))
 
 
 def product_blocks(h: Array, kernel: Array, count: int, precision: Precision) -> list[Array]:
     """Return the blocks of ``h @ kernel``, ``(..., H)`` each."""
+    if h.ndim == 2 and is_narrow(h.shape):
+        return [_written_out(h, block) for block in blocks(kernel, count)]
     return blocks(matmul(h, kernel, precision), count)
+
+
+def _written_out(h: Array, kernel: Array) -> Array:
+    """Return ``h @ kernel`` as a sum of one term for each unit, which compiles into the gates."""
+    return functools.reduce(
+        jnp.add, (h[:, i : i + 1] * kernel[i : i + 1] for i in range(len(kernel)))
+    )
 
 
 def matmul(x: Array, matrix: Array, precision: Precision) -> Array:
@@ -196,8 +223,11 @@ def matmul(x: Array, matrix: Array, precision: Precision) -> Array:
     With several leading axes, XLA's CPU backend transposes the whole operand in memory to form
     the gradient of the matrix (measured: a third of the backward pass).
     """
-    rows = jnp.matmul(x.reshape(-1, x.shape[-1]), matrix, precision=precision)
-    return rows.reshape(*x.shape[:-1], matrix.shape[-1])
+    if x.ndim <= 2 or keeps_axes():
+        return jnp.matmul(x, matrix, precision=precision)
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    products = jnp.matmul(rows, matrix, precision=precision)
+    return products.reshape(*x.shape[:-1], matrix.shape[-1])
 
 
 def blocks(array: Array, count: int = 3) -> list[Array]:
@@ -215,6 +245,11 @@ def split_candidate(kernel: Array) -> tuple[Array, Array]:
 def add_bias(x: Array, bias: Array) -> Array:
     """Add a vector to the last axis; said in full, as strict rank promotion asks."""
     return x + jnp.broadcast_to(bias, x.shape)
+
+
+def scaled(h: Array, factors: Array) -> Array:
+    """Multiply states ``(..., B, H)`` by factors ``(B, H)``."""
+    return h * jnp.broadcast_to(factors, h.shape)
 
 
 def clipped(x: Array, clip: float | None) -> Array:

@@ -2,161 +2,246 @@
 
 The derivative of a GRU's states is itself a recurrence, and a linear one (loops.py), driven by
 the tangents of inputs and weights. Its coefficients follow from the states alone, for all steps
-at once, so nothing else is kept for the backward pass, whose loop then holds one product and no
-transcendental; the gradients of the weights are large products outside it. Being a
-``jax.custom_jvp``, the one rule serves forward mode, reverse mode, and both of them again on top
-of it.
+at once (linearise.py), so nothing else need be kept for the backward pass, whose loop then holds
+one product and no transcendental; the gradients of the weights are large products outside it.
+Being a ``jax.custom_jvp``, the one rule serves forward mode, reverse mode, and both of them again
+on top of it.
 """
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+import math
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from jaxgru.activations import get_activation
-from jaxgru.cell import (
-    Step,
-    Variant,
-    Weights,
-    blocks,
-    clipped,
-    matmul,
-    project,
-    split_candidate,
-    step,
-)
-from jaxgru.loops import AfterProduct, BeforeProduct, gru_loop, linear_loop
-from jaxgru.schedule import chunk_steps, over_chunks, unroll_of
+from jaxgru.cell import Controls, Step, Variant, Weights, project, step
+from jaxgru.linearise import forcing, linearise
+from jaxgru.loops import gru_loop, linear_loop
+from jaxgru.schedule import chunk_steps, keeps_gates, over_chunks, padded_units, unroll_of
 
 Array = jax.Array
 
+# What is kept for the backward pass: what schedule.py finds fastest, nothing but the states, or
+# the states of every K-th step.
+Remat = int | Literal["states"] | None
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def states(variant: Variant, reverse: bool, weights: Weights, xs: Array, h0: Array) -> Array:
+
+def states(
+    variant: Variant,
+    reverse: bool,
+    remat: Remat,
+    weights: Weights,
+    controls: Controls,
+    xs: Array,
+    h0: Array,
+) -> Array:
     """Return the states after each step, ``(T, B, H)``, of inputs ``(T, B, I)``; T at least 1."""
+    _, ys = _run(variant, reverse, "states", remat, weights, controls, xs, h0)
+    assert ys is not None  # for the type checker: states were wanted
+    return ys
 
-    def chunk(h: Array, xs: Array) -> tuple[Array, Array]:
+
+def last_state(
+    variant: Variant,
+    reverse: bool,
+    remat: Remat,
+    weights: Weights,
+    controls: Controls,
+    xs: Array,
+    h0: Array,
+) -> Array:
+    """Return the state after the last step, ``(B, H)``, holding no other in the forward pass."""
+    return _run(variant, reverse, "last", remat, weights, controls, xs, h0)[0]
+
+
+# What is asked for beside the last state: nothing, the states, or all steps (Step).
+_Want = Literal["last", "states", "steps"]
+
+
+def _run(
+    variant: Variant,
+    reverse: bool,
+    want: _Want,
+    remat: Remat,
+    weights: Weights,
+    controls: Controls,
+    xs: Array,
+    h0: Array,
+) -> tuple[Array, Array | None]:
+    """Return the last state, and what is wanted beside it."""
+    units = h0.shape[-1]
+    spare = padded_units(h0.shape) - units
+    if spare:
+        weights, controls, h0 = _with_spare_units(weights, controls, h0, spare)
+    keep = remat is None and _can_keep(variant) and keeps_gates(xs.shape[-1], units)
+    reset_to = None if controls.resets is None else h0
+
+    def segment(h: Array, inputs: tuple[Array, Controls]) -> tuple[Array, Array | None]:
+        xs, at = inputs
+        at = at._replace(recurrent_dropout=controls.recurrent_dropout)
+        return _layer(variant, reverse, want, keep, weights, at, xs, h, reset_to)
+
+    every = len(xs)
+    if isinstance(remat, int):
+        # Of each segment only the state before it is kept; the rest is computed again.
+        segment, every = jax.checkpoint(segment, prevent_cse=False), remat
+    h, ys = over_chunks(segment, h0, (xs, _by_step(controls)), every, reverse=reverse)
+    if spare:
+        h, ys = jax.tree.map(lambda leaf: leaf[..., :units], (h, ys))
+    return h, ys
+
+
+def _by_step(controls: Controls) -> Controls:
+    """Return the controls that differ from step to step."""
+    return controls._replace(recurrent_dropout=None)
+
+
+def _can_keep(variant: Variant) -> bool:
+    """Return whether the derivative can start from the gates' outputs alone."""
+    names = (variant.activation, variant.recurrent_activation)
+    return variant.clip is None and not any(get_activation(name).needs_input for name in names)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
+def _layer(
+    variant: Variant,
+    reverse: bool,
+    want: _Want,
+    keep: bool,
+    weights: Weights,
+    controls: Controls,
+    xs: Array,
+    h: Array,
+    reset_to: Array | None,
+) -> tuple[Array, Any]:
+    def emit(steps: Step) -> Any:
+        if want == "last":
+            return None
+        return steps.gates.h if want == "states" else _kept(variant, steps)
+
+    def chunk(h: Array, inputs: tuple[Array, Controls]) -> tuple[Array, Any]:
+        xs, at = inputs
+        at = at._replace(recurrent_dropout=controls.recurrent_dropout)
         projected = project(weights, xs, variant.precision)
-        ys = gru_loop(variant, weights, projected, h, reverse=reverse, unroll=unroll_of(h.shape))
-        return ys[0 if reverse else -1], ys
+        unroll = unroll_of(h.shape)
+        return gru_loop(
+            variant, weights, at, projected, h, reset_to, emit, reverse=reverse, unroll=unroll
+        )
 
-    return over_chunks(chunk, h0, xs, chunk_steps(len(xs), h0.shape), reverse=reverse)
+    inputs = (xs, _by_step(controls))
+    return over_chunks(chunk, h, inputs, chunk_steps(len(xs), h.shape), reverse=reverse)
 
 
-def _states_jvp(
-    variant: Variant, reverse: bool, primals: tuple[Any, ...], tangents: tuple[Any, ...]
-) -> tuple[Array, Array]:
-    weights, xs, h0 = primals
-    dweights, dxs, dh0 = jax.tree.map(
+def _layer_jvp(
+    variant: Variant,
+    reverse: bool,
+    want: _Want,
+    keep: bool,
+    primals: tuple[Any, ...],
+    tangents: tuple[Any, ...],
+) -> tuple[tuple[Array, Any], tuple[Array, Any]]:
+    weights, controls, xs, h, reset_to = primals
+    dweights, _, dxs, dh, dreset_to = jax.tree.map(
         lambda t: None if isinstance(t, SymbolicZero) else t,
         tangents,
         is_leaf=lambda t: isinstance(t, SymbolicZero),
     )
-    ys = states(variant, reverse, weights, xs, h0)
-    before = jnp.concatenate([ys[1:], h0[None]] if reverse else [h0[None], ys[:-1]])
+    dh = jnp.zeros_like(h) if dh is None else dh
+    last, kept = _layer(variant, reverse, "steps" if keep else "states", keep, *primals)
+    ys = kept.gates.h if keep else kept
+    hs = _before(ys, h, reverse, controls.resets, reset_to)
 
     # The checkpoint leaves the coefficients to the backward pass, one chunk of them at a time.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def chunk(dh: Array, inputs: tuple[Array, Array, Array | None]) -> tuple[Array, Array]:
-        xs, hs, dxs = inputs
-        steps = step(variant, weights, project(weights, xs, variant.precision), hs)
-        coefficients, forcing = _linearise(variant, weights, dweights, steps, xs, hs, dxs)
-        dys = linear_loop(
-            coefficients, weights.recurrent_kernel, forcing, dh, variant.precision, reverse=reverse
+    def chunk(dh: Array, inputs: tuple[Any, ...]) -> tuple[Array, Array]:
+        xs, hs, dxs, at, kept = inputs
+        at = at._replace(recurrent_dropout=controls.recurrent_dropout)
+        steps = _steps(variant, weights, at, xs, hs) if kept is None else kept
+        coefficients, to_candidate = linearise(variant, at, steps, hs)
+        moved = forcing(
+            variant, weights, at, coefficients, to_candidate, xs, hs, dweights, dxs, dreset_to
         )
-        return dys[0 if reverse else -1], dys
+        return linear_loop(
+            coefficients,
+            at,
+            weights.recurrent_kernel,
+            moved,
+            dh,
+            variant.precision,
+            reverse=reverse,
+        )
 
-    dh0 = jnp.zeros_like(h0) if dh0 is None else dh0
-    inputs = (xs, before, dxs)
-    return ys, over_chunks(chunk, dh0, inputs, chunk_steps(len(xs), h0.shape), reverse=reverse)
+    inputs = (xs, hs, dxs, _by_step(controls), kept if keep else None)
+    steps_each = chunk_steps(len(xs), h.shape)
+    dlast, dys = over_chunks(chunk, dh, inputs, steps_each, reverse=reverse)
+    if want == "last":
+        return (last, None), (dlast, None)
+    if want == "states":
+        return (last, ys), (dlast, dys)
 
+    # The gates of every step, asked for by the rule itself: this is for the second derivative.
+    def gates_of(weights: Weights, xs: Array, hs: Array) -> Step:
+        return _kept(variant, _steps(variant, weights, controls, xs, hs))
 
-states.defjvp(_states_jvp, symbolic_zeros=True)
-
-
-def _linearise(
-    variant: Variant,
-    weights: Weights,
-    dweights: Weights,
-    steps: Step,
-    xs: Array,
-    hs: Array,
-    dxs: Array | None,
-) -> tuple[AfterProduct | BeforeProduct, Array]:
-    """Return the linear recurrence of the tangents: its coefficients, and what drives it.
-
-    A tangent that is zero is None, and costs nothing.
-    """
-    product = functools.partial(matmul, precision=variant.precision)
-    z, r, n, _ = steps.gates
-    slope = functools.partial(_slope, variant.clip)
-    slope_r = slope(variant.recurrent_activation, steps.reset_input, r)
-    to_update = (hs - n) * slope(variant.recurrent_activation, steps.update_input, z)
-    to_candidate = (1 - z) * slope(variant.activation, steps.candidate_input, n)
-
-    xz, xr, xn = _blocks(
-        None if dxs is None else product(dxs, weights.kernel),
-        None if dweights.kernel is None else product(xs, dweights.kernel),
-        _along(dweights.bias, hs),
+    dhs = _before(dys, dh, reverse, controls.resets, dreset_to)
+    zeros = jax.tree.map(jnp.zeros_like, (weights, xs))
+    dweights, dxs = jax.tree.map(
+        lambda zero, t: zero if t is None else t,
+        zeros,
+        (dweights, dxs),
+        is_leaf=lambda leaf: leaf is None,
     )
-    du = dweights.recurrent_kernel
-    if variant.reset_after:
-        hz, hr, hn = _blocks(None if du is None else product(hs, du))
-        hn = _sum(hn, _along(dweights.candidate_bias, hs))
-        coefficients: AfterProduct | BeforeProduct = AfterProduct(
-            z, a=to_update, b=to_candidate * steps.inside_reset * slope_r, c=to_candidate * r
-        )
-        forcing = _sum(
-            _scale(coefficients.a, _sum(xz, hz)),
-            _scale(coefficients.b, _sum(xr, hr)),
-            _scale(coefficients.c, hn),
-            _scale(to_candidate, xn),
-        )
-    else:
-        _, u_candidate = split_candidate(weights.recurrent_kernel)
-        du_gates, du_candidate = (None, None) if du is None else split_candidate(du)
-        hz, hr = _blocks(None if du_gates is None else product(hs, du_gates), count=2)
-        coefficients = BeforeProduct(z, a=to_update, b=hs * slope_r, c=to_candidate, r=r)
-        through_reset = _scale(coefficients.b, _sum(xr, hr))
-        forcing = _sum(
-            _scale(coefficients.a, _sum(xz, hz)),
-            _scale(
-                coefficients.c,
-                _sum(
-                    xn,
-                    None if through_reset is None else product(through_reset, u_candidate),
-                    None if du_candidate is None else product(r * hs, du_candidate),
-                ),
-            ),
-        )
-    return coefficients, jnp.zeros_like(z) if forcing is None else forcing
+    _, dkept = jax.jvp(gates_of, (weights, xs, hs), (dweights, dxs, dhs))
+    dkept = dkept._replace(gates=dkept.gates._replace(h=dys))
+    return (last, kept), (dlast, dkept)
 
 
-def _slope(clip: float | None, activation: str, x: Array, y: Array) -> Array:
-    """Return the derivative of ``activation(clipped(x))``, which is y."""
-    slope = get_activation(activation).slope(clipped(x, clip), y)
-    return slope if clip is None else jnp.where(jnp.abs(x) < clip, slope, jnp.zeros_like(slope))
+_layer.defjvp(_layer_jvp, symbolic_zeros=True)
 
 
-def _sum(*terms: Array | None) -> Array | None:
-    """Return the sum of those that are not zero."""
-    present = [term for term in terms if term is not None]
-    return functools.reduce(jnp.add, present) if present else None
+def _steps(variant: Variant, weights: Weights, controls: Controls, xs: Array, hs: Array) -> Step:
+    """Return all steps at once, given the states before them."""
+    projected = project(weights, xs, variant.precision)
+    return step(variant, weights, projected, hs, controls.valid, controls.recurrent_dropout)
 
 
-def _scale(factor: Array, term: Array | None) -> Array | None:
-    return None if term is None else factor * term
+def _kept(variant: Variant, steps: Step) -> Step:
+    """Return of a step what cannot be told from the states and inputs without a product."""
+    inside = steps.inside_reset if variant.reset_after else None
+    return Step(steps.gates, inside, preactivations=None)
 
 
-def _along(vector: Array | None, like: Array) -> Array | None:
-    """Repeat a vector at every step and sequence of ``like (T, B, H)``."""
-    return None if vector is None else jnp.broadcast_to(vector, (*like.shape[:-1], len(vector)))
+def _before(
+    ys: Array, h: Array, reverse: bool, resets: Array | None, reset_to: Array | None
+) -> Array:
+    """Return the states before each step from those after it; their tangents likewise."""
+    hs = jnp.concatenate([ys[1:], h[None]] if reverse else [h[None], ys[:-1]])
+    if resets is None:
+        return hs
+    to = jnp.zeros_like(hs) if reset_to is None else jnp.broadcast_to(reset_to, hs.shape)
+    return jnp.where(resets[..., None], to, hs)
 
 
-def _blocks(*terms: Array | None, count: int = 3) -> Sequence[Array | None]:
-    """Cut the sum of the terms into the blocks of the gates."""
-    total = _sum(*terms)
-    return [None] * count if total is None else blocks(total, count)
+def _with_spare_units(
+    weights: Weights, controls: Controls, h0: Array, spare: int
+) -> tuple[Weights, Controls, Array]:
+    """Append units that get no input and give none: their rows and columns are zero."""
+    units = h0.shape[-1]
+
+    def pad(array: Array) -> Array:
+        """Append zeros to each block of the last axis."""
+        gates = array.reshape(*array.shape[:-1], array.shape[-1] // units, units)
+        gates = jnp.pad(gates, [(0, 0)] * (gates.ndim - 1) + [(0, spare)])
+        return gates.reshape(*array.shape[:-1], math.prod(gates.shape[-2:]))
+
+    weights = jax.tree.map(pad, weights)
+    kernel = jnp.pad(weights.recurrent_kernel, ((0, spare), (0, 0)))
+    dropout = controls.recurrent_dropout
+    return (
+        weights._replace(recurrent_kernel=kernel),
+        controls._replace(recurrent_dropout=None if dropout is None else pad(dropout)),
+        pad(h0),
+    )

@@ -24,38 +24,77 @@ def chunk_steps(time: int, state: tuple[int, ...]) -> int:
     return min(time, max(1, _CHUNK // max(1, rows * units)))
 
 
+def padded_units(state: tuple[int, ...]) -> int:
+    """Return how many units to compute with: the state's own, or a few more that stay unused.
+
+    A loop over 6 numbers is compiled to six single ones, a loop over 8 to one vector: where a step
+    is so short that it shows, the units are rounded up to whole vectors.
+    """
+    rows, units = state
+    return -(-units // _VECTOR) * _VECTOR if rows * units <= _SHORT else units
+
+
+def is_narrow(state: tuple[int, ...]) -> bool:
+    """Return whether a product with this state is best written out, one term for each unit.
+
+    Together with the gates it then is a single compiled loop.
+    """
+    rows, units = state
+    return units <= _VECTOR and rows <= _VECTOR
+
+
 def unroll_of(state: tuple[int, ...]) -> int:
     """Return how many steps the compiled body of the loop holds."""
-    return 1
+    return 4 if is_narrow(state) else 1
+
+
+def keeps_gates(inputs: int, units: int) -> bool:
+    """Return whether the backward pass is given the gates, rather than the states alone.
+
+    To compute a gate anew costs in proportion to the numbers that go into it, to keep it does not.
+    """
+    return inputs + units >= _WIDE
+
+
+def keeps_axes() -> bool:
+    """Return whether products leave time and batch apart.
+
+    One axis of both is faster (cell.matmul), but cannot be shared out among devices by batch.
+    """
+    return jax.device_count() > 1
+
+
+_VECTOR = 8  # numbers of single precision in a vector of AVX2
+_SHORT = 128  # numbers in a state
+_WIDE = 512  # numbers that go into a gate
 
 
 def over_chunks(
-    function: Callable[[Any, Any], tuple[Any, Array]],
+    function: Callable[[Any, Any], tuple[Any, Any]],
     carry: Any,
     sequences: Any,
     steps: int,
     *,
     reverse: bool,
-) -> Array:
+) -> tuple[Any, Any]:
     """Apply ``function(carry, chunk) -> carry, ys`` to chunks of the leading axis, in order.
 
-    Returns the ys of all chunks joined. A remainder that fills no chunk comes last in the order
-    of computation.
+    Returns the last carry, and the ys of all chunks joined. A remainder that fills no chunk comes
+    last in the order of computation.
     """
     time = len(jax.tree.leaves(sequences)[0])
     count, rest = divmod(time, steps)
     start = rest if reverse else 0
     whole = jax.tree.map(lambda leaf: leaf[start : start + count * steps], sequences)
-    remainder = jax.tree.map(
-        lambda leaf: leaf[:rest] if reverse else leaf[time - rest :], sequences
-    )
     if count == 1:
         carry, ys = function(carry, whole)
     else:
         chunks = jax.tree.map(lambda leaf: leaf.reshape(count, steps, *leaf.shape[1:]), whole)
         carry, ys = lax.scan(function, carry, chunks, reverse=reverse)
-        ys = ys.reshape(count * steps, *ys.shape[2:])
+        ys = jax.tree.map(lambda leaf: leaf.reshape(count * steps, *leaf.shape[2:]), ys)
     if rest:
-        _, last = function(carry, remainder)
-        ys = jnp.concatenate([last, ys] if reverse else [ys, last])
-    return ys
+        last = slice(None, rest) if reverse else slice(time - rest, None)
+        carry, more = function(carry, jax.tree.map(lambda leaf: leaf[last], sequences))
+        joined = (more, ys) if reverse else (ys, more)
+        ys = jax.tree.map(lambda *parts: jnp.concatenate(parts), *joined)
+    return carry, ys

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgru.arguments import check_last_axis, to_state_dtype
-from jaxgru.cell import Precision, fold, variant_of
+from jaxgru.cell import Controls, Precision, fold, variant_of
 from jaxgru.params import GRUParams, check_params
 from jaxgru.recurrence import states
 
@@ -88,7 +88,15 @@ def _states(
         return jnp.zeros((time, *batch, units), xs.dtype)
     rows = math.prod(batch)
     variant, weights = variant_of(params, precision), fold(params)
-    ys = states(variant, reverse, weights, xs.reshape(time, rows, inputs), h0.reshape(rows, units))
+    ys = states(
+        variant,
+        reverse,
+        None,
+        weights,
+        Controls(),
+        xs.reshape(time, rows, inputs),
+        h0.reshape(rows, units),
+    )
     return ys.reshape(time, *batch, units)
 
 
