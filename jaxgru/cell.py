@@ -11,7 +11,7 @@ from jax import lax
 from jaxgru.activations import get_activation
 from jaxgru.arguments import check_last_axis, to_state_dtype
 from jaxgru.params import GRUParams, check_params
-from jaxgru.schedule import is_narrow, keeps_axes
+from jaxgru.schedule import is_written_out, keeps_axes
 
 Array = jax.Array
 
@@ -160,9 +160,13 @@ def project(weights: Weights, x: Array, precision: Precision) -> tuple[Array, Ar
     """Return the input's products with the three blocks of the kernel, each ``(..., H)``.
 
     Three arrays, not one cut later: a loop that slices one wide array makes XLA's CPU backend
-    compute the gates one number at a time (measured, nine times slower).
+    compute the gates one number at a time (measured, nine times slower). To get them, the smaller
+    of the kernel and the product is cut, as that copies it.
     """
-    z, r, n = (matmul(x, block, precision) for block in blocks(weights.kernel))
+    if math.prod(x.shape[:-1]) < x.shape[-1] or is_written_out(x.shape):
+        z, r, n = product_blocks(x, weights.kernel, 3, precision)
+    else:
+        z, r, n = (matmul(x, block, precision) for block in blocks(weights.kernel))
     return z, r, n
 
 
@@ -205,7 +209,7 @@ def step(
 
 def product_blocks(h: Array, kernel: Array, count: int, precision: Precision) -> list[Array]:
     """Return the blocks of ``h @ kernel``, ``(..., H)`` each."""
-    if h.ndim == 2 and is_narrow(h.shape):
+    if is_written_out(h.shape):
         return [_written_out(h, block) for block in blocks(kernel, count)]
     return blocks(matmul(h, kernel, precision), count)
 

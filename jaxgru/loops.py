@@ -21,7 +21,8 @@ def gru_loop(
     variant: Variant,
     weights: Weights,
     controls: Controls,
-    projected: tuple[Array, Array, Array],
+    inputs: Any,
+    project: Callable[[Any], tuple[Array, Array, Array]],
     h: Array,
     reset_to: Array | None,
     emit: Callable[[Step], Any],
@@ -31,18 +32,18 @@ def gru_loop(
 ) -> tuple[Array, Any]:
     """Return the last state, and what is to be emitted of each step.
 
-    From inputs projected to ``(T, B, H)``, the state ``(B, H)`` before them, and the one that
-    resets return to.
+    From inputs ``(T, B, .)``, of which ``project`` makes the three of a step, ``(B, H)`` each; the
+    state ``(B, H)`` before them, and the one that resets return to.
     """
 
-    def body(h: Array, inputs: Any) -> tuple[Array, Any]:
-        projected, valid, resets = inputs
+    def body(h: Array, at: Any) -> tuple[Array, Any]:
+        inputs, valid, resets = at
         if resets is not None and reset_to is not None:
             h = jnp.where(resets[:, None], reset_to, h)
-        steps = step(variant, weights, projected, h, valid, controls.recurrent_dropout)
+        steps = step(variant, weights, project(inputs), h, valid, controls.recurrent_dropout)
         return steps.gates.h, emit(steps)
 
-    sequences = (projected, controls.valid, controls.resets)
+    sequences = (inputs, controls.valid, controls.resets)
     return lax.scan(body, h, sequences, reverse=reverse, unroll=unroll)
 
 

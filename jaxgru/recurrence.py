@@ -20,7 +20,14 @@ from jaxgru.activations import get_activation
 from jaxgru.cell import Controls, Step, Variant, Weights, project, step
 from jaxgru.linearise import forcing, linearise
 from jaxgru.loops import gru_loop, linear_loop
-from jaxgru.schedule import chunk_steps, keeps_gates, over_chunks, padded_units, unroll_of
+from jaxgru.schedule import (
+    chunk_steps,
+    keeps_gates,
+    over_chunks,
+    padded_units,
+    projects_in_loop,
+    unroll_of,
+)
 
 Array = jax.Array
 
@@ -125,10 +132,22 @@ def _layer(
     def chunk(h: Array, inputs: tuple[Array, Controls]) -> tuple[Array, Any]:
         xs, at = inputs
         at = at._replace(recurrent_dropout=controls.recurrent_dropout)
-        projected = project(weights, xs, variant.precision)
-        unroll = unroll_of(h.shape)
+        projection: Any = functools.partial(project, weights, precision=variant.precision)
+        if projects_in_loop(xs.shape[-1], h.shape):
+            sequence, of_step = xs, projection
+        else:
+            sequence, of_step = projection(xs), lambda projected: projected
         return gru_loop(
-            variant, weights, at, projected, h, reset_to, emit, reverse=reverse, unroll=unroll
+            variant,
+            weights,
+            at,
+            sequence,
+            of_step,
+            h,
+            reset_to,
+            emit,
+            reverse=reverse,
+            unroll=unroll_of(h.shape),
         )
 
     inputs = (xs, _by_step(controls))

@@ -34,18 +34,25 @@ def padded_units(state: tuple[int, ...]) -> int:
     return -(-units // _VECTOR) * _VECTOR if rows * units <= _SHORT else units
 
 
-def is_narrow(state: tuple[int, ...]) -> bool:
-    """Return whether a product with this state is best written out, one term for each unit.
+def is_written_out(operand: tuple[int, ...]) -> bool:
+    """Return whether a product of few rows of few numbers is computed term by term.
 
     Together with the gates it then is a single compiled loop.
     """
-    rows, units = state
-    return units <= _VECTOR and rows <= _VECTOR
+    return len(operand) == 2 and max(operand) <= _VECTOR
+
+
+def projects_in_loop(inputs: int, state: tuple[int, ...]) -> bool:
+    """Return whether each step projects its own input, rather than all being projected before.
+
+    Where the products are but a few more terms in the same compiled loop.
+    """
+    return is_written_out(state) and is_written_out((state[0], inputs))
 
 
 def unroll_of(state: tuple[int, ...]) -> int:
     """Return how many steps the compiled body of the loop holds."""
-    return 4 if is_narrow(state) else 1
+    return 4 if is_written_out(state) else 1
 
 
 def keeps_gates(inputs: int, units: int) -> bool:
