@@ -44,9 +44,13 @@ def states(
     controls: Controls,
     xs: Array,
     h0: Array,
+    reset_to: Array | None = None,
 ) -> Array:
-    """Return the states after each step, ``(T, B, H)``, of inputs ``(T, B, I)``; T at least 1."""
-    _, ys = _run(variant, reverse, "states", remat, weights, controls, xs, h0)
+    """Return the states after each step, ``(T, B, H)``, of inputs ``(T, B, I)``; T at least 1.
+
+    Resets return to ``reset_to (B, H)``, or to h0 if that is None.
+    """
+    _, ys = _run(variant, reverse, "states", remat, weights, controls, xs, h0, reset_to)
     assert ys is not None  # for the type checker: states were wanted
     return ys
 
@@ -59,9 +63,10 @@ def last_state(
     controls: Controls,
     xs: Array,
     h0: Array,
+    reset_to: Array | None = None,
 ) -> Array:
     """Return the state after the last step, ``(B, H)``, holding no other in the forward pass."""
-    return _run(variant, reverse, "last", remat, weights, controls, xs, h0)[0]
+    return _run(variant, reverse, "last", remat, weights, controls, xs, h0, reset_to)[0]
 
 
 # What is asked for beside the last state: nothing, the states, or all steps (Step).
@@ -77,14 +82,18 @@ def _run(
     controls: Controls,
     xs: Array,
     h0: Array,
+    reset_to: Array | None,
 ) -> tuple[Array, Array | None]:
     """Return the last state, and what is wanted beside it."""
+    if controls.resets is None:
+        reset_to = None
+    elif reset_to is None:
+        reset_to = h0
     units = h0.shape[-1]
     spare = padded_units(h0.shape) - units
     if spare:
-        weights, controls, h0 = _with_spare_units(weights, controls, h0, spare)
+        weights, controls, h0, reset_to = _with_spare_units(weights, controls, h0, reset_to, spare)
     keep = remat is None and _can_keep(variant) and keeps_gates(xs.shape[-1], units)
-    reset_to = None if controls.resets is None else h0
 
     def segment(h: Array, inputs: tuple[Array, Controls]) -> tuple[Array, Array | None]:
         xs, at = inputs
@@ -245,8 +254,8 @@ def _before(
 
 
 def _with_spare_units(
-    weights: Weights, controls: Controls, h0: Array, spare: int
-) -> tuple[Weights, Controls, Array]:
+    weights: Weights, controls: Controls, h0: Array, reset_to: Array | None, spare: int
+) -> tuple[Weights, Controls, Array, Array | None]:
     """Append units that get no input and give none: their rows and columns are zero."""
     units = h0.shape[-1]
 
@@ -263,4 +272,5 @@ def _with_spare_units(
         weights._replace(recurrent_kernel=kernel),
         controls._replace(recurrent_dropout=None if dropout is None else pad(dropout)),
         pad(h0),
+        None if reset_to is None else pad(reset_to),
     )
