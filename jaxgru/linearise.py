@@ -54,6 +54,7 @@ def forcing(
     controls: Controls,
     coefficients: Coefficients,
     to_candidate: Array,
+    transposed_kernel: Array,
     xs: Array,
     hs: Array,
     dweights: Weights,
@@ -103,9 +104,8 @@ def forcing(
         ]
     if controls.resets is not None and dh0 is not None:
         dh = jnp.where(controls.resets[..., None], dh0[None], jnp.zeros_like(hs))
-        kernel = weights.recurrent_kernel.T
         into = _entering(controls, dh)
-        moved.append(coefficients.apply(dh, into, kernel, variant.precision))
+        moved.append(coefficients.apply(dh, into, transposed_kernel, variant.precision))
     total = _sum(*moved)
     return jnp.zeros_like(hs) if total is None else total
 

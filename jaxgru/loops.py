@@ -96,7 +96,7 @@ Coefficients = AfterProduct | BeforeProduct
 def linear_loop(
     coefficients: Coefficients,
     controls: Controls,
-    recurrent_kernel: Array,
+    transposed_kernel: Array,
     forcing: Array,
     dh: Array,
     precision: Precision,
@@ -105,9 +105,9 @@ def linear_loop(
 ) -> tuple[Array, Array]:
     """Return the last tangent, and those of the states after each step: dh' plus the forcing.
 
-    Resets stop what comes from the steps before them; what they bring is in the forcing.
+    The recurrent kernel is given transposed, ``(3H, H)``. Resets stop what comes from the steps
+    before them; what they bring is in the forcing.
     """
-    transposed_kernel = recurrent_kernel.T
 
     def body(dh: Array, inputs: Any) -> tuple[Array, Array]:
         coefficients, forcing, resets = inputs

@@ -180,31 +180,41 @@ def _layer_jvp(
     dh = jnp.zeros_like(h) if dh is None else dh
     last, kept = _layer(variant, reverse, "steps" if keep else "states", keep, *primals)
     ys = kept.gates.h if keep else kept
-    hs = _before(ys, h, reverse, controls.resets, reset_to)
+    # Laid out in memory once, not once for each chunk.
+    transposed_kernel = weights.recurrent_kernel.T
 
     # The checkpoint leaves the coefficients to the backward pass, one chunk of them at a time.
     @functools.partial(jax.checkpoint, prevent_cse=False)
-    def chunk(dh: Array, inputs: tuple[Any, ...]) -> tuple[Array, Array]:
-        xs, hs, dxs, at, kept = inputs
+    def chunk(
+        carry: tuple[Array, Array], inputs: tuple[Any, ...]
+    ) -> tuple[tuple[Array, Array], Array]:
+        h, dh = carry
+        xs, ys, dxs, at, kept = inputs
         at = at._replace(recurrent_dropout=controls.recurrent_dropout)
+        hs = _before(ys, h, reverse, at.resets, reset_to)
         steps = _steps(variant, weights, at, xs, hs) if kept is None else kept
         coefficients, to_candidate = linearise(variant, at, steps, hs)
         moved = forcing(
-            variant, weights, at, coefficients, to_candidate, xs, hs, dweights, dxs, dreset_to
-        )
-        return linear_loop(
-            coefficients,
+            variant,
+            weights,
             at,
-            weights.recurrent_kernel,
-            moved,
-            dh,
-            variant.precision,
-            reverse=reverse,
+            coefficients,
+            to_candidate,
+            transposed_kernel,
+            xs,
+            hs,
+            dweights,
+            dxs,
+            dreset_to,
         )
+        dh, dys = linear_loop(
+            coefficients, at, transposed_kernel, moved, dh, variant.precision, reverse=reverse
+        )
+        return (ys[0 if reverse else -1], dh), dys
 
-    inputs = (xs, hs, dxs, _by_step(controls), kept if keep else None)
+    inputs = (xs, ys, dxs, _by_step(controls), kept if keep else None)
     steps_each = chunk_steps(len(xs), h.shape)
-    dlast, dys = over_chunks(chunk, dh, inputs, steps_each, reverse=reverse)
+    (_, dlast), dys = over_chunks(chunk, (h, dh), inputs, steps_each, reverse=reverse)
     if want == "last":
         return (last, None), (dlast, None)
     if want == "states":
@@ -214,6 +224,7 @@ def _layer_jvp(
     def gates_of(weights: Weights, xs: Array, hs: Array) -> Step:
         return _kept(variant, _steps(variant, weights, controls, xs, hs))
 
+    hs = _before(ys, h, reverse, controls.resets, reset_to)
     dhs = _before(dys, dh, reverse, controls.resets, dreset_to)
     zeros = jax.tree.map(jnp.zeros_like, (weights, xs))
     dweights, dxs = jax.tree.map(

@@ -73,7 +73,7 @@ def keeps_axes() -> bool:
 
 _VECTOR = 8  # numbers of single precision in a vector of AVX2
 _SHORT = 128  # numbers in a state
-_WIDE = 512  # numbers that go into a gate
+_WIDE = 384  # numbers that go into a gate
 
 
 def over_chunks(
