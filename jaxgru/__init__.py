@@ -2,12 +2,16 @@
 
 from jaxgru.activations import ACTIVATIONS
 from jaxgru.cell import Gates, gru_cell, gru_gates
+from jaxgru.dropout import Dropout
+from jaxgru.layers import Bidirectional
 from jaxgru.params import GRUParams, init
 from jaxgru.sequence import gru
 from jaxgru.weights import WeightsError, WeightsWarning, load, save
 
 __all__ = [
     "ACTIVATIONS",
+    "Bidirectional",
+    "Dropout",
     "GRUParams",
     "Gates",
     "WeightsError",

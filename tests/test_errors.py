@@ -58,7 +58,7 @@ def test_weights_that_do_not_fit(key, fields, message):
 
 def test_params_of_another_type(key):
     weights = {"kernel": jnp.ones((3, 12)), "recurrent_kernel": jnp.ones((4, 12))}
-    with pytest.raises(ValueError, match=r"^params is a dict: expected a GRUParams$"):
+    with pytest.raises(ValueError, match=r"^net is a dict: expected a GRUParams, a Bidirectional"):
         jaxgru.gru(weights, jnp.ones((5, 3)))
 
 

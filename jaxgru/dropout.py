@@ -1,0 +1,75 @@
+"""Dropout for fine-tuning: which numbers are dropped, and for how many steps."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropout:
+    """Dropout of the inputs of layers: each number is 0, or else divided by ``1 - rate``.
+
+    The expectation of what a layer is given is therefore what it is without dropout.
+
+    Args:
+        rate: the probability of being dropped, at least 0 and below 1.
+        on: "between" for what passes from one layer of a stack to the next; "inputs" for the
+            inputs of every layer, those of the net itself included.
+        shared: whether one draw holds for all steps of a sequence (variational dropout). Each
+            step has its own otherwise.
+
+    In other libraries' words: PyTorch's ``GRU(dropout=0.2)`` is ``Dropout(0.2)``; Keras'
+    ``GRU(dropout=0.2)`` is ``Dropout(0.2, on="inputs", shared=True)``.
+
+    Raises:
+        ValueError: the rate is not within [0, 1), or ``on`` is neither of the two.
+
+    >>> import jax, jax.numpy as jnp, jaxgru
+    >>> params = jaxgru.init(jax.random.key(0), 3, 5)
+    >>> dropout = jaxgru.Dropout(0.5, on="inputs", shared=True)
+    >>> ys, _ = jaxgru.gru(params, jnp.ones((7, 3)), dropout=dropout, key=jax.random.key(1))
+    >>> ys.shape
+    (7, 5)
+
+    Source: Srivastava et al. 2014; Gal and Ghahramani 2016 (arXiv:1512.05287) for one draw.
+    """
+
+    rate: float
+    on: str = "between"
+    shared: bool = False
+
+    def __post_init__(self) -> None:
+        check_rate("rate", self.rate)
+        if self.on not in ("between", "inputs"):
+            raise ValueError(f"on is {self.on!r}: expected 'between' or 'inputs'")
+
+    def apply(self, xs: Array, key: Array) -> Array:
+        """Return ``xs (T, B, I)`` with some numbers dropped and the others scaled up."""
+        time, *rest = xs.shape
+        kept = jax.random.bernoulli(key, 1 - self.rate, (1 if self.shared else time, *rest))
+        return jnp.where(kept, xs / (1 - self.rate), jnp.zeros_like(xs))
+
+
+def as_dropout(dropout: Any) -> Dropout | None:
+    """Return what ``dropout=`` means, None where it drops nothing: a rate is one between layers."""
+    if not isinstance(dropout, Dropout):
+        check_rate("dropout", dropout)
+        dropout = Dropout(float(dropout))
+    return dropout if dropout.rate else None
+
+
+def check_rate(name: str, rate: Any) -> None:
+    """Raise ValueError unless rate is a number in [0, 1)."""
+    if not isinstance(rate, int | float | np.number) or not 0 <= rate < 1:
+        raise ValueError(f"{name} is {rate!r}: expected a number, at least 0 and below 1")
+
+
+def state_factors(rate: float, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Return the factors of recurrent dropout: 0, or ``1 / (1 - rate)``."""
+    kept = jax.random.bernoulli(key, 1 - rate, shape)
+    return jnp.where(kept, jnp.asarray(1 / (1 - rate), dtype), jnp.zeros((), dtype))

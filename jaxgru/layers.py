@@ -1,0 +1,193 @@
+"""Nets: layers put together, the state that mirrors them, and the checks that all of it fits."""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jaxgru.params import GRUParams, check_params
+
+Array = jax.Array
+
+Net: TypeAlias = "GRUParams | Bidirectional | tuple[Net, ...] | list[Net]"
+
+MERGES = ("concat", "sum", "mul", "ave", None)
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["forward", "backward"],
+    meta_fields=["merge"],
+)
+@dataclasses.dataclass(frozen=True)
+class Bidirectional:
+    """Two nets of equal sizes over the same input, one from each end, and their outputs merged.
+
+    With ``f`` and ``b`` the outputs of the two at the same step of the input::
+
+        concat  [f, b]        sum  f + b        mul  f * b        ave  (f + b) / 2
+
+    Both are in the input's order of time, as in PyTorch and in Keras' ``Bidirectional``.
+
+    The state of a ``Bidirectional`` is a ``Bidirectional`` of the states of its two nets; its
+    merge says nothing.
+
+    Args:
+        forward: the net that goes from the first step to the last.
+        backward: the net that goes from the last step to the first.
+        merge: how the outputs become one: "concat", "sum", "mul", "ave", or None to have a pair
+            of them, which no further layer can take.
+
+    Raises:
+        ValueError: merge is none of these. Sizes that differ are told by ``jaxgru.gru``.
+
+    >>> import jax, jax.numpy as jnp, jaxgru
+    >>> forward, backward = (jaxgru.init(jax.random.key(i), 3, 5) for i in (0, 1))
+    >>> ys, h = jaxgru.gru(jaxgru.Bidirectional(forward, backward), jnp.ones((2, 7, 3)))
+    >>> ys.shape, h.forward.shape, h.backward.shape
+    ((2, 7, 10), (2, 5), (2, 5))
+
+    Source: Schuster and Paliwal 1997; the merges are those of Keras' ``Bidirectional``.
+    """
+
+    forward: Any
+    backward: Any
+    merge: str | None = "concat"
+
+    def __post_init__(self) -> None:
+        # Only what is static: pytree transformations rebuild the object with any leaves.
+        if self.merge not in MERGES:
+            options = ", ".join(repr(merge) for merge in MERGES)
+            raise ValueError(f"merge is {self.merge!r}: expected one of {options}")
+
+
+def merged(merge: str | None, forward: Array, backward: Array) -> Any:
+    """Return the outputs of both directions as one, or as a pair where merge is None."""
+    if merge is None:
+        return forward, backward
+    if merge == "concat":
+        return jnp.concatenate([forward, backward], axis=-1)
+    if merge == "mul":
+        return forward * backward
+    total = forward + backward
+    return total / 2 if merge == "ave" else total
+
+
+def check_net(net: Net, where: str = "net") -> tuple[int, int | None]:
+    """Return how many inputs a net takes and how many outputs it gives, None for a pair of them.
+
+    Raises ValueError, naming the place and what was expected, unless the layers fit together.
+    """
+    if isinstance(net, GRUParams):
+        try:
+            check_params(net)
+        except ValueError as error:
+            # A single layer needs no name of its place.
+            raise error if where == "net" else ValueError(f"{where}: {error}") from None
+        return net.input_size, net.hidden_size
+    if isinstance(net, Bidirectional):
+        return _check_bidirectional(net, where)
+    if isinstance(net, tuple | list):
+        return _check_stack(net, where)
+    raise ValueError(
+        f"{where} is a {type(net).__name__}: expected a GRUParams, a Bidirectional, or a tuple or "
+        "list of them"
+    )
+
+
+def _check_bidirectional(net: Bidirectional, where: str) -> tuple[int, int | None]:
+    sides = {side: f"{where}.{side}" for side in ("forward", "backward")}
+    forward, backward = (check_net(getattr(net, side), sides[side]) for side in sides)
+    for (_, outputs), place in zip((forward, backward), sides.values(), strict=True):
+        if outputs is None:
+            raise ValueError(f"{place} gives a pair of sequences: expected a merge other than None")
+    for what, one, other in zip(("inputs", "units"), forward, backward, strict=True):
+        if one != other:
+            raise ValueError(
+                f"{where}.forward has {one} {what} and {where}.backward {other}: expected the same"
+            )
+    inputs, outputs = forward
+    if net.merge is None or outputs is None:
+        return inputs, None
+    return inputs, 2 * outputs if net.merge == "concat" else outputs
+
+
+def _check_stack(net: "tuple[Net, ...] | list[Net]", where: str) -> tuple[int, int | None]:
+    if not net:
+        raise ValueError(f"{where} is an empty {type(net).__name__}: expected at least one layer")
+    places = [f"{where}[{i}]" for i in range(len(net))]
+    sizes = [check_net(layer, place) for layer, place in zip(net, places, strict=True)]
+    for i, ((_, outputs), (inputs, _)) in enumerate(itertools.pairwise(sizes)):
+        if outputs is None:
+            raise ValueError(
+                f"{places[i]} gives a pair of sequences, as its merge is None: expected one "
+                f"sequence for {places[i + 1]}"
+            )
+        if outputs != inputs:
+            raise ValueError(
+                f"{places[i]} gives {outputs} outputs and {places[i + 1]} takes {inputs} inputs: "
+                "expected the same"
+            )
+    return sizes[0][0], sizes[-1][1]
+
+
+def map_state(
+    function: Callable[[GRUParams, Any, str], Any], net: Net, state: Any, where: str
+) -> Any:
+    """Apply ``function(layer, its part of the state, where it is)`` to each layer of a net.
+
+    Returns the results in the structure of the net. None in the place of a part of the state is
+    handed on to each layer of that part.
+
+    Raises ValueError, naming the place, where the structure of the state is not that of the net.
+    """
+    if isinstance(net, GRUParams):
+        return function(net, state, where)
+    if isinstance(net, Bidirectional):
+        if state is None:
+            state = Bidirectional(None, None)
+        if not isinstance(state, Bidirectional):
+            raise ValueError(
+                f"{where} is a {_described(state)}: expected a Bidirectional(state, state), as the "
+                "net has one there"
+            )
+        forward, backward = (
+            map_state(function, getattr(net, side), getattr(state, side), f"{where}.{side}")
+            for side in ("forward", "backward")
+        )
+        return Bidirectional(forward, backward, net.merge)
+    kind = list if isinstance(net, list) else tuple
+    if state is None:
+        state = [None] * len(net)
+    if not isinstance(state, tuple | list) or len(state) != len(net):
+        raise ValueError(
+            f"{where} is a {_described(state)}: expected a {kind.__name__} of {len(net)} "
+            "states, one for each layer there"
+        )
+    parts = zip(net, state, strict=True)
+    return kind(map_state(function, *part, f"{where}[{i}]") for i, part in enumerate(parts))
+
+
+def has_stack(net: Net) -> bool:
+    """Return whether anything passes from one layer to another within a net."""
+    if isinstance(net, GRUParams):
+        return False
+    if isinstance(net, Bidirectional):
+        return has_stack(net.forward) or has_stack(net.backward)
+    return len(net) > 1 or any(has_stack(layer) for layer in net)
+
+
+def count_layers(net: Net) -> int:
+    """Return how many GRU layers a net has; a bidirectional one has two."""
+    return len(jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, GRUParams)))
+
+
+def _described(state: Any) -> str:
+    name = type(state).__name__
+    if hasattr(state, "shape"):
+        return f"single array of shape {tuple(state.shape)}"
+    return f"{name} of {len(state)}" if isinstance(state, tuple | list) else name
