@@ -156,7 +156,7 @@ def _layer(
             reset_to,
             emit,
             reverse=reverse,
-            unroll=unroll_of(h.shape),
+            unroll=unroll_of(h.shape, holds=controls.valid is not None),
         )
 
     inputs = (xs, _by_step(controls))

@@ -50,9 +50,13 @@ def projects_in_loop(inputs: int, state: tuple[int, ...]) -> bool:
     return is_written_out(state) and is_written_out((state[0], inputs))
 
 
-def unroll_of(state: tuple[int, ...]) -> int:
-    """Return how many steps the compiled body of the loop holds."""
-    return 4 if is_written_out(state) else 1
+def unroll_of(state: tuple[int, ...], *, holds: bool) -> int:
+    """Return how many steps the compiled body of the loop holds.
+
+    One where a state may have to be held to the bit: of several steps XLA computes a state anew
+    for each that uses it, and may round it differently.
+    """
+    return 4 if is_written_out(state) and not holds else 1
 
 
 def keeps_gates(inputs: int, units: int) -> bool:
