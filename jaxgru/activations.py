@@ -21,13 +21,16 @@ class Activation(NamedTuple):
     needs_input: bool = False
 
 
-def get_activation(name: str) -> Activation:
-    """Return the activation called ``name``; raise ValueError with the known names if none is."""
+def get_activation(name: str, argument: str = "activation") -> Activation:
+    """Return the activation called ``name``.
+
+    Raises ValueError with the known names, and that of the argument, if none is called so.
+    """
     try:
         return _ACTIVATIONS[name]
     except (KeyError, TypeError):
         raise ValueError(
-            f"activation {name!r} is unknown: expected one of {', '.join(_ACTIVATIONS)}"
+            f"{argument} {name!r} is unknown: expected one of {', '.join(_ACTIVATIONS)}"
         ) from None
 
 

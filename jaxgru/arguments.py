@@ -1,9 +1,13 @@
-"""Arguments of the recurrence: their shapes checked, their types brought to the state's."""
+"""Arguments of the recurrence: what they are is checked, their types brought to the state's."""
 
-from typing import Any
+import functools
+import numbers
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 
 from jaxgru.params import at_least_float32, shape_of
 
@@ -17,12 +21,51 @@ def check_last_axis(name: str, value: Array, size: int, what: str) -> None:
         raise ValueError(f"{name} has shape {shape}: expected (..., {size}), for {size} {what}")
 
 
-def check_remat(remat: Any) -> None:
-    """Raise ValueError unless remat is None, "states", or a number of steps."""
-    if remat in (None, "states"):
-        return
-    if not isinstance(remat, int) or isinstance(remat, bool) or remat < 1:
-        raise ValueError(f"remat is {remat!r}: expected None, 'states', or an int of at least 1")
+def check_remat(remat: Any, time: int) -> int | Literal["states"] | None:
+    """Return remat; raise ValueError unless it is None, "states", or a number of steps, 1 to time.
+
+    A sequence without steps admits 1: nothing is kept of it.
+    """
+    if remat is None:
+        return None
+    if isinstance(remat, str) and remat == "states":
+        return "states"
+    most = max(time, 1)
+    is_integer = isinstance(remat, numbers.Integral) and not isinstance(remat, bool)
+    if not (is_integer and 1 <= remat <= most):
+        raise ValueError(
+            f"remat is {remat!r}: expected None, 'states', or an integer from 1 to {most}, for "
+            f"{time} steps"
+        )
+    return int(remat)
+
+
+def check_precision(precision: Any) -> None:
+    """Raise ValueError unless ``jax.lax.dot_general`` takes the precision.
+
+    Whether the device can compute in it shows when JAX compiles for that device.
+    """
+    try:
+        known = _is_known_precision(precision)
+    except TypeError:  # it cannot be hashed, so that neither this cache nor jax.jit takes it
+        known = False
+    if not known:
+        raise ValueError(
+            f"precision is {precision!r}: expected None, 'default', 'high', 'highest' or another "
+            "name known to JAX, a jax.lax.Precision, a tuple of two names or of two of these, a "
+            "jax.lax.DotAlgorithm or a jax.lax.DotAlgorithmPreset"
+        )
+
+
+@functools.lru_cache
+def _is_known_precision(precision: Any) -> bool:
+    # What is known differs between versions of JAX: so a product is formed, of shapes alone.
+    vector = np.zeros(1, np.float32)
+    try:
+        jax.eval_shape(functools.partial(lax.dot, precision=precision), vector, vector)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def to_state_dtype(net: Any, **arrays: Any) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgru.activations import get_activation
-from jaxgru.arguments import check_last_axis, to_state_dtype
+from jaxgru.arguments import check_last_axis, check_precision, to_state_dtype
 from jaxgru.params import GRUParams, check_params
 from jaxgru.schedule import is_written_out, keeps_axes
 
@@ -47,7 +47,7 @@ def gru_cell(params: GRUParams, h: Array, x: Array, *, precision: Precision = No
         Its type is that of the arguments promoted, and at least float32.
 
     Raises:
-        ValueError: a shape or dtype does not fit the weights.
+        ValueError: a shape or dtype does not fit the weights, or precision is unknown.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
@@ -74,7 +74,7 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
         ``Gates(update, reset, candidate, h)``, each ``(..., H)``.
 
     Raises:
-        ValueError: a shape or dtype does not fit the weights.
+        ValueError: a shape or dtype does not fit the weights, or precision is unknown.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
@@ -87,6 +87,7 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
     check_params(params)
     check_last_axis("x", x, params.input_size, "inputs")
     check_last_axis("h", h, params.hidden_size, "units")
+    check_precision(precision)
     params, h, x = to_state_dtype(params, h=h, x=x)
     try:
         leading = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])

@@ -75,8 +75,8 @@ class GRUParams:
     def __post_init__(self) -> None:
         # Only what is static is checked here: pytree transformations rebuild the object with
         # leaves that are no arrays. The leaves are checked where they are used (check_params).
-        get_activation(self.activation)
-        get_activation(self.recurrent_activation)
+        get_activation(self.activation, "activation")
+        get_activation(self.recurrent_activation, "recurrent_activation")
         if self.clip is not None:
             if not (_is_number(self.clip) and math.isfinite(self.clip) and self.clip > 0):
                 raise ValueError(

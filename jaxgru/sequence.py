@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgru.arguments import check_last_axis, check_remat, to_state_dtype
+from jaxgru.arguments import check_last_axis, check_precision, check_remat, to_state_dtype
 from jaxgru.cell import Precision
 from jaxgru.dropout import Dropout, as_dropout, check_rate
 from jaxgru.layers import Net, check_net, has_stack, map_state
@@ -77,8 +77,8 @@ def gru(
         precision: of the matrix products, as in ``jax.lax.dot_general``. JAX's default multiplies
             in TF32 on recent NVIDIA GPUs and in bfloat16 on TPUs: ask for ``"highest"`` to have
             the exact numbers of a CPU there.
-        remat: what is kept for a gradient. An integer K: the states of every K-th step, the rest
-            being computed again. "states": the states alone. None: whatever is fastest.
+        remat: what is kept for a gradient. An integer K, 1 to T: the states of every K-th step, the
+            rest being computed again. "states": the states alone. None: whatever is fastest.
 
     Returns:
         The outputs ``ys``, ``(..., T, O)``, or ``(T, ..., O)`` with ``time_major``, or ``(..., O)``
@@ -88,7 +88,8 @@ def gru(
 
     Raises:
         ValueError: layers do not fit together, a shape or dtype does not fit them, a length is not
-            within 0 to T, dropout has no key or nothing to drop, or two arguments contradict.
+            within 0 to T, remat not within 1 to T, precision unknown, dropout has no key or
+            nothing to drop, or two arguments contradict.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
@@ -125,7 +126,8 @@ def gru(
             "stack, or jaxgru.Dropout(rate, on='inputs')"
         )
     check_rate("recurrent_dropout", recurrent_dropout)
-    check_remat(remat)
+    check_precision(precision)
+    remat = check_remat(remat, time)
     if drop is None and not recurrent_dropout:
         key = None
     elif key is None:

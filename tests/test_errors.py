@@ -4,8 +4,11 @@ import dataclasses
 import re
 
 import cases
+import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax import lax
 
 import jaxgru
 
@@ -113,3 +116,79 @@ def test_a_single_step_in_time_major_names_that_layout(key):
 def test_steps_that_do_not_fit(key, function, h, x, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         function(_weights(key), h, x)
+
+
+@pytest.mark.parametrize("remat", [0, -3, 6, True, 2.0, "all", "", ("states",), np.arange(3)])
+@pytest.mark.parametrize("time_major", [False, True])
+def test_remat_that_is_no_number_of_steps(key, remat, time_major):
+    xs = jnp.ones((5, 2, 3) if time_major else (2, 5, 3))
+    message = f"remat is {remat!r}: expected None, 'states', or an integer from 1 to 5, for 5 steps"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        jaxgru.gru(_weights(key), xs, time_major=time_major, remat=remat)
+
+
+@pytest.mark.parametrize("remat", [None, "states", 1, 5, np.int64(5)])
+def test_remat_that_is_one(key, remat):
+    def outputs(xs):
+        return jaxgru.gru(_weights(key), xs, remat=remat)
+
+    assert jax.eval_shape(outputs, jnp.ones((5, 3)))[0].shape == (5, 4)
+
+
+def test_remat_without_steps(key):
+    xs = jnp.ones((0, 3))
+    assert jaxgru.gru(_weights(key), xs, remat=1)[0].shape == (0, 4)
+    message = "remat is 2: expected None, 'states', or an integer from 1 to 1, for 0 steps"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        jaxgru.gru(_weights(key), xs, remat=2)
+
+
+_WITH_PRECISION = pytest.mark.parametrize(
+    "function",
+    [
+        lambda params, precision: jaxgru.gru(params, jnp.ones((5, 3)), precision=precision)[1],
+        lambda params, precision: jaxgru.gru_cell(
+            params, jnp.ones(4), jnp.ones(3), precision=precision
+        ),
+        lambda params, precision: (
+            jaxgru.gru_gates(params, jnp.ones(4), jnp.ones(3), precision=precision).h
+        ),
+    ],
+    ids=["gru", "gru_cell", "gru_gates"],
+)
+
+
+@_WITH_PRECISION
+@pytest.mark.parametrize(
+    "precision",
+    ["exact", "HIGHEST", 2, True, jnp.float32, ("high",), ["high", "high"], ("high", "exact")],
+)
+def test_unknown_precision(key, function, precision):
+    message = (
+        f"precision is {precision!r}: expected None, 'default', 'high', 'highest' or another name "
+        "known to JAX, a jax.lax.Precision, a tuple of two names or of two of these, a "
+        "jax.lax.DotAlgorithm or a jax.lax.DotAlgorithmPreset"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        function(_weights(key), precision)
+
+
+@_WITH_PRECISION
+@pytest.mark.parametrize(
+    "precision",
+    [
+        None,
+        "highest",
+        "tensorfloat32",
+        "F32_F32_F32",
+        lax.Precision.HIGH,
+        ("default", "highest"),
+        (lax.Precision.HIGH, lax.Precision.DEFAULT),
+        lax.DotAlgorithmPreset.BF16_BF16_F32_X3,
+        lax.DotAlgorithm(jnp.float32, jnp.float32, jnp.float32),
+    ],
+    ids=str,
+)
+def test_precision_that_jax_knows(key, function, precision):
+    h = jax.eval_shape(lambda params: function(params, precision), _weights(key))
+    assert (h.shape, h.dtype) == ((4,), jnp.float32)

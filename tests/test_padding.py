@@ -231,8 +231,6 @@ def test_lengths_that_cannot_be_looked_at_are_clamped(key, xs):
             {"zero_masked": True, "return_sequences": False},
             "zero_masked is given without return_sequences: no masked step is returned",
         ),
-        ({"remat": 0}, "remat is 0: expected None, 'states', or an int of at least 1"),
-        ({"remat": True}, "remat is True: expected None, 'states', or an int of at least 1"),
     ],
 )
 def test_bad_arguments(arguments, message):
