@@ -65,7 +65,8 @@ def as_dropout(dropout: Any) -> Dropout | None:
 
 def check_rate(name: str, rate: Any) -> None:
     """Raise ValueError unless rate is a number in [0, 1)."""
-    if not isinstance(rate, int | float | np.number) or not 0 <= rate < 1:
+    is_number = isinstance(rate, int | float | np.number) and not isinstance(rate, bool)
+    if not is_number or not 0 <= rate < 1:
         raise ValueError(f"{name} is {rate!r}: expected a number, at least 0 and below 1")
 
 

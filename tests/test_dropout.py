@@ -1,0 +1,207 @@
+"""Dropout: what is dropped, for how long, and what is left of the expectation."""
+
+import re
+
+import cases
+import chex
+import jax
+import jax.numpy as jnp
+import jax.test_util
+import nets
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jaxgru
+
+_BATCH, _TIME, _RATE = 3, 6, 0.4
+_IDENTITY = 1 / (1 - _RATE)
+
+
+@pytest.fixture
+def xs(key):
+    return cases.random_inputs(jax.random.fold_in(key, 1), (_BATCH, _TIME, 3))
+
+
+def _passes_inputs_on(inputs):
+    """Return a layer whose states are its inputs: the update gate is shut, the candidate linear."""
+    zeros = jnp.zeros((inputs, inputs))
+    return jaxgru.GRUParams(
+        kernel=jnp.concatenate([zeros, zeros, jnp.eye(inputs)], axis=1),
+        recurrent_kernel=jnp.zeros((inputs, 3 * inputs)),
+        bias=jnp.repeat(jnp.array([-100.0, 0.0, 0.0]), inputs),
+        activation="linear",
+    )
+
+
+def _adds_half_the_state(units):
+    """Return a layer with ``h' = (h + x + h * factors / 2) / 2``, where factors are dropout's."""
+    zeros = jnp.zeros((units, units))
+    return jaxgru.GRUParams(
+        kernel=jnp.concatenate([zeros, zeros, jnp.eye(units)], axis=1),
+        recurrent_kernel=jnp.concatenate([zeros, zeros, jnp.eye(units)], axis=1),
+        activation="linear",
+    )
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("on", ["inputs", "between"])
+def test_each_number_is_dropped_or_scaled(key, on, shared):
+    ones = jnp.ones((_BATCH, _TIME, 8))
+    layer = _passes_inputs_on(8)
+    net = layer if on == "inputs" else (layer, layer)
+    dropout = jaxgru.Dropout(_RATE, on=on, shared=shared)
+    ys, _ = jaxgru.gru(net, ones, dropout=dropout, key=key)
+    kept = np.asarray(ys) > 0.5
+    # The state is the input: the shut gate leaves less than float32 can show beside 1.
+    np.testing.assert_allclose(ys, np.where(kept, _IDENTITY, 0.0), rtol=1e-6, atol=1e-6)
+    assert 0 < kept.mean() < 1
+    same_at_all_steps = np.all(kept == kept[:, :1])
+    assert same_at_all_steps == shared
+    # Sequences differ from one another.
+    assert np.any(kept[0] != kept[1])
+
+
+def test_a_rate_is_what_pytorch_drops_between_layers(key, xs):
+    net = nets.random_net(key, "bidirectional stack")
+    by_rate = jaxgru.gru(net, xs, dropout=_RATE, key=key)
+    chex.assert_trees_all_equal(
+        by_rate, jaxgru.gru(net, xs, dropout=jaxgru.Dropout(_RATE), key=key)
+    )
+    plain = jaxgru.gru(net, xs)
+    chex.assert_trees_all_equal(by_rate[1][0], plain[1][0])  # nothing is dropped below a layer
+    assert np.any(by_rate[0] != plain[0])
+
+
+@pytest.mark.parametrize("dropout", [jaxgru.Dropout(_RATE, on="inputs"), 0.0])
+def test_the_expectation_is_kept(key, dropout):
+    # Both layers are linear in what is dropped, one step deep.
+    layer = _passes_inputs_on(2) if dropout else _adds_half_the_state(2)
+    draws = 4000
+    xs = jnp.broadcast_to(jnp.array([[[0.7, -1.2]]]), (draws, 1, 2))
+    h0 = jnp.array([0.5, -0.3])
+    arguments = {"dropout": dropout, "recurrent_dropout": 0.0 if dropout else _RATE, "key": key}
+    _, h = jaxgru.gru(layer, xs, h0, **arguments)
+    _, plain = jaxgru.gru(layer, xs[0], h0)
+    assert len(np.unique(h)) > 2
+    # Standard error: at most 1.2 * sqrt(0.4 / 0.6) / sqrt(4000) = 0.016; five of them.
+    np.testing.assert_allclose(np.mean(h, axis=0), plain, atol=0.08)
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_the_state_is_dropped_where_it_enters_the_products(key, xs, reset_after):
+    params = cases.random_params(key, 3, 4, reset_after=reset_after)
+    h0 = nets.random_state(key, params, (_BATCH,))
+    ys, _ = jaxgru.gru(params, xs, h0, recurrent_dropout=_RATE, key=key)
+    factors = _factors(key)
+    assert set(np.unique(factors)) == {0.0, np.float32(_IDENTITY)}
+    h = h0
+    for t in range(_TIME):
+        # With factors in the products alone: what the plain step adds to z * h comes from the
+        # scaled state, and z * h itself from the state.
+        gates = jaxgru.gru_gates(params, h * factors, xs[:, t])
+        h = gates.update * h + (1 - gates.update) * gates.candidate
+        # float32 sums of about ten terms near 1, a few steps deep.
+        np.testing.assert_allclose(ys[:, t], h, rtol=2e-5, atol=2e-6)
+
+
+def _factors(key):
+    """Return the factors that recurrent dropout draws for a single layer of 4 units.
+
+    Seen from outside: a layer that hands on what enters its candidate's product.
+    """
+    zeros = jnp.zeros((4, 4))
+    shows = jaxgru.GRUParams(
+        kernel=jnp.zeros((3, 12)),
+        recurrent_kernel=jnp.concatenate([zeros, zeros, jnp.eye(4)], axis=1),
+        bias=jnp.repeat(jnp.array([-100.0, 100.0, 0.0]), 4),
+        activation="linear",
+    )
+    xs, ones = jnp.zeros((_BATCH, 1, 3)), jnp.ones((_BATCH, 4))
+    return jaxgru.gru(shows, xs, ones, recurrent_dropout=_RATE, key=key)[1]
+
+
+_EVERYTHING = {
+    "dropout": jaxgru.Dropout(_RATE, on="inputs", shared=True),
+    "recurrent_dropout": _RATE,
+}
+
+
+def test_derivatives_are_those_of_the_drawn_net(key, xs, x64):
+    net = nets.random_net(key, "stack", jnp.float64)
+    xs = xs.astype(jnp.float64)
+
+    def value(net, xs):
+        return jaxgru.gru(net, xs, key=key, **_EVERYTHING)[0]
+
+    # Against finite differences, in double precision: check_grads' own tolerances.
+    jax.test_util.check_grads(value, (net, xs), order=1, modes=("fwd", "rev"))
+
+
+def test_the_key_alone_decides(key, xs):
+    net = nets.random_net(key, "stack")
+    run = jax.jit(lambda key: jaxgru.gru(net, xs, key=key, **_EVERYTHING))
+    chex.assert_trees_all_equal(run(key), run(key))
+    assert np.any(run(key)[0] != run(jax.random.fold_in(key, 1))[0])
+
+
+def test_chunks_share_what_is_drawn_for_all_steps(key, xs):
+    net = nets.random_net(key, "stack")
+    whole, last = jaxgru.gru(net, xs, key=key, **_EVERYTHING)
+    first, h = jaxgru.gru(net, xs[:, :2], key=key, **_EVERYTHING)
+    second, h = jaxgru.gru(net, xs[:, 2:], h, key=key, **_EVERYTHING)
+    # float32 sums of about ten terms near 1, a few steps deep.
+    np.testing.assert_allclose(jnp.concatenate([first, second], axis=1), whole, atol=2e-6)
+    chex.assert_trees_all_close(h, last, atol=2e-6)
+
+
+def test_costs_nothing_when_off(key, xs):
+    net = nets.random_net(key, "stack")
+
+    def text(**arguments):
+        return jax.jit(lambda xs: jaxgru.gru(net, xs, **arguments)).lower(xs).as_text()
+
+    off = {"dropout": jaxgru.Dropout(0.0, on="inputs"), "recurrent_dropout": 0.0, "key": key}
+    assert text() == text(dropout=0.0, key=key) == text(**off)
+
+
+@given(st.floats() | st.integers() | st.booleans() | st.text() | st.none())
+def test_a_rate_is_a_number_below_one(rate):
+    if not isinstance(rate, bool | str | None) and 0 <= rate < 1:
+        assert jaxgru.Dropout(rate).rate == rate
+        return
+    message = r"^rate is .*: expected a number, at least 0 and below 1$"
+    with pytest.raises(ValueError, match=message):
+        jaxgru.Dropout(rate)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dropout": 1.0}, "dropout is 1.0: expected a number, at least 0 and below 1"),
+        ({"dropout": "0.5"}, "dropout is '0.5': expected a number, at least 0 and below 1"),
+        (
+            {"recurrent_dropout": -0.1},
+            "recurrent_dropout is -0.1: expected a number, at least 0 and below 1",
+        ),
+        (
+            {"recurrent_dropout": 0.5},
+            "dropout is given without a key: expected key=, a JAX random key",
+        ),
+        (
+            {"dropout": 0.5, "key": jax.random.key(0)},
+            "dropout of 0.5 acts between layers and net has no two of them: expected a stack, or "
+            "jaxgru.Dropout(rate, on='inputs')",
+        ),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    params = jaxgru.init(jax.random.key(0), 3, 4)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        jaxgru.gru(params, jnp.ones((5, 3)), **arguments)
+
+
+def test_an_unknown_place():
+    with pytest.raises(ValueError, match=r"^on is 'outputs': expected 'between' or 'inputs'$"):
+        jaxgru.Dropout(0.5, on="outputs")
