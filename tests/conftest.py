@@ -30,11 +30,9 @@ def key(request: pytest.FixtureRequest) -> jax.Array:
 
 @pytest.fixture
 def x64() -> Iterator[None]:
-    """Double precision for one test. The config flag, as it is spelt the same in every JAX."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+    """Double precision for one test."""
+    with jax.enable_x64(True):
+        yield
 
 
 @pytest.fixture
