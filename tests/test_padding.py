@@ -65,8 +65,9 @@ def test_any_mask_and_any_episodes(name, mask, resets, reverse):
 
 @pytest.mark.parametrize("reset_after", [True, False])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_state_is_held_to_the_bit(key, xs, reverse, reset_after):
-    params = cases.random_params(key, 3, 16, reset_after=reset_after)
+@pytest.mark.parametrize("units", [4, 16])  # few units are computed in a loop of another kind
+def test_the_state_is_held_to_the_bit(key, xs, units, reverse, reset_after):
+    params = cases.random_params(key, 3, units, reset_after=reset_after)
     h0 = _state(key, params)
     ys, h = jaxgru.gru(params, xs, h0, mask=_GAPS, reverse=reverse)
     order = range(_TIME)[:: -1 if reverse else 1]
