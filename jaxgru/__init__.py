@@ -1,11 +1,12 @@
 """jaxgru: any trained GRU in JAX, exactly, fast, and differentiable every way JAX can."""
 
 from jaxgru.activations import ACTIVATIONS
-from jaxgru.cell import Gates, gru_cell, gru_gates
+from jaxgru.cell import gru_cell, gru_gates
 from jaxgru.dropout import Dropout
 from jaxgru.layers import Bidirectional
 from jaxgru.params import GRUParams, init
 from jaxgru.sequence import gru
+from jaxgru.step import Gates
 from jaxgru.weights import WeightsError, WeightsWarning, load, save
 
 __all__ = [

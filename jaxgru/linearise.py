@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxgru.activations import get_activation
-from jaxgru.cell import (
+from jaxgru.loops import AfterProduct, BeforeProduct, Coefficients
+from jaxgru.step import (
     Controls,
     Step,
     Variant,
@@ -21,7 +22,6 @@ from jaxgru.cell import (
     scaled,
     split_candidate,
 )
-from jaxgru.loops import AfterProduct, BeforeProduct, Coefficients
 
 Array = jax.Array
 

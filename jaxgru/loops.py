@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgru.cell import Controls, Precision, Step, Variant, Weights, scaled, step
+from jaxgru.step import Controls, Precision, Step, Variant, Weights, scaled, step
 
 Array = jax.Array
 

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgru.cell import Controls, Precision, fold, variant_of
 from jaxgru.dropout import Dropout, state_factors
 from jaxgru.layers import Bidirectional, Net, count_layers, merged
 from jaxgru.masks import cuts
 from jaxgru.params import GRUParams
 from jaxgru.recurrence import Remat, last_state, states
+from jaxgru.step import Controls, Precision, fold, variant_of
 
 Array = jax.Array
 

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru.atomic import replacing
-from jaxgru.cell import Gates, gru_gates
+from jaxgru.cell import gru_gates
 from jaxgru.params import GRUParams
 from jaxgru.sequence import gru
+from jaxgru.step import Gates
 
 
 def plot_run(

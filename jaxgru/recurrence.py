@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from jaxgru.activations import get_activation
-from jaxgru.cell import Controls, Step, Variant, Weights, project, step
 from jaxgru.linearise import forcing, linearise
 from jaxgru.loops import gru_loop, linear_loop
 from jaxgru.schedule import (
@@ -28,6 +27,7 @@ from jaxgru.schedule import (
     projects_in_loop,
     unroll_of,
 )
+from jaxgru.step import Controls, Step, Variant, Weights, project, step
 
 Array = jax.Array
 
