@@ -1,33 +1,15 @@
-"""The states of one layer over time, and their derivative.
+"""The states of one layer over time: what is kept for their derivative, and spare units."""
 
-The derivative of a GRU's states is itself a recurrence, and a linear one (loops.py), driven by
-the tangents of inputs and weights. Its coefficients follow from the states alone, for all steps
-at once (linearise.py), so nothing else need be kept for the backward pass, whose loop then holds
-one product and no transcendental; the gradients of the weights are large products outside it.
-Being a ``jax.custom_jvp``, the one rule serves forward mode, reverse mode, and both of them again
-on top of it.
-"""
-
-import functools
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero
 
 from jaxgru.activations import get_activation
-from jaxgru.linearise import forcing, linearise
-from jaxgru.loops import gru_loop, linear_loop
-from jaxgru.schedule import (
-    chunk_steps,
-    keeps_gates,
-    over_chunks,
-    padded_units,
-    projects_in_loop,
-    unroll_of,
-)
-from jaxgru.step import Controls, Step, Variant, Weights, project, step
+from jaxgru.rule import Want, run_layer
+from jaxgru.schedule import keeps_gates, over_chunks, padded_units
+from jaxgru.step import Controls, Variant, Weights
 
 Array = jax.Array
 
@@ -69,14 +51,10 @@ def last_state(
     return _run(variant, reverse, "last", remat, weights, controls, xs, h0, reset_to)[0]
 
 
-# What is asked for beside the last state: nothing, the states, or all steps (Step).
-_Want = Literal["last", "states", "steps"]
-
-
 def _run(
     variant: Variant,
     reverse: bool,
-    want: _Want,
+    want: Want,
     remat: Remat,
     weights: Weights,
     controls: Controls,
@@ -98,170 +76,22 @@ def _run(
     def segment(h: Array, inputs: tuple[Array, Controls]) -> tuple[Array, Array | None]:
         xs, at = inputs
         at = at._replace(recurrent_dropout=controls.recurrent_dropout)
-        return _layer(variant, reverse, want, keep, weights, at, xs, h, reset_to)
+        return run_layer(variant, reverse, want, keep, weights, at, xs, h, reset_to)
 
     every = len(xs)
     if isinstance(remat, int):
         # Of each segment only the state before it is kept; the rest is computed again.
         segment, every = jax.checkpoint(segment, prevent_cse=False), remat
-    h, ys = over_chunks(segment, h0, (xs, _by_step(controls)), every, reverse=reverse)
+    h, ys = over_chunks(segment, h0, (xs, controls.by_step()), every, reverse=reverse)
     if spare:
         h, ys = jax.tree.map(lambda leaf: leaf[..., :units], (h, ys))
     return h, ys
-
-
-def _by_step(controls: Controls) -> Controls:
-    """Return the controls that differ from step to step."""
-    return controls._replace(recurrent_dropout=None)
 
 
 def _can_keep(variant: Variant) -> bool:
     """Return whether the derivative can start from the gates' outputs alone."""
     names = (variant.activation, variant.recurrent_activation)
     return variant.clip is None and not any(get_activation(name).needs_input for name in names)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2, 3))
-def _layer(
-    variant: Variant,
-    reverse: bool,
-    want: _Want,
-    keep: bool,
-    weights: Weights,
-    controls: Controls,
-    xs: Array,
-    h: Array,
-    reset_to: Array | None,
-) -> tuple[Array, Any]:
-    def emit(steps: Step) -> Any:
-        if want == "last":
-            return None
-        return steps.gates.h if want == "states" else _kept(variant, steps)
-
-    def chunk(h: Array, inputs: tuple[Array, Controls]) -> tuple[Array, Any]:
-        xs, at = inputs
-        at = at._replace(recurrent_dropout=controls.recurrent_dropout)
-        projection: Any = functools.partial(project, weights, precision=variant.precision)
-        if projects_in_loop(xs.shape[-1], h.shape):
-            sequence, of_step = xs, projection
-        else:
-            sequence, of_step = projection(xs), lambda projected: projected
-        return gru_loop(
-            variant,
-            weights,
-            at,
-            sequence,
-            of_step,
-            h,
-            reset_to,
-            emit,
-            reverse=reverse,
-            unroll=unroll_of(h.shape, holds=controls.valid is not None),
-        )
-
-    inputs = (xs, _by_step(controls))
-    return over_chunks(chunk, h, inputs, chunk_steps(len(xs), h.shape), reverse=reverse)
-
-
-def _layer_jvp(
-    variant: Variant,
-    reverse: bool,
-    want: _Want,
-    keep: bool,
-    primals: tuple[Any, ...],
-    tangents: tuple[Any, ...],
-) -> tuple[tuple[Array, Any], tuple[Array, Any]]:
-    weights, controls, xs, h, reset_to = primals
-    dweights, _, dxs, dh, dreset_to = jax.tree.map(
-        lambda t: None if isinstance(t, SymbolicZero) else t,
-        tangents,
-        is_leaf=lambda t: isinstance(t, SymbolicZero),
-    )
-    dh = jnp.zeros_like(h) if dh is None else dh
-    last, kept = _layer(variant, reverse, "steps" if keep else "states", keep, *primals)
-    ys = kept.gates.h if keep else kept
-    # Laid out in memory once, not once for each chunk.
-    transposed_kernel = weights.recurrent_kernel.T
-
-    # The checkpoint leaves the coefficients to the backward pass, one chunk of them at a time.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def chunk(
-        carry: tuple[Array, Array], inputs: tuple[Any, ...]
-    ) -> tuple[tuple[Array, Array], Array]:
-        h, dh = carry
-        xs, ys, dxs, at, kept = inputs
-        at = at._replace(recurrent_dropout=controls.recurrent_dropout)
-        hs = _before(ys, h, reverse, at.resets, reset_to)
-        steps = _steps(variant, weights, at, xs, hs) if kept is None else kept
-        coefficients, to_candidate = linearise(variant, at, steps, hs)
-        moved = forcing(
-            variant,
-            weights,
-            at,
-            coefficients,
-            to_candidate,
-            transposed_kernel,
-            xs,
-            hs,
-            dweights,
-            dxs,
-            dreset_to,
-        )
-        dh, dys = linear_loop(
-            coefficients, at, transposed_kernel, moved, dh, variant.precision, reverse=reverse
-        )
-        return (ys[0 if reverse else -1], dh), dys
-
-    inputs = (xs, ys, dxs, _by_step(controls), kept if keep else None)
-    steps_each = chunk_steps(len(xs), h.shape)
-    (_, dlast), dys = over_chunks(chunk, (h, dh), inputs, steps_each, reverse=reverse)
-    if want == "last":
-        return (last, None), (dlast, None)
-    if want == "states":
-        return (last, ys), (dlast, dys)
-
-    # The gates of every step, asked for by the rule itself: this is for the second derivative.
-    def gates_of(weights: Weights, xs: Array, hs: Array) -> Step:
-        return _kept(variant, _steps(variant, weights, controls, xs, hs))
-
-    hs = _before(ys, h, reverse, controls.resets, reset_to)
-    dhs = _before(dys, dh, reverse, controls.resets, dreset_to)
-    zeros = jax.tree.map(jnp.zeros_like, (weights, xs))
-    dweights, dxs = jax.tree.map(
-        lambda zero, t: zero if t is None else t,
-        zeros,
-        (dweights, dxs),
-        is_leaf=lambda leaf: leaf is None,
-    )
-    _, dkept = jax.jvp(gates_of, (weights, xs, hs), (dweights, dxs, dhs))
-    dkept = dkept._replace(gates=dkept.gates._replace(h=dys))
-    return (last, kept), (dlast, dkept)
-
-
-_layer.defjvp(_layer_jvp, symbolic_zeros=True)
-
-
-def _steps(variant: Variant, weights: Weights, controls: Controls, xs: Array, hs: Array) -> Step:
-    """Return all steps at once, given the states before them."""
-    projected = project(weights, xs, variant.precision)
-    return step(variant, weights, projected, hs, controls.valid, controls.recurrent_dropout)
-
-
-def _kept(variant: Variant, steps: Step) -> Step:
-    """Return of a step what cannot be told from the states and inputs without a product."""
-    inside = steps.inside_reset if variant.reset_after else None
-    return Step(steps.gates, inside, preactivations=None)
-
-
-def _before(
-    ys: Array, h: Array, reverse: bool, resets: Array | None, reset_to: Array | None
-) -> Array:
-    """Return the states before each step from those after it; their tangents likewise."""
-    hs = jnp.concatenate([ys[1:], h[None]] if reverse else [h[None], ys[:-1]])
-    if resets is None:
-        return hs
-    to = jnp.zeros_like(hs) if reset_to is None else jnp.broadcast_to(reset_to, hs.shape)
-    return jnp.where(resets[..., None], to, hs)
 
 
 def _with_spare_units(

@@ -56,6 +56,10 @@ class Controls(NamedTuple):
     resets: Array | None = None  # (T, B), bool: where True, the state is first set to h0
     recurrent_dropout: Array | None = None  # (B, H): factors of the state in the products
 
+    def by_step(self) -> "Controls":
+        """Return those that differ from step to step."""
+        return self._replace(recurrent_dropout=None)
+
 
 class Step(NamedTuple):
     """One step: its gates, and what else its derivative starts from."""
