@@ -132,6 +132,7 @@ def test_derivatives_are_those_of_the_drawn_net(key, xs, x64):
     net = nets.random_net(key, "stack", jnp.float64)
     xs = xs.astype(jnp.float64)
 
+    @jax.jit
     def value(net, xs):
         return jaxgru.gru(net, xs, key=key, **_EVERYTHING)[0]
 

@@ -135,7 +135,8 @@ def test_derivatives_are_those_of_the_sequences_alone(key, xs, x64, reset_after)
         return total
 
     found, expected = (
-        jax.grad(function, argnums=(0, 1, 2))(params, xs, h0) for function in (padded, one_by_one)
+        jax.jit(jax.grad(function, argnums=(0, 1, 2)))(params, xs, h0)
+        for function in (padded, one_by_one)
     )
     # Double precision, sums of about a hundred terms.
     chex.assert_trees_all_close(found, expected, rtol=1e-11, atol=1e-12)
