@@ -31,7 +31,8 @@ class Bidirectional:
 
         concat  [f, b]        sum  f + b        mul  f * b        ave  (f + b) / 2
 
-    Both are in the input's order of time, as in PyTorch and in Keras' ``Bidirectional``.
+    Both are in the input's order of time, as in PyTorch and in Keras' ``Bidirectional``. (Keras has
+    masked outputs zero there: ``jaxgru.gru(..., zero_masked=True)``.)
 
     The state of a ``Bidirectional`` is a ``Bidirectional`` of the states of its two nets; its
     merge says nothing.

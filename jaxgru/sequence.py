@@ -52,7 +52,7 @@ def gru(
             anything that broadcasts to it for each layer. None, here or within, is zeros.
         lengths: integers ``(...)``, 0 to T: how many steps of each sequence count. Under
             ``jax.jit``, where values cannot be looked at, one below 0 counts as 0 and one above T
-            as T.
+            as T. Steps beyond the longest cost time: cut xs there.
         mask: booleans ``(..., T)``, or ``(T, ...)`` with ``time_major``: True at the steps that
             count. At the others the state is held, to the bit, and what their input holds, NaN
             included, reaches nothing. Give ``lengths`` or ``mask``, not both.
