@@ -70,8 +70,18 @@ def run_layer(
             unroll=unroll_of(h.shape, holds=controls.valid is not None),
         )
 
-    inputs = (xs, controls.by_step())
-    return over_chunks(chunk, h, inputs, chunk_steps(len(xs), h.shape), reverse=reverse)
+    def idle(h: Array, inputs: tuple[Array, Controls]) -> tuple[Array, Any]:
+        return h, None if want == "last" else jnp.broadcast_to(h, (len(inputs[0]), *h.shape))
+
+    return over_chunks(
+        chunk,
+        h,
+        (xs, controls.by_step()),
+        chunk_steps(len(xs), h.shape),
+        reverse=reverse,
+        idle=idle,
+        counts=None if want == "steps" else _counts(controls),
+    )
 
 
 def _run_layer_jvp(
@@ -123,9 +133,19 @@ def _run_layer_jvp(
         )
         return (ys[0 if reverse else -1], dh), dys
 
-    inputs = (xs, ys, dxs, controls.by_step(), kept if keep else None)
-    steps_each = chunk_steps(len(xs), h.shape)
-    (_, dlast), dys = over_chunks(chunk, (h, dh), inputs, steps_each, reverse=reverse)
+    def idle(carry: tuple[Array, Array], inputs: Any) -> tuple[tuple[Array, Array], Array]:
+        _, dh = carry
+        return carry, jnp.broadcast_to(dh, (len(inputs[0]), *dh.shape))
+
+    (_, dlast), dys = over_chunks(
+        chunk,
+        (h, dh),
+        (xs, ys, dxs, controls.by_step(), kept if keep else None),
+        chunk_steps(len(xs), h.shape),
+        reverse=reverse,
+        idle=idle,
+        counts=_counts(controls),
+    )
     if want == "last":
         return (last, None), (dlast, None)
     if want == "states":
@@ -150,6 +170,11 @@ def _run_layer_jvp(
 
 
 run_layer.defjvp(_run_layer_jvp, symbolic_zeros=True)
+
+
+def _counts(controls: Controls) -> Array | None:
+    """Return flags ``(T,)``, False at the steps at which every state is held."""
+    return None if controls.valid is None else controls.valid.any(axis=1)
 
 
 def _steps(variant: Variant, weights: Weights, controls: Controls, xs: Array, hs: Array) -> Step:

@@ -4,6 +4,7 @@ Whatever is chosen, the results are the same to rounding. The figures behind eac
 benchmarks/README.md.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -87,14 +88,21 @@ def over_chunks(
     steps: int,
     *,
     reverse: bool,
+    idle: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+    counts: Array | None = None,
 ) -> tuple[Any, Any]:
     """Apply ``function(carry, chunk) -> carry, ys`` to chunks of the leading axis, in order.
 
     Returns the last carry, and the ys of all chunks joined. A remainder that fills no chunk comes
-    last in the order of computation.
+    last in the order of computation. With ``counts (T,)``, flags of the steps that count at all, a
+    chunk of none that does is left to ``idle``: so the steps beyond the longest sequence cost
+    next to nothing.
     """
     time = len(jax.tree.leaves(sequences)[0])
     count, rest = divmod(time, steps)
+    if counts is not None and time > steps:
+        sequences = (sequences, counts)
+        function = functools.partial(_unless_idle, function, idle)
     start = rest if reverse else 0
     whole = jax.tree.map(lambda leaf: leaf[start : start + count * steps], sequences)
     if count == 1:
@@ -109,3 +117,8 @@ def over_chunks(
         joined = (more, ys) if reverse else (ys, more)
         ys = jax.tree.map(lambda *parts: jnp.concatenate(parts), *joined)
     return carry, ys
+
+
+def _unless_idle(function: Any, idle: Any, carry: Any, chunk: tuple[Any, Array]) -> Any:
+    sequences, counts = chunk
+    return lax.cond(counts.any(), function, idle, carry, sequences)
