@@ -1,4 +1,7 @@
-"""Derivatives, in every mode, against differences of the oracle and autodiff of a plain loop."""
+"""Derivatives of every variant and type: against differences of the oracle, and a plain loop.
+
+How JAX's transformations get at them is tested in test_derivatives.py, with the usual variant.
+"""
 
 import cases
 import chex
@@ -10,10 +13,19 @@ import pytest
 import variants
 from jax.test_util import check_grads
 from plain_loop import plain_loop, weighted_loss
+from second_order import assert_equal_to_second_order
 
 import jaxgru
 
 _RESETS = pytest.mark.parametrize("reset_after", [True, False])
+
+# Slopes that are told from the value, from what went in, or that are constant by parts.
+_WITH_OTHER_SLOPES = [
+    {"activation": "softplus", "recurrent_activation": "softsign", "biases": "no bias"},
+    {"activation": "silu", "recurrent_activation": "gelu", "biases": "input bias"},
+    {"activation": "elu", "recurrent_activation": "hard_sigmoid", "biases": "recurrent bias"},
+    {"activation": "silu", "clip": 0.5},
+]
 
 
 @pytest.mark.parametrize("variant", variants.SOME, ids=variants.name)
@@ -37,35 +49,40 @@ def test_both_modes_to_second_order(key, x64, reset_after):
 
 
 @_RESETS
-@pytest.mark.parametrize("reverse", [True, False])
-@pytest.mark.parametrize("mode", [jax.jacfwd, jax.jacrev, jax.hessian])
-def test_derivatives_equal_those_of_a_plain_loop(key, x64, mode, reset_after, reverse):
-    found, expected = _derivatives(
-        mode, _case(key, reset_after=reset_after), _weights_of_a_loss(key), reverse
+@pytest.mark.parametrize("variant", _WITH_OTHER_SLOPES, ids=str)
+def test_second_derivative_equals_that_of_a_plain_loop(key, x64, variant, reset_after):
+    case = _case(key, reset_after=reset_after, **variant)
+    assert_equal_to_second_order(
+        key, lambda case: jaxgru.gru(*case), lambda case: plain_loop(*case), case
     )
-    # The same sums in another order, in double precision, through a second derivative at most.
-    chex.assert_trees_all_close(found, expected, rtol=1e-10, atol=1e-11)
 
 
 @_RESETS
-def test_float32_gradient_is_as_good_as_that_of_a_plain_loop(key, reset_after):
-    case = _case(key, jnp.float32, reset_after=reset_after)
-    found, expected = _derivatives(jax.grad, case, _weights_of_a_loss(key, jnp.float32), False)
-    # Sums of about twenty terms near 1, in float32.
-    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-5)
+def test_float32_gradient_is_as_good_as_that_of_a_plain_loop(key, x64, reset_after):
+    case = _case(key, jnp.float32, (4, 300, 8), 16, reset_after=reset_after)
+    weights = _weights_of_a_loss(key, jnp.float32, (4, 300), 16)
+    exact = _gradient(plain_loop, *_float64((case, weights)))
+    error, plain_error = (
+        jax.tree.map(_relative_error, _gradient(layer, case, weights), exact)
+        for layer in (jaxgru.gru, plain_loop)
+    )
+    # Both errors are sums of many roundings, to either side, some 3e-7 of the gradient: seen over
+    # other draws, the quotient is from 0.24 to 1.22. Beyond 2 it were no longer by chance.
+    assert max(jax.tree.leaves(plain_error)) < 1e-6
+    chex.assert_trees_all_equal_comparator(
+        lambda a, b: a < 2 * b, lambda a, b: f"{a} against {b}", error, plain_error
+    )
 
 
-def test_gradients_map_over_stacked_layers(key, x64):
-    layers = [_case(k)[0] for k in jax.random.split(key, 2)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
-    _, xs, h0 = _case(key)
-    weights = _weights_of_a_loss(key)
-    gradient = jax.jit(jax.grad(lambda params: weighted_loss(jaxgru.gru(params, xs, h0), weights)))
-    mapped = jax.vmap(gradient)(stacked)
-    for i, layer in enumerate(layers):
-        one = jax.tree.map(lambda leaf, i=i: leaf[i], mapped)
-        # Batched products may sum in another order.
-        chex.assert_trees_all_close(one, gradient(layer), rtol=1e-12, atol=1e-12)
+@_RESETS
+@pytest.mark.parametrize(("half", "rounding"), [(jnp.bfloat16, 2**-8), (jnp.float16, 2**-11)])
+def test_gradient_of_half_precision_is_rounded_once(key, x64, half, rounding, reset_after):
+    case = _case(key, half, reset_after=reset_after)
+    weights = _weights_of_a_loss(key, jnp.float32)
+    exact = _gradient(plain_loop, *_float64((case, weights)))
+    found = _gradient(jaxgru.gru, case, weights)
+    # Everything before the rounding is in float32, in sums of about twenty terms near 1.
+    chex.assert_trees_all_close(_float64(found), exact, rtol=1.01 * rounding, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 0, 3), (0, 3, 3)])
@@ -80,29 +97,32 @@ def test_without_steps_or_rows_the_weights_have_no_gradient(key, shape):
     np.testing.assert_array_equal(of_h0, h0)  # h is h0, and there are no rows otherwise
 
 
-def _case(key, dtype=jnp.float64, **variant):
-    params = cases.random_params(key, 3, 4, dtype=dtype, **variant)
-    xs = cases.random_inputs(jax.random.fold_in(key, 1), (2, 3, 3), dtype)
-    h0 = cases.random_inputs(jax.random.fold_in(key, 2), (2, 4), dtype)
+def _case(key, dtype=jnp.float64, shape=(2, 3, 3), units=4, **variant):
+    params = cases.random_params(key, shape[-1], units, dtype=dtype, **variant)
+    xs = cases.random_inputs(jax.random.fold_in(key, 1), shape, dtype)
+    h0 = cases.random_inputs(jax.random.fold_in(key, 2), (shape[0], units), dtype)
     return params, xs, h0
 
 
-def _weights_of_a_loss(key, dtype=jnp.float64):
+def _weights_of_a_loss(key, dtype=jnp.float64, steps=(2, 3), units=4):
     """Return a random weight for each number of ys and h."""
-    ys = cases.random_inputs(jax.random.fold_in(key, 3), (2, 3, 4), dtype)
-    return ys, cases.random_inputs(jax.random.fold_in(key, 4), (2, 4), dtype)
+    ys = cases.random_inputs(jax.random.fold_in(key, 3), (*steps, units), dtype)
+    return ys, cases.random_inputs(jax.random.fold_in(key, 4), (steps[0], units), dtype)
 
 
-def _derivatives(mode, case, weights, reverse):
-    """Return the derivatives of a loss on gru's outputs, and on a plain loop's."""
+def _gradient(layer, case, weights):
+    def loss(*case):
+        return weighted_loss(layer(*case), weights)
 
-    def of(layer):
-        def loss(*args):
-            return weighted_loss(layer(*args, reverse=reverse), weights)
+    return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*case)
 
-        return jax.jit(mode(loss, argnums=(0, 1, 2)))(*case)
 
-    return of(jaxgru.gru), of(plain_loop)
+def _float64(tree):
+    return jax.tree.map(lambda leaf: leaf.astype(jnp.float64), tree)
+
+
+def _relative_error(found, exact):
+    return float(jnp.linalg.norm(_float64(found) - exact) / jnp.linalg.norm(exact))
 
 
 def _check_against_oracle(case, weights, *, reverse=False):
