@@ -4,15 +4,8 @@ import jax
 import numpy as np
 
 from benchmarks.contenders import Contender, Entry
-from benchmarks.problem import (
-    Array,
-    Problem,
-    Shape,
-    Weights,
-    blocks,
-    draw_problem,
-    draw_weights,
-)
+from benchmarks.problem import Array, Problem, Shape, Weights, draw_problem, draw_weights
+from benchmarks.reference import gru_states
 
 _SHAPE = Shape(batch=3, time=7, inputs=4, units=5)
 
@@ -20,7 +13,7 @@ _SHAPE = Shape(batch=3, time=7, inputs=4, units=5)
 def check(entry: Entry) -> None:
     """Raise ArithmeticError unless all programs of a contender give what the equations give.
 
-    The equations are a loop in float64 NumPy, below. Gradients are compared along random
+    The equations are a loop in float64 NumPy, in reference.py. Gradients are compared along random
     directions with central differences of that loop's loss: since each library's map of the
     weights is linear, the product of gradient and direction is one number for all libraries.
     """
@@ -91,21 +84,9 @@ def _loss(contender: Contender, weights: Weights, xs: Array) -> Array:
 
 def _states(contender: Contender, weights: Weights, xs: Array) -> Array:
     """Return the states ``(batch, time, units)`` of the GRU that this contender is, in float64."""
-    kernel, recurrent_kernel, bias, recurrent_bias = (np.float64(weight) for weight in weights)
-    (Wz, Wr, Wn), (Uz, Ur, Un) = blocks(kernel), blocks(recurrent_kernel)
-    (bz, br, bn), (cz, cr, cn) = blocks(bias), blocks(recurrent_bias)
-    if not contender.candidate_bias:
-        cn = np.zeros_like(cn)
-    h = np.zeros((xs.shape[0], Uz.shape[0]))
-    states = []
-    for x in np.moveaxis(np.float64(xs), 1, 0):
-        z = _sigmoid(x @ Wz + bz + h @ Uz + cz)
-        r = _sigmoid(x @ Wr + br + h @ Ur + cr)
-        inside = r * (h @ Un + cn) if contender.reset_after else (r * h) @ Un + cn
-        h = z * h + (1 - z) * np.tanh(x @ Wn + bn + inside)
-        states.append(h)
-    return np.stack(states, axis=1)
-
-
-def _sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(-x))
+    return gru_states(
+        weights,
+        xs,
+        reset_after=contender.reset_after,
+        candidate_bias=contender.candidate_bias,
+    )

@@ -10,6 +10,7 @@ from matplotlib.ticker import LogFormatter, NullFormatter
 
 from benchmarks.contenders import LIBRARIES, OURS
 from benchmarks.measure import Row
+from benchmarks.timing import Timing
 from jaxgru.atomic import replacing
 
 # jaxgru in one strong colour, the others told apart by lighter ones.
@@ -62,6 +63,41 @@ def plot_scaling(path: Path, sweeps: Mapping[str, Sequence[Row]], title: str) ->
         axes_compile.set_ylim(bottom=0)
     panels[0, 0].legend()
     figure.suptitle(f"Training: cost over time and batch\n{title}")
+    _save(figure, path)
+
+
+def plot_features(
+    path: Path,
+    timings: Mapping[str, Mapping[str, Mapping[str, Timing]]],
+    features: Sequence[str],
+    title: str,
+) -> None:
+    """Draw what each feature takes in each library, over jaxgru's plain layer.
+
+    Args:
+        path: the PNG to write.
+        timings: by kind of run, library and feature; the first feature is the plain layer.
+        features: in the order of drawing; a library may lack some.
+        title: where it was measured.
+    """
+    figure = Figure(figsize=(13, 1 + 4 * len(timings)), layout="constrained")
+    panels = figure.subplots(len(timings), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, (kind, by_library) in zip(panels, timings.items(), strict=True):
+        plain = by_library[OURS][features[0]].median
+        width = 0.9 / len(by_library)
+        for number, (library, by_feature) in enumerate(by_library.items()):
+            ratios = {name: timing.median / plain for name, timing in by_feature.items()}
+            shift = (number - (len(by_library) - 1) / 2) * width
+            places = [features.index(name) + shift for name in ratios]
+            bars = axes.bar(places, ratios.values(), width, color=_COLOURS[library], label=library)
+            axes.bar_label(bars, fmt="%.2f", fontsize=7)
+        axes.axhline(1, color=_COLOURS[OURS], linewidth=0.8, zorder=0)
+        axes.set_ylabel(f"{kind}, jaxgru's plain layer = 1")
+        axes.grid(axis="y", alpha=0.3)
+    names = [name.replace(", ", ",\n") for name in features]
+    panels[-1].set_xticks(range(len(features)), names, fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=9)
+    figure.suptitle(f"Time of each feature\n{title}")
     _save(figure, path)
 
 

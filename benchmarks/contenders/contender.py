@@ -88,7 +88,7 @@ class JaxContender(Contender):
     def forward(self, problem: Problem) -> Program:
         """See Contender."""
         states, leaves = self._from_zero(problem)
-        return _program(states, leaves, self._inputs(problem))
+        return jax_program(states, leaves, self._inputs(problem))
 
     def train(self, problem: Problem) -> Program:
         """See Contender."""
@@ -97,7 +97,7 @@ class JaxContender(Contender):
         def loss(leaves: list[jax.Array], xs: jax.Array) -> jax.Array:
             return jnp.mean(jnp.square(states(leaves, xs)))
 
-        return _program(jax.value_and_grad(loss, argnums=(0, 1)), leaves, self._inputs(problem))
+        return jax_program(jax.value_and_grad(loss, argnums=(0, 1)), leaves, self._inputs(problem))
 
     def step(self, problem: Problem) -> Program:
         """See Contender."""
@@ -142,7 +142,8 @@ def _zero_state(problem: Problem) -> jax.Array:
     return jnp.zeros((problem.shape.batch, problem.shape.units), jnp.float32)
 
 
-def _program(function: Callable[..., Any], *arguments: Any) -> Program:
+def jax_program(function: Callable[..., Any], *arguments: Any) -> Program:
+    """Return a program that is the function, compiled, of these arguments."""
     compiled, seconds, temp_bytes = _compile(function, *arguments)
     return Program(lambda: jax.block_until_ready(compiled(*arguments)), seconds, temp_bytes)
 

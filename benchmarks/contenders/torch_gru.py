@@ -1,7 +1,7 @@
 """PyTorch: ``torch.nn.GRU`` and ``torch.nn.GRUCell``, on the CPU or on a CUDA device."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -33,17 +33,27 @@ class Torch(Contender):
 
     def forward(self, problem: Problem) -> Program:
         """See Contender."""
-        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem)
-        return self._with_memory(self._program(torch.inference_mode()(lambda: layer(xs)[0])))
+        layer, xs = self._filled(torch.nn.GRU, problem), self.inputs(problem.xs)
+        return self.inference(lambda: layer(xs)[0])
 
     def train(self, problem: Problem) -> Program:
         """See Contender."""
-        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem)
+        layer, xs = self._filled(torch.nn.GRU, problem), self.inputs(problem.xs)
+        return self.training(lambda: layer(xs)[0], layer, xs)
+
+    def inference(self, states: Callable[[], torch.Tensor]) -> Program:
+        """Return a program for states."""
+        return self._with_memory(self._program(torch.inference_mode()(states)))
+
+    def training(
+        self, states: Callable[[], torch.Tensor], layer: torch.nn.Module, xs: torch.Tensor
+    ) -> Program:
+        """Return a program for the loss of states, and its gradients to a layer and its inputs."""
         xs.requires_grad_()
         wanted = [*layer.parameters(), xs]
 
         def loss_and_gradients() -> Any:
-            loss = layer(xs)[0].square().mean()
+            loss = states().square().mean()
             *gradients, of_inputs = torch.autograd.grad(loss, wanted)
             return loss, (gradients, of_inputs)
 
@@ -51,7 +61,7 @@ class Torch(Contender):
 
     def step(self, problem: Problem) -> Program:
         """See Contender."""
-        cell, x = self._filled(torch.nn.GRUCell, problem), self._inputs(problem)[0]
+        cell, x = self._filled(torch.nn.GRUCell, problem), self.inputs(problem.xs)[0]
         h = torch.zeros(problem.shape.batch, problem.shape.units, device=self.device)
 
         def advance() -> torch.Tensor:
@@ -63,7 +73,7 @@ class Torch(Contender):
 
     def chunk(self, problem: Problem) -> Program:
         """See Contender."""
-        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem)
+        layer, xs = self._filled(torch.nn.GRU, problem), self.inputs(problem.xs)
         h = torch.zeros(1, problem.shape.batch, problem.shape.units, device=self.device)
 
         def advance() -> torch.Tensor:
@@ -73,15 +83,20 @@ class Torch(Contender):
 
         return self._program(torch.inference_mode()(advance))
 
-    def _inputs(self, problem: Problem) -> torch.Tensor:
-        return torch.tensor(self.layout(problem.xs), device=self.device)
+    def inputs(self, xs: Array) -> torch.Tensor:
+        """Return batch-first inputs as this library takes them."""
+        return torch.tensor(self.layout(xs), device=self.device)
 
-    def _filled(self, kind: type[torch.nn.Module], problem: Problem) -> torch.nn.Module:
-        module = kind(problem.shape.inputs, problem.shape.units, device=self.device)
-        leaves = self.weights(problem.weights)
+    def fill(self, module: torch.nn.Module, layers: Sequence[Weights]) -> None:
+        """Give a module of one or more layers their weights, in the module's order."""
+        leaves = [leaf for weights in layers for leaf in self.weights(weights)]
         with torch.no_grad():
             for parameter, leaf in zip(module.parameters(), leaves, strict=True):
                 parameter.copy_(torch.tensor(leaf))
+
+    def _filled(self, kind: type[torch.nn.Module], problem: Problem) -> torch.nn.Module:
+        module = kind(problem.shape.inputs, problem.shape.units, device=self.device)
+        self.fill(module, [problem.weights])
         return module
 
     def _program(self, function: Callable[[], Any]) -> Program:

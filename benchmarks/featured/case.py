@@ -1,0 +1,89 @@
+"""What every library is given, and the names of what is measured."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.contenders.contender import Contender, Program, jax_program
+from benchmarks.problem import Array, Shape, Weights, draw_weights
+
+PLAIN = "plain layer"
+LENGTHS = "lengths, padding zero"
+MASK = "mask, states held"
+RESETS = "resets"
+STEP_DROPOUT = "input dropout, each step"
+SHARED_DROPOUT = "input dropout, one draw"
+RECURRENT_DROPOUT = "recurrent dropout"
+LAST = "last state alone"
+TWO_PASSES = "two passes, by hand"
+BIDIRECTIONAL = "Bidirectional"
+THREE_CALLS = "three calls"
+STACK = "3-layer stack"
+
+FEATURES = (
+    PLAIN, LENGTHS, MASK, RESETS, STEP_DROPOUT, SHARED_DROPOUT, RECURRENT_DROPOUT, LAST,
+    TWO_PASSES, BIDIRECTIONAL, THREE_CALLS, STACK,
+)  # fmt: skip
+# What a feature is compared with, where that is not the plain layer.
+BY_HAND = {BIDIRECTIONAL: TWO_PASSES, STACK: THREE_CALLS}
+
+KINDS = ("forward", "train")
+RATE = 0.2  # of every dropout
+
+
+class Case(NamedTuple):
+    """One batch, batch-first, and the weights of all layers, in float32."""
+
+    shape: Shape
+    xs: Array
+    layers: tuple[Weights, Weights, Weights]  # of the stack; the first is the plain layer
+    backward: Weights  # of the layer from the other end
+    lengths: Array  # (batch,), int32: 1 to time
+    mask: Array  # (batch, time), bool: four of five steps count
+    resets: Array  # (batch, time), bool: an episode has 50 steps, on average
+
+
+class Featured(NamedTuple):
+    """A library's programs, by feature and kind, and how to read what they give."""
+
+    contender: Contender
+    rows: Mapping[str, Mapping[str, Program]]
+    options: Mapping[str, Any]  # by kind: what was chosen for its rows beside the defaults
+
+
+def draw_case(shape: Shape, seed: int = 0) -> Case:
+    """Return a random case."""
+    rng = np.random.default_rng(seed)
+    steps = (shape.batch, shape.time)
+    above = shape._replace(inputs=shape.units)
+    return Case(
+        shape,
+        rng.standard_normal((*steps, shape.inputs), np.float32),
+        (draw_weights(shape, rng), draw_weights(above, rng), draw_weights(above, rng)),
+        draw_weights(shape, rng),
+        rng.integers(1, shape.time, shape.batch, np.int32, endpoint=True),
+        rng.random(steps) < 0.8,
+        rng.random(steps) < 0.02,
+    )
+
+
+def jax_programs(
+    states: Callable[..., jax.Array], weights: Any, xs: Array, *given: Any
+) -> dict[str, Program]:
+    """Return the programs for ``states(weights, xs, *given)`` and for its loss and gradients.
+
+    What is given beside weights and inputs is an argument of the compiled program too, so that
+    nothing made of it, a draw above all, is computed in advance.
+    """
+
+    def loss(weights: Any, xs: jax.Array, *given: Any) -> jax.Array:
+        return jnp.mean(jnp.square(states(weights, xs, *given)))
+
+    arguments = jax.tree.map(jnp.asarray, (weights, xs, *given))
+    return {
+        "forward": jax_program(states, *arguments),
+        "train": jax_program(jax.value_and_grad(loss, argnums=(0, 1)), *arguments),
+    }
