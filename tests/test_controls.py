@@ -35,6 +35,11 @@ def test_each_alone(key, x64, controls, reset_after):
 
 
 @_PLACEMENTS
+def test_held_steps_where_the_slope_of_an_open_gate_is_not_zero(key, x64, reset_after):
+    _check(key, Controls(valid=_VALID), reset_after=reset_after, recurrent_activation="softplus")
+
+
+@_PLACEMENTS
 @pytest.mark.parametrize("reverse", [True, False])
 def test_all_with_a_state_to_reset_to(key, x64, reset_after, reverse):
     _check(key, _ALL, reset_after=reset_after, reverse=reverse, own_reset_state=True)
@@ -55,8 +60,8 @@ def test_all_where_gates_or_segments_are_kept(key, x64, monkeypatch, reset_after
     _check(key, _ALL, reset_after=reset_after, remat=remat, own_reset_state=True)
 
 
-def _check(key, controls, *, reset_after, reverse=False, remat=None, own_reset_state=False):
-    params = cases.random_params(key, _INPUTS, _UNITS, dtype=jnp.float64, reset_after=reset_after)
+def _check(key, controls, *, reverse=False, remat=None, own_reset_state=False, **variant):
+    params = cases.random_params(key, _INPUTS, _UNITS, dtype=jnp.float64, **variant)
     shapes = [(_TIME, _ROWS, _INPUTS), (_ROWS, _UNITS), (_ROWS, _UNITS)]
     xs, h0, reset_state = (
         cases.random_inputs(jax.random.fold_in(key, i), shape, jnp.float64)
