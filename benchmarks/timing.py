@@ -1,6 +1,7 @@
 """Interleaved timing: every program in turn, round after round, in one process."""
 
 import gc
+import random
 import statistics
 import time
 from collections.abc import Mapping
@@ -62,11 +63,14 @@ def time_interleaved(programs: Mapping[str, Program], effort: Effort) -> dict[st
     )
     rounds = int(min(max(effort.seconds / round_seconds, effort.least_rounds), effort.most_rounds))
     samples: dict[str, list[float]] = {name: [] for name in programs}
+    shuffle = random.Random(0)
     gc.collect()
     gc.disable()
     try:
         for number in range(rounds):
-            for name, program in programs.items():
+            # In another order each round: who comes after a library whose threads still spin, or
+            # that emptied the caches, must not always be the same.
+            for name, program in shuffle.sample(list(programs.items()), len(programs)):
                 # However slow, it has its turn in three rounds.
                 if number % min(every[name], max(rounds // 3, 1)) == 0:
                     samples[name] += _turn(program, calls[name])
