@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxgru.atomic import replacing
 from jaxgru.cell import gru_gates
+from jaxgru.matplotlib_extra import need_matplotlib
 from jaxgru.params import GRUParams
 from jaxgru.sequence import gru
 from jaxgru.step import Gates
@@ -80,12 +81,9 @@ def plot_run(
 
 def check_plot(path: str | os.PathLike[str]) -> None:
     """Raise the errors of ``plot_run`` that a path alone can cause: to know before the work."""
-    try:
-        from matplotlib.backend_bases import FigureCanvasBase
-    except ImportError:
-        raise ImportError(
-            'drawing needs Matplotlib, which is not installed: pip install "jaxgru[plot]"'
-        ) from None
+    need_matplotlib()
+    from matplotlib.backend_bases import FigureCanvasBase
+
     ending = Path(path).suffix
     formats = sorted(FigureCanvasBase.get_supported_filetypes())
     if ending.lower().removeprefix(".") not in formats:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgru.atomic import replacing
+from jaxgru.matplotlib_extra import need_matplotlib
 from jaxgru.params import GATES, GRUParams, check_params
 
 
@@ -31,16 +32,12 @@ def plot_weights(params: GRUParams, path: str | os.PathLike[str]) -> None:
     True
     """
     check_params(params)
-    try:
-        # Figure and its canvas alone: pyplot would choose a window system and keep the figure.
-        from matplotlib import colormaps
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import MaxNLocator
-    except ImportError:
-        raise ImportError(
-            'drawing needs Matplotlib, which is not installed: pip install "jaxgru[plot]"'
-        ) from None
+    need_matplotlib()
+    # Figure and its canvas alone: pyplot would choose a window system and keep the figure.
+    from matplotlib import colormaps
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     rows = _rows(params)
     limit = _limit(rows)
