@@ -1,0 +1,27 @@
+"""The libraries that jaxgru does without until they are needed: its extras."""
+
+import importlib
+from typing import Any
+
+
+def need(module: str, extra: str, purpose: str) -> Any:
+    """Import and return a module of an optional library.
+
+    Args:
+        module: its full name, such as ``"optax"``.
+        extra: the extra of jaxgru that installs it.
+        purpose: what needs it, as the beginning of a sentence, such as ``"fine-tuning"``.
+
+    Raises:
+        ImportError: it is not installed; the message says how to install it.
+    """
+    library = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # One that is there and lacks something itself has more to say than we have.
+        if error.name is None or error.name.partition(".")[0] != library:
+            raise
+        raise ImportError(
+            f'{purpose} needs {library}, which is not installed: pip install "jaxgru[{extra}]"'
+        ) from None

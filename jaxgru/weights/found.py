@@ -1,0 +1,32 @@
+"""What a reader of weights is given, and what it gives back."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from jaxgru.layers import Net
+from jaxgru.weights.errors import WeightsError
+
+# What a GRU is called whose file has no name for it.
+UNNAMED = "gru"
+
+
+class Source(NamedTuple):
+    """An open file to read weights from, and what the caller says of it."""
+
+    file: BinaryIO  # at its beginning
+    size: int  # in bytes
+    assume: Mapping[str, Any]  # see jaxgru.weights.assume
+    data_folder: Path | None = None  # where external data may lie; None: nowhere
+
+
+class Found(NamedTuple):
+    """A GRU as a reader found it."""
+
+    net: Net  # of NumPy arrays
+    notes: tuple[str, ...] = ()  # what the file did not say and was assumed
+
+
+# Every GRU of a file by its name, in the file's order. One that no net can hold exactly is there
+# with the reason, which is raised only when it is asked for: its neighbours may be sound.
+Gathered = dict[str, Found | WeightsError]

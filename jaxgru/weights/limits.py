@@ -1,0 +1,34 @@
+"""How much a file of weights may make us allocate."""
+
+import math
+from collections.abc import Sequence
+
+from jaxgru.weights.errors import WeightsError
+
+# Weights hardly compress, zeros do. What is read may be this large in any file, however small ...
+SMALL = 64 * 2**20
+# ... and beyond that at most so many times the file's own size.
+EXPANSION = 32
+# The largest size of an axis, and the most axes, that any array of a GRU has in earnest.
+MAX_AXIS = 2**31 - 1
+MAX_AXES = 8
+
+
+def check_declared(declared: int, file_size: int, what: str = "its arrays") -> None:
+    """Raise WeightsError if more is declared than a file of this size may hold, all in bytes."""
+    allowed = max(SMALL, EXPANSION * file_size)
+    if declared > allowed:
+        raise WeightsError(
+            f"{what} declare {declared} bytes: expected at most {allowed} in a file of {file_size} "
+            "bytes"
+        )
+
+
+def bytes_of(name: str, shape: Sequence[int], itemsize: int) -> int:
+    """Return how many bytes an array takes; raise WeightsError for a shape no weights have."""
+    if len(shape) > MAX_AXES or not all(0 < size <= MAX_AXIS for size in shape):
+        shown = f"{tuple(shape[:MAX_AXES])}{' and more' if len(shape) > MAX_AXES else ''}"
+        raise WeightsError(
+            f"{name} has shape {shown}: expected at most {MAX_AXES} axes, each from 1 to {MAX_AXIS}"
+        )
+    return math.prod(shape) * itemsize

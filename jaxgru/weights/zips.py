@@ -1,0 +1,125 @@
+"""Reading a zip archive without trusting it: nothing is extracted, every size is checked first."""
+
+import collections
+import contextlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.limits import check_declared
+
+# A zip archive begins with an entry, or with the end of the directory if it has none.
+MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
+
+# What zipfile and zlib raise on damaged archives. Among them OSError, for seeking to where a
+# damaged directory points, and RuntimeError, for an entry that is encrypted.
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+)
+
+_PIECE = 2**20
+
+
+@contextlib.contextmanager
+def open_archive(file: BinaryIO, size: int, expected: str) -> Iterator[zipfile.ZipFile]:
+    """Give a zip archive whose directory has been checked.
+
+    Args:
+        file: the open file.
+        size: its size in bytes.
+        expected: what the file should be, for errors.
+
+    Raises:
+        WeightsError: the archive is damaged, has a name twice, is compressed in a way that neither
+            NumPy nor Keras nor PyTorch uses, or declares more than such a file may hold.
+    """
+    try:
+        archive = zipfile.ZipFile(file)
+    except DAMAGE as error:
+        raise WeightsError(
+            f"the zip archive is damaged or cut short ({first_line(error)}): expected {expected}"
+        ) from error
+    with archive:
+        entries = archive.infolist()
+        _check_once([entry.filename for entry in entries])
+        _check_sizes(entries, size)
+        yield archive
+
+
+def read_entry(archive: zipfile.ZipFile, name: str) -> bytearray:
+    """Return the content of an entry of a checked archive.
+
+    Raises:
+        WeightsError: there is no such entry, or it is damaged.
+    """
+    try:
+        entry = archive.getinfo(name)
+    except KeyError:
+        raise WeightsError(f"{shown(name)} is missing in the archive") from None
+    try:
+        content = bytearray(entry.file_size)
+        with archive.open(entry) as file:
+            fill(file, memoryview(content))
+            # zipfile compares checksums only once it has met the end.
+            if file.read(1):
+                raise EOFError("there is more data than declared")
+    except DAMAGE as error:
+        raise WeightsError(f"{shown(name)} is damaged ({first_line(error)})") from error
+    return content
+
+
+def fill(file: Any, target: memoryview) -> None:
+    """Read in pieces: zipfile joins what one call reads by copying, again for each 4 kB.
+
+    Raises:
+        EOFError: there is less than the target holds.
+    """
+    while target:
+        count = file.readinto(target[:_PIECE])
+        if not count:
+            raise EOFError("the data ends early")
+        target = target[count:]
+
+
+def shown(name: str) -> str:
+    """Return the name of an entry for a message: one line, and not too long a one."""
+    return ascii(name[:80])
+
+
+def first_line(error: BaseException) -> str:
+    """Return what another library said, for a message: one line, and not too long a one."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+
+
+def _check_once(names: list[str]) -> None:
+    for name, count in collections.Counter(names).items():
+        if count > 1:
+            raise WeightsError(f"{shown(name)} is there {count} times: expected once")
+
+
+def _check_sizes(entries: list[zipfile.ZipInfo], file_size: int) -> None:
+    for entry in entries:
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise WeightsError(
+                f"{shown(entry.filename)} is compressed by method {entry.compress_type}: expected "
+                "none or deflate"
+            )
+        is_stored = entry.compress_type == zipfile.ZIP_STORED
+        if entry.compress_size > file_size or (is_stored and entry.file_size > file_size):
+            raise WeightsError(
+                f"{shown(entry.filename)} declares {max(entry.compress_size, entry.file_size)} "
+                f"bytes: expected at most the file's own {file_size}"
+            )
+    check_declared(sum(entry.file_size for entry in entries), file_size, "its entries")
