@@ -3,14 +3,15 @@
 from jaxgru.activations import ACTIVATIONS
 from jaxgru.cell import gru_cell, gru_gates
 from jaxgru.dropout import Dropout
-from jaxgru.layers import Bidirectional
+from jaxgru.layers import Backward, Bidirectional
 from jaxgru.params import GRUParams, init
 from jaxgru.sequence import gru
 from jaxgru.step import Gates
-from jaxgru.weights import WeightsError, WeightsWarning, load, save
+from jaxgru.weights import WeightsError, WeightsWarning, load, load_all, save
 
 __all__ = [
     "ACTIVATIONS",
+    "Backward",
     "Bidirectional",
     "Dropout",
     "GRUParams",
@@ -22,5 +23,6 @@ __all__ = [
     "gru_gates",
     "init",
     "load",
+    "load_all",
     "save",
 ]

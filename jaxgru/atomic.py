@@ -43,7 +43,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     if target.exists() and not target.is_file():
         yield target
         return
-    temporary = target.with_name(f".jaxgru-{secrets.token_hex(6)}{target.suffix}")
+    ending = "".join(target.suffixes[-2:])  # of two parts, as in .weights.h5
+    temporary = target.with_name(f".jaxgru-{secrets.token_hex(6)}{ending}")
     try:
         # Not tempfile.mkstemp: it gives 0o600, and the result should have the usual permissions.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

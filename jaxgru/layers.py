@@ -13,7 +13,7 @@ from jaxgru.params import GRUParams, check_params
 
 Array = jax.Array
 
-Net: TypeAlias = "GRUParams | Bidirectional | tuple[Net, ...] | list[Net]"
+Net: TypeAlias = "GRUParams | Bidirectional | Backward | tuple[Net, ...] | list[Net]"
 
 MERGES = ("concat", "sum", "mul", "ave", None)
 
@@ -66,6 +66,30 @@ class Bidirectional:
             raise ValueError(f"merge is {self.merge!r}: expected one of {options}")
 
 
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["net"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class Backward:
+    """A net that goes over its input from the last step to the first.
+
+    Its outputs are in the input's order of time, as ONNX has them; Keras' ``go_backwards=True``
+    gives them in the order of computing. Its state is that of the net within: the last state is
+    the one after the first step of the input.
+
+    Args:
+        net: the net that goes backward.
+
+    >>> import jax, jax.numpy as jnp, jaxgru
+    >>> params, xs = jaxgru.init(jax.random.key(0), 3, 5), jnp.ones((2, 7, 3))
+    >>> ys, h = jaxgru.gru(jaxgru.Backward(params), xs)
+    >>> bool((ys == jaxgru.gru(params, xs, reverse=True)[0]).all()), h.shape
+    (True, (2, 5))
+
+    Source: the ``direction`` attribute of ONNX's GRU.
+    """
+
+    net: Any
+
+
 def merged(merge: str | None, forward: Array, backward: Array) -> Any:
     """Return the outputs of both directions as one, or as a pair where merge is None."""
     if merge is None:
@@ -92,11 +116,13 @@ def check_net(net: Net, where: str = "net") -> tuple[int, int | None]:
         return net.input_size, net.hidden_size
     if isinstance(net, Bidirectional):
         return _check_bidirectional(net, where)
+    if isinstance(net, Backward):
+        return check_net(net.net, f"{where}.net")
     if isinstance(net, tuple | list):
         return _check_stack(net, where)
     raise ValueError(
-        f"{where} is a {type(net).__name__}: expected a GRUParams, a Bidirectional, or a tuple or "
-        "list of them"
+        f"{where} is a {type(net).__name__}: expected a GRUParams, a Bidirectional, a Backward, or "
+        "a tuple or list of them"
     )
 
 
@@ -141,8 +167,8 @@ def map_state(
 ) -> Any:
     """Apply ``function(layer, its part of the state, where it is)`` to each layer of a net.
 
-    Returns the results in the structure of the net. None in the place of a part of the state is
-    handed on to each layer of that part.
+    Returns the results in the structure of the net, without a ``Backward``. None in the place of
+    a part of the state is handed on to each layer of that part.
 
     Raises ValueError, naming the place, where the structure of the state is not that of the net.
     """
@@ -161,6 +187,8 @@ def map_state(
             for side in ("forward", "backward")
         )
         return Bidirectional(forward, backward, net.merge)
+    if isinstance(net, Backward):
+        return map_state(function, net.net, state, where)
     kind = list if isinstance(net, list) else tuple
     if state is None:
         state = [None] * len(net)
@@ -179,6 +207,8 @@ def has_stack(net: Net) -> bool:
         return False
     if isinstance(net, Bidirectional):
         return has_stack(net.forward) or has_stack(net.backward)
+    if isinstance(net, Backward):
+        return has_stack(net.net)
     return len(net) > 1 or any(has_stack(layer) for layer in net)
 
 

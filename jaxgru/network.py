@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgru.dropout import Dropout, state_factors
-from jaxgru.layers import Bidirectional, Net, count_layers, merged
+from jaxgru.layers import Backward, Bidirectional, Net, count_layers, merged
 from jaxgru.masks import cuts
 from jaxgru.params import GRUParams
 from jaxgru.recurrence import Remat, last_state, states
@@ -40,6 +40,10 @@ class NetRun(NamedTuple):
             return self._layer(net, xs, h0, reset_state, reverse=reverse, last_only=last_only)
         if isinstance(net, Bidirectional):
             return self._both(net, xs, h0, reset_state, reverse=reverse, last_only=last_only)
+        if isinstance(net, Backward):
+            return self.outputs(
+                net.net, xs, h0, reset_state, reverse=not reverse, last_only=last_only
+            )
         return self._stack(net, xs, h0, reset_state, reverse=reverse, last_only=last_only)
 
     def _stack(

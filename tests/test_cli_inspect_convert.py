@@ -106,7 +106,8 @@ def test_convert_to_the_notebooks_equations_and_back(run, weights, tmp_path):
     code, output, errors = run("convert", weights, there, "--to-equations", "notebook")
     assert (code, errors) == (0, [])
     assert output == (
-        f"{weights} (keras equations) -> {there} (notebook equations): 2 inputs, 3 units, float32\n"
+        f"{weights} (keras equations) -> {there} (notebook equations): "
+        "a layer: 2 inputs, 3 outputs, 63 parameters, float32\n"
     )
     given, converted = np.load(weights), np.load(there)
     np.testing.assert_array_equal(converted["wMatrix"][:, :3], -given["wMatrix"][:, :3])
@@ -296,7 +297,7 @@ def _fail_with(monkeypatch, error):
     def fail(*_args, **_options):
         raise error
 
-    monkeypatch.setattr("jaxgru.cli.inspect.read", fail)
+    monkeypatch.setattr("jaxgru.cli.inspect.read_all", fail)
 
 
 def _is_green(pixels):

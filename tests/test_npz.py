@@ -183,8 +183,10 @@ def test_the_format_is_that_of_the_content_or_of_the_new_name(key, tmp_path):
 
 def test_what_is_no_layer_is_refused(key, tmp_path):
     params = cases.random_params(key, 2, 3)
-    with pytest.raises(ValueError, match="params is a list: expected a GRUParams"):
-        jaxgru.save([params], tmp_path / "weights.npz")
+    with pytest.raises(ValueError, match="net is a dict: expected a GRUParams"):
+        jaxgru.save({"gru": params}, tmp_path / "weights.npz")
+    with pytest.raises(jaxgru.WeightsError, match=r"net is a tuple of 2: expected a single GRUPa"):
+        jaxgru.save((params, cases.random_params(key, 3, 3)), tmp_path / "weights.npz")
     with pytest.raises(ValueError, match=r"bias has shape \(8,\): expected \(9,\)"):
         jaxgru.save(dataclasses.replace(params, bias=jnp.ones(8)), tmp_path / "weights.npz")
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from jaxgru.cli.describe import in_a_line
+from jaxgru.cli.source import add_source_options, source_options
 from jaxgru.weights import read, save
 from jaxgru.weights.equations import EQUATIONS
 
@@ -12,14 +14,18 @@ examples:
       weights that were meant for the notebook's equations, for a Keras layer
   jaxgru convert trained.npz GRUMatrices.npz --to-equations notebook
       the way back
+  jaxgru convert model.pt encoder.onnx --layer encoder.gru
+      one GRU of a PyTorch model as an ONNX model
+  jaxgru convert model.keras encoder.safetensors --to torch-safetensors
+      a Keras layer with the names that torch.nn.GRU loads
 
 equations:
   keras     h' = z*h + (1-z)*n  with  n = tanh(x Wh + bh + r*(h Uh + ch))
             what a trained layer computes
   notebook  h' = z*n + (1-z)*h  with  n = tanh(x Wh + bh + ch + r*(h Uh))
 
-What the new file cannot hold exactly is refused, with the reason. Its format is that of its
-name's ending: .npz.
+What the new file cannot hold exactly is refused, with the reason. Its format is the one of --to,
+or that of its name's ending: .safetensors, .npz, .onnx, .keras or .weights.h5.
 """
 
 
@@ -37,6 +43,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("target", metavar="OUT", help="the file to write, or to replace")
     parser.add_argument(
+        "--to", metavar="FORMAT", help="the format of OUT, where its name's ending does not say it"
+    )
+    add_source_options(parser)
+    parser.add_argument(
         "--from-equations",
         choices=EQUATIONS,
         default="keras",
@@ -53,11 +63,15 @@ def add_parser(subparsers: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Not load: its JAX arrays would be rounded to float32.
-    params = read(arguments.source, equations=arguments.from_equations)
-    save(params, arguments.target, equations=arguments.to_equations)
+    net = read(
+        arguments.source,
+        layer=arguments.layer,
+        equations=arguments.from_equations,
+        **source_options(arguments),
+    )
+    save(net, arguments.target, format=arguments.to, equations=arguments.to_equations)
     print(
         f"{arguments.source} ({arguments.from_equations} equations) -> "
-        f"{arguments.target} ({arguments.to_equations} equations): "
-        f"{params.input_size} inputs, {params.hidden_size} units, {params.dtype.name}"
+        f"{arguments.target} ({arguments.to_equations} equations): {in_a_line(net)}"
     )
     return 0

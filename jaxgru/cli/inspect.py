@@ -1,20 +1,23 @@
 """``jaxgru inspect``: what a weights file holds, as a table and as a picture."""
 
 import argparse
-from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
-from jaxgru.params import GATES, GRUParams
-from jaxgru.weights import format_of, read
+from jaxgru.cli.describe import in_a_line, layers_of, summary, table
+from jaxgru.cli.source import add_source_options, source_options
+from jaxgru.weights import Contents, WeightsError, read_all
+from jaxgru.weights.delivery import warn
+from jaxgru.weights.found import Found, pick
+from jaxgru.weights.reading import named
 
 _EXAMPLES = """\
 examples:
   jaxgru inspect GRUMatrices.npz
   jaxgru inspect GRUMatrices.npz --plot weights.png
+  jaxgru inspect model.keras --layer gru_1
 
-The table has a row for each gate's block of each array, in the equations
+A file with several GRUs is shown as a list; --layer picks one of them. The table has a row for
+each gate's block of each array, in the equations
   z  = sigma(x Wz + bz + h Uz + cz)                 update
   r  = sigma(x Wr + br + h Ur + cr)                 reset
   n  = phi(x Wh + bh + r * (h Uh + ch))             candidate, reset_after=True
@@ -23,8 +26,6 @@ The table has a row for each gate's block of each array, in the equations
 with kernel W, recurrent kernel U, bias b and recurrent bias c. The norm is the root of the sum of
 squares. NaN and Inf are counted and left out of the other columns.
 """
-
-_ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", help="a weights file; its content says the format")
+    add_source_options(parser)
     parser.add_argument(
         "--plot",
         metavar="OUT",
@@ -46,64 +48,50 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    params = read(arguments.file)
-    print(f"{arguments.file}: a GRU layer, format {format_of(arguments.file)}\n")
-    print("\n".join(_summary(params)) + "\n")
-    print("\n".join(_table(params)))
-    if arguments.plot is not None:
-        from jaxgru.plot_weights import plot_weights
-
-        plot_weights(params, arguments.plot)
-        print(f"\nheat maps: {arguments.plot}")
+    contents = read_all(arguments.file, **source_options(arguments))
+    if arguments.layer is None and len(contents.gathered) > 1:
+        _list(arguments, contents)
+        return 0
+    with named(arguments.file):
+        found = pick(contents.gathered, arguments.layer)
+    warn(found, arguments.file, [], stacklevel=1)
+    _show(arguments, contents.format, found)
     return 0
 
 
-def _summary(params: GRUParams) -> Iterator[str]:
-    arrays = [(name, getattr(params, name)) for name in _ARRAYS]
-    present = [(name, value) for name, value in arrays if value is not None]
-    applied = "after" if params.reset_after else "before"
-    rows = {
-        "inputs": params.input_size,
-        "units": params.hidden_size,
-        "variant": f"reset gate applied {applied} the recurrent product "
-        f"(reset_after={params.reset_after})",
-        "activations": f"{params.activation} (candidate), {params.recurrent_activation} (gates)",
-        "clip": params.clip,
-        "biases": ", ".join(name for name, _ in present if "bias" in name) or "none",
-        "dtype": ", ".join(sorted({value.dtype.name for _, value in present})),
-        "parameters": f"{sum(value.size for _, value in present):,}",
-    }
-    for name, value in rows.items():
-        if value is not None:
-            yield f"{name:<12} {value}"
+def _list(arguments: argparse.Namespace, contents: Contents) -> None:
+    if arguments.plot is not None:
+        with named(arguments.file):
+            pick(contents.gathered, None)  # which is an error: one picture shows one GRU
+    print(f"{arguments.file}: {len(contents.gathered)} GRUs, format {contents.format}\n")
+    for name, found in contents.gathered.items():
+        if isinstance(found, WeightsError):
+            print(f"{name}: refused, {found}")
+            continue
+        print(f"{name}: {in_a_line(found.net)}")
+        for note in found.notes:
+            print(f"  {note}")
 
 
-def _table(params: GRUParams) -> Iterator[str]:
-    blocks = list(_blocks(params))
-    counts = any(np.count_nonzero(~np.isfinite(block)) for _, _, block in blocks)
-    columns = " ".join(f"{name:>11}" for name in ("min", "max", "mean", "norm"))
-    yield f"{'array':<17} {'gate':<10} {'shape':>13} {columns}" + (
-        f" {'NaN':>7} {'Inf':>7}" if counts else ""
-    )
-    for name, gate, block in blocks:
-        shape = " x ".join(map(str, block.shape))
-        row = f"{name:<17} {gate:<10} {shape:>13} {_statistics(block)}"
-        nan, inf = np.count_nonzero(np.isnan(block)), np.count_nonzero(np.isinf(block))
-        yield row + (f" {nan:>7} {inf:>7}" if counts else "")
+def _show(arguments: argparse.Namespace, format_: str, found: Found) -> None:
+    layers = list(layers_of(found.net))
+    kind = "a GRU layer" if len(layers) == 1 else f"a GRU of {len(layers)} layers"
+    print(f"{arguments.file}: {kind}, format {format_}")
+    if not (len(layers) == 1 and layers[0][0] == ""):
+        print(in_a_line(found.net))
+    for place, params in layers:
+        print(f"\nnet{place}" if place else "")
+        print("\n".join(summary(params)) + "\n")
+        print("\n".join(table(params)))
+    if arguments.plot is not None:
+        from jaxgru.plot_weights import plot_weights
+
+        with named(arguments.file):
+            plot_weights(_one_layer(layers), arguments.plot)
+        print(f"\nheat maps: {arguments.plot}")
 
 
-def _blocks(params: GRUParams) -> Iterator[tuple[str, str, Any]]:
-    for name in _ARRAYS:
-        value = getattr(params, name)
-        if value is not None:
-            for gate, block in zip(GATES, np.split(value, 3, axis=-1), strict=True):
-                yield name, gate, block
-
-
-def _statistics(block: Any) -> str:
-    # Summed in double precision: in half precision a norm soon overflows.
-    finite = block[np.isfinite(block)].astype(np.float64)
-    if finite.size == 0:
-        return " ".join(["          -"] * 4)
-    values = (finite.min(), finite.max(), finite.mean(), np.linalg.norm(finite))
-    return " ".join(f"{value:>11.5g}" for value in values)
+def _one_layer(layers: list[Any]) -> Any:
+    if len(layers) > 1:
+        raise WeightsError(f"it is a GRU of {len(layers)} layers: expected one layer to draw")
+    return layers[0][1]

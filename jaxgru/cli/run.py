@@ -23,11 +23,14 @@ from jaxgru.cli.progress import progress_bar
 from jaxgru.cli.run_comparison import Comparison
 from jaxgru.cli.run_non_finite import NonFiniteWarner
 from jaxgru.cli.run_table import Table
+from jaxgru.cli.source import add_source_options, source_options
+from jaxgru.layers import Backward
 from jaxgru.params import GRUParams
 from jaxgru.plot_run import check_plot, plot_run
 from jaxgru.streaming import Chunk, rounded, state_dtype, stream
-from jaxgru.weights import load
+from jaxgru.weights import WeightsError, load
 from jaxgru.weights.equations import EQUATIONS
+from jaxgru.weights.single import only_layer
 
 _EXAMPLES = """\
 examples:
@@ -69,6 +72,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("weights", metavar="WEIGHTS", help="weights; the content says the format")
     parser.add_argument("inputs", metavar="INPUTS", help="the input sequence, or a batch of them")
     parser.add_argument("-o", "--output", metavar="OUT", help="write the states, no table")
+    add_source_options(parser)
     parser.add_argument("--h0", metavar="H0", help="state before the first step (default: zeros)")
     parser.add_argument("--expect", metavar="EXPECTED", help="states to compare with")
     parser.add_argument(
@@ -99,7 +103,7 @@ def add_parser(subparsers: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         check_plot(arguments.plot)  # before the work, not after it
-    params = load(arguments.weights, equations=arguments.equations)
+    params = _load_layer(arguments)
     with contextlib.ExitStack() as files:
         inputs = files.enter_context(open_array(arguments.inputs, "inputs"))
         _check_inputs(inputs, params, arguments)
@@ -115,6 +119,30 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.plot is not None:
             _plot(params, inputs, h0, arguments)
     return 0 if comparison is None else _report(comparison, arguments)
+
+
+def _load_layer(arguments: argparse.Namespace) -> GRUParams:
+    """Return the layer to run; one that goes backward is run in reverse."""
+    net = load(
+        arguments.weights,
+        layer=arguments.layer,
+        equations=arguments.equations,
+        **source_options(arguments),
+    )
+    if isinstance(net, Backward):
+        if arguments.reverse:
+            raise WeightsError(
+                f"{arguments.weights}: its GRU goes from the last step to the first: expected no "
+                "--reverse"
+            )
+        arguments.reverse = True
+        net = net.net
+    try:
+        return only_layer(net, "run")
+    except WeightsError as error:
+        raise WeightsError(
+            f"{arguments.weights}: {error}; jaxgru.gru runs nets of several"
+        ) from None
 
 
 def _consume(

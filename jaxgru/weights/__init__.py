@@ -1,57 +1,82 @@
 """Weights from files and to files, in NumPy and JAX, whatever the format."""
 
-import contextlib
 import os
-import stat
-import warnings
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxgru.atomic import replacing
-from jaxgru.params import GRUParams, check_params
-from jaxgru.weights.equations import Equations, check_equations, from_notebook, to_notebook
+from jaxgru.layers import Net, check_net
+from jaxgru.weights.delivery import deliver, warn
+from jaxgru.weights.equations import Equations, check_equations, map_layers, to_notebook
 from jaxgru.weights.errors import WeightsError, WeightsWarning
-from jaxgru.weights.formats import find_by_content, find_by_suffix
-from jaxgru.weights.numbers import non_finite, to_jax
+from jaxgru.weights.formats import find_writer
+from jaxgru.weights.found import pick, sound
+from jaxgru.weights.reading import Contents, StrPath, named, read_all
 
-__all__ = ["Equations", "WeightsError", "WeightsWarning", "format_of", "load", "read", "save"]
+__all__ = [
+    "Contents",
+    "Equations",
+    "WeightsError",
+    "WeightsWarning",
+    "load",
+    "load_all",
+    "read",
+    "read_all",
+    "save",
+]
 
-StrPath = str | os.PathLike[str]
 
+def load(
+    path: StrPath,
+    *,
+    layer: str | None = None,
+    equations: Equations = "keras",
+    assume: Mapping[str, Any] | None = None,
+    external_data: bool = False,
+) -> Any:
+    """Return a GRU in a file, as JAX arrays of the file's own type.
 
-def load(path: StrPath, *, equations: Equations = "keras") -> GRUParams:
-    """Return the weights in a file, as JAX arrays of the file's own type.
-
-    The format is found from the content: so far npz, with the keys ``wMatrix`` ``(I, 3H)``,
-    ``uMatrix`` ``(H, 3H)`` and ``biases``, which is ``(2, 3H)`` with ``reset_after=True`` and
-    ``(3H,)`` with ``reset_after=False``. A file is never trusted: nothing in it is run, and
-    before anything is read its arrays are refused beyond 64 MiB or 32 times the file's size,
-    whichever is more.
+    The format is found from the content: npz, safetensors, msgpack, Keras' ``.keras``,
+    ``.weights.h5`` and older HDF5 files, PyTorch's archives, ONNX (docs/formats.md has what each
+    of them says and leaves unsaid). A file is never trusted: nothing in it is run, and before
+    anything is read its arrays are refused beyond 64 MiB or 32 times the file's size, whichever
+    is more.
 
     Args:
         path: the file.
+        layer: the name of the GRU, needed if the file holds several.
         equations: what the weights are meant for. ``"keras"``, the equations of ``GRUParams``, is
             what a trained layer computes. ``"notebook"`` is for weights meant for
             ``h' = z * n + (1 - z) * h`` and ``n = tanh(x Wh + bh + ch + r * (h Uh))``: they are
             converted, by negating the z blocks and adding ``ch`` to ``bh``, so that ``gru`` gives
             the notebook's result. (The notebook's code has a slip in it, which these equations
             have not: see ``jaxgru.weights.equations``.)
+        assume: what the file does not say, by field: ``activation``, ``recurrent_activation``,
+            ``reset_after``, ``merge`` (of two directions) and ``reverse`` (from the last step to
+            the first). A field that the file does say must not differ.
+        external_data: whether an ONNX model may keep its weights in other files, which must then
+            be in the model's own folder.
 
     Returns:
-        The weights, a ``GRUParams``.
+        A ``GRUParams``; a ``Bidirectional`` or ``Backward`` of them for a GRU with another or one
+        more direction; a tuple where one module of the file has several layers.
 
     Raises:
-        WeightsError: the file is no weights file, damaged, or its arrays do not fit; the message
-            names the file, the array, what was found and what was expected.
+        WeightsError: the file is no weights file or damaged, its arrays do not fit, no net can
+            hold the GRU exactly, or layer does not name one; the message names the file, the
+            array, what was found and what was expected.
         OSError: the file is missing or may not be read.
-        ValueError: equations is unknown.
+        ValueError: equations or a field of assume is unknown.
+        ImportError: the format needs a library; the message names the extra to install.
 
     Warns:
-        WeightsWarning: an array holds NaN or Inf; or the file is float64 and JAX's x64 mode is
-            off, so that the weights were rounded to float32.
+        WeightsWarning: the file leaves something unsaid, and what was assumed; an array holds NaN
+            or Inf; or the file is float64 and JAX's x64 mode is off, so that the weights were
+            rounded to float32.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -59,49 +84,96 @@ def load(path: StrPath, *, equations: Equations = "keras") -> GRUParams:
     >>> jaxgru.load(path).kernel.shape
     (3, 15)
 
-    Source: ``get_weights`` of Keras' ``GRU`` layer for the arrays.
+    Source: docs/formats.md names that of each format.
     """
-    params, notes = _read(path, equations)
-    try:
-        params, rounded = to_jax(params)
-    except WeightsError as error:
-        raise WeightsError(f"{os.fspath(path)}: {error}") from None
-    for note in notes + rounded:
-        warnings.warn(f"{os.fspath(path)}: {note}", WeightsWarning, stacklevel=2)
-    return params
+    contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
+    with named(path):
+        found = pick(contents.gathered, layer)
+    return deliver(found, os.fspath(path), stacklevel=2)
 
 
-def read(path: StrPath, *, equations: Equations = "keras") -> GRUParams:
-    """Return the weights in a file, as NumPy arrays: ``load`` before it meets JAX's types.
+def load_all(
+    path: StrPath,
+    *,
+    equations: Equations = "keras",
+    assume: Mapping[str, Any] | None = None,
+    external_data: bool = False,
+) -> dict[str, Any]:
+    """Return every GRU in a file by its name, in the file's order.
+
+    Arguments, errors and warnings are those of ``load``. One GRU that no net can hold exactly is
+    an error here: ``load`` with the name of another passes it over.
+
+    >>> import jax, jaxgru, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
+    >>> jaxgru.save(jaxgru.init(jax.random.key(0), 3, 5), path)
+    >>> list(jaxgru.load_all(path))
+    ['gru']
+
+    Source: as in ``load``.
+    """
+    contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
+    with named(path):
+        found = {name: sound(contents.gathered, name) for name in contents.gathered}
+    return {
+        name: deliver(one, f"{os.fspath(path)}: {name}", stacklevel=2)
+        for name, one in found.items()
+    }
+
+
+def read(
+    path: StrPath,
+    *,
+    layer: str | None = None,
+    equations: Equations = "keras",
+    assume: Mapping[str, Any] | None = None,
+    external_data: bool = False,
+) -> Any:
+    """Return a GRU in a file, as NumPy arrays: ``load`` before it meets JAX's types.
 
     Float64 stays float64 here whether JAX's x64 mode is on or off, so this is the way from file
     to file. Arguments, errors and warnings are those of ``load``.
     """
-    params, notes = _read(path, equations)
-    for note in notes:
-        warnings.warn(f"{os.fspath(path)}: {note}", WeightsWarning, stacklevel=2)
-    return params
+    contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
+    with named(path):
+        found = pick(contents.gathered, layer)
+    warn(found, os.fspath(path), [], stacklevel=2)
+    return found.net
 
 
-def save(net: GRUParams, path: StrPath, *, equations: Equations = "keras") -> None:
-    """Write weights to a file whose name's ending says the format, so far ``.npz``.
+def save(
+    net: Net, path: StrPath, *, format: str | None = None, equations: Equations = "keras"
+) -> None:
+    """Write a net to a file, in the format that its name's ending says.
+
+    =================  ======================  =====================================================
+    ending             format                  holds
+    =================  ======================  =====================================================
+    ``.safetensors``   ``safetensors``         any net, to the bit, with all that it is made of
+    ``.npz``           ``npz``                 one layer with tanh and sigmoid, as Keras' arrays
+    ``.onnx``          ``onnx``                a model with GRU nodes
+    ``.keras``         ``keras``               a Keras model of the layers; needs Keras
+    ``.weights.h5``    ``keras-weights``       the weights of that model; needs Keras
+    (by name)          ``torch-safetensors``   what ``torch.nn.GRU`` loads, strictly
+    =================  ======================  =====================================================
 
     What ``load`` then reads, with the same ``equations``, is equal to the bit. The one exception
     in form, though not in value: a bias that is None comes back as zeros where the format has two.
     A file already there is replaced only once the new one is complete.
 
     Args:
-        net: the weights, a ``GRUParams``.
+        net: a ``GRUParams``, ``Bidirectional``, ``Backward``, or a tuple or list of them.
         path: the file to write.
+        format: the name of the format, where the ending does not say it.
         equations: what the written weights are meant for, as in ``load``.
 
     Raises:
-        WeightsError: the format or the equations cannot hold the weights exactly. An npz holds no
-            activations but tanh and sigmoid, no clip, no bfloat16, and with
-            ``reset_after=False`` one bias; the notebook's equations hold only
-            ``reset_after=True``, and no recurrent bias of the candidate.
+        WeightsError: the format or the equations cannot hold the net exactly, with the reason.
+            The notebook's equations hold only ``reset_after=True``, and no recurrent bias of the
+            candidate.
         OSError: the file cannot be written.
-        ValueError: equations is unknown, or the arrays of ``net`` do not fit together.
+        ValueError: format or equations is unknown, or the arrays of ``net`` do not fit together.
+        ImportError: the format needs a library; the message names the extra to install.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -110,45 +182,16 @@ def save(net: GRUParams, path: StrPath, *, equations: Equations = "keras") -> No
     >>> bool((jaxgru.load(path).kernel == params.kernel).all())
     True
 
-    Source: ``get_weights`` of Keras' ``GRU`` layer for the arrays.
+    Source: docs/formats.md names that of each format.
     """
     check_equations(equations)
-    check_params(net)
-    params = jax.tree.map(np.asarray, net)
+    check_net(net)
+    net = jax.tree.map(np.asarray, net)
     try:
-        format_ = find_by_suffix(path)
+        write = find_writer(path, format)
         if equations == "notebook":
-            params = to_notebook(params)
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            format_.write(params, file)
+            net = map_layers(to_notebook, net)
+        with replacing(path) as temporary:
+            write(net, Path(temporary))
     except WeightsError as error:
-        raise WeightsError(f"{os.fspath(path)} was not written: {error}") from None
-
-
-def format_of(path: StrPath) -> str:
-    """Return the name of a weights file's format, found from its content; errors as in ``load``."""
-    with _opened(path) as file:
-        return find_by_content(file).name
-
-
-def _read(path: StrPath, equations: Equations) -> tuple[GRUParams, list[str]]:
-    check_equations(equations)
-    with _opened(path) as file:
-        params = find_by_content(file).read(file)
-        if equations == "notebook":
-            params = from_notebook(params)
-    return params, non_finite(params)
-
-
-@contextlib.contextmanager
-def _opened(path: StrPath) -> Iterator[BinaryIO]:
-    """Open a file of weights; what is wrong with it is then said with its path."""
-    try:
-        # Asked before opening: to open a pipe is to wait for whoever writes to it.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            kind = "a directory" if os.path.isdir(path) else "no regular file"
-            raise WeightsError(f"it is {kind}: expected a file of weights")
-        with open(path, "rb") as file:
-            yield file
-    except WeightsError as error:
-        raise WeightsError(f"{os.fspath(path)}: {error}") from error.__cause__
+        raise WeightsError(f"{os.fspath(path)} was not written: {error}") from error.__cause__

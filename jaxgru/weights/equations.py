@@ -18,10 +18,13 @@ so that every unit sees ``r_H * (h Uh)_H``. From h = 0, where it starts, this ma
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import jax
 import numpy as np
 
+from jaxgru.layers import Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.errors import WeightsError
 
@@ -82,6 +85,11 @@ def to_notebook(params: GRUParams) -> GRUParams:
                 "outside the reset gate and Keras' multiply it by that gate"
             )
     return _negate_update(params)
+
+
+def map_layers(function: Callable[[GRUParams], GRUParams], net: Net) -> Any:
+    """Return a net with the function applied to each of its layers."""
+    return jax.tree.map(function, net, is_leaf=lambda node: isinstance(node, GRUParams))
 
 
 def _check_variant(params: GRUParams) -> None:

@@ -1,13 +1,24 @@
 """The formats of weights files: one module each, found by a file's content or a new file's name."""
 
 import os
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-from jaxgru.params import GRUParams
+from jaxgru.layers import Net
 from jaxgru.weights import npz
 from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.found import Gathered, Source
+from jaxgru.weights.zips import DAMAGE, MAGIC
+
+
+class Look(NamedTuple):
+    """What a format is recognised by."""
+
+    head: bytes  # the first HEAD bytes, or fewer if the file has fewer
+    entries: tuple[str, ...] | None  # the names in a zip archive; None: it is none, or damaged
+    size: int  # of the file, in bytes
 
 
 class Format(NamedTuple):
@@ -17,44 +28,65 @@ class Format(NamedTuple):
     """
 
     name: str
-    suffixes: tuple[str, ...]
-    recognises: Callable[[bytes], bool]  # from the first HEAD bytes
-    read: Callable[[BinaryIO], GRUParams]
-    write: Callable[[GRUParams, BinaryIO], None]
+    content: str  # what such a file is, for people
+    recognises: Callable[[Look], bool]
+    read: Callable[[Source], Gathered]
+    suffixes: tuple[str, ...] = ()  # endings of names that are written in this format
+    write: Callable[[Net, Path], None] | None = None  # None: such files are only read
 
 
-FORMATS = (Format("npz", (".npz",), npz.recognises, npz.read, npz.write),)
-HEAD = 64
+# The first that recognises a file reads it: what has a clear sign stands before what has less.
+FORMATS = (Format("npz", "NumPy arrays", npz.recognises, npz.read, (".npz",), npz.write),)
+HEAD = 512
 
 
-def find_by_content(file: BinaryIO) -> Format:
+def find_by_content(source: Source) -> Format:
     """Return the format of an open file, and leave the file at its beginning.
 
     Raises:
         WeightsError: the file is empty or in no known format.
     """
-    head = file.read(HEAD)
-    file.seek(0)
+    head = source.file.read(HEAD)
+    look = Look(head, _entries(source) if head.startswith(MAGIC) else None, source.size)
+    source.file.seek(0)
     for candidate in FORMATS:
-        if candidate.recognises(head):
+        if candidate.recognises(look):
             return candidate
     held = f"it begins with {head[:16]!r}" if head else "it is empty"
-    raise WeightsError(f"{held}: expected weights as {_names()}")
+    raise WeightsError(f"{held}: expected weights as {_listed(known.name for known in FORMATS)}")
 
 
-def find_by_suffix(path: str | os.PathLike[str]) -> Format:
-    """Return the format that a file of this name is written in.
+def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net, Path], None]:
+    """Return what writes a file: the format called so, else the one that the file's ending says.
 
     Raises:
-        WeightsError: the name's ending belongs to no known format.
+        ValueError: no format that can be written has this name.
+        WeightsError: the file's ending belongs to no such format.
     """
-    suffix = Path(path).suffix.lower()
-    for candidate in FORMATS:
-        if suffix in candidate.suffixes:
-            return candidate
-    endings = " or ".join(suffix for known in FORMATS for suffix in known.suffixes)
-    raise WeightsError(f"its name ends in {suffix!r}: expected {endings}, which name the format")
+    file_name = Path(path).name.lower()
+    for known in FORMATS:
+        meant = known.name == name if name is not None else file_name.endswith(known.suffixes)
+        if known.write is not None and meant:
+            return known.write
+    writable = [known for known in FORMATS if known.write is not None]
+    if name is not None:
+        raise ValueError(
+            f"format is {name!r}: expected {_listed(known.name for known in writable)}"
+        )
+    endings = _listed(suffix for known in writable for suffix in known.suffixes)
+    raise WeightsError(
+        f"its name ends in {Path(path).suffix!r}: expected {endings}, which name the format"
+    )
 
 
-def _names() -> str:
-    return " or ".join(known.name for known in FORMATS)
+def _entries(source: Source) -> tuple[str, ...] | None:
+    source.file.seek(0)
+    try:
+        with zipfile.ZipFile(source.file) as archive:
+            return tuple(archive.namelist())
+    except DAMAGE:
+        return None  # whoever reads it says what is wrong
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " or ".join(names)

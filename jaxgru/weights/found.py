@@ -30,3 +30,29 @@ class Found(NamedTuple):
 # Every GRU of a file by its name, in the file's order. One that no net can hold exactly is there
 # with the reason, which is raised only when it is asked for: its neighbours may be sound.
 Gathered = dict[str, Found | WeightsError]
+
+
+def pick(gathered: Gathered, layer: str | None) -> Found:
+    """Return the GRU called ``layer``, or the only one there is if ``layer`` is None.
+
+    Raises:
+        WeightsError: there is no such GRU, several without a word which, or it cannot be held.
+    """
+    names = ", ".join(map(repr, gathered))
+    if layer is None:
+        if len(gathered) > 1:
+            raise WeightsError(f"it holds {len(gathered)} GRUs: expected layer=, one of {names}")
+        layer = next(iter(gathered))
+    if layer not in gathered:
+        raise WeightsError(f"layer is {layer!r}: expected one of {names}")
+    return sound(gathered, layer)
+
+
+def sound(gathered: Gathered, name: str) -> Found:
+    """Return one of the GRUs; raise its WeightsError, with its name, if no net can hold it."""
+    found = gathered[name]
+    if isinstance(found, WeightsError):
+        # Where there is but one, its name tells nothing.
+        place = f"{name}: " if len(gathered) > 1 else ""
+        raise WeightsError(f"{place}{found}") from found.__cause__
+    return found

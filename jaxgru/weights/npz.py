@@ -15,50 +15,64 @@ The format holds nothing else, so the activations are tanh and sigmoid. ``read``
 arrays to the bit; ``write`` refuses what would not come back equal in value.
 """
 
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxgru.layers import Net
 from jaxgru.params import GRUParams
+from jaxgru.weights.assume import Settling
 from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.found import UNNAMED, Found, Gathered, Source
 from jaxgru.weights.safe_npz import read_arrays
+from jaxgru.weights.single import only_layer
+from jaxgru.weights.zips import MAGIC
+
+if TYPE_CHECKING:
+    from jaxgru.weights.formats import Look
 
 KEYS = ("wMatrix", "uMatrix", "biases")
 
 
-def recognises(head: bytes) -> bool:
-    """Tell whether a file that begins like this is a zip archive, as every .npz file is."""
-    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+def recognises(look: "Look") -> bool:
+    """Tell whether a file is a zip archive, as every .npz file is."""
+    return look.head.startswith(MAGIC)
 
 
-def read(file: BinaryIO) -> GRUParams:
-    """Return the weights in an open .npz file, as NumPy arrays.
+def read(source: Source) -> Gathered:
+    """Return the weights in an open .npz file.
 
     Raises:
         WeightsError: the file is damaged, or an array is missing, unknown, of another type than
             float16, float32 or float64, or of a shape that does not fit.
     """
-    arrays = read_arrays(file, KEYS)
+    arrays = read_arrays(source.file, KEYS)
     kernel, recurrent_kernel, biases = (arrays[key] for key in KEYS)
     _check_shapes(kernel.shape, recurrent_kernel.shape, biases.shape)
     reset_after = biases.ndim == 2
-    return GRUParams(
+    settling = Settling(source.assume)
+    params = GRUParams(
         kernel=kernel,
         recurrent_kernel=recurrent_kernel,
         bias=biases[0] if reset_after else biases,
         recurrent_bias=biases[1] if reset_after else None,
-        reset_after=reset_after,
+        reset_after=settling.pick("reset_after", reset_after),
+        activation=source.assume.get("activation", "tanh"),
+        recurrent_activation=source.assume.get("recurrent_activation", "sigmoid"),
     )
+    return {UNNAMED: Found(params)}
 
 
-def write(params: GRUParams, file: BinaryIO) -> None:
-    """Write weights, given as NumPy arrays, to an open file.
+def write(net: Net, path: Path) -> None:
+    """Write a net of one layer, given as NumPy arrays.
 
     A bias that is None is written as zeros, as the format has no other way to say so.
 
     Raises:
-        WeightsError: the format cannot hold these weights.
+        WeightsError: the format cannot hold this net.
     """
+    params = only_layer(net, "npz")
     for field, default in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
         if getattr(params, field) != default:
             raise WeightsError(
@@ -75,7 +89,8 @@ def write(params: GRUParams, file: BinaryIO) -> None:
                 "holds no other; convert it first, with astype"
             )
     biases = _two_biases(params) if params.reset_after else _one_bias(params)
-    np.savez(file, wMatrix=params.kernel, uMatrix=params.recurrent_kernel, biases=biases)
+    with open(path, "wb") as file:  # np.savez would add an ending to a path
+        np.savez(file, wMatrix=params.kernel, uMatrix=params.recurrent_kernel, biases=biases)
 
 
 def _check_shapes(w: tuple[int, ...], u: tuple[int, ...], b: tuple[int, ...]) -> None:

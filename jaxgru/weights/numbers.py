@@ -7,24 +7,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.params import GRUParams
+from jaxgru.layers import Net
 from jaxgru.weights.errors import WeightsError
 
-_FIELDS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
-
-def non_finite(params: GRUParams) -> list[str]:
-    """Return a note for each array of the weights that holds NaN or Inf."""
+def non_finite(net: Net) -> list[str]:
+    """Return a note for each array of a net that holds NaN or Inf."""
     notes = []
-    for field, value in _arrays(params):
+    for place, value in _arrays(net):
         nan, inf = np.count_nonzero(np.isnan(value)), np.count_nonzero(np.isinf(value))
         if nan or inf:
-            notes.append(f"{field} holds {nan} NaN and {inf} Inf among its {value.size} numbers")
+            notes.append(f"{place} holds {nan} NaN and {inf} Inf among its {value.size} numbers")
     return notes
 
 
-def to_jax(params: GRUParams) -> tuple[GRUParams, list[str]]:
-    """Return weights given as NumPy arrays as JAX arrays, and a note if that rounded them.
+def to_jax(net: Net) -> tuple[Any, list[str]]:
+    """Return a net of NumPy arrays as one of JAX arrays, and a note if that rounded them.
 
     Raises:
         WeightsError: rounding would make a finite number infinite.
@@ -32,15 +30,15 @@ def to_jax(params: GRUParams) -> tuple[GRUParams, list[str]]:
     # JAX rounds float64 without a word where its x64 mode is off: here that is said. (NumPy's
     # own word on an overflow would come before the error below.)
     with np.errstate(over="ignore"):
-        converted = jax.tree.map(jnp.asarray, params)
+        converted = jax.tree.map(jnp.asarray, net)
     rounded = []
-    for (field, before), (_, after) in zip(_arrays(params), _arrays(converted), strict=True):
+    for (place, before), (_, after) in zip(_arrays(net), _arrays(converted), strict=True):
         if before.dtype == after.dtype:
             continue
-        rounded.append(field)
+        rounded.append(place)
         if np.any(np.isinf(np.asarray(after)) & np.isfinite(before)):
             raise WeightsError(
-                f"{field} holds numbers beyond {after.dtype}'s range: {_X64} to keep {before.dtype}"
+                f"{place} holds numbers beyond {after.dtype}'s range: {_X64} to keep {before.dtype}"
             )
     if not rounded:
         return converted, []
@@ -51,8 +49,6 @@ def to_jax(params: GRUParams) -> tuple[GRUParams, list[str]]:
 _X64 = 'call jax.config.update("jax_enable_x64", True) first'
 
 
-def _arrays(params: GRUParams) -> Iterator[tuple[str, Any]]:
-    for field in _FIELDS:
-        value = getattr(params, field)
-        if value is not None:
-            yield field, value
+def _arrays(net: Net) -> Iterator[tuple[str, Any]]:
+    for path, value in jax.tree_util.tree_flatten_with_path(net)[0]:
+        yield jax.tree_util.keystr(path).lstrip("."), value

@@ -1,0 +1,100 @@
+"""What a net is, in words and as a table of its numbers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jaxgru.layers import Backward, Bidirectional, Net, check_net
+from jaxgru.params import GATES, GRUParams
+
+_ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
+
+
+def layers_of(net: Net, place: str = "") -> Iterator[tuple[str, GRUParams]]:
+    """Yield each layer of a net with the place where it stands, as one writes it in Python."""
+    if isinstance(net, GRUParams):
+        yield place, net
+    elif isinstance(net, Bidirectional):
+        yield from layers_of(net.forward, f"{place}.forward")
+        yield from layers_of(net.backward, f"{place}.backward")
+    elif isinstance(net, Backward):
+        yield from layers_of(net.net, f"{place}.net")
+    else:
+        for i, layer in enumerate(net):
+            yield from layers_of(layer, f"{place}[{i}]")
+
+
+def in_a_line(net: Net) -> str:
+    """Return what a net is in a few words: its structure, sizes and type."""
+    inputs, outputs = check_net(net)
+    dtypes = ", ".join(sorted({params.dtype.name for _, params in layers_of(net)}))
+    gives = f"{outputs} outputs" if outputs is not None else "a pair of outputs"
+    return f"{_structure(net)}: {inputs} inputs, {gives}, {_parameters(net):,} parameters, {dtypes}"
+
+
+def summary(params: GRUParams) -> Iterator[str]:
+    """Yield the lines that say what a layer is."""
+    present = [name for name in _ARRAYS if getattr(params, name) is not None]
+    applied = "after" if params.reset_after else "before"
+    rows = {
+        "inputs": params.input_size,
+        "units": params.hidden_size,
+        "variant": f"reset gate applied {applied} the recurrent product "
+        f"(reset_after={params.reset_after})",
+        "activations": f"{params.activation} (candidate), {params.recurrent_activation} (gates)",
+        "clip": params.clip,
+        "biases": ", ".join(name for name in present if "bias" in name) or "none",
+        "dtype": ", ".join(sorted({getattr(params, name).dtype.name for name in present})),
+        "parameters": f"{_parameters(params):,}",
+    }
+    for name, value in rows.items():
+        if value is not None:
+            yield f"{name:<12} {value}"
+
+
+def table(params: GRUParams) -> Iterator[str]:
+    """Yield the lines of a table with a row for each gate's block of each array."""
+    blocks = list(_blocks(params))
+    counts = any(np.count_nonzero(~np.isfinite(block)) for _, _, block in blocks)
+    columns = " ".join(f"{name:>11}" for name in ("min", "max", "mean", "norm"))
+    yield f"{'array':<17} {'gate':<10} {'shape':>13} {columns}" + (
+        f" {'NaN':>7} {'Inf':>7}" if counts else ""
+    )
+    for name, gate, block in blocks:
+        shape = " x ".join(map(str, block.shape))
+        row = f"{name:<17} {gate:<10} {shape:>13} {_statistics(block)}"
+        nan, inf = np.count_nonzero(np.isnan(block)), np.count_nonzero(np.isinf(block))
+        yield row + (f" {nan:>7} {inf:>7}" if counts else "")
+
+
+def _structure(net: Net) -> str:
+    if isinstance(net, GRUParams):
+        return "a layer"
+    if isinstance(net, Bidirectional):
+        return f"{_structure(net.forward)} in both directions (merge {net.merge})"
+    if isinstance(net, Backward):
+        return f"{_structure(net.net)} from the last step to the first"
+    return f"{len(net)} times {_structure(net[0])}" if len(net) > 1 else _structure(net[0])
+
+
+def _parameters(net: Net) -> int:
+    arrays = (getattr(params, name) for _, params in layers_of(net) for name in _ARRAYS)
+    return sum(value.size for value in arrays if value is not None)
+
+
+def _blocks(params: GRUParams) -> Iterator[tuple[str, str, Any]]:
+    for name in _ARRAYS:
+        value = getattr(params, name)
+        if value is not None:
+            for gate, block in zip(GATES, np.split(value, 3, axis=-1), strict=True):
+                yield name, gate, block
+
+
+def _statistics(block: Any) -> str:
+    # Summed in double precision: in half precision a norm soon overflows.
+    finite = block[np.isfinite(block)].astype(np.float64)
+    if finite.size == 0:
+        return " ".join(["          -"] * 4)
+    values = (finite.min(), finite.max(), finite.mean(), np.linalg.norm(finite))
+    return " ".join(f"{value:>11.5g}" for value in values)

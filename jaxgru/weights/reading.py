@@ -1,0 +1,81 @@
+"""From a path to the GRUs in the file, as NumPy arrays."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from jaxgru.layers import check_net
+from jaxgru.weights.assume import check_assume
+from jaxgru.weights.equations import Equations, check_equations, from_notebook, map_layers
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats import find_by_content
+from jaxgru.weights.found import Found, Gathered, Source
+
+StrPath = str | os.PathLike[str]
+
+
+class Contents(NamedTuple):
+    """What a file of weights holds."""
+
+    format: str
+    gathered: Gathered
+
+
+def read_all(
+    path: StrPath,
+    *,
+    equations: Equations = "keras",
+    assume: Mapping[str, Any] | None = None,
+    external_data: bool = False,
+) -> Contents:
+    """Return every GRU in a file as NumPy arrays, those that no net can hold with the reason.
+
+    Float64 stays float64 here whether JAX's x64 mode is on or off, so this is the way from file
+    to file. Arguments and errors are those of ``jaxgru.load``; nothing is warned of.
+    """
+    check_equations(equations)
+    assume = check_assume(assume)
+    with named(path), _opened(path) as file:
+        folder = Path(path).parent if external_data else None
+        source = Source(file, os.fstat(file.fileno()).st_size, assume, folder)
+        format_ = find_by_content(source)
+        gathered = format_.read(source)
+        if not gathered:
+            raise WeightsError(f"there is no GRU in it: expected one at least in {format_.content}")
+    return Contents(
+        format_.name, {name: _checked(found, equations) for name, found in gathered.items()}
+    )
+
+
+@contextlib.contextmanager
+def named(path: StrPath) -> Iterator[None]:
+    """Say of every WeightsError in the block which file it is about."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{os.fspath(path)}: {error}") from error.__cause__
+
+
+def _checked(found: Found | WeightsError, equations: Equations) -> Found | WeightsError:
+    if isinstance(found, WeightsError):
+        return found
+    try:
+        check_net(found.net)
+        if equations == "notebook":
+            return found._replace(net=map_layers(from_notebook, found.net))
+    except ValueError as error:  # of sizes that do not fit together, or of the equations
+        return error if isinstance(error, WeightsError) else WeightsError(str(error))
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path: StrPath) -> Iterator[BinaryIO]:
+    # Asked before opening: to open a pipe is to wait for whoever writes to it.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        kind = "a directory" if os.path.isdir(path) else "no regular file"
+        raise WeightsError(f"it is {kind}: expected a file of weights")
+    with open(path, "rb") as file:
+        yield file
