@@ -1,0 +1,44 @@
+"""Fine-tuning: a small trainer, and the pieces it is made of for a loop of one's own."""
+
+from jaxgru.extras import need
+
+# Nearly every module below stands on Optax: what is missing is said once, here.
+need("optax", "finetune", "fine-tuning")
+
+from jaxgru.finetune.batches import Batch, Position, batches  # noqa: E402
+from jaxgru.finetune.evaluate import evaluate  # noqa: E402
+from jaxgru.finetune.losses import Loss, classification, regression  # noqa: E402
+from jaxgru.finetune.low_rank import LowRank, low_rank, merge  # noqa: E402
+from jaxgru.finetune.model import Model, RunOptions, predict  # noqa: E402
+from jaxgru.finetune.parallel import data_mesh  # noqa: E402
+from jaxgru.finetune.readout import LinearReadout, Readout, linear_readout  # noqa: E402
+from jaxgru.finetune.sequences import Sequences, next_step  # noqa: E402
+from jaxgru.finetune.train_step import TrainState, init_state, make_train_step  # noqa: E402
+from jaxgru.finetune.trainable import leaf_paths, trainable_mask  # noqa: E402
+
+__all__ = [
+    "Batch",
+    "LinearReadout",
+    "Loss",
+    "LowRank",
+    "Model",
+    "Position",
+    "Readout",
+    "RunOptions",
+    "Sequences",
+    "TrainState",
+    "batches",
+    "classification",
+    "data_mesh",
+    "evaluate",
+    "init_state",
+    "leaf_paths",
+    "linear_readout",
+    "low_rank",
+    "make_train_step",
+    "merge",
+    "next_step",
+    "predict",
+    "regression",
+    "trainable_mask",
+]

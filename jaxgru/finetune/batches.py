@@ -1,0 +1,156 @@
+"""The order in which data is trained on: a function of a key and a position, and of nothing else."""
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgru.finetune.sequences import Sequences
+
+Array = jax.Array
+
+
+class Position(NamedTuple):
+    """A place in the endless row of batches.
+
+    Args:
+        epoch: how often all data was gone through.
+        batch: how many batches of this epoch are done.
+        window: how many windows of this batch are done.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    window: int = 0
+
+
+class Batch(NamedTuple):
+    """B sequences, or a window of them.
+
+    Args:
+        inputs: ``(B, T, I)``.
+        targets: as in ``Sequences``, of these sequences and steps.
+        lengths: integers ``(B,)``, or None: all steps count.
+        begins: whether the sequences begin here, so that the state is that before the first step
+            and not the one carried here from the window before.
+    """
+
+    inputs: Any
+    targets: Any
+    lengths: Any
+    begins: Any
+
+
+def batches(
+    data: Sequences,
+    batch_size: int,
+    key: Array,
+    *,
+    window: int | None = None,
+    start: Position = Position(),  # noqa: B008 (a tuple: nobody can change it)
+) -> Iterator[tuple[Position, Batch]]:
+    """Give batches for ever: all sequences once an epoch, in an order new in each.
+
+    The order of an epoch depends on the key and the epoch alone, so that whoever goes on at the
+    position where another stopped is given what the other would have been. All batches are of one
+    size: the last of an epoch is filled up with sequences of length 0. Sequences whose length is
+    0 are left out.
+
+    Args:
+        data: the sequences.
+        batch_size: B, at least 1.
+        key: a JAX random key.
+        window: cut each batch along time into windows of as many steps, one after the other,
+            until its longest sequence ends (truncated backpropagation through time). None: leave
+            it whole. Targets have to be those of steps then.
+        start: where to begin.
+
+    Yields:
+        The position behind a batch, to start from there another time, and the batch.
+
+    Raises:
+        ValueError: batch_size or window is below 1, or no sequence has any step.
+
+    >>> import jax, numpy as np
+    >>> from jaxgru.finetune import Sequences, batches
+    >>> data = Sequences(np.zeros((5, 9, 3)), np.zeros((5, 9, 2)))
+    >>> row = batches(data, 2, jax.random.key(0))
+    >>> for position, batch in (next(row) for _ in range(3)):
+    ...     print(position, batch.lengths)
+    Position(epoch=0, batch=1, window=0) [9 9]
+    Position(epoch=0, batch=2, window=0) [9 9]
+    Position(epoch=1, batch=0, window=0) [9 0]
+    """
+    for name, size in (("batch_size", batch_size), ("window", window)):
+        if size is not None and size < 1:
+            raise ValueError(f"{name} is {size}: expected at least 1")
+    used = np.arange(len(data.inputs))
+    if data.lengths is not None:
+        used = np.flatnonzero(data.lengths)
+    if len(used) == 0 or data.inputs.shape[1] == 0:
+        raise ValueError("the data has no step that counts: expected at least one")
+    return _batches(data, used, batch_size, key, window, start)
+
+
+def count_batches(data: Sequences, batch_size: int) -> int:
+    """Return how many batches an epoch has, windows of one counted as one."""
+    used = len(data.inputs) if data.lengths is None else np.count_nonzero(data.lengths)
+    return math.ceil(used / batch_size)
+
+
+def take(data: Sequences, rows: Any, size: int, *, with_lengths: bool) -> Sequences:
+    """Return some sequences, filled up to ``size`` with the first of them at length 0."""
+    filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
+    if data.lengths is None and not with_lengths:
+        return Sequences(data.inputs[filled], data.targets[filled])
+    steps = (
+        np.full(len(data.inputs), data.inputs.shape[1]) if data.lengths is None else data.lengths
+    )
+    lengths = np.where(np.arange(size) < len(rows), steps[filled], 0)
+    return Sequences(data.inputs[filled], data.targets[filled], lengths.astype(np.int32))
+
+
+def _batches(
+    data: Sequences,
+    used: np.ndarray,
+    batch_size: int,
+    key: Array,
+    window: int | None,
+    start: Position,
+) -> Iterator[tuple[Position, Batch]]:
+    epoch, first, done = start
+    # All batches alike, or each shape of arguments would be compiled anew.
+    with_lengths = len(used) % batch_size != 0
+    while True:
+        order = used[np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), len(used)))]
+        groups = [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
+        for number, rows in enumerate(groups[first:], first):
+            whole = take(data, rows, batch_size, with_lengths=with_lengths)
+            windows = _windows(whole, window)
+            for i, part in enumerate(windows[done:], done):
+                if i + 1 < len(windows):
+                    behind = Position(epoch, number, i + 1)
+                elif number + 1 < len(groups):
+                    behind = Position(epoch, number + 1)
+                else:
+                    behind = Position(epoch + 1)
+                yield behind, Batch(*part, begins=np.bool_(i == 0))
+            done = 0
+        epoch, first = epoch + 1, 0
+
+
+def _windows(whole: Sequences, window: int | None) -> list[Sequences]:
+    if window is None:
+        return [whole]
+    time = whole.inputs.shape[1]
+    longest = time if whole.lengths is None else int(whole.lengths.max())
+    parts = []
+    for start in range(0, longest, window):
+        steps = slice(start, min(start + window, time))
+        lengths = whole.lengths
+        if lengths is not None:
+            lengths = np.clip(lengths - start, 0, steps.stop - start)
+        parts.append(Sequences(whole.inputs[:, steps], whole.targets[:, steps], lengths))
+    return parts

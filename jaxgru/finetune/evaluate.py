@@ -1,0 +1,87 @@
+"""The loss of a model over a whole set of data."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgru.finetune.batches import take
+from jaxgru.finetune.checks import checked_data
+from jaxgru.finetune.losses import Loss, counted_steps, total_loss
+from jaxgru.finetune.model import Model, RunOptions, run_model
+from jaxgru.finetune.parallel import place
+from jaxgru.finetune.sequences import Sequences
+from jaxgru.step import Precision
+
+Array = jax.Array
+
+
+def evaluate(
+    model: Model,
+    data: Sequences,
+    loss: Loss,
+    *,
+    batch_size: int = 256,
+    precision: Precision = None,
+    mesh: jax.sharding.Mesh | None = None,
+) -> float:
+    """Return the mean loss of a model over all predictions that count, without dropout.
+
+    Args:
+        model: the net and its readout.
+        data: the sequences.
+        loss: the loss.
+        batch_size: how many sequences at a time.
+        precision: of the matrix products, as in ``jaxgru.gru``.
+        mesh: devices to share each batch, as in ``jaxgru.finetune.fit``.
+
+    Returns:
+        The mean, in double precision.
+
+    Raises:
+        ValueError: the data is unsound, or does not fit the model or the loss.
+
+    >>> import jax, numpy as np, jaxgru
+    >>> from jaxgru.finetune import Model, Sequences, evaluate, regression
+    >>> model = Model(jaxgru.init(jax.random.key(0), 3, 5))
+    >>> data = Sequences(np.zeros((8, 20, 3), np.float32), np.ones((8, 20, 5), np.float32))
+    >>> evaluate(model, data, regression())
+    1.0
+    """
+    data = checked_data(data, model, loss, "data")
+    return mean_loss(model, data, loss, batch_size, precision=precision, mesh=mesh)
+
+
+def mean_loss(
+    model: Model,
+    data: Sequences,
+    loss: Loss,
+    batch_size: int,
+    *,
+    precision: Precision,
+    mesh: jax.sharding.Mesh | None,
+) -> float:
+    """Return what ``evaluate`` does, for data that is known to be sound."""
+    total = count = 0.0
+    rows = np.arange(len(data.inputs))
+    with_lengths = len(rows) % batch_size != 0
+    for at in range(0, len(rows), batch_size):
+        part = take(data, rows[at : at + batch_size], batch_size, with_lengths=with_lengths)
+        sums = _total(model, place(part, mesh), loss, precision)
+        total, count = total + float(sums[0]), count + float(sums[1])
+    return total / count
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "precision"))
+def _total(model: Model, data: Sequences, loss: Loss, precision: Precision) -> tuple[Any, Any]:
+    predictions, _ = run_model(
+        model,
+        data.inputs,
+        data.lengths,
+        None,
+        on=loss.on,
+        options=RunOptions(precision=precision),
+    )
+    counted = counted_steps(data.lengths, data.inputs, loss.on)
+    return total_loss(loss, predictions, data.targets, counted)

@@ -1,0 +1,56 @@
+"""Batches shared out among devices, of one process or of several."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+_BATCH_AXIS = "batch"
+
+
+def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
+    """Return the devices among which ``jaxgru.finetune.fit`` is to share each batch.
+
+    Each has all weights and a part of the sequences; XLA adds their gradients up. With several
+    processes, call ``jax.distributed.initialize`` first, and the same ``fit`` in each of them.
+
+    Args:
+        devices: the devices; all there are, also those of other processes, if None.
+
+    Returns:
+        The mesh, of one axis.
+
+    >>> import jax
+    >>> from jaxgru.finetune import data_mesh
+    >>> data_mesh().size == jax.device_count()
+    True
+
+    Source: ``jax.sharding``, ``jax.distributed``.
+    """
+    return Mesh(np.asarray(jax.devices() if devices is None else devices), (_BATCH_AXIS,))
+
+
+def place(batch: Any, mesh: Mesh | None) -> Any:
+    """Return a batch with its arrays shared out by their first axis; numbers go to each device."""
+    if mesh is None:
+        return batch
+    return jax.tree.map(lambda array: _placed(array, mesh, shared=np.ndim(array) > 0), batch)
+
+
+def replicate(tree: Any, mesh: Mesh | None) -> Any:
+    """Return a pytree of arrays of which each device has the whole."""
+    if mesh is None:
+        return tree
+    return jax.tree.map(lambda array: _placed(array, mesh, shared=False), tree)
+
+
+def _placed(array: Any, mesh: Mesh, *, shared: bool) -> jax.Array:
+    sharding = NamedSharding(mesh, PartitionSpec(_BATCH_AXIS) if shared else PartitionSpec())
+    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
+        data = _placed(jax.random.key_data(array), mesh, shared=shared)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(array))
+    # Each process has the whole, and gives its own devices their part.
+    whole = np.asarray(array)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])

@@ -1,0 +1,58 @@
+"""Training data: sequences, what is wanted of them, and how long they are."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Sequences(NamedTuple):
+    """N sequences of up to T steps, padded to the same length.
+
+    Args:
+        inputs: ``(N, T, I)``, floating-point.
+        targets: what is wanted. At every step, ``(N, T, O)`` numbers or ``(N, T)`` classes; of
+            each sequence as a whole, ``(N, O)`` numbers or ``(N,)`` classes. Classes are integers
+            from 0 on.
+        lengths: integers ``(N,)``, 0 to T: how many steps of each sequence count. What comes
+            behind them, NaN included, reaches neither a loss nor a gradient, and a sequence of
+            length 0 counts nothing. None: all steps count.
+
+    >>> import numpy as np
+    >>> from jaxgru.finetune import Sequences
+    >>> Sequences(np.zeros((8, 20, 3)), np.zeros((8, 20, 2)), np.full(8, 15)).targets.shape
+    (8, 20, 2)
+    """
+
+    inputs: Any
+    targets: Any
+    lengths: Any = None
+
+
+def next_step(inputs: Any, lengths: Any = None) -> Sequences:
+    """Return data whose target at every step is the input of the next one.
+
+    With ``x`` the inputs and ``n`` the lengths::
+
+        inputs  x[0 : T - 1]        targets  x[1 : T]        lengths  max(n - 1, 0)
+
+    Args:
+        inputs: ``(N, T, I)``, T at least 2.
+        lengths: integers ``(N,)``, or None.
+
+    Returns:
+        The data, T - 1 steps long, for ``jaxgru.finetune.regression()``.
+
+    Raises:
+        ValueError: the inputs are no sequences of two or more steps.
+
+    >>> import numpy as np
+    >>> from jaxgru.finetune import next_step
+    >>> next_step(np.arange(4.0).reshape(1, 4, 1)).targets.ravel().tolist()
+    [1.0, 2.0, 3.0]
+    """
+    inputs = np.asarray(inputs)
+    if inputs.ndim != 3 or inputs.shape[1] < 2:
+        raise ValueError(f"inputs has shape {inputs.shape}: expected (N, T, I), T at least 2")
+    if lengths is not None:
+        lengths = np.maximum(np.asarray(lengths) - 1, 0)
+    return Sequences(inputs[:, :-1], inputs[:, 1:], lengths)

@@ -1,0 +1,217 @@
+"""One step of training: the state before it, a batch, and the state behind it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgru.finetune.batches import Batch
+from jaxgru.finetune.losses import Loss, counted_steps, total_loss
+from jaxgru.finetune.low_rank import merge
+from jaxgru.finetune.model import Model, RunOptions, run_model
+from jaxgru.finetune.trainable import combine, partition
+
+Array = jax.Array
+
+
+class Average(NamedTuple):
+    """A running average of the trained weights.
+
+    Args:
+        weights: the average, None where a weight is not trained.
+        state: that of the transformation which takes the average.
+    """
+
+    weights: Any
+    state: Any
+
+
+class TrainState(NamedTuple):
+    """All that a step of training changes, as one pytree.
+
+    Args:
+        model: the weights.
+        optimizer_state: that of the optimiser, for the trained weights alone.
+        average: an ``Average``, or None.
+        step: how many steps are done, an integer.
+        key: a JAX random key, the same at every step; with the step it says what is dropped.
+        carry: with windows, the state of the net behind the last one; None otherwise.
+    """
+
+    model: Model
+    optimizer_state: Any
+    average: Average | None
+    step: Array
+    key: Array
+    carry: Any
+
+
+def init_state(
+    model: Model,
+    optimizer: optax.GradientTransformation,
+    *,
+    mask: Any,
+    key: Array,
+    average: optax.GradientTransformation | None = None,
+    carry: Any = None,
+) -> TrainState:
+    """Return the state before the first step.
+
+    Args:
+        model: the weights to begin with.
+        optimizer: any of Optax.
+        mask: which weights are trained, as ``trainable_mask`` gives them.
+        key: a JAX random key, for dropout.
+        average: see ``make_train_step``.
+        carry: with windows, a state of the net, for ``(B,)`` sequences; what it holds is of no
+            effect. None without windows.
+
+    >>> import jax, jaxgru, optax
+    >>> from jaxgru.finetune import Model, init_state, trainable_mask
+    >>> model = Model(jaxgru.init(jax.random.key(0), 3, 5))
+    >>> mask = trainable_mask(model, "bias")
+    >>> state = init_state(model, optax.adam(1e-3), mask=mask, key=jax.random.key(1))
+    >>> [leaf.shape for leaf in jax.tree.leaves(state.optimizer_state)]
+    [(), (15,), (15,)]
+    """
+    trained, _ = partition(model, mask)
+    return TrainState(
+        model=model,
+        optimizer_state=optimizer.init(trained),
+        average=None if average is None else Average(trained, average.init(trained)),
+        step=jnp.zeros((), jnp.int32),
+        key=key,
+        carry=carry,
+    )
+
+
+def make_train_step(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    mask: Any,
+    pull: float = 0.0,
+    original: Any = None,
+    average: optax.GradientTransformation | None = None,
+    options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
+) -> Callable[[TrainState, Batch], tuple[TrainState, Array]]:
+    """Return the function that does one step of training, compiled.
+
+    With ``w`` the trained weights, ``L`` the mean loss of the batch and ``w0`` the original ones::
+
+        G = d/dw [ L(w) + pull * sum((w_net - w0)^2) ]        w <- w + optimizer(G)
+
+    With windows, the state carried from the window before is a constant here: no gradient passes
+    from one window to another, and that is all that truncates it.
+
+    Args:
+        loss: the loss.
+        optimizer: any of Optax, with clipping, schedules and decay as it has them.
+        mask: which weights are trained, in the structure of the model.
+        pull: how strongly the net is drawn to the original one, per squared unit of a weight.
+        original: the net to be drawn to, with pull.
+        average: a transformation that averages, as ``optax.ema(0.999)``. It is given the trained
+            weights after every step, and its results are the ``weights`` of the ``Average``.
+        options: how the net is run.
+
+    Returns:
+        A function of a ``TrainState`` and a ``Batch`` that returns the state behind the step and
+        the mean loss of the batch, before the step and without pull. It keeps and donates neither.
+
+    Raises:
+        ValueError: there is a pull and no original, or the other way round.
+
+    >>> import jax, jax.numpy as jnp, jaxgru, optax
+    >>> from jaxgru.finetune import (
+    ...     Batch, Model, init_state, make_train_step, regression, trainable_mask)
+    >>> model = Model(jaxgru.init(jax.random.key(0), 3, 5))
+    >>> mask = trainable_mask(model, "*")
+    >>> optimizer = optax.sgd(0.1)
+    >>> step = make_train_step(regression(), optimizer, mask=mask)
+    >>> state = init_state(model, optimizer, mask=mask, key=jax.random.key(1))
+    >>> batch = Batch(jnp.ones((4, 7, 3)), jnp.zeros((4, 7, 5)), lengths=None, begins=True)
+    >>> state, before = step(state, batch)
+    >>> state, after = step(state, batch)
+    >>> bool(after < before), int(state.step)
+    (True, 2)
+
+    Source: Werbos 1990 and Williams and Peng 1990 for truncated backpropagation through time.
+    """
+    if (pull != 0) != (original is not None):
+        raise ValueError(f"pull is {pull} and original is {original}: expected both or none")
+    # Some optimisers, as optax.lbfgs, want the value and the function itself; others ignore them.
+    optimizer = optax.with_extra_args_support(optimizer)
+
+    @jax.jit
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Array]:
+        trained, fixed = partition(state.model, mask)
+        key = jax.random.fold_in(state.key, state.step)
+        h0 = _state_before(state.carry, batch.begins)
+
+        def objective(trained: Any) -> tuple[Array, tuple[Array, Any]]:
+            model = combine(trained, fixed)
+            mean, h = _mean_loss(model, batch, h0, loss, options, key)
+            total = mean if original is None else mean + pull * _distance(model.net, original)
+            return total, (mean, h)
+
+        (value, (mean, h)), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        updates, optimizer_state = optimizer.update(
+            gradient,
+            state.optimizer_state,
+            trained,
+            value=value,
+            grad=gradient,
+            value_fn=lambda trained: objective(trained)[0],
+        )
+        trained = optax.apply_updates(trained, updates)
+        averaged = None
+        if average is not None and state.average is not None:
+            averaged = Average(*average.update(trained, state.average.state, trained))
+        after = TrainState(
+            model=combine(trained, fixed),
+            optimizer_state=optimizer_state,
+            average=averaged,
+            step=state.step + 1,
+            key=state.key,
+            carry=None if state.carry is None else h,
+        )
+        return after, mean
+
+    return step
+
+
+def result_model(state: TrainState, mask: Any) -> Model:
+    """Return the model of a state, its trained weights being the average where there is one."""
+    if state.average is None:
+        return state.model
+    _, fixed = partition(state.model, mask)
+    model: Model = combine(state.average.weights, fixed)
+    return model
+
+
+def _mean_loss(
+    model: Model, batch: Batch, h0: Any, loss: Loss, options: RunOptions, key: Array
+) -> tuple[Array, Any]:
+    predictions, h = run_model(
+        model, batch.inputs, batch.lengths, h0, on=loss.on, options=options, key=key
+    )
+    counted = counted_steps(batch.lengths, batch.inputs, loss.on)
+    total, count = total_loss(loss, predictions, batch.targets, counted)
+    return total / count, h
+
+
+def _state_before(carry: Any, begins: Any) -> Any:
+    if carry is None:
+        return None
+    return jax.tree.map(lambda h: jnp.where(begins, jnp.zeros_like(h), h), carry)
+
+
+def _distance(net: Any, original: Any) -> Array:
+    """Return the sum of the squared differences of all weights of two nets."""
+
+    def squares(one: Array, other: Array) -> Array:
+        return jnp.sum((one - other).astype(jnp.promote_types(one.dtype, jnp.float32)) ** 2)
+
+    return jax.tree.reduce(jnp.add, jax.tree.map(squares, merge(net), merge(original)))

@@ -1,0 +1,96 @@
+"""Which weights are trained: chosen by the path at which they stand in the model."""
+
+import fnmatch
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+
+def leaf_paths(tree: Any) -> list[str]:
+    """Return the dotted path of every array of a pytree, in the order of ``jax.tree.leaves``.
+
+    >>> import jax, jaxgru
+    >>> from jaxgru.finetune import leaf_paths
+    >>> layer = jaxgru.init(jax.random.key(0), 3, 5, use_bias=False)
+    >>> leaf_paths((jaxgru.Bidirectional(layer, layer),))[:2]
+    ['0.forward.kernel', '0.forward.recurrent_kernel']
+    """
+    return [
+        jax.tree_util.keystr(path, simple=True, separator=".")
+        for path, _ in jax.tree_util.tree_leaves_with_path(tree)
+    ]
+
+
+def trainable_mask(tree: Any, patterns: str | Sequence[str]) -> Any:
+    """Return which weights of a net, or of a whole model, some patterns choose.
+
+    A pattern fits a weight if it fits the weight's path, as ``0.forward.kernel``, or any tail of
+    the path that begins behind a dot. So ``"recurrent_kernel"`` fits all recurrent kernels,
+    ``"0.forward.*"`` all of the first layer's forward direction, and of a model ``"net.*"`` all of
+    the net and ``"readout.*"`` all of the readout.
+
+    Args:
+        tree: a pytree of weights.
+        patterns: one or more, with ``*``, ``?`` and ``[...]`` as in names of files. A ``*`` also
+            fits dots.
+
+    Returns:
+        Booleans in the structure of the tree, as ``optax.masked`` takes them.
+
+    Raises:
+        ValueError: a pattern fits nothing, or there is none; what there is to fit is listed.
+
+    >>> import jax, jaxgru
+    >>> from jaxgru.finetune import trainable_mask
+    >>> trainable_mask(jaxgru.init(jax.random.key(0), 3, 5), "*kernel").bias
+    False
+
+    Source: Python's ``fnmatch`` for the patterns.
+    """
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    paths = leaf_paths(tree)
+    for pattern in patterns:
+        if not any(_fits(pattern, path) for path in paths):
+            raise ValueError(
+                f"the pattern {pattern!r} fits no weight: expected one of {', '.join(paths)}, or "
+                "a pattern that fits some"
+            )
+    if not patterns:
+        raise ValueError(f"no pattern is given: expected some that fit {', '.join(paths)}")
+    chosen = [any(_fits(pattern, path) for pattern in patterns) for path in paths]
+    return jax.tree.unflatten(jax.tree.structure(tree), chosen)
+
+
+def partition(tree: Any, mask: Any) -> tuple[Any, Any]:
+    """Return the chosen weights and the others: two trees, each with None where the other has one.
+
+    None is no leaf of a pytree: no gradient is taken for it and no optimiser keeps state for it.
+
+    Args:
+        tree: a pytree of weights.
+        mask: booleans in its structure, as ``trainable_mask`` gives them.
+    """
+    leaves, structure = jax.tree.flatten(tree)
+    chosen = jax.tree.leaves(mask)
+    pairs = list(zip(leaves, chosen, strict=True))
+    return (
+        jax.tree.unflatten(structure, [leaf if is_chosen else None for leaf, is_chosen in pairs]),
+        jax.tree.unflatten(structure, [None if is_chosen else leaf for leaf, is_chosen in pairs]),
+    )
+
+
+def combine(chosen: Any, others: Any) -> Any:
+    """Return the one tree that ``partition`` made two of."""
+    return jax.tree.map(
+        lambda one, other: other if one is None else one,
+        chosen,
+        others,
+        is_leaf=lambda leaf: leaf is None,
+    )
+
+
+def _fits(pattern: str, path: str) -> bool:
+    names = path.split(".")
+    tails = (".".join(names[start:]) for start in range(len(names)))
+    return any(fnmatch.fnmatchcase(tail, pattern) for tail in tails)
