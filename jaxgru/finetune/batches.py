@@ -1,4 +1,4 @@
-"""The order in which data is trained on: a function of a key and a position, and of nothing else."""
+"""The order in which data is trained on: a function of a key and a position alone."""
 
 import math
 from collections.abc import Iterator
@@ -103,13 +103,11 @@ def count_batches(data: Sequences, batch_size: int) -> int:
 def take(data: Sequences, rows: Any, size: int, *, with_lengths: bool) -> Sequences:
     """Return some sequences, filled up to ``size`` with the first of them at length 0."""
     filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
-    if data.lengths is None and not with_lengths:
-        return Sequences(data.inputs[filled], data.targets[filled])
-    steps = (
-        np.full(len(data.inputs), data.inputs.shape[1]) if data.lengths is None else data.lengths
-    )
-    lengths = np.where(np.arange(size) < len(rows), steps[filled], 0)
-    return Sequences(data.inputs[filled], data.targets[filled], lengths.astype(np.int32))
+    lengths = None
+    if data.lengths is not None or with_lengths:
+        steps = data.inputs.shape[1] if data.lengths is None else data.lengths[filled]
+        lengths = np.where(np.arange(size) < len(rows), steps, 0).astype(np.int32)
+    return Sequences(data.inputs[filled], data.targets[filled], lengths)
 
 
 def _batches(

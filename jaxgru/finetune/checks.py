@@ -1,5 +1,6 @@
 """That data is sound, and fits the model and the loss: said before a long run begins."""
 
+import functools
 from typing import Any
 
 import jax
@@ -28,8 +29,12 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
         counted = counted_inputs if loss.on == "steps" else counted_steps(lengths, inputs, "last")
         _check_finite("targets", targets, counted)
         # What a batch of all of it would give, found without computing it.
-        shapes = jax.eval_shape(lambda model: predict(model, inputs, on=loss.on), model)
-        jax.eval_shape(loss.values, shapes, jax.ShapeDtypeStruct(targets.shape, targets.dtype))
+        shapes = jax.eval_shape(functools.partial(predict, on=loss.on), model, inputs)
+        if not hasattr(shapes, "shape"):
+            raise ValueError(
+                "the model gives several arrays: expected a readout that makes them one"
+            )
+        jax.eval_shape(loss.values, shapes, targets)
         if loss.check is not None:
             everything = np.ones(targets.shape[: 1 if loss.on == "last" else 2], bool)
             loss.check(shapes.shape, targets, everything if counted is None else counted)
@@ -49,7 +54,7 @@ def _check_inputs(inputs: np.ndarray, model: Model) -> None:
         raise ValueError(f"inputs has dtype {inputs.dtype}: expected a floating-point type")
     if 0 in inputs.shape[:2]:
         raise ValueError(
-            f"inputs has shape {inputs.shape}: expected a sequence and a step at least"
+            f"inputs has shape {inputs.shape}: expected a sequence of one step or more"
         )
 
 
@@ -70,7 +75,7 @@ def _check_lengths(lengths: np.ndarray | None, inputs: np.ndarray) -> None:
             "inputs"
         )
     if not lengths.any():
-        raise ValueError("all lengths are 0: expected a sequence of one step at least")
+        raise ValueError("all lengths are 0: expected a sequence of one step or more")
 
 
 def _check_targets(inputs: np.ndarray, targets: np.ndarray, loss: Loss) -> None:

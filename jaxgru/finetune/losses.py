@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
+import optax  # type: ignore[import-untyped]
 
 Array = jax.Array
 
@@ -139,7 +139,8 @@ def _cross_entropy(predictions: Array, targets: Array) -> Array:
         raise ValueError(f"targets has shape {targets.shape}: expected {predictions.shape[:-1]}")
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise ValueError(f"targets has dtype {targets.dtype}: expected integers, the classes")
-    return optax.softmax_cross_entropy_with_integer_labels(predictions, targets)
+    costs: Array = optax.softmax_cross_entropy_with_integer_labels(predictions, targets)
+    return costs
 
 
 def _check_classes(shape: tuple[int, ...], targets: np.ndarray, counted: np.ndarray) -> None:

@@ -120,5 +120,5 @@ def _changed(kernel: Array, delta: Delta) -> Array:
     product = jnp.matmul(delta.left, delta.right, precision="highest")
     # Within a larger computation XLA would fuse product and sum, with one rounding where there
     # are two here: then the merged weights were not those of the training, to the bit.
-    product = lax.optimization_barrier(product)  # type: ignore[no-untyped-call]
-    return kernel + product
+    changed: Array = kernel + lax.optimization_barrier(product)  # type: ignore[no-untyped-call]
+    return changed

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -47,10 +48,11 @@ def replicate(tree: Any, mesh: Mesh | None) -> Any:
 
 
 def _placed(array: Any, mesh: Mesh, *, shared: bool) -> jax.Array:
-    sharding = NamedSharding(mesh, PartitionSpec(_BATCH_AXIS) if shared else PartitionSpec())
-    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
-        data = _placed(jax.random.key_data(array), mesh, shared=shared)
-        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(array))
+    axes = (_BATCH_AXIS,) if shared else ()
+    sharding = NamedSharding(mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        numbers = _placed(jax.random.key_data(array), mesh, shared=shared)
+        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
     # Each process has the whole, and gives its own devices their part.
     whole = np.asarray(array)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])

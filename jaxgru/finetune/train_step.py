@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
+import optax  # type: ignore[import-untyped]
 
 from jaxgru.finetune.batches import Batch
 from jaxgru.finetune.losses import Loss, counted_steps, total_loss
