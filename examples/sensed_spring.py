@@ -83,6 +83,23 @@ def record(
     return readings.astype(np.float32), truth.astype(np.float32)
 
 
+def drifted(readings: np.ndarray) -> np.ndarray:
+    """Return what the same sensors would read after years of service.
+
+    The fine position's zero has moved by 0.5 m; velocity reads 0.6 and acceleration 0.5 of what
+    it did. A net trained on the new sensors is off by then, and can be fine-tuned.
+
+    Args:
+        readings: ``(..., 6)``, left as they are.
+
+    Returns:
+        The drifted readings, ``(..., 6)``, in the same type.
+    """
+    gain = np.array([1, 1, 0.6, 0.5, 1, 1], readings.dtype)
+    offset = np.array([0, 0.5, 0, 0, 0, 0], readings.dtype)
+    return gain * readings + offset
+
+
 def _wander(
     generator: np.random.Generator, recordings: int, steps: int, lasting: float
 ) -> np.ndarray:
