@@ -1,0 +1,48 @@
+"""The types of number that weights have, and arrays of other types, whose content is not read."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgru.weights.errors import WeightsError
+
+FLOATS: dict[str, np.dtype[Any]] = {
+    dtype.name: dtype
+    for dtype in map(np.dtype, (np.float16, ml_dtypes.bfloat16, np.float32, np.float64))
+}
+
+
+class Unread(NamedTuple):
+    """An array that a file holds and that was not read, as weights are of no such type."""
+
+    shape: tuple[int, ...]
+    dtype: str  # as the file calls it
+
+
+# What a file holds, by its own names. What belongs to no GRU does not matter, whatever it is.
+Arrays: TypeAlias = Mapping[str, "NDArray[Any] | Unread"]
+
+
+def check_floats(arrays: Arrays) -> None:
+    """Raise WeightsError unless the arrays of one GRU were read, are of one type, and none empty.
+
+    Args:
+        arrays: those of one GRU, by the names that an error is to give them.
+    """
+    for name, array in arrays.items():
+        if isinstance(array, Unread) or array.dtype.name not in FLOATS:
+            dtype = array.dtype if isinstance(array, Unread) else array.dtype.name
+            raise WeightsError(
+                f"{name} has dtype {dtype}: expected floating-point numbers ({', '.join(FLOATS)})"
+            )
+        if array.size == 0:
+            raise WeightsError(
+                f"{name} has shape {array.shape}: expected every size to be 1 or more"
+            )
+    found = {str(array.dtype): name for name, array in arrays.items()}
+    if len(found) > 1:
+        (one, first), (other, second) = list(found.items())[:2]
+        raise WeightsError(f"{first} is {one} and {second} {other}: expected one dtype in a GRU")
