@@ -7,10 +7,13 @@ need("optax", "finetune", "fine-tuning")
 
 from jaxgru.finetune.batches import Batch, Position, batches  # noqa: E402
 from jaxgru.finetune.evaluate import evaluate  # noqa: E402
+from jaxgru.finetune.fit import FinetuneWarning, Result, fit  # noqa: E402
+from jaxgru.finetune.history import read_history  # noqa: E402
 from jaxgru.finetune.losses import Loss, classification, regression  # noqa: E402
 from jaxgru.finetune.low_rank import LowRank, low_rank, merge  # noqa: E402
 from jaxgru.finetune.model import Model, RunOptions, predict  # noqa: E402
 from jaxgru.finetune.parallel import data_mesh  # noqa: E402
+from jaxgru.finetune.plot_history import plot_history  # noqa: E402
 from jaxgru.finetune.readout import LinearReadout, Readout, linear_readout  # noqa: E402
 from jaxgru.finetune.sequences import Sequences, next_step  # noqa: E402
 from jaxgru.finetune.train_step import TrainState, init_state, make_train_step  # noqa: E402
@@ -18,12 +21,14 @@ from jaxgru.finetune.trainable import leaf_paths, trainable_mask  # noqa: E402
 
 __all__ = [
     "Batch",
+    "FinetuneWarning",
     "LinearReadout",
     "Loss",
     "LowRank",
     "Model",
     "Position",
     "Readout",
+    "Result",
     "RunOptions",
     "Sequences",
     "TrainState",
@@ -31,6 +36,7 @@ __all__ = [
     "classification",
     "data_mesh",
     "evaluate",
+    "fit",
     "init_state",
     "leaf_paths",
     "linear_readout",
@@ -38,7 +44,9 @@ __all__ = [
     "make_train_step",
     "merge",
     "next_step",
+    "plot_history",
     "predict",
+    "read_history",
     "regression",
     "trainable_mask",
 ]

@@ -31,9 +31,7 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
         # What a batch of all of it would give, found without computing it.
         shapes = jax.eval_shape(functools.partial(predict, on=loss.on), model, inputs)
         if not hasattr(shapes, "shape"):
-            raise ValueError(
-                "the model gives several arrays: expected a readout that makes them one"
-            )
+            raise ValueError("the model gives several arrays: expected a readout that gives one")
         jax.eval_shape(loss.values, shapes, targets)
         if loss.check is not None:
             everything = np.ones(targets.shape[: 1 if loss.on == "last" else 2], bool)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 _BATCH_AXIS = "batch"
@@ -47,12 +48,26 @@ def replicate(tree: Any, mesh: Mesh | None) -> Any:
     return jax.tree.map(lambda array: _placed(array, mesh, shared=False), tree)
 
 
+def gather(tree: Any) -> Any:
+    """Return a pytree of arrays of which this process has the whole."""
+
+    def whole(array: Any) -> Any:
+        if not isinstance(array, jax.Array) or array.is_fully_addressable:
+            return array
+        if array.is_fully_replicated:
+            return array
+        return multihost_utils.process_allgather(array, tiled=True)
+
+    return jax.tree.map(whole, tree)
+
+
 def _placed(array: Any, mesh: Mesh, *, shared: bool) -> jax.Array:
     axes = (_BATCH_AXIS,) if shared else ()
     sharding = NamedSharding(mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         numbers = _placed(jax.random.key_data(array), mesh, shared=shared)
-        return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
+        key: jax.Array = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
+        return key
     # Each process has the whole, and gives its own devices their part.
     whole = np.asarray(array)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])

@@ -1,0 +1,87 @@
+"""The arguments of ``fit``: checked, and made what the pieces take."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgru.finetune.losses import Loss
+from jaxgru.finetune.low_rank import LowRank, merge
+from jaxgru.finetune.model import Model, run_model
+from jaxgru.finetune.trainable import leaf_paths
+from jaxgru.layers import Bidirectional
+
+
+def check_sizes(**sizes: int | None) -> None:
+    """Raise ValueError, by the name of the argument, for any that is given and below 1."""
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name} is {size}: expected at least 1")
+
+
+def check_choices(
+    steps: int | None, epochs: int | None, patience: int | None, validation: Any
+) -> None:
+    """Raise ValueError unless these arguments go together."""
+    if (steps is None) == (epochs is None):
+        raise ValueError(f"steps is {steps} and epochs is {epochs}: expected one of them")
+    if patience is not None and validation is None:
+        raise ValueError(f"patience is {patience} and there is no validation: expected both")
+
+
+def as_model(net: Any, readout: Any) -> Model:
+    """Return net and readout as one pytree of JAX arrays."""
+    # By its own type: the weak type of a Python number would be another one after a step.
+    model = Model(net, readout)
+    arrays: Model = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), model)
+    return arrays
+
+
+def trained_by_default(model: Model) -> list[str]:
+    """Return the patterns of what is trained unless it is said: all, but of a low-rank net."""
+    if not isinstance(model.net, LowRank):
+        return ["*"]
+    return ["net.deltas.*", *(["readout.*"] if jax.tree.leaves(model.readout) else [])]
+
+
+def check_trained(model: Model, mask: Any) -> None:
+    """Raise ValueError for a trained weight that has no gradient."""
+    for path, leaf, is_trained in zip(
+        leaf_paths(model), jax.tree.leaves(model), jax.tree.leaves(mask), strict=True
+    ):
+        if is_trained and not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(
+                f"{path} has dtype {leaf.dtype}: expected a floating-point type, as it is trained"
+            )
+
+
+def batch_size_of(batch_size: int, count: int, mesh: jax.sharding.Mesh | None) -> int:
+    """Return the size of a batch: no more sequences than there are, and the same on each device."""
+    devices = 1 if mesh is None else mesh.size
+    if batch_size % devices:
+        raise ValueError(
+            f"batch_size is {batch_size}: expected a multiple of {devices}, the devices of the mesh"
+        )
+    return -(-min(batch_size, count) // devices) * devices
+
+
+def first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) -> Any:
+    """Return the state of the net before the first window, for a batch.
+
+    Raises ValueError where windows cannot be.
+    """
+    if loss.on != "steps":
+        raise ValueError("window is given and the loss is on 'last': expected one on 'steps'")
+    net = merge(model.net)
+    nodes = jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, Bidirectional))
+    if any(isinstance(node, Bidirectional) for node in nodes):
+        raise ValueError(
+            "window is given and the net has a Bidirectional: expected a net that goes forward, "
+            "as the state of the other direction comes from later windows"
+        )
+    batch = np.broadcast_to(np.zeros((), inputs.dtype), (batch_size, *inputs.shape[1:]))
+    run = functools.partial(run_model, lengths=None, h0=None, on="steps")
+    _, h = jax.eval_shape(run, model, batch)
+    return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), h)
