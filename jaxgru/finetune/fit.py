@@ -174,7 +174,7 @@ def fit(
     begin = Progress(
         state=init_state(model, optimizer, mask=mask, key=step_key, average=average, carry=carry),
         good=model,
-        best=None if patience is None else model,
+        best=None if validation is None else model,
         position=Position(),
         history=[],
     )
@@ -183,6 +183,7 @@ def fit(
         "trainable": ", ".join(leaf_paths(partition(model, mask)[0])),
         "the original weights": fingerprint(model),
         "data": fingerprint(data),
+        "validation": fingerprint(validation),
         "key": fingerprint(key),
         "batch_size": f"{size}",
         "window": f"{window}",
@@ -225,15 +226,17 @@ def fit(
                 on_step=on_step,
                 on_round=records.add,
             )
-    tuned = end.best if end.best is not None else result_model(end.state, mask)
+    tuned = result_model(end.state, mask)
     if stopped == NOT_FINITE:
-        tuned = end.good if end.best is None else end.best
+        tuned = end.good
         warnings.warn(
             f"the loss is not finite at step {end.steps + 1}: the result is the last model that "
             "had a finite loss",
             FinetuneWarning,
             stacklevel=2,
         )
+    if patience is not None and end.best is not None:
+        tuned = end.best
     return Result(merge(tuned.net), tuned.readout, end.history, stopped)
 
 

@@ -19,7 +19,7 @@ class Progress(NamedTuple):
     Args:
         state: that of the training.
         good: the last model known to have a finite loss.
-        best: the model of the round of the lowest validation loss, None without patience.
+        best: the model of the round of the lowest validation loss, None without validation.
         position: where the data goes on.
         history: a row a round.
     """

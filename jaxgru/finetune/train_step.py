@@ -1,6 +1,7 @@
 """One step of training: the state before it, a batch, and the state behind it."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -77,10 +78,13 @@ def init_state(
     [(), (15,), (15,)]
     """
     trained, _ = partition(model, mask)
+    with _optax_promotion():
+        optimizer_state = optimizer.init(trained)
+        averaged = None if average is None else Average(trained, average.init(trained))
     return TrainState(
         model=model,
-        optimizer_state=optimizer.init(trained),
-        average=None if average is None else Average(trained, average.init(trained)),
+        optimizer_state=optimizer_state,
+        average=averaged,
         step=jnp.zeros((), jnp.int32),
         key=key,
         carry=carry,
@@ -157,18 +161,19 @@ def make_train_step(
             return total, (mean, h)
 
         (value, (mean, h)), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
-        updates, optimizer_state = optimizer.update(
-            gradient,
-            state.optimizer_state,
-            trained,
-            value=value,
-            grad=gradient,
-            value_fn=lambda trained: objective(trained)[0],
-        )
-        trained = optax.apply_updates(trained, updates)
         averaged = None
-        if average is not None and state.average is not None:
-            averaged = Average(*average.update(trained, state.average.state, trained))
+        with _optax_promotion():
+            updates, optimizer_state = optimizer.update(
+                gradient,
+                state.optimizer_state,
+                trained,
+                value=value,
+                grad=gradient,
+                value_fn=lambda trained: objective(trained)[0],
+            )
+            trained = optax.apply_updates(trained, updates)
+            if average is not None and state.average is not None:
+                averaged = Average(*average.update(trained, state.average.state, trained))
         after = TrainState(
             model=combine(trained, fixed),
             optimizer_state=optimizer_state,
@@ -189,6 +194,13 @@ def result_model(state: TrainState, mask: Any) -> Model:
     _, fixed = partition(state.model, mask)
     model: Model = combine(state.average.weights, fixed)
     return model
+
+
+@contextlib.contextmanager
+def _optax_promotion() -> Iterator[None]:
+    """JAX's own promotion of types and ranks: Optax is written for it, whatever the user has set."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
 
 
 def _mean_loss(
