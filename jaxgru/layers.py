@@ -72,8 +72,8 @@ class Backward:
     """A net that goes over its input from the last step to the first.
 
     Its outputs are in the input's order of time, as ONNX has them; Keras' ``go_backwards=True``
-    gives them in the order of computing. Its state is that of the net within: the last state is
-    the one after the first step of the input.
+    gives them in the order of computing. Its state is a ``Backward`` of the state of the net
+    within, and the last state is the one after the first step of the input.
 
     Args:
         net: the net that goes backward.
@@ -81,7 +81,7 @@ class Backward:
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params, xs = jaxgru.init(jax.random.key(0), 3, 5), jnp.ones((2, 7, 3))
     >>> ys, h = jaxgru.gru(jaxgru.Backward(params), xs)
-    >>> bool((ys == jaxgru.gru(params, xs, reverse=True)[0]).all()), h.shape
+    >>> bool((ys == jaxgru.gru(params, xs, reverse=True)[0]).all()), h.net.shape
     (True, (2, 5))
 
     Source: the ``direction`` attribute of ONNX's GRU.
@@ -167,8 +167,8 @@ def map_state(
 ) -> Any:
     """Apply ``function(layer, its part of the state, where it is)`` to each layer of a net.
 
-    Returns the results in the structure of the net, without a ``Backward``. None in the place of
-    a part of the state is handed on to each layer of that part.
+    Returns the results in the structure of the net. None in the place of a part of the state is
+    handed on to each layer of that part.
 
     Raises ValueError, naming the place, where the structure of the state is not that of the net.
     """
@@ -188,7 +188,14 @@ def map_state(
         )
         return Bidirectional(forward, backward, net.merge)
     if isinstance(net, Backward):
-        return map_state(function, net.net, state, where)
+        if state is None:
+            state = Backward(None)
+        if not isinstance(state, Backward):
+            raise ValueError(
+                f"{where} is a {_described(state)}: expected a Backward(state), as the net has one "
+                "there"
+            )
+        return Backward(map_state(function, net.net, state.net, f"{where}.net"))
     kind = list if isinstance(net, list) else tuple
     if state is None:
         state = [None] * len(net)

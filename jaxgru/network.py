@@ -41,9 +41,10 @@ class NetRun(NamedTuple):
         if isinstance(net, Bidirectional):
             return self._both(net, xs, h0, reset_state, reverse=reverse, last_only=last_only)
         if isinstance(net, Backward):
-            return self.outputs(
-                net.net, xs, h0, reset_state, reverse=not reverse, last_only=last_only
+            xs, h = self.outputs(
+                net.net, xs, h0.net, reset_state.net, reverse=not reverse, last_only=last_only
             )
+            return xs, Backward(h)
         return self._stack(net, xs, h0, reset_state, reverse=reverse, last_only=last_only)
 
     def _stack(

@@ -37,6 +37,9 @@ def _net(net, xs, h0, reset_state, valid, resets, reverse):
         )
         h = jaxgru.Bidirectional(h_forward, h_backward, net.merge)
         return MERGES[net.merge](forward, backward), h
+    if isinstance(net, jaxgru.Backward):
+        ys, h = _net(net.net, xs, h0.net, reset_state.net, valid, resets, not reverse)
+        return ys, jaxgru.Backward(h)
     if isinstance(net, tuple | list):
         last = []
         for layer, *states in zip(net, h0, reset_state, strict=True):

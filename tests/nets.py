@@ -34,6 +34,11 @@ def random_net(key, name, dtype=np.float32):
         "stacks in both directions": lambda: jaxgru.Bidirectional(
             (layer(3, 4), layer(4, 4)), [layer(3, 2), both(2, 2)]
         ),
+        "backward": lambda: jaxgru.Backward(layer(3, 4)),
+        "backward among others": lambda: (
+            layer(3, 4),
+            jaxgru.Backward((layer(4, 2), both(2, 2))),
+        ),
     }
     return build[name]()
 
@@ -49,6 +54,8 @@ NAMES = [
     "pair",
     "bidirectional stack",
     "stacks in both directions",
+    "backward",
+    "backward among others",
 ]
 
 

@@ -145,7 +145,8 @@ _34, _43, _44 = _layers((3, 4), (4, 3), (4, 4))
         ((), "net is an empty tuple: expected at least one layer"),
         (
             {"kernel": 1},
-            "net is a dict: expected a GRUParams, a Bidirectional, or a tuple or list of them",
+            "net is a dict: expected a GRUParams, a Bidirectional, a Backward, or a tuple or "
+            "list of them",
         ),
         (
             (_34, (_43, [_44])),

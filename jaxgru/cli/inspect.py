@@ -8,7 +8,7 @@ from jaxgru.cli.source import add_source_options, source_options
 from jaxgru.weights import Contents, WeightsError, read_all
 from jaxgru.weights.delivery import warn
 from jaxgru.weights.found import Found, pick
-from jaxgru.weights.reading import named
+from jaxgru.weights.reading import about
 
 _EXAMPLES = """\
 examples:
@@ -52,7 +52,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.layer is None and len(contents.gathered) > 1:
         _list(arguments, contents)
         return 0
-    with named(arguments.file):
+    with about(arguments.file):
         found = pick(contents.gathered, arguments.layer)
     warn(found, arguments.file, [], stacklevel=1)
     _show(arguments, contents.format, found)
@@ -61,7 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace, contents: Contents) -> None:
     if arguments.plot is not None:
-        with named(arguments.file):
+        with about(arguments.file):
             pick(contents.gathered, None)  # which is an error: one picture shows one GRU
     print(f"{arguments.file}: {len(contents.gathered)} GRUs, format {contents.format}\n")
     for name, found in contents.gathered.items():
@@ -86,7 +86,7 @@ def _show(arguments: argparse.Namespace, format_: str, found: Found) -> None:
     if arguments.plot is not None:
         from jaxgru.plot_weights import plot_weights
 
-        with named(arguments.file):
+        with about(arguments.file):
             plot_weights(_one_layer(layers), arguments.plot)
         print(f"\nheat maps: {arguments.plot}")
 

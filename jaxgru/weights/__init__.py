@@ -15,7 +15,7 @@ from jaxgru.weights.equations import Equations, check_equations, map_layers, to_
 from jaxgru.weights.errors import WeightsError, WeightsWarning
 from jaxgru.weights.formats import find_writer
 from jaxgru.weights.found import pick, sound
-from jaxgru.weights.reading import Contents, StrPath, named, read_all
+from jaxgru.weights.reading import Contents, StrPath, about, read_all
 
 __all__ = [
     "Contents",
@@ -87,7 +87,7 @@ def load(
     Source: docs/formats.md names that of each format.
     """
     contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
-    with named(path):
+    with about(path):
         found = pick(contents.gathered, layer)
     return deliver(found, os.fspath(path), stacklevel=2)
 
@@ -113,7 +113,7 @@ def load_all(
     Source: as in ``load``.
     """
     contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
-    with named(path):
+    with about(path):
         found = {name: sound(contents.gathered, name) for name in contents.gathered}
     return {
         name: deliver(one, f"{os.fspath(path)}: {name}", stacklevel=2)
@@ -135,7 +135,7 @@ def read(
     to file. Arguments, errors and warnings are those of ``load``.
     """
     contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
-    with named(path):
+    with about(path):
         found = pick(contents.gathered, layer)
     warn(found, os.fspath(path), [], stacklevel=2)
     return found.net

@@ -38,7 +38,7 @@ def read_all(
     """
     check_equations(equations)
     assume = check_assume(assume)
-    with named(path), _opened(path) as file:
+    with about(path), _opened(path) as file:
         folder = Path(path).parent if external_data else None
         source = Source(file, os.fstat(file.fileno()).st_size, assume, folder)
         format_ = find_by_content(source)
@@ -51,7 +51,7 @@ def read_all(
 
 
 @contextlib.contextmanager
-def named(path: StrPath) -> Iterator[None]:
+def about(path: StrPath) -> Iterator[None]:
     """Say of every WeightsError in the block which file it is about."""
     try:
         yield
