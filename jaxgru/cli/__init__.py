@@ -10,9 +10,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
-from jaxgru.cli import convert, inspect, run
+from jaxgru.cli import convert, finetune, inspect, run
 
-SUBCOMMANDS = (inspect, run, convert)
+SUBCOMMANDS = (inspect, run, finetune, convert)
 
 _BAD_USE = 2
 _INTERRUPTED = 128 + 2  # as a shell reports SIGINT ...

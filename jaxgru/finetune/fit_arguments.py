@@ -11,7 +11,7 @@ from jaxgru.finetune.losses import Loss
 from jaxgru.finetune.low_rank import LowRank, merge
 from jaxgru.finetune.model import Model, run_model
 from jaxgru.finetune.trainable import leaf_paths
-from jaxgru.layers import Bidirectional
+from jaxgru.layers import Backward, Bidirectional
 
 
 def check_sizes(**sizes: int | None) -> None:
@@ -75,13 +75,17 @@ def first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) -
     if loss.on != "steps":
         raise ValueError("window is given and the loss is on 'last': expected one on 'steps'")
     net = merge(model.net)
-    nodes = jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, Bidirectional))
-    if any(isinstance(node, Bidirectional) for node in nodes):
+    nodes = jax.tree.leaves(net, is_leaf=_goes_backward)
+    if any(map(_goes_backward, nodes)):
         raise ValueError(
-            "window is given and the net has a Bidirectional: expected a net that goes forward, "
-            "as the state of the other direction comes from later windows"
+            "window is given and a part of the net goes backward: expected a net that goes "
+            "forward, as the state of the other direction comes from later windows"
         )
     batch = np.broadcast_to(np.zeros((), inputs.dtype), (batch_size, *inputs.shape[1:]))
     run = functools.partial(run_model, lengths=None, h0=None, on="steps")
     _, h = jax.eval_shape(run, model, batch)
     return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), h)
+
+
+def _goes_backward(node: Any) -> bool:
+    return isinstance(node, Backward | Bidirectional)

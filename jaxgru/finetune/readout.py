@@ -34,6 +34,11 @@ class LinearReadout:
 
     def __call__(self, ys: Array) -> Array:
         """Return the predictions ``(..., O)`` for outputs ``(..., H)``."""
+        if ys.shape[-1] != self.kernel.shape[0]:
+            raise ValueError(
+                f"the readout's kernel has shape {self.kernel.shape}: expected "
+                f"({ys.shape[-1]}, O), as the net has {ys.shape[-1]} outputs"
+            )
         kernel, bias = (jnp.asarray(weight, ys.dtype) for weight in (self.kernel, self.bias))
         product = ys @ kernel
         return product + jnp.broadcast_to(bias, product.shape)

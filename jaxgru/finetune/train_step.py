@@ -198,7 +198,7 @@ def result_model(state: TrainState, mask: Any) -> Model:
 
 @contextlib.contextmanager
 def _optax_promotion() -> Iterator[None]:
-    """JAX's own promotion of types and ranks: Optax is written for it, whatever the user has set."""
+    """JAX's own promotion of types and ranks: Optax is written for it, whatever a user has set."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
 
