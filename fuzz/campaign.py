@@ -1,0 +1,105 @@
+"""A campaign: all mutations of one format, whatever becomes of the processes that read them."""
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import multiprocessing
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from fuzz.formats import Format
+from fuzz.judging import FAILED, REFUSED, Verdict
+from fuzz.limits import end_of
+from fuzz.worker import CRASH_FILE, Task, work
+
+# A worker takes seconds to start, so a reader that always crashes is not asked for ever.
+MOST_ENDS = 20
+
+
+@dataclasses.dataclass
+class Failure:
+    """A cause of failures, and the first mutation that met it."""
+
+    number: int
+    verdict: Verdict
+    times: int = 1
+
+
+@dataclasses.dataclass
+class Summary:
+    """What came of a campaign."""
+
+    task: Task
+    counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    refusals: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    failures: dict[str, Failure] = dataclasses.field(default_factory=dict)  # by cause
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0  # of memory that a worker took beyond what it began with
+
+    @property
+    def done(self) -> int:
+        """Return how many mutations were read: fewer than asked for if workers ended too often."""
+        return self.counts.total()
+
+    def add(self, number: int, verdict: Verdict) -> None:
+        """Count one mutation."""
+        self.counts[verdict.kind] += 1
+        if verdict.kind == REFUSED:
+            self.refusals[verdict.reason] += 1
+        if verdict.kind == FAILED:
+            known = self.failures.setdefault(verdict.reason, Failure(number, verdict, times=0))
+            known.times += 1
+
+
+def run_all(
+    formats: Sequence[Format], *, seed: int = 0, start: int = 0, count: int, jobs: int = 1
+) -> list[Summary]:
+    """Run a campaign for each format, ``jobs`` at a time; their libraries must be installed."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
+        tasks = []
+        for known in formats:
+            place = Path(folder, known.name)
+            place.mkdir()
+            tasks.append(Task(known.name, known.make_files(), seed, start, count, place))
+        # The threads only wait: each campaign reads in a process of its own.
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            return list(pool.map(run, tasks))
+
+
+def run(task: Task) -> Summary:
+    """Do a task in a process of its own, and in another one where that is ended."""
+    summary = Summary(task)
+    for _ in range(MOST_ENDS):
+        exit_code = _run_worker(task, summary)
+        if summary.done == task.count:
+            break
+        # Steps come in order, so the missing one was under way.
+        told = (task.folder / CRASH_FILE).read_text("utf-8", "replace")
+        summary.add(task.start + summary.done, Verdict(FAILED, end_of(exit_code), told))
+    return summary
+
+
+def _run_worker(task: Task, summary: Summary) -> int:
+    """Add what a worker does from the first open mutation on; return its exit code."""
+    # Not forked: JAX has threads, and a worker's memory is to be its own.
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    first = task.start + summary.done
+    process = context.Process(target=work, args=(task, first, sender), daemon=True)
+    process.start()
+    sender.close()
+    usage = None
+    with contextlib.suppress(EOFError), receiver:
+        usage = receiver.recv()
+        while True:
+            step = receiver.recv()
+            summary.add(step.number, step.verdict)
+            usage = step.usage
+    process.join()
+    if usage is None:
+        raise RuntimeError(f"the worker for {task.format} did not start: its output says why")
+    summary.cpu_seconds += usage.cpu_seconds
+    summary.peak_bytes = max(summary.peak_bytes, usage.peak_bytes)
+    return process.exitcode or 0

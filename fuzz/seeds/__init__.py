@@ -1,0 +1,1 @@
+"""Small real files of every format, made by the libraries whose formats they are."""

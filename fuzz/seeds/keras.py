@@ -1,0 +1,76 @@
+"""Files of Keras 3: its own two formats, and the two that it keeps writing for Keras 1 and 2."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from fuzz.seeds.repeatable import repeatable_keras
+
+
+def keras_archive() -> tuple[bytes, ...]:
+    """Return .keras archives."""
+    return tuple(repeatable_keras(content) for content in _written("net.keras", _save))
+
+
+def keras_weights() -> tuple[bytes, ...]:
+    """Return .weights.h5 files."""
+    return _written("net.weights.h5", lambda model, path: model.save_weights(path))
+
+
+def keras_legacy() -> tuple[bytes, ...]:
+    """Return .h5 files of whole models, with their configuration in an attribute."""
+    return _written("net.h5", _save)
+
+
+def keras_legacy_weights() -> tuple[bytes, ...]:
+    """Return .h5 files of weights alone, in the layout of Keras 1 and 2."""
+    return _written("net.h5", _save_legacy_weights)
+
+
+def _written(name: str, write: Callable[[Any, Path], None]) -> tuple[bytes, ...]:
+    files = []
+    with tempfile.TemporaryDirectory() as folder:
+        for model in _models():
+            path = Path(folder, name)
+            write(model, path)
+            files.append(path.read_bytes())
+    return tuple(files)
+
+
+def _models() -> tuple[Any, ...]:
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import keras
+
+    layers = keras.layers
+    one = keras.Sequential(
+        [keras.Input((None, 2), name="x"), layers.GRU(3, name="gru")], name="one"
+    )
+    inner = layers.GRU(3, reset_after=False, recurrent_activation="hard_sigmoid", name="inner")
+    both = layers.Bidirectional(inner, merge_mode="sum", name="both")
+    back = layers.GRU(3, activation="relu", use_bias=False, go_backwards=True, name="back")
+    inputs = keras.Input((None, 2), name="x")
+    two = keras.Model(inputs, [both(inputs), back(inputs)], name="two")
+    rng = np.random.default_rng(9)
+    for model in (one, two):
+        model.set_weights([rng.normal(size=array.shape) for array in model.get_weights()])
+    return one, two
+
+
+def _save(model: Any, path: Path) -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras advises against its own old format
+        model.save(path)
+
+
+def _save_legacy_weights(model: Any, path: Path) -> None:
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    with h5py.File(path, "w") as file:
+        save_weights_to_hdf5_group(file, model)

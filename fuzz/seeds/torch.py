@@ -1,0 +1,57 @@
+"""Files of torch.save, in both of its formats."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fuzz.seeds.arrays import torch_names
+from fuzz.seeds.repeatable import repeatable_pickles
+
+
+def torch_zip() -> tuple[bytes, ...]:
+    """Return checkpoints in the zip format: a state dict, and one nested beside other things."""
+    return tuple(_saved(content, zipped=True) for content in _checkpoints(_tensors))
+
+
+def torch_legacy() -> tuple[bytes, ...]:
+    """Return the same checkpoints in the format of PyTorch 1.5 and older, a stream of pickles."""
+    checkpoints = _checkpoints(_views)
+    return tuple(repeatable_pickles(_saved(content, zipped=False)) for content in checkpoints)
+
+
+def _checkpoints(tensors: Callable[[dict[str, Any]], dict[str, Any]]) -> tuple[Any, ...]:
+    rng = np.random.default_rng(8)
+    nested = {
+        "epoch": 3,
+        "model": tensors(torch_names(rng, "rnn.", ["", "_reverse"], dtype=np.float16)),
+        "optimizer": {"state": {0: {"step": 1.0}}, "param_groups": [{"lr": 1e-3}]},
+    }
+    return tensors(torch_names(rng, "", [""])), nested
+
+
+def _tensors(arrays: dict[str, Any]) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _views(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return tensors of one storage, as cuDNN has them; several would be saved in any order."""
+    import torch
+
+    flat = torch.from_numpy(np.concatenate([array.ravel() for array in arrays.values()]))
+    pieces = torch.split(flat, [array.size for array in arrays.values()])
+    return {
+        name: piece.view(array.shape)
+        for (name, array), piece in zip(arrays.items(), pieces, strict=True)
+    }
+
+
+def _saved(content: Any, *, zipped: bool) -> bytes:
+    import torch
+
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=zipped)
+    return file.getvalue()

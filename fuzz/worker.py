@@ -1,0 +1,78 @@
+"""The process that mutates and reads: it may crash or hang, and its campaign goes on without it."""
+
+import dataclasses
+import faulthandler
+import signal
+from multiprocessing.connection import Connection
+from pathlib import Path
+from random import Random
+
+from fuzz import limits
+from fuzz.formats import FORMATS
+from fuzz.guard import Guard
+from fuzz.judging import LOADED, Reader, Verdict, judge, read_file
+from fuzz.mutations import mutated
+
+CRASH_FILE = "crash.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """Mutations of one format: those from ``start`` on, ``count`` of them."""
+
+    format: str
+    files: tuple[bytes, ...]
+    seed: int
+    start: int
+    count: int
+    folder: Path  # the worker's own, for the file it reads
+    read: Reader = read_file
+
+    def content(self, number: int) -> bytes:
+        """Return the file of a mutation's number, always the same."""
+        mutations = next(known.mutations for known in FORMATS if known.name == self.format)
+        return mutated(Random(f"{self.format} {self.seed} {number}"), self.files, mutations)
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One mutation done, and what the worker has taken so far: memory beyond what it began with."""
+
+    number: int
+    verdict: Verdict
+    usage: limits.Usage
+
+
+def work(task: Task, first: int, results: Connection) -> None:
+    """Send a Usage of nothing when ready, then a Step for every mutation from ``first`` on."""
+    guard = Guard()
+    path = task.folder / "mutated"
+    _warm_up(task, path)
+    with open(task.folder / CRASH_FILE, "w", encoding="utf-8") as crash_file:
+        faulthandler.enable(crash_file)
+        for ending in (signal.SIGPROF, signal.SIGALRM):
+            faulthandler.register(ending, crash_file, chain=True)
+        limits.limit_memory(64 * max(map(len, task.files)))
+        before = limits.used()
+        results.send(before.since(before))
+        for number in range(first, task.start + task.count):
+            limits.start_watch()
+            path.write_bytes(task.content(number))
+            with guard.reading(path):
+                verdict = judge(path, task.read)
+            limits.stop_watch()
+            results.send(Step(number, verdict, limits.used().since(before)))
+
+
+def _warm_up(task: Task, path: Path) -> None:
+    """Read what is sound and what is not, so that libraries are loaded before memory is limited."""
+    for number, content in enumerate(task.files):
+        path.write_bytes(content)
+        verdict = judge(path)
+        if verdict.kind != LOADED:
+            raise ValueError(
+                f"real file {number} of {task.format} was {verdict.kind}: {verdict.reason}: "
+                "expected it to be loaded, or its mutations test nothing"
+            )
+        path.write_bytes(content[: len(content) // 2])
+        judge(path)
