@@ -140,7 +140,7 @@ _REFUSED = {
     "bfloat16": ({"dtype": jnp.bfloat16}, "kernel has dtype bfloat16: expected float16, float32"),
     "two biases for one": (
         {"reset_after": False},
-        "bias and recurrent_bias are both non-zero with reset_after=False",
+        "bias and recurrent_bias are both non-zero in 9 of 9 places",
     ),
 }
 

@@ -78,7 +78,7 @@ def _flagged_encrypted():
     return bytes(content)
 
 
-_FLOATS = "expected floating-point numbers (float16, float32 or float64)"
+_FLOATS = "expected floating-point numbers (float16, bfloat16, float32, float64)"
 _EXACTLY = "expected exactly wMatrix, uMatrix, biases"
 _F4 = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }"
 
@@ -86,31 +86,34 @@ _BAD = {
     "empty": (b"", "it is empty: expected weights as npz"),
     "text": (b"wMatrix 1 2 3\n", "it begins with b'wMatrix 1 2 3\\n': expected weights as npz"),
     "pickle": (pickle.dumps(_arrays()), "it begins with b'\\x80"),
-    "one array, no archive": (_npy(np.ones(3)), "\\x93NUMPY"),
+    "one array, no archive": (_npy(np.ones(3)), "its arrays have no names"),
     "only a zip's first bytes": (b"PK\x03\x04", "the zip archive is damaged or cut short"),
     "truncated": (_npz()[:-30], "the zip archive is damaged or cut short"),
     "first half": (_npz()[:500], "the zip archive is damaged or cut short"),
     "beginning lost": (b"PK\x03\x04" + _npz()[200:], "is damaged"),
-    "empty archive": (_zip([]), f"wMatrix, uMatrix, biases is missing: {_EXACTLY}"),
+    "empty archive": (_zip([]), "0 arrays"),
     "no uMatrix": (_savez(_without("uMatrix")), f"uMatrix is missing: {_EXACTLY}"),
     "no biases": (_savez(_without("biases")), f"biases is missing: {_EXACTLY}"),
     "other names": (
         _savez({"W": np.ones(3), "U": np.ones(3)}),
-        f"wMatrix, uMatrix, biases is missing, and U, W is unknown: {_EXACTLY}",
+        "2 arrays ('W', 'U'",
     ),
     "an extra key": (_npz(epochs=np.ones(3)), f"epochs is unknown: {_EXACTLY}"),
     "a name that would climb": (
-        _zip([*_entries(), ("../../evil.npy", b"")]),
+        _zip([*_entries(), ("../../evil.npy", _npy(np.ones(3)))]),
         f"'../../evil' is unknown: {_EXACTLY}",
     ),
-    "a name of two lines": (_zip([*_entries(), ("a\nb.npy", b"")]), r"'a\nb' is unknown"),
+    "a name of two lines": (
+        _zip([*_entries(), ("a\nb.npy", _npy(np.ones(3)))]),
+        r"'a\nb' is unknown",
+    ),
     "an entry that is no .npy": (
         _zip([*_entries()[:2], ("biases", b"1 2 3")]),
-        "biases is missing, and 'biases' (no .npy) is unknown",
+        "'biases' is there: expected names that end in .npy",
     ),
     "twice the same key": (
         _zip([*_entries(), _entries()[0]]),
-        "wMatrix is there 2 times: expected once",
+        "'wMatrix.npy' is there 2 times: expected once",
     ),
     "objects": (
         _npz(biases=np.array([{}, None], dtype=object)),
@@ -159,7 +162,7 @@ _BAD = {
     ),
     "a shape beyond 64 bits": (
         _zip(_with_entry("wMatrix", _header(_F4 % f"({2**70}, 9)") + b"\0" * 72)),
-        "wMatrix declares shape (1180591620717411303424, 9)",
+        "wMatrix has shape (1180591620717411303424, 9): expected at most 8 axes, each from 1 to",
     ),
     "a shape below the file": (
         _zip(_with_entry("wMatrix", _npy(np.ones((2, 9), np.float32)) + b"more")),
@@ -167,11 +170,11 @@ _BAD = {
     ),
     "a negative shape": (
         _zip(_with_entry("wMatrix", _header(_F4 % "(-2, -9)") + b"\0" * 72)),
-        "wMatrix has shape (-2, -9): expected every size to be 1 or more",
+        "wMatrix has shape (-2, -9): expected at most 8 axes, each from 1 to",
     ),
     "a hundred axes": (
         _zip(_with_entry("wMatrix", _header(_F4 % f"({'1,' * 100})") + b"\0" * 4)),
-        "wMatrix is damaged",
+        "wMatrix has shape (1, 1, 1, 1, 1, 1, 1, 1) and more: expected at most 8 axes",
     ),
     "a header that is code": (
         _zip(_with_entry("wMatrix", _header("__import__('os').getcwd()") + b"\0" * 72)),
@@ -193,7 +196,7 @@ _BAD = {
     ),
     "another compression": (
         _zip(_entries(), compression=zipfile.ZIP_LZMA),
-        "wMatrix is compressed by method 14: expected none or deflate",
+        "'wMatrix.npy' is compressed by method 14: expected none or deflate",
     ),
     "encrypted": (_flagged_encrypted(), "wMatrix is damaged"),
 }
@@ -243,7 +246,7 @@ def test_a_zip_bomb_is_refused_without_memory(tmp_path):
         uMatrix=np.zeros((units, 3 * units), np.float32),
         biases=np.zeros((2, 3 * units), np.float32),
     )
-    _assert_refused_within(path, 2**20, r"its arrays declare \d+ bytes: expected at most 67108864")
+    _assert_refused_within(path, 2**20, r"its entries declare \d+ bytes: expected at most 67108864")
 
 
 def test_a_directory_that_declares_too_much_is_refused_without_memory(tmp_path):
@@ -252,7 +255,9 @@ def test_a_directory_that_declares_too_much_is_refused_without_memory(tmp_path):
     content[entry + 20 : entry + 28] = struct.pack("<II", 2**31, 2**31)
     path = tmp_path / "weights.npz"
     path.write_bytes(content)
-    _assert_refused_within(path, 2**20, f"wMatrix declares {2**31} bytes: expected at most the")
+    _assert_refused_within(
+        path, 2**20, f"'wMatrix.npy' declares {2**31} bytes: expected at most the"
+    )
 
 
 def test_zeros_compress_well_and_are_read(tmp_path):

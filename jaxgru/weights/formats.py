@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxgru.layers import Net
-from jaxgru.weights import npz
+from jaxgru.weights import bare_arrays, msgpack, npz
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.found import Gathered, Source
 from jaxgru.weights.zips import DAMAGE, MAGIC
@@ -36,7 +36,11 @@ class Format(NamedTuple):
 
 
 # The first that recognises a file reads it: what has a clear sign stands before what has less.
-FORMATS = (Format("npz", "NumPy arrays", npz.recognises, npz.read, (".npz",), npz.write),)
+FORMATS = (
+    Format("npz", "NumPy arrays", npz.recognises, npz.read, (".npz",), npz.write),
+    Format("npy", "NumPy arrays without names", bare_arrays.recognises, bare_arrays.read),
+    Format("msgpack", "Flax's MessagePack", msgpack.recognises, msgpack.read),
+)
 HEAD = 512
 
 

@@ -1,6 +1,7 @@
-"""A layer as three arrays in a .npz file, as ``numpy.savez`` writes what Keras' GRU layer holds.
+"""Weights in a .npz file: one layer as three arrays, or what a library's parameters are called.
 
-``np.savez(path, wMatrix=W, uMatrix=U, biases=b)`` with ``W, U, b = layer.get_weights()``:
+``np.savez(path, wMatrix=W, uMatrix=U, biases=b)`` with ``W, U, b = layer.get_weights()`` of Keras'
+GRU layer is the form that is written:
 
 ============  =====================  ===========================================================
 key           shape                  meaning
@@ -11,8 +12,9 @@ key           shape                  meaning
 ``biases``    ``(3H,)``              ``reset_after=False``; one bias
 ============  =====================  ===========================================================
 
-The format holds nothing else, so the activations are tanh and sigmoid. ``read`` gives NumPy
-arrays to the bit; ``write`` refuses what would not come back equal in value.
+It holds nothing else, so the activations are tanh and sigmoid. A file without any of these keys is
+read by its arrays' names, as Flax, Haiku, Equinox or PyTorch have them (``jaxgru.weights.named``).
+``read`` gives NumPy arrays to the bit; ``write`` refuses what would not come back equal in value.
 """
 
 from pathlib import Path
@@ -20,12 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxgru.layers import Net
+from jaxgru.layers import Backward, Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.assume import Settling
+from jaxgru.weights.biases import both_biases, one_bias
 from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.floats import check_floats
 from jaxgru.weights.found import UNNAMED, Found, Gathered, Source
-from jaxgru.weights.safe_npz import read_arrays
+from jaxgru.weights.named import find
+from jaxgru.weights.npz_arrays import plain, read_arrays
 from jaxgru.weights.single import only_layer
 from jaxgru.weights.zips import MAGIC
 
@@ -41,27 +46,32 @@ def recognises(look: "Look") -> bool:
 
 
 def read(source: Source) -> Gathered:
-    """Return the weights in an open .npz file.
+    """Return the GRUs in an open .npz file.
 
     Raises:
-        WeightsError: the file is damaged, or an array is missing, unknown, of another type than
-            float16, float32 or float64, or of a shape that does not fit.
+        WeightsError: the file is damaged or holds no GRU; or an array of the three is missing, of
+            another type than float16, float32 or float64, or of a shape that does not fit, or
+            there are others beside them.
     """
-    arrays = read_arrays(source.file, KEYS)
+    arrays: dict[str, Any] = read_arrays(source)
+    if not arrays.keys() & set(KEYS):
+        return find(arrays, source.assume)
+    _check_keys(list(arrays))
+    for key in KEYS:
+        check_floats({key: arrays[key]})
     kernel, recurrent_kernel, biases = (arrays[key] for key in KEYS)
     _check_shapes(kernel.shape, recurrent_kernel.shape, biases.shape)
     reset_after = biases.ndim == 2
-    settling = Settling(source.assume)
     params = GRUParams(
         kernel=kernel,
         recurrent_kernel=recurrent_kernel,
         bias=biases[0] if reset_after else biases,
         recurrent_bias=biases[1] if reset_after else None,
-        reset_after=settling.pick("reset_after", reset_after),
+        reset_after=Settling(source.assume).pick("reset_after", reset_after),
         activation=source.assume.get("activation", "tanh"),
         recurrent_activation=source.assume.get("recurrent_activation", "sigmoid"),
     )
-    return {UNNAMED: Found(params)}
+    return {UNNAMED: Found(Backward(params) if source.assume.get("reverse") else params)}
 
 
 def write(net: Net, path: Path) -> None:
@@ -88,9 +98,23 @@ def write(net: Net, path: Path) -> None:
                 f"{field} has dtype {value.dtype}: expected float16, float32 or float64, as npz "
                 "holds no other; convert it first, with astype"
             )
-    biases = _two_biases(params) if params.reset_after else _one_bias(params)
+    bias, recurrent_bias = both_biases(params)
+    if params.reset_after:
+        biases = np.stack([bias, recurrent_bias])
+    else:  # both are added outside the reset gate, so that one can say it
+        biases = one_bias(bias, recurrent_bias, "npz")
     with open(path, "wb") as file:  # np.savez would add an ending to a path
         np.savez(file, wMatrix=params.kernel, uMatrix=params.recurrent_kernel, biases=biases)
+
+
+def _check_keys(names: list[str]) -> None:
+    wrong = {
+        "missing": [key for key in KEYS if key not in names],
+        "unknown": [plain(name) for name in sorted(set(names) - set(KEYS))[:5]],
+    }
+    found = [f"{', '.join(some)} is {what}" for what, some in wrong.items() if some]
+    if found:
+        raise WeightsError(f"{', and '.join(found)}: expected exactly {', '.join(KEYS)}")
 
 
 def _check_shapes(w: tuple[int, ...], u: tuple[int, ...], b: tuple[int, ...]) -> None:
@@ -107,24 +131,3 @@ def _check_shapes(w: tuple[int, ...], u: tuple[int, ...], b: tuple[int, ...]) ->
             f"biases has shape {b}: expected (2, {3 * units}) for reset_after=True or "
             f"({3 * units},) for reset_after=False, for the {units} units of uMatrix"
         )
-
-
-def _two_biases(params: GRUParams) -> Any:
-    return np.stack([_or_zeros(params.bias, params), _or_zeros(params.recurrent_bias, params)])
-
-
-def _one_bias(params: GRUParams) -> Any:
-    bias, recurrent_bias = (
-        _or_zeros(value, params) for value in (params.bias, params.recurrent_bias)
-    )
-    # Both are added outside the reset gate, so one bias can say it, but a sum may be rounded.
-    if np.any((bias != 0) & (recurrent_bias != 0)):
-        raise WeightsError(
-            "bias and recurrent_bias are both non-zero with reset_after=False: expected one, as "
-            "npz holds one; add them up first if rounding the sum is well"
-        )
-    return np.where(recurrent_bias != 0, recurrent_bias, bias)
-
-
-def _or_zeros(bias: Any, params: GRUParams) -> Any:
-    return np.zeros(3 * params.hidden_size, params.dtype) if bias is None else bias

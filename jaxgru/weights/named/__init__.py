@@ -11,9 +11,9 @@ from typing import Any
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.floats import Arrays
 from jaxgru.weights.found import Gathered
-from jaxgru.weights.named import torch
+from jaxgru.weights.named import equinox, flax, haiku, torch
 
-LAYOUTS = (torch,)
+LAYOUTS = (torch, flax, haiku, equinox)
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:

@@ -28,7 +28,7 @@ from jaxgru.weights.found import Gathered
 from jaxgru.weights.named.build import attempt, check_arrays, from_rzn
 from jaxgru.weights.named.places import Module, called, holding
 
-LOOKED_FOR = "weight_ih (3H, I), weight_hh (3H, H), bias and bias_n (Equinox)"
+LOOKED_FOR = "weight_ih (3H, I), weight_hh (3H, H), bias and bias_n of Equinox"
 KERNELS = ("weight_ih", "weight_hh")
 BIASES = ("bias", "bias_n")
 _SHAPES = {

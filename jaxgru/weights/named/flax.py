@@ -38,7 +38,7 @@ from jaxgru.weights.found import Gathered
 from jaxgru.weights.named.build import Build, attempt, check_arrays, from_rzn
 from jaxgru.weights.named.places import Module, called, holding
 
-LOOKED_FOR = "ir/kernel to hn/kernel, or dense_i/kernel and dense_h/kernel (Flax)"
+LOOKED_FOR = "ir/kernel to hn/kernel, or dense_i/kernel and dense_h/kernel of Flax"
 # The gates' letters in the order of our blocks.
 GATES = "zrn"
 

@@ -26,7 +26,7 @@ from jaxgru.weights.found import Gathered
 from jaxgru.weights.named.build import attempt, check_arrays
 from jaxgru.weights.named.places import Module, called, holding
 
-LOOKED_FOR = "w_i (I, 3H), w_h (H, 3H) and b (Haiku)"
+LOOKED_FOR = "w_i (I, 3H), w_h (H, 3H) and b of Haiku"
 NAMES = ("w_i", "w_h", "b")
 
 

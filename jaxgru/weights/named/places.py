@@ -78,9 +78,10 @@ def holding(
 
 
 def label(place: str, own: str) -> str:
-    """Return the name of an array of a place, for messages."""
+    """Return the name of an array of a place for a message: one line, and not too long a one."""
     separator = "." if "." in place and "/" not in place else "/"
-    return f"{place}{separator}{own}" if place else own
+    name = f"{place}{separator}{own}" if place else own
+    return name if name.isprintable() and len(name) <= 80 else f"{name[:80]!a}"
 
 
 def called(place: str) -> str:
