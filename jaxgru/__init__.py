@@ -3,6 +3,7 @@
 from jaxgru.activations import ACTIVATIONS
 from jaxgru.cell import gru_cell, gru_gates
 from jaxgru.dropout import Dropout
+from jaxgru.exchange.onnx import from_onnx, to_onnx
 from jaxgru.layers import Backward, Bidirectional
 from jaxgru.params import GRUParams, init
 from jaxgru.sequence import gru
@@ -18,6 +19,7 @@ __all__ = [
     "Gates",
     "WeightsError",
     "WeightsWarning",
+    "from_onnx",
     "gru",
     "gru_cell",
     "gru_gates",
@@ -25,4 +27,5 @@ __all__ = [
     "load",
     "load_all",
     "save",
+    "to_onnx",
 ]

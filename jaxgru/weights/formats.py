@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxgru.layers import Net
-from jaxgru.weights import bare_arrays, msgpack, npz
+from jaxgru.weights import bare_arrays, msgpack, npz, onnx
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.found import Gathered, Source
 from jaxgru.weights.zips import DAMAGE, MAGIC
@@ -39,6 +39,7 @@ class Format(NamedTuple):
 FORMATS = (
     Format("npz", "NumPy arrays", npz.recognises, npz.read, (".npz",), npz.write),
     Format("npy", "NumPy arrays without names", bare_arrays.recognises, bare_arrays.read),
+    Format("onnx", "an ONNX model", onnx.recognises, onnx.read, (".onnx",), onnx.write),
     Format("msgpack", "Flax's MessagePack", msgpack.recognises, msgpack.read),
 )
 HEAD = 512

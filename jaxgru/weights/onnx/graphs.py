@@ -1,0 +1,112 @@
+"""The nodes of a model in order, in graphs within graphs and functions, and what each can see."""
+
+import collections
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.onnx.wire import MOST_FIELDS
+from jaxgru.weights.zips import shown
+
+# Subgraphs and calls of functions within one another. No exporter comes near.
+_MOST_LEVELS = 50
+_ONNX_DOMAINS = ("", "ai.onnx")  # two names of the standard's own
+
+
+class Scope:
+    """The values that the nodes of one graph, or of one call of a function, can see by name.
+
+    Args:
+        graph: a GraphProto or FunctionProto.
+        outer: what the graph is within, whose values it sees; None for a model's and a function.
+        arguments: for a call of a function, what its inputs stand for, outside.
+
+    Raises:
+        WeightsError: a name stands for two values.
+    """
+
+    def __init__(
+        self,
+        graph: Any,
+        outer: "Scope | None" = None,
+        arguments: "Mapping[str, tuple[Scope, str]] | None" = None,
+    ) -> None:
+        self.outer = outer
+        self.arguments = arguments or {}
+        self.known: dict[str, NDArray[Any]] = {}  # the constants found so far
+        self.tensors: dict[str, Any] = {}
+        self.sparse: set[str] = set()
+        self.producers: dict[str, Any] = {}
+        self.inputs: set[str] = set()
+        if arguments is None:
+            self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+            self.sparse = {sparse.values.name for sparse in graph.sparse_initializer}
+            self.inputs = {value.name for value in graph.input}
+            for name, count in collections.Counter(t.name for t in graph.initializer).items():
+                if count > 1:
+                    raise WeightsError(
+                        f"initializer {shown(name)} is there {count} times: expected once"
+                    )
+        for node in graph.node:
+            for output in filter(None, node.output):
+                if output in self.producers or output in self.tensors:
+                    raise WeightsError(f"value {shown(output)} is given twice: expected once")
+                self.producers[output] = node
+
+
+class Place(NamedTuple):
+    """A node, and what it can see."""
+
+    node: Any
+    scope: Scope
+
+
+def places(model: Any) -> Iterator[Place]:
+    """Yield every node of a model: those within a node after it, functions where they are called.
+
+    Raises:
+        WeightsError: graphs are nested too deep, or functions call one another without end.
+    """
+    functions = {
+        (function.domain, function.name, function.overload): function
+        for function in model.functions
+    }
+    walk = _walk(Scope(model.graph), model.graph.node, functions, level=0)
+    for count, place in enumerate(walk):
+        # Functions that call others twice, which call others twice, make many nodes of few.
+        if count >= MOST_FIELDS:
+            raise WeightsError(f"its functions are called for more than {MOST_FIELDS} nodes")
+        yield place
+
+
+def is_standard(node: Any) -> bool:
+    """Tell whether an operator is one of the standard's own."""
+    return node.domain in _ONNX_DOMAINS
+
+
+def _walk(
+    scope: Scope, nodes: Any, functions: Mapping[tuple[str, str, str], Any], level: int
+) -> Iterator[Place]:
+    if level > _MOST_LEVELS:
+        raise WeightsError(f"its graphs are nested deeper than {_MOST_LEVELS}: expected no more")
+    for node in nodes:
+        yield Place(node, scope)
+        function = functions.get((node.domain, node.op_type, node.overload))
+        if function is not None:
+            arguments = {
+                inside: (scope, outside)
+                for inside, outside in zip(function.input, node.input, strict=False)
+            }
+            inner = Scope(function, arguments=arguments)
+            yield from _walk(inner, function.node, functions, level + 1)
+        for graph in _subgraphs(node):
+            yield from _walk(Scope(graph, outer=scope), graph.node, functions, level + 1)
+
+
+def _subgraphs(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs

@@ -1,0 +1,120 @@
+"""The wire format of protobuf, as far as it is looked at before a library parses a model.
+
+A message is a row of fields: a tag, which is ``number << 3 | wire type`` as a varint, and a value
+that is a varint, four bytes, eight bytes, or a length and so many bytes, a message perhaps.
+"""
+
+from typing import Any
+
+from jaxgru.weights.errors import WeightsError
+
+# A parsed message takes about 150 bytes of memory, and in the file it may take two. So a file has
+# at most so many fields: as many as a model of 150,000 nodes has. (Numbers in bulk are one field.)
+MOST_FIELDS = 2**21
+
+_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
+_IR_VERSION = 1
+# The fields of onnx.proto's ModelProto, which has no others, by number.
+_MODEL = {
+    _IR_VERSION: _VARINT,
+    2: _LENGTH,  # producer_name
+    3: _LENGTH,  # producer_version
+    4: _LENGTH,  # domain
+    5: _VARINT,  # model_version
+    6: _LENGTH,  # doc_string
+    7: _LENGTH,  # graph
+    8: _LENGTH,  # opset_import
+    14: _LENGTH,  # metadata_props
+    20: _LENGTH,  # training_info
+    25: _LENGTH,  # functions
+    26: _LENGTH,  # configuration
+}
+
+
+def begins_model(head: bytes) -> bool:
+    """Tell whether a file that begins like this is an ONNX model.
+
+    The format has no sign of its own, so each field that begins within the head must be one that a
+    model has, its ``ir_version`` among them.
+    """
+    at, found_version = 0, False
+    while at < len(head):
+        try:
+            number, wire_type, value, at = _next_field(head, at)
+        except (IndexError, WeightsError):  # cut by the end of the head, or no protobuf
+            break
+        if _MODEL.get(number) != wire_type:
+            return False
+        found_version |= number == _IR_VERSION and value > 0
+        if wire_type == _LENGTH:
+            at += value
+    return found_version
+
+
+def check_fields(content: bytes, descriptor: Any) -> None:
+    """Check that a message is whole, and that parsing it takes no more memory than it should.
+
+    Args:
+        content: the message.
+        descriptor: of its type, such as ``onnx.ModelProto.DESCRIPTOR``.
+
+    Raises:
+        WeightsError: the message is damaged or cut short, or has more than ``MOST_FIELDS`` fields.
+    """
+    nested: dict[str, dict[int, Any]] = {}
+    waiting = [(0, len(content), descriptor)]
+    count = 0
+    while waiting:
+        at, end, descriptor = waiting.pop()
+        if descriptor.full_name not in nested:
+            nested[descriptor.full_name] = {
+                field.number: field.message_type
+                for field in descriptor.fields
+                if field.message_type is not None
+            }
+        messages = nested[descriptor.full_name]
+        while at < end:
+            count += 1
+            if count > MOST_FIELDS:
+                raise WeightsError(f"it has more than {MOST_FIELDS} fields: expected no more")
+            try:
+                number, wire_type, value, at = _next_field(content, at)
+            except IndexError:
+                raise _cut_short(descriptor.name) from None
+            if wire_type == _LENGTH:
+                if number in messages:
+                    waiting.append((at, at + value, messages[number]))
+                at += value
+            if at > end:
+                raise _cut_short(descriptor.name)
+
+
+def _next_field(content: bytes, at: int) -> tuple[int, int, int, int]:
+    """Return number, wire type, value or length, and where the field ends or its bytes begin."""
+    tag, at = _varint(content, at)
+    number, wire_type = tag >> 3, tag & 7
+    if wire_type in (_VARINT, _LENGTH) and number:
+        value, at = _varint(content, at)
+        return number, wire_type, value, at
+    if wire_type in (_EIGHT_BYTES, _FOUR_BYTES) and number:
+        return number, wire_type, 0, at + (8 if wire_type == _EIGHT_BYTES else 4)
+    raise WeightsError(
+        f"it has a field {number} of wire type {wire_type}: expected an ONNX model, which has none"
+    )
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7
+        if shift > 63:
+            raise WeightsError("a number in it has more than 64 bits: expected an ONNX model")
+
+
+def _cut_short(message: str) -> WeightsError:
+    return WeightsError(f"a {message} in it is damaged or cut short: expected an ONNX model")
