@@ -14,7 +14,7 @@ from benchmarks.timing import Timing
 from jaxgru.atomic import replacing
 
 # jaxgru in one strong colour, the others told apart by lighter ones.
-_COLOURS = {
+COLOURS = {
     library: "#c1121f" if library == OURS else matplotlib.colormaps["tab20"](2 * number - 1)
     for number, library in enumerate(LIBRARIES)
 }
@@ -36,7 +36,7 @@ def plot_peers(path: Path, tasks: Sequence[Sequence[Row]], title: str) -> None:
     panels[-1].set_xlabel("(batch, time, inputs, units)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=9)
     figure.suptitle(f"Time of each library, at its best options, over jaxgru's\n{title}")
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_scaling(path: Path, sweeps: Mapping[str, Sequence[Row]], title: str) -> None:
@@ -63,7 +63,7 @@ def plot_scaling(path: Path, sweeps: Mapping[str, Sequence[Row]], title: str) ->
         axes_compile.set_ylim(bottom=0)
     panels[0, 0].legend()
     figure.suptitle(f"Training: cost over time and batch\n{title}")
-    _save(figure, path)
+    save(figure, path)
 
 
 def plot_features(
@@ -89,16 +89,16 @@ def plot_features(
             ratios = {name: timing.median / plain for name, timing in by_feature.items()}
             shift = (number - (len(by_library) - 1) / 2) * width
             places = [features.index(name) + shift for name in ratios]
-            bars = axes.bar(places, ratios.values(), width, color=_COLOURS[library], label=library)
+            bars = axes.bar(places, ratios.values(), width, color=COLOURS[library], label=library)
             axes.bar_label(bars, fmt="%.2f", fontsize=7)
-        axes.axhline(1, color=_COLOURS[OURS], linewidth=0.8, zorder=0)
+        axes.axhline(1, color=COLOURS[OURS], linewidth=0.8, zorder=0)
         axes.set_ylabel(f"{kind}, jaxgru's plain layer = 1")
         axes.grid(axis="y", alpha=0.3)
     names = [name.replace(", ", ",\n") for name in features]
     panels[-1].set_xticks(range(len(features)), names, fontsize=8)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=9)
     figure.suptitle(f"Time of each feature\n{title}")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_curves(axes: Axes, rows: Sequence[Row], size: str, value: Callable[[Row], float]) -> None:
@@ -107,7 +107,7 @@ def _draw_curves(axes: Axes, rows: Sequence[Row], size: str, value: Callable[[Ro
         points = [
             (getattr(row.shape, size), value(row)) for row in train if row.entry.library == library
         ]
-        axes.loglog(*zip(*points, strict=True), "o-", color=_COLOURS[library], label=library)
+        axes.loglog(*zip(*points, strict=True), "o-", color=COLOURS[library], label=library)
     axes.yaxis.set_major_formatter(LogFormatter())
     axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
     axes.set_xlabel(size)
@@ -136,12 +136,12 @@ def _draw_ratios(axes: Axes, kind: str, tasks: Sequence[Sequence[Row]]) -> None:
         places = [place + (number - (len(peers) - 1) / 2) * width for place in range(len(tasks))]
         # On a logarithmic axis a bar has to be given its foot: 1, where jaxgru stands.
         heights = [ratio - 1 for ratio in ratios]
-        axes.bar(places, heights, width, bottom=1, color=_COLOURS[library], label=library)
+        axes.bar(places, heights, width, bottom=1, color=COLOURS[library], label=library)
         for place, ratio in zip(places, ratios, strict=True):
             text = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
             above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
             axes.annotate(text, (place, max(ratio, 1)), fontsize=7, **above)
-    axes.axhline(1, color=_COLOURS[OURS], label=OURS)
+    axes.axhline(1, color=COLOURS[OURS], label=OURS)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(LogFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -150,7 +150,8 @@ def _draw_ratios(axes: Axes, kind: str, tasks: Sequence[Sequence[Row]]) -> None:
     axes.grid(axis="y", alpha=0.3)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, and say so."""
     with replacing(path) as aside:
         figure.savefig(aside, dpi=110)
     print(f"wrote {path}")

@@ -1,0 +1,126 @@
+"""How long a GRU takes to learn something: ``python -m benchmarks.tasks``.
+
+Digits read pixel by pixel, and copy memory, both made here, learnt from the same weights on the
+same batches by the same optimiser, to a target loss. Prints tables, and writes JSON and a plot.
+"""
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contenders import OURS
+from benchmarks.learning.plot import plot_tasks
+from benchmarks.learning.race import Run, race
+from benchmarks.learning.task import BLOCK, TASKS, Task
+from benchmarks.machine import accelerator_note, describe_machine, heading
+from benchmarks.measure import enter_checked
+from benchmarks.report import RESULTS, save_json
+
+LIBRARIES = (OURS, "flax nnx", "keras-jax")
+SEEDS = (0, 1, 2)
+
+# A run of each entry, by its name, for each seed.
+Races = Sequence[Mapping[str, Run]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and plot")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    machine = describe_machine()
+    print(heading(machine), accelerator_note(machine), sep="\n")
+    entries = enter_checked(LIBRARIES)
+    races: dict[Task, Races] = {}
+    for task in TASKS:
+        races[task] = [race(task, entries, seed) for seed in SEEDS]
+        print(table(task, races[task]), flush=True)
+    stem = f"tasks-{machine['platform']}"
+    content = {
+        "machine": machine,
+        "block": BLOCK,
+        "tasks": [_record(task, by_seed) for task, by_seed in races.items()],
+    }
+    save_json(options.out / f"{stem}.json", content)
+    plot_tasks(options.out / f"{stem}.png", races, heading(machine))
+
+
+def table(task: Task, races: Races) -> str:
+    """Return steps and seconds to the target, and how alike the curves are, as text.
+
+    Times are medians over the seeds; distances between curves are means, and in the first block,
+    before rounding has had time to grow, the largest.
+    """
+    lines = [
+        f"{task.name} {task.shape()}, Adam at {task.rate}: to a loss of {task.target} nats",
+        f"  {'':17} {'steps':>6} {'seconds':>8} {'/ jaxgru':>8} {'ms/step':>8} {'compile s':>9}"
+        f" {'first block off by':>18} {'curve off by':>12}",
+    ]
+    ours = _median([runs[OURS].seconds_to(task.target) for runs in races])
+    for name in races[0]:
+        runs = [by_name[name] for by_name in races]
+        steps = _median([run.steps_to(task.target) for run in runs])
+        seconds = _median([run.seconds_to(task.target) for run in runs])
+        per_step = statistics.median(run.seconds[-1] / task.steps for run in runs)
+        compiled = statistics.median(run.compile_seconds for run in runs)
+        first = max(
+            abs(run.losses[0] - by_name[OURS].losses[0])
+            for run, by_name in zip(runs, races, strict=True)
+        )
+        away = np.mean(
+            [distance(run, by_name[OURS]) for run, by_name in zip(runs, races, strict=True)]
+        )
+        lines.append(
+            f"  {name:17} {steps:6.0f} {seconds:8.2f} {seconds / ours:8.2f} {1e3 * per_step:8.2f}"
+            f" {compiled:9.2f} {first:18.1e} {away:12.4f}"
+        )
+    return "\n".join([*lines, f"  {OURS}, other seeds: curves off by {noise(races):.4f}"]) + "\n"
+
+
+def distance(run: Run, other: Run) -> float:
+    """Return how far two curves of the loss lie apart, in nats, in the mean over all blocks."""
+    return float(np.abs(np.subtract(run.losses, other.losses)).mean())
+
+
+def noise(races: Races) -> float:
+    """Return the distance of jaxgru's curves from each other where the seeds differ."""
+    ours = [runs[OURS] for runs in races]
+    pairs = [(one, other) for n, one in enumerate(ours) for other in ours[:n]]
+    return float(np.mean([distance(*pair) for pair in pairs]))
+
+
+def _median(numbers: Sequence[float | None]) -> float:
+    """Return the median, for which a run that did not reach the target took for ever."""
+    return statistics.median(np.inf if number is None else number for number in numbers)
+
+
+def _record(task: Task, races: Races) -> dict[str, Any]:
+    """Return a task and its runs as JSON keeps them, times in seconds."""
+    return {
+        "task": task.name,
+        "shape": task.shape()._asdict(),
+        "rate": task.rate,
+        "target": task.target,
+        "distance_of_seeds": noise(races),
+        "runs": [
+            {
+                "entry": name,
+                "seed": seed,
+                "steps_to_target": run.steps_to(task.target),
+                "seconds_to_target": run.seconds_to(task.target),
+                "distance_from_jaxgru": distance(run, runs[OURS]),
+                **run._asdict(),
+            }
+            for seed, runs in zip(SEEDS, races, strict=True)
+            for name, run in runs.items()
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()
