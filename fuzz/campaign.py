@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fuzz.formats import Format
-from fuzz.judging import FAILED, REFUSED, Verdict
+from fuzz.judging import FAILED, LOADED, REFUSED, Verdict, judge
 from fuzz.limits import end_of
 from fuzz.worker import CRASH_FILE, Task, work
 
@@ -71,6 +71,10 @@ def run_all(
 def run(task: Task) -> Summary:
     """Do a task in a process of its own, and in another one where that is ended."""
     summary = Summary(task)
+    refused = _refused(task)
+    if refused is not None:
+        summary.add(task.start, refused)
+        return summary
     for _ in range(MOST_ENDS):
         exit_code = _run_worker(task, summary)
         if summary.done == task.count:
@@ -79,6 +83,18 @@ def run(task: Task) -> Summary:
         told = (task.folder / CRASH_FILE).read_text("utf-8", "replace")
         summary.add(task.start + summary.done, Verdict(FAILED, end_of(exit_code), told))
     return summary
+
+
+def _refused(task: Task) -> Verdict | None:
+    """Return a failure if a real file is not loaded as it is: its mutations would test nothing."""
+    path = task.folder / "real"
+    for number, content in enumerate(task.files):
+        path.write_bytes(content)
+        verdict = judge(path)
+        if verdict.kind != LOADED:
+            reason = f"real file {number} is {verdict.kind}: {verdict.reason}"
+            return Verdict(FAILED, reason, verdict.detail)
+    return None
 
 
 def _run_worker(task: Task, summary: Summary) -> int:
