@@ -117,16 +117,16 @@ _BAD = {
     ),
     "objects": (
         _npz(biases=np.array([{}, None], dtype=object)),
-        f"biases has dtype object: {_FLOATS}",
+        f"biases has dtype '|O': {_FLOATS}",
     ),
     "integers": (
         _npz(wMatrix=np.ones((2, 9), np.int32)),
-        f"wMatrix has dtype int32: {_FLOATS}",
+        f"wMatrix has dtype '<i4': {_FLOATS}",
     ),
-    "booleans": (_npz(wMatrix=np.ones((2, 9), bool)), f"wMatrix has dtype bool: {_FLOATS}"),
-    "complex": (_npz(uMatrix=np.ones((3, 9), complex)), f"uMatrix has dtype complex128: {_FLOATS}"),
-    "strings": (_npz(uMatrix=np.full((3, 9), "x")), "uMatrix has dtype <U1"),
-    "records": (_npz(uMatrix=np.zeros(3, [("a", "f4")])), "uMatrix has dtype [('a', '<f4')]"),
+    "booleans": (_npz(wMatrix=np.ones((2, 9), bool)), f"wMatrix has dtype '|b1': {_FLOATS}"),
+    "complex": (_npz(uMatrix=np.ones((3, 9), complex)), f"uMatrix has dtype '<c16': {_FLOATS}"),
+    "strings": (_npz(uMatrix=np.full((3, 9), "x")), "uMatrix has dtype '<U1'"),
+    "records": (_npz(uMatrix=np.zeros(3, [("a", "f4")])), "uMatrix has dtype \"[('a', '<f4')]\""),
     "W of rank 1": (
         _npz(wMatrix=np.ones(9, np.float32)),
         "wMatrix has shape (9,): expected (I, 9), for I inputs and the 3 units of uMatrix",
@@ -224,7 +224,7 @@ def test_what_a_pickle_would_run_is_not_run(tmp_path):
     objects = np.empty((2, 9), object)
     objects[:] = Payload()
     (tmp_path / "weights.npz").write_bytes(_npz(biases=objects))
-    with pytest.raises(jaxgru.WeightsError, match="biases has dtype object"):
+    with pytest.raises(jaxgru.WeightsError, match=r"biases has dtype '\|O'"):
         jaxgru.load(tmp_path / "weights.npz")
     assert not (tmp_path / "ran").exists()
 
@@ -280,7 +280,6 @@ _GOOD = _npz()
 _COMPRESSED = _zip(_entries(), compression=zipfile.ZIP_DEFLATED)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # NaN, and old headers, come up by chance
 @given(
     content=st.sampled_from([_GOOD, _COMPRESSED]),
     changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4),

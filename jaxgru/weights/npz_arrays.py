@@ -5,25 +5,29 @@ where allowed, runs what an object array holds. Here every size is compared with
 anything is allocated, and only plain floating-point arrays are read.
 """
 
-import tokenize
-import warnings
+import re
 import zipfile
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import FLOATS, Unread
+from jaxgru.weights.floats import Unread
 from jaxgru.weights.found import Source
 from jaxgru.weights.limits import bytes_of
 from jaxgru.weights.zips import DAMAGE, fill, first_line, open_archive, shown
 
 _ENDING = ".npy"
-# What NumPy raises on a damaged header beyond what zipfile does: TokenError, as it tries one that
-# it cannot parse again as one of Python 2.
-_HEADER_DAMAGE = (RecursionError, SyntaxError, TypeError, tokenize.TokenError)
+_MAGIC = b"\x93NUMPY"
+# A header is a dict as Python writes it, by NumPy always with these keys in this order. NumPy reads
+# it with Python's parser, which can be made to use much memory. (Python 2 wrote sizes as in 5L.)
+_HEADER = re.compile(
+    r"\{\s*'descr':\s*(?P<dtype>.*?),\s*'fortran_order':\s*(?P<fortran>True|False),"
+    r"\s*'shape':\s*\((?P<shape>[\s\d,L-]*)\),?\s*\}\s*"
+)
+_LONGEST_HEADER = 10_000
+_DTYPE = re.compile(r"'([<>=|])f([248])'")
 
 
 def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
@@ -52,25 +56,26 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any
     name = plain(entry.filename.removesuffix(_ENDING))
     try:
         with archive.open(entry) as file:
-            shape, fortran_order, dtype = _read_header(file)
-            if dtype.newbyteorder("=").name not in FLOATS:
-                return Unread(shape, str(dtype))
-            declared = 0 if 0 in shape else bytes_of(name, shape, dtype.itemsize)
+            shape, is_fortran, dtype = _read_header(file)
+            if (known := _DTYPE.fullmatch(dtype)) is None:
+                return Unread(shape, shown(dtype.strip("'")))
+            stored = np.dtype(f"{known[1]}f{known[2]}")
+            declared = 0 if 0 in shape else bytes_of(name, shape, stored.itemsize)
             held = entry.file_size - file.tell()
             if declared != held:
                 raise WeightsError(
-                    f"{name} declares shape {shape} of {dtype}, {declared} bytes: expected the "
-                    f"{held} bytes that it has"
+                    f"{name} declares shape {shape} of {stored.name}, {declared} bytes: expected "
+                    f"the {held} bytes that it has"
                 )
             content = np.empty(declared, np.uint8)
             fill(file, content.data)
             file.read(1)  # zipfile compares checksums only once it has met the end
-        array = content.view(dtype).reshape(shape, order="F" if fortran_order else "C")
-        return array.astype(dtype.newbyteorder("="), order="C", copy=False)
-    except WeightsError:
-        raise
-    except (*DAMAGE, *_HEADER_DAMAGE) as error:
+    except DAMAGE as error:
+        if isinstance(error, WeightsError):
+            raise
         raise WeightsError(f"{name} is damaged ({first_line(error)}): expected an array") from error
+    array = content.view(stored).reshape(shape, order="F" if is_fortran else "C")
+    return array.astype(stored.newbyteorder("="), order="C", copy=False)
 
 
 def plain(key: str) -> str:
@@ -78,12 +83,19 @@ def plain(key: str) -> str:
     return key if key.isidentifier() and len(key) <= 40 else shown(key)
 
 
-def _read_header(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = npy.read_magic(file)
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, str]:
+    start = file.read(len(_MAGIC) + 2)
+    magic, version = start[: len(_MAGIC)], tuple(start[len(_MAGIC) :])
+    if magic != _MAGIC:
+        raise ValueError(f"it begins with {magic!r}: expected {_MAGIC!r}")
+    # Version 3 is for records with names beyond Latin-1 only: no array of numbers.
     if version not in ((1, 0), (2, 0)):
-        # Version 3 is for records with names beyond Latin-1 only: no array of numbers.
         raise ValueError(f"its .npy version is {version}: expected (1, 0) or (2, 0)")
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that Python 2 wrote it, or that a dtype has an old name
-        return read(file)
+    length = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"its header has {length} bytes: expected at most {_LONGEST_HEADER}")
+    header = _HEADER.fullmatch(file.read(length).decode("latin-1"))
+    if header is None:
+        raise ValueError("its header says no dtype, order and shape")
+    shape = tuple(int(size.rstrip("L")) for size in header["shape"].split(",") if size.strip())
+    return shape, header["fortran"] == "True", header["dtype"]
