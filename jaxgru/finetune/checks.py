@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgru.finetune.losses import Loss, counted_steps
+from jaxgru.finetune.losses import Loss, counted_steps, total_loss
 from jaxgru.finetune.low_rank import merge
 from jaxgru.finetune.model import Model, predict
 from jaxgru.finetune.sequences import Sequences
@@ -32,7 +32,7 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
         shapes = jax.eval_shape(functools.partial(predict, on=loss.on), model, inputs)
         if not hasattr(shapes, "shape"):
             raise ValueError("the model gives several arrays: expected a readout that gives one")
-        jax.eval_shape(loss.values, shapes, targets)
+        jax.eval_shape(functools.partial(total_loss, loss, counted=None), shapes, targets)
         if loss.check is not None:
             everything = np.ones(targets.shape[: 1 if loss.on == "last" else 2], bool)
             loss.check(shapes.shape, targets, everything if counted is None else counted)

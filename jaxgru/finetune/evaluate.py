@@ -10,7 +10,7 @@ from jaxgru.finetune.batches import take
 from jaxgru.finetune.checks import checked_data
 from jaxgru.finetune.losses import Loss, counted_steps, total_loss
 from jaxgru.finetune.model import Model, RunOptions, run_model
-from jaxgru.finetune.parallel import place
+from jaxgru.finetune.parallel import batch_size_of, place
 from jaxgru.finetune.sequences import Sequences
 from jaxgru.step import Precision
 
@@ -32,7 +32,7 @@ def evaluate(
         model: the net and its readout.
         data: the sequences.
         loss: the loss.
-        batch_size: how many sequences at a time.
+        batch_size: how many sequences at a time, at least 1.
         precision: of the matrix products, as in ``jaxgru.gru``.
         mesh: devices to share each batch, as in ``jaxgru.finetune.fit``.
 
@@ -65,9 +65,10 @@ def mean_loss(
     """Return what ``evaluate`` does, for data that is known to be sound."""
     total = count = 0.0
     rows = np.arange(len(data.inputs))
-    with_lengths = len(rows) % batch_size != 0
-    for at in range(0, len(rows), batch_size):
-        part = take(data, rows[at : at + batch_size], batch_size, with_lengths=with_lengths)
+    size = batch_size_of(batch_size, len(rows), mesh)
+    with_lengths = len(rows) % size != 0
+    for at in range(0, len(rows), size):
+        part = take(data, rows[at : at + size], size, with_lengths=with_lengths)
         sums = _total(model, place(part, mesh), loss, precision)
         total, count = total + float(sums[0]), count + float(sums[1])
     return total / count

@@ -17,7 +17,6 @@ from jaxgru.finetune.checks import checked_data
 from jaxgru.finetune.evaluate import mean_loss
 from jaxgru.finetune.fit_arguments import (
     as_model,
-    batch_size_of,
     check_choices,
     check_sizes,
     check_trained,
@@ -28,7 +27,7 @@ from jaxgru.finetune.history import Row
 from jaxgru.finetune.losses import Loss
 from jaxgru.finetune.low_rank import merge
 from jaxgru.finetune.model import RunOptions
-from jaxgru.finetune.parallel import place, replicate
+from jaxgru.finetune.parallel import batch_size_of, place, replicate
 from jaxgru.finetune.progress import training_bar
 from jaxgru.finetune.records import recording
 from jaxgru.finetune.rounds import NOT_FINITE, Goal, Progress, run_rounds
@@ -155,7 +154,6 @@ def fit(
     check_sizes(
         steps=steps,
         epochs=epochs,
-        batch_size=batch_size,
         patience=patience,
         every=every,
         window=window,

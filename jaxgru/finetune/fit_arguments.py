@@ -57,16 +57,6 @@ def check_trained(model: Model, mask: Any) -> None:
             )
 
 
-def batch_size_of(batch_size: int, count: int, mesh: jax.sharding.Mesh | None) -> int:
-    """Return the size of a batch: no more sequences than there are, and the same on each device."""
-    devices = 1 if mesh is None else mesh.size
-    if batch_size % devices:
-        raise ValueError(
-            f"batch_size is {batch_size}: expected a multiple of {devices}, the devices of the mesh"
-        )
-    return -(-min(batch_size, count) // devices) * devices
-
-
 def first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) -> Any:
     """Return the state of the net before the first window, for a batch.
 

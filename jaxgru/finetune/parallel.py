@@ -34,6 +34,18 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     return Mesh(np.asarray(jax.devices() if devices is None else devices), (_BATCH_AXIS,))
 
 
+def batch_size_of(batch_size: int, count: int, mesh: jax.sharding.Mesh | None) -> int:
+    """Return the size of a batch: no more sequences than there are, and the same on each device."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: expected at least 1")
+    devices = 1 if mesh is None else mesh.size
+    if batch_size % devices:
+        raise ValueError(
+            f"batch_size is {batch_size}: expected a multiple of {devices}, the devices of the mesh"
+        )
+    return -(-min(batch_size, count) // devices) * devices
+
+
 def place(batch: Any, mesh: Mesh | None) -> Any:
     """Return a batch with its arrays shared out by their first axis; numbers go to each device."""
     if mesh is None:

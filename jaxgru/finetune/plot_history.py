@@ -34,6 +34,7 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
     # Figure and its canvas alone: pyplot would choose a window system and keep the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
@@ -49,6 +50,7 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
     if smallest > 0:
         ax.set_yscale("log")
     ax.set_xlabel("step")
+    ax.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     ax.set_ylabel("loss")
     ax.grid(alpha=0.3)
     ax.legend()

@@ -1,0 +1,79 @@
+"""Losses over padded sequences are those over sequences cut to their lengths."""
+
+import finetuning
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxgru.finetune as ft
+
+LENGTHS = np.array([6, 1, 4, 0, 3, 6, 2, 5])
+
+
+@pytest.mark.parametrize("on", ["steps", "last"])
+@pytest.mark.parametrize("kind", ["regression", "classification"])
+def test_masked_loss_is_that_of_cut_sequences(key, kind, on):
+    # The oracle: each sequence by itself, cut to its length, the equations in NumPy.
+    model = ft.Model(
+        finetuning.small_net(key), finetuning.small_readout(jax.random.fold_in(key, 1))
+    )
+    data = _data(kind, on)
+    costs = []
+    for xs, targets, length in zip(*data, strict=True):
+        if length == 0:
+            continue
+        p = np.asarray(ft.predict(model, jnp.asarray(xs[:length]), on=on), np.float64)
+        targets = targets if on == "last" else targets[:length]
+        if kind == "regression":
+            costs.extend(np.ravel(np.mean((p - targets) ** 2, axis=-1)))
+        else:
+            chosen = np.take_along_axis(p, targets[..., None], -1)[..., 0]
+            costs.extend(np.ravel(np.log(np.exp(p).sum(-1)) - chosen))
+    assert len(costs) == (7 if on == "last" else LENGTHS.sum())
+    loss = getattr(ft, kind)(on)
+    # float32 against float64 arithmetic on the same predictions; batches of 3 leave 2 of 8 over.
+    got = ft.evaluate(model, data, loss, batch_size=3)
+    np.testing.assert_allclose(got, np.mean(costs), rtol=1e-5)
+
+
+def test_nan_in_padding_reaches_nothing(key):
+    # A loss with a derivative that is infinite at 0, which is where padding is put.
+    root = ft.Loss(lambda p, y: jnp.sqrt(jnp.abs(p - y)).sum(-1), "steps")
+    net, readout = finetuning.small_net(key), finetuning.small_readout(jax.random.fold_in(key, 1))
+    clean = finetuning.small_data(lengths=LENGTHS)
+    padding = np.arange(finetuning.TIME)[None, :, None] >= LENGTHS[:, None, None]
+    inputs, targets = (np.where(padding, np.nan, array) for array in clean[:2])
+    dirty = ft.Sequences(inputs, targets, LENGTHS)
+    # One compilation does for both: the shapes are the same, but fit makes a step of its own.
+    one, other = (finetuning.tune(net, readout, d, loss=root, epochs=1) for d in (clean, dirty))
+    assert finetuning.equal((one.net, one.readout), (other.net, other.readout))
+    assert not finetuning.equal(one.net, net)
+    assert one.history[0]["loss"] == other.history[0]["loss"]
+
+
+def test_next_step_is_the_input_one_later():
+    inputs = np.arange(24.0).reshape(2, 4, 3)
+    data = ft.next_step(inputs, np.array([4, 0]))
+    np.testing.assert_array_equal(data.targets[:, :2], data.inputs[:, 1:])
+    np.testing.assert_array_equal(data.targets[:, -1], inputs[:, -1])
+    np.testing.assert_array_equal(data.lengths, [3, 0])
+
+
+def test_a_loss_of_ones_own_gives_one_value_for_each_prediction(key):
+    model = ft.Model(finetuning.small_net(key), finetuning.small_readout(key))
+    wrong = ft.Loss(lambda p, y: (p - y).sum(), "steps")
+    with pytest.raises(ValueError, match=r"the loss gives values of shape \(\): expected \(8, 6\)"):
+        ft.evaluate(model, finetuning.small_data(), wrong)
+
+
+def test_on_is_one_of_two():
+    with pytest.raises(ValueError, match="on is 'first': expected 'steps' or 'last'"):
+        ft.regression("first")
+
+
+def _data(kind, on):
+    generator = np.random.default_rng(3)
+    data = finetuning.small_data(lengths=LENGTHS)
+    targets = data.targets if kind == "regression" else generator.integers(0, 2, (8, 6))
+    return data._replace(targets=targets if on == "steps" else targets[:, 0])
