@@ -39,6 +39,7 @@ class Scope:
         self.tensors: dict[str, Any] = {}
         self.sparse: set[str] = set()
         self.producers: dict[str, Any] = {}
+        self.users: dict[str, list[Any]] = {}  # nodes of this graph that have the value as input
         self.inputs: set[str] = set()
         if arguments is None:
             self.tensors = {tensor.name: tensor for tensor in graph.initializer}
@@ -50,6 +51,8 @@ class Scope:
                         f"initializer {shown(name)} is there {count} times: expected once"
                     )
         for node in graph.node:
+            for name in filter(None, node.input):
+                self.users.setdefault(name, []).append(node)
             for output in filter(None, node.output):
                 if output in self.producers or output in self.tensors:
                     raise WeightsError(f"value {shown(output)} is given twice: expected once")
@@ -61,6 +64,7 @@ class Place(NamedTuple):
 
     node: Any
     scope: Scope
+    is_call: bool = False  # of a function of the model, whose nodes follow
 
 
 def places(model: Any) -> Iterator[Place]:
@@ -92,8 +96,8 @@ def _walk(
     if level > _MOST_LEVELS:
         raise WeightsError(f"its graphs are nested deeper than {_MOST_LEVELS}: expected no more")
     for node in nodes:
-        yield Place(node, scope)
         function = functions.get((node.domain, node.op_type, node.overload))
+        yield Place(node, scope, is_call=function is not None)
         if function is not None:
             arguments = {
                 inside: (scope, outside)

@@ -40,7 +40,7 @@ def gather(
     for place in places(model):
         kind = str(place.node.op_type)
         kinds[kind] += 1
-        if "GRU" in kind:
+        if "GRU" in kind and not place.is_call:
             name = namer.free(place.node.name)
             try:
                 nodes[name] = _read(place, constants, budget, assume)
@@ -118,7 +118,8 @@ def _as_found(
         settling.pick("reverse", node.direction == "reverse")
         net: Net = node.sides[0]
         if node.direction == "bidirectional":
-            net = Bidirectional(node.sides[0], node.sides[1], settling.pick("merge"))
+            said = () if node.merge is None else (node.merge,)
+            net = Bidirectional(node.sides[0], node.sides[1], settling.pick("merge", *said))
         elif node.direction == "reverse":
             net = Backward(net)
     except WeightsError as error:

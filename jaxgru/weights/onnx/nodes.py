@@ -21,6 +21,7 @@ from jaxgru.weights.onnx.attributes import attributes_of, get
 from jaxgru.weights.onnx.budget import Budget
 from jaxgru.weights.onnx.constants import Constants
 from jaxgru.weights.onnx.graphs import Place
+from jaxgru.weights.onnx.merging import are_joined
 from jaxgru.weights.zips import shown
 
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
@@ -42,6 +43,7 @@ class GRUNode(NamedTuple):
 
     sides: tuple[GRUParams, ...]  # one layer for each direction
     direction: str  # forward, reverse or bidirectional
+    merge: str | None = None  # of both directions, where the graph tells it
     notes: tuple[str, ...] = ()
 
 
@@ -86,7 +88,8 @@ def read_node(
             _activations(attributes, DIRECTIONS[direction])
         )
     )
-    return GRUNode(sides, direction, _notes(place, constants, budget))
+    merge = "concat" if direction == "bidirectional" and are_joined(place) else None
+    return GRUNode(sides, direction, merge, _notes(place, constants, budget))
 
 
 def _layer_arrays(arrays: dict[str, NDArray[Any]], side: int) -> dict[str, Any]:
