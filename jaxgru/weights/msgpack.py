@@ -40,12 +40,8 @@ _MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 _LISTS = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
 _TEXTS = frozenset((*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB))
 _EXTENSIONS = frozenset((*range(0xC7, 0xCA), *range(0xD4, 0xD9)))
-_BOOLEANS = (0xC2, 0xC3)
-_PLAIN = frozenset(
-    (*range(0x80), *range(0xE0, 0x100), *range(0xCC, 0xD4), 0xC2, 0xC3)
-)  # whole numbers, truths
-# What the library raises on damaged content; ValueError is above all errors of its own.
-_DAMAGE = (ValueError, TypeError, OverflowError, RecursionError, MemoryError)
+# Whole numbers from -32 to 127, the longer ones, false and true.
+_PLAIN = frozenset((*range(0x80), *range(0xE0, 0x100), *range(0xCC, 0xD4), 0xC2, 0xC3))
 
 
 def recognises(look: "Look") -> bool:
@@ -78,7 +74,7 @@ def read(source: Source) -> Gathered:
         held = dict(_Walk(unpacker, content).values("", _MAX_DEPTH))
     except WeightsError:
         raise
-    except _DAMAGE as error:
+    except (msgpack.UnpackException, ValueError) as error:
         raise WeightsError(f"the MessagePack is damaged ({first_line(error)})") from error
     # One that begins like MessagePack is likely something else if it goes on after its end.
     if unpacker.tell() != len(content):
