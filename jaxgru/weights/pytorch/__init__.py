@@ -1,0 +1,46 @@
+"""Files of ``torch.save`` (.pt, .pth, .tar and other names), read without PyTorch."""
+
+from typing import TYPE_CHECKING
+
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.found import Gathered, Source
+from jaxgru.weights.pytorch import archive, legacy
+from jaxgru.weights.zips import MAGIC
+
+if TYPE_CHECKING:
+    from jaxgru.weights.formats import Look
+
+# A pickle begins with the instruction PROTO and the number of its protocol.
+_PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+
+
+def recognises(look: "Look") -> bool:
+    """Tell whether a file is of torch.save, or so like one that the reader can say what it is."""
+    if look.head.startswith(MAGIC):
+        # A damaged archive has no directory: its first entry is the pickle.
+        if look.entries is None:
+            return b"/" + archive.PICKLE.encode() in look.head
+        return bool(archive.folders_of(look.entries))
+    return look.head.startswith(_PICKLES) or _is_tar(look.head)
+
+
+def read(source: Source) -> Gathered:
+    """Return every GRU in a file, see ``Format.read``.
+
+    Raises:
+        WeightsError: the file is damaged, holds more than tensors in plain containers, or no GRU.
+    """
+    head = source.file.read(512)
+    source.file.seek(0)
+    if head.startswith(MAGIC):
+        return archive.read(source)
+    if _is_tar(head):
+        raise WeightsError(
+            "it is a tar archive: expected a file of torch.save, which may be called .tar and is "
+            "none; if one is in it, unpack it first"
+        )
+    return legacy.read(source)
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
