@@ -67,7 +67,7 @@ def run_layer(
             reset_to,
             emit,
             reverse=reverse,
-            unroll=unroll_of(h.shape, holds=controls.valid is not None),
+            unroll=unroll_of(len(xs), h.shape, holds=controls.valid is not None),
         )
 
     def idle(h: Array, inputs: tuple[Array, Controls]) -> tuple[Array, Any]:

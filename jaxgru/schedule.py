@@ -51,13 +51,15 @@ def projects_in_loop(inputs: int, state: tuple[int, ...]) -> bool:
     return is_written_out(state) and is_written_out((state[0], inputs))
 
 
-def unroll_of(state: tuple[int, ...], *, holds: bool) -> int:
+def unroll_of(time: int, state: tuple[int, ...], *, holds: bool) -> int:
     """Return how many steps the compiled body of the loop holds.
 
-    One where a state may have to be held to the bit: of several steps XLA computes a state anew
-    for each that uses it, and may round it differently.
+    Several where the loop is long. A short one is a single call, run at once, where the copies
+    around several steps would be left to XLA's threads, at 20 microseconds. One, too, where a
+    state may have to be held to the bit: of several steps XLA computes a state anew for each that
+    uses it, and may round it differently.
     """
-    return 4 if is_written_out(state) and not holds else 1
+    return 4 if time >= _LONG and is_written_out(state) and not holds else 1
 
 
 def keeps_gates(inputs: int, units: int) -> bool:
@@ -78,6 +80,7 @@ def keeps_axes() -> bool:
 
 _VECTOR = 8  # numbers of single precision in a vector of AVX2
 _SHORT = 128  # numbers in a state
+_LONG = 512  # steps in a loop
 _WIDE = 384  # numbers that go into a gate
 
 

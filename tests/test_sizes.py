@@ -9,8 +9,8 @@ from plain_loop import plain_loop, weighted_loss
 
 import jaxgru
 
-# Rows, time, inputs, units: within one vector of eight and beyond it, with times that unrolling
-# leaves a rest of, and so many inputs or units that other things are kept for the backward pass.
+# Rows, time, inputs, units: within one vector of eight and beyond it, and so many inputs or units
+# that other things are kept for the backward pass.
 _SHORT = [
     (1, 1, 1, 1),
     (1, 7, 2, 6),
@@ -24,6 +24,7 @@ _SHORT = [
     (2, 2, 3, 390),
 ]
 _IN_CHUNKS = (256, 70, 2, 32)  # so many numbers that time is cut in chunks, and a rest
+_UNROLLED = (1, 515, 2, 6)  # so long that several steps are compiled as one, and a rest
 _RESETS = pytest.mark.parametrize("reset_after", [True, False])
 
 
@@ -37,6 +38,10 @@ def test_equals_a_plain_loop(key, x64, size, reset_after):
 @pytest.mark.parametrize("reverse", [True, False])
 def test_equals_a_plain_loop_in_chunks_of_time(key, x64, reset_after, reverse):
     _check(key, _IN_CHUNKS, reset_after=reset_after, reverse=reverse)
+
+
+def test_equals_a_plain_loop_over_many_steps(key, x64):
+    _check(key, _UNROLLED, reset_after=True)
 
 
 def _check(key, size, *, reset_after, reverse=False):
