@@ -75,7 +75,8 @@ def arrays_of(variant, key, dtype="float32"):
     if options.get("bias", True):
         shapes["B"] = (sides, 6 * UNITS)
     # Gates away from 1/2, yet no blow-up within 50 steps where activations are unbounded.
-    return {name: (0.25 * random.normal(size=s)).astype(dtype) for name, s in shapes.items()}
+    scale = 0.25 if variant in _VARIANTS else 0.1
+    return {name: (scale * random.normal(size=s)).astype(dtype) for name, s in shapes.items()}
 
 
 def model_of(arrays, *, initializers=None, nodes=(), inputs=None, opset=14, **attributes):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.limits import bytes_of
+from jaxgru.weights.limits import MAX_AXES, bytes_of
 from jaxgru.weights.onnx.external import External
 from jaxgru.weights.zips import shown
 
@@ -42,7 +42,7 @@ def to_array(tensor: Any, external: External) -> NDArray[Any]:
             "float64"
         )
     dtype = DTYPES[tensor.data_type]
-    shape = tuple(tensor.dims)
+    shape = tuple(tensor.dims[: MAX_AXES + 1])  # there may be a million
     size = bytes_of(name, shape, dtype.itemsize)
     if tensor.HasField("segment"):
         raise WeightsError(f"{name} is a segment of another: expected a whole one")

@@ -9,8 +9,8 @@ from typing import Any
 from jaxgru.weights.errors import WeightsError
 
 # A parsed message takes about 150 bytes of memory, and in the file it may take two. So a file has
-# at most so many fields: as many as a model of 150,000 nodes has. (Numbers in bulk are one field.)
-MOST_FIELDS = 2**21
+# at most so many fields: as many as a model of 75,000 nodes has. (Numbers in bulk are one field.)
+MOST_FIELDS = 2**20
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _IR_VERSION = 1
@@ -41,8 +41,10 @@ def begins_model(head: bytes) -> bool:
     while at < len(head):
         try:
             number, wire_type, value, at = _next_field(head, at)
-        except (IndexError, WeightsError):  # cut by the end of the head, or no protobuf
+        except IndexError:  # cut by the end of the head
             break
+        except WeightsError:
+            return False
         if _MODEL.get(number) != wire_type:
             return False
         found_version |= number == _IR_VERSION and value > 0
@@ -104,6 +106,8 @@ def _next_field(content: bytes, at: int) -> tuple[int, int, int, int]:
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
+    if content[at] < 0x80:  # nearly all are of one byte
+        return content[at], at + 1
     value = shift = 0
     while True:
         byte = content[at]
