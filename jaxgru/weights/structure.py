@@ -1,0 +1,97 @@
+"""A net as plain data and named arrays, and back: equal to the bit, and in every part.
+
+The data is JSON's: for each part of a net an object with its ``kind`` and its fields, where an
+array has its name instead. The name is the way to the array, such as ``0.forward.kernel`` in a
+stack whose first layer has two directions, and ``kernel`` where the net is one layer.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.tree_util import keystr, tree_map_with_path
+
+from jaxgru.layers import Backward, Bidirectional, Net
+from jaxgru.params import GRUParams
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.zips import first_line, shown
+
+_LAYERS = {kind.__name__: kind for kind in (GRUParams, Bidirectional, Backward)}
+_STACKS: dict[str, Any] = {"tuple": tuple, "list": list}
+# What each field of a layer may be; the constructor knows the names of activations.
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "kernel": (str,),
+    "recurrent_kernel": (str,),
+    "bias": (str, type(None)),
+    "recurrent_bias": (str, type(None)),
+    "reset_after": (bool,),
+    "activation": (str,),
+    "recurrent_activation": (str,),
+    "clip": (float, int, type(None)),
+    "merge": (str, type(None)),
+}
+_MAX_DEPTH = 32
+
+
+def describe(net: Net) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a net is, as data for JSON, and its arrays by their names."""
+    named = tree_map_with_path(lambda path, _: keystr(path, simple=True, separator="."), net)
+    return _data(named), dict(zip(jax.tree.leaves(named), jax.tree.leaves(net), strict=True))
+
+
+def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
+    """Return the net that was described so.
+
+    Args:
+        data: the first of what ``describe`` gives.
+        arrays: the second.
+
+    Raises:
+        WeightsError: there is no such net, or the arrays are not exactly those it has.
+    """
+    named = _named(data, _MAX_DEPTH)
+    names = jax.tree.leaves(named)
+    wrong = set(names).symmetric_difference(arrays)
+    if wrong or len(names) != len(arrays):
+        some = ", ".join(map(shown, sorted(wrong)[:3])) if wrong else "one"
+        raise WeightsError(f"{some} is not once both in the net and in the file: expected so")
+    net: Net = jax.tree.map(arrays.__getitem__, named)
+    return net
+
+
+def _data(named: Any) -> dict[str, Any]:
+    kind = type(named).__name__
+    if isinstance(named, tuple | list):
+        return {"kind": kind, "layers": [_data(layer) for layer in named]}
+    fields = {field.name: getattr(named, field.name) for field in dataclasses.fields(named)}
+    return {"kind": kind} | {
+        name: value if name in _FIELDS else _data(value) for name, value in fields.items()
+    }
+
+
+def _named(data: Any, depth: int) -> Any:
+    if not isinstance(data, dict) or depth == 0:
+        raise WeightsError(
+            f"a part of the net is {shown(repr(data))}: expected an object, at most {_MAX_DEPTH} "
+            "deep"
+        )
+    fields = dict(data)
+    kind = str(fields.pop("kind", None))
+    if kind in _STACKS and fields.keys() == {"layers"} and isinstance(fields["layers"], list):
+        return _STACKS[kind](_named(layer, depth - 1) for layer in fields["layers"])
+    layer = _LAYERS.get(kind)
+    if layer is None or fields.keys() != {field.name for field in dataclasses.fields(layer)}:
+        raise WeightsError(
+            f"a part of the net is of kind {shown(kind)} with {shown(', '.join(fields))}: "
+            f"expected one of {', '.join((*_LAYERS, *_STACKS))} with its fields"
+        )
+    for name, value in fields.items():
+        if name not in _FIELDS:
+            fields[name] = _named(value, depth - 1)
+        elif type(value) not in _FIELDS[name]:
+            raise WeightsError(f"{name} of a layer is {shown(repr(value))}: expected another type")
+    try:
+        return layer(**fields)
+    except (ValueError, OverflowError) as error:
+        raise WeightsError(first_line(error)) from None
