@@ -4,6 +4,7 @@ from jaxgru.activations import ACTIVATIONS
 from jaxgru.cell import gru_cell, gru_gates
 from jaxgru.dropout import Dropout
 from jaxgru.exchange.onnx import from_onnx, to_onnx
+from jaxgru.exchange.torch import from_torch, to_torch
 from jaxgru.layers import Backward, Bidirectional
 from jaxgru.params import GRUParams, init
 from jaxgru.sequence import gru
@@ -20,6 +21,7 @@ __all__ = [
     "WeightsError",
     "WeightsWarning",
     "from_onnx",
+    "from_torch",
     "gru",
     "gru_cell",
     "gru_gates",
@@ -28,4 +30,5 @@ __all__ = [
     "load_all",
     "save",
     "to_onnx",
+    "to_torch",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxgru.layers import Net
-from jaxgru.weights import bare_arrays, msgpack, npz, onnx
+from jaxgru.weights import bare_arrays, msgpack, npz, onnx, pytorch, safetensors, torch_safetensors
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.found import Gathered, Source
 from jaxgru.weights.zips import DAMAGE, MAGIC
@@ -37,7 +37,24 @@ class Format(NamedTuple):
 
 # The first that recognises a file reads it: what has a clear sign stands before what has less.
 FORMATS = (
+    Format("torch", "a file of torch.save", pytorch.recognises, pytorch.read),
     Format("npz", "NumPy arrays", npz.recognises, npz.read, (".npz",), npz.write),
+    Format(
+        "safetensors",
+        "named arrays, or any net",
+        safetensors.recognises,
+        safetensors.read,
+        (".safetensors",),
+        safetensors.write,
+    ),
+    # Read as any safetensors file is, by the entry above.
+    Format(
+        "torch-safetensors",
+        "named arrays, as torch.nn.GRU has them",
+        safetensors.recognises,
+        safetensors.read,
+        write=torch_safetensors.write,
+    ),
     Format("npy", "NumPy arrays without names", bare_arrays.recognises, bare_arrays.read),
     Format("onnx", "an ONNX model", onnx.recognises, onnx.read, (".onnx",), onnx.write),
     Format("msgpack", "Flax's MessagePack", msgpack.recognises, msgpack.read),

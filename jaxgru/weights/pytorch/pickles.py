@@ -1,22 +1,22 @@
 """What the pickles of ``torch.save`` say, read as data: nothing in one is looked up or run.
 
 A pickle is a program for a small stack machine, which can import and call anything. The machine
-here carries out the instructions that ``torch.save`` writes, those of protocol 2, and what they
-may make is in ``objects``. Every other name and instruction is refused.
+here carries out the few in ``instructions``, and what they may make is in ``objects``. Every other
+instruction and name is refused.
 
 ``torch.load(weights_only=True)`` sets out to do the same, and is not enough here. Given files of a
 few bytes to a few megabytes, PyTorch 2.13 allocates gigabytes (a ``bytearray`` of a number), ends
 the process (a deep tuple as a key), or returns memory that nothing was read into (a storage that
 the old format's list of storages leaves out).
 
-Source: ``torch/_weights_only_unpickler.py``, Python's ``pickletools``.
+Source: ``torch/_weights_only_unpickler.py``.
 """
 
-import pickletools
 from typing import Any, BinaryIO, NamedTuple
 
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.limits import SMALL
+from jaxgru.weights.pytorch.instructions import instructions
 from jaxgru.weights.pytorch.objects import Storage, is_count, known, make, refuse, storage_of
 from jaxgru.weights.zips import first_line
 
@@ -45,15 +45,15 @@ def read_pickle(file: BinaryIO, size: int) -> Pickled:
     most = max(SMALL // 64, size // 2)
     machine = _Machine()
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        for count, (name, argument) in enumerate(instructions(file)):
             if count > most:
                 raise WeightsError(f"its pickle has over {most} instructions: expected fewer")
-            machine.step(opcode.name, argument)
+            machine.step(name, argument)
         return Pickled(machine.stack.pop(), machine.storages)
-    # Nothing on the stack or in the memo where it is taken from; an argument cut short.
+    except WeightsError:
+        raise
+    # Nothing on the stack or in the memo where it is taken from; text that is none.
     except (IndexError, KeyError, ValueError) as error:
-        if isinstance(error, WeightsError):
-            raise
         raise WeightsError(f"its pickle is damaged ({first_line(error)})") from error
 
 
@@ -64,23 +64,24 @@ class _Machine:
         self._below: list[list[Any]] = []  # the stacks under the marks
         self._memo: dict[int, Any] = {}
 
-    def step(self, opcode: str, argument: Any) -> None:
+    def step(self, name: str, argument: Any) -> None:
         """Carry out one instruction."""
-        match opcode:
-            case "PROTO" | "STOP":
-                pass
+        match name:
+            case "PROTO":
+                if argument != 2:
+                    refuse(f"is of protocol {argument}")
             case "BINUNICODE" | "SHORT_BINSTRING":
                 self.stack.append(argument)
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT":
                 self.stack.append(argument)
             case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE":
-                self.stack.append(_CONSTANTS[opcode])
+                self.stack.append(_CONSTANTS[name])
             case "EMPTY_DICT":
                 self.stack.append({})
             case "EMPTY_LIST":
                 self.stack.append([])
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                self.stack.append(tuple(self._taken(int(opcode[-1]))))
+                self.stack.append(tuple(self._taken(int(name[-1]))))
             case "TUPLE":
                 items = self._taken_to_mark()
                 self.stack.append(tuple(items))
@@ -100,7 +101,7 @@ class _Machine:
             case "BINGET" | "LONG_BINGET":
                 self.stack.append(self._memo[argument])
             case "GLOBAL":
-                self.stack.append(known(argument.replace(" ", ".")))
+                self.stack.append(known(argument))
             case "REDUCE":
                 self.stack.append(make(*self._taken(2)))
             case "BUILD":
@@ -110,8 +111,8 @@ class _Machine:
                     refuse("sets the attributes of an object")
             case "BINPERSID":
                 self.stack.append(self._storage(self.stack.pop()))
-            case _:
-                refuse(f"has the instruction {opcode}")
+            case _:  # no other is among the instructions
+                raise AssertionError(name)
 
     def _taken(self, count: int) -> list[Any]:
         items = self.stack[-count:]
