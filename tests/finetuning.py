@@ -25,6 +25,11 @@ def small_readout(key):
     )
 
 
+def small_model():
+    """Return the arguments net and readout of ``tune``, the same at every call."""
+    return small_net(jax.random.key(0)), small_readout(jax.random.key(1))
+
+
 def small_data(seed=0, lengths=None):
     """Return random sequences with random targets."""
     generator = np.random.default_rng(seed)

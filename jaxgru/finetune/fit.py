@@ -177,16 +177,17 @@ def fit(
         history=[],
     )
     about = {
-        **described(begin.state),
+        **described({"model": model}),
         "trainable": ", ".join(leaf_paths(partition(model, mask)[0])),
         "the original weights": fingerprint(model),
         "data": fingerprint(data),
         "validation": fingerprint(validation),
-        "key": fingerprint(key),
+        "the key": fingerprint(key),
         "batch_size": f"{size}",
         "window": f"{window}",
         "pull": f"{pull}",
         "how the net is run": f"{options}",
+        **described(begin.state),
     }
     train = make_train_step(
         loss,

@@ -1,0 +1,46 @@
+"""A run that is killed by tests: ``python finetune_run.py FOLDER [PROCESSES PROCESS PORT]``.
+
+It writes ``FOLDER/weights.npy``, the tuned weights in a row, once it is done.
+"""
+
+import sys
+from pathlib import Path
+
+import finetuning
+import jax
+import numpy as np
+import optax
+
+import jaxgru.finetune as ft
+
+
+def main() -> None:
+    """Tune a small net with all that a checkpoint has to hold: windows, dropout, an average."""
+    folder = Path(sys.argv[1])
+    mesh = None
+    if len(sys.argv) > 2:
+        processes, process, port = map(int, sys.argv[2:])
+        jax.distributed.initialize(f"localhost:{port}", processes, process)
+        mesh = ft.data_mesh()
+    data = finetuning.small_data(lengths=np.array([6, 1, 4, 0, 3, 6, 2, 5]))
+    result = finetuning.tune(
+        *finetuning.small_model(),
+        data,
+        epochs=40,
+        window=4,
+        recurrent_dropout=0.2,
+        average=optax.ema(0.9),
+        optimizer=optax.adam(0.01),
+        validation=data,
+        patience=40,
+        checkpoint_dir=folder / "checkpoints",
+        history_path=folder / "history.jsonl",
+        mesh=mesh,
+    )
+    weights = [np.ravel(leaf) for leaf in jax.tree.leaves((result.net, result.readout))]
+    if jax.process_index() == 0:
+        np.save(folder / "weights.npy", np.concatenate(weights))
+
+
+if __name__ == "__main__":
+    main()

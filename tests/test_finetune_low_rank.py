@@ -1,0 +1,70 @@
+"""Low-rank changes: of the rank asked for, alone trained, and merged as they were trained."""
+
+import finetuning
+import jax
+import jax.numpy as jnp
+import nets
+import numpy as np
+import pytest
+
+import jaxgru
+import jaxgru.finetune as ft
+
+
+def test_merged_net_has_the_outputs_of_training(key):
+    # Merged outside the compiled step and within it: equal to the bit, values and states.
+    net = nets.random_net(key, "stack")
+    net = ft.low_rank(net, jax.random.fold_in(key, 1), rank=2)
+    changed = jax.tree.map(lambda leaf: leaf + 0.3, net.deltas)
+    net = ft.LowRank(net.net, changed)
+    xs = finetuning.small_data().inputs
+    within = jax.jit(lambda net, xs: ft.predict(ft.Model(net), xs))(net, xs)
+    merged = ft.merge(net)
+    assert finetuning.equal(within, jaxgru.gru(merged, jnp.asarray(xs))[0])
+    # The oracle: the definition in float64.
+    for path, kernel, original in zip(
+        ft.leaf_paths(merged), jax.tree.leaves(merged), jax.tree.leaves(net.net), strict=True
+    ):
+        if path in net.deltas:
+            left, right = (np.asarray(factor, np.float64) for factor in net.deltas[path])
+            # float32: a sum of two products near 1.
+            np.testing.assert_allclose(kernel, original + left @ right, rtol=1e-6, atol=1e-6)
+        else:
+            assert finetuning.equal(kernel, original)
+
+
+def test_fit_trains_the_changes_alone_and_merges_them(key):
+    net, readout = finetuning.small_net(key), finetuning.small_readout(jax.random.fold_in(key, 1))
+    low = ft.low_rank(net, jax.random.fold_in(key, 2), rank=1)
+    data = finetuning.small_data()
+    result = finetuning.tune(low, readout, data, epochs=3, validation=data)
+    assert isinstance(result.net, jaxgru.GRUParams)
+    for name, is_changed in {
+        "kernel": True, "recurrent_kernel": True, "bias": False, "recurrent_bias": False,
+    }.items():  # fmt: skip
+        before, after = getattr(net, name), getattr(result.net, name)
+        assert finetuning.equal(before, after) != is_changed
+        if is_changed:
+            singular = np.linalg.svd(np.asarray(after - before, np.float64), compute_uv=False)
+            # Of rank 1 but for the rounding of float32 numbers near 1.
+            assert singular[1] < 1e-6 < singular[0]
+    assert not finetuning.equal(result.readout, readout)
+    # The last row is of the very weights that come back.
+    tuned = ft.Model(result.net, result.readout)
+    evaluated = ft.evaluate(tuned, data, ft.regression(), batch_size=4)
+    assert evaluated == result.history[-1]["validation_loss"]
+
+
+def test_changes_begin_at_zero_and_can_be_of_one_kernel(key):
+    net = nets.random_net(key, "bidirectional stack")
+    low = ft.low_rank(net, key, rank=2, kernels="0.forward.recurrent_kernel")
+    assert list(low.deltas) == ["0.forward.recurrent_kernel"]
+    assert finetuning.equal(ft.merge(low), net)
+
+
+def test_bad_arguments(key):
+    net = finetuning.small_net(key)
+    with pytest.raises(ValueError, match="rank is 0: expected at least 1"):
+        ft.low_rank(net, key, rank=0)
+    with pytest.raises(ValueError, match=r"bias has shape \(12,\): expected a matrix to change"):
+        ft.low_rank(net, key, rank=1, kernels="bias")
