@@ -1,0 +1,61 @@
+"""Without its libraries fine-tuning says which extra to install, and the rest needs none."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("optax")
+
+
+def test_missing_library_names_the_extra():
+    script = """
+import sys
+sys.modules["optax"] = None
+import jaxgru
+try:
+    import jaxgru.finetune
+except ImportError as error:
+    print(error)
+"""
+    assert _run(script) == (
+        'fine-tuning needs optax, which is not installed: pip install "jaxgru[finetune]"'
+    )
+
+
+def test_missing_orbax_and_tqdm_name_the_extra(tmp_path):
+    script = f"""
+import sys
+sys.modules["orbax.checkpoint"] = sys.modules["tqdm"] = None
+import jax, numpy as np, jaxgru, jaxgru.finetune as ft
+net = jaxgru.init(jax.random.key(0), 3, 4)
+data = ft.Sequences(np.ones((2, 3, 3), np.float32), np.ones((2, 3, 4), np.float32))
+for options in ({{"checkpoint_dir": {str(tmp_path / "run")!r}}}, {{}}):
+    try:
+        ft.fit(net, data, loss=ft.regression(), key=jax.random.key(1), steps=1, **options)
+    except ImportError as error:
+        print(error)
+"""
+    checkpoints, bar = _run(script).split("\n")
+    assert checkpoints == (
+        'checkpoints needs orbax, which is not installed: pip install "jaxgru[finetune]"'
+    )
+    assert bar == (
+        'a progress bar needs tqdm, which is not installed: pip install "jaxgru[finetune]"'
+    )
+
+
+def test_core_does_not_import_it():
+    script = """
+import sys, jaxgru, jaxgru.cli
+print([name for name in ("jaxgru.finetune", "optax", "orbax", "tqdm") if name in sys.modules])
+"""
+    assert _run(script) == "[]"
+
+
+def _run(script):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
