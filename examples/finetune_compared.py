@@ -1,0 +1,135 @@
+"""What to train when sensors have drifted: several ways compared, as a table for the documentation.
+
+Each way starts from the trained layer and readout of ``examples/data`` and learns, by the same
+optimiser, from 64 drifted recordings of ten seconds; the error is that on 64 others. "Recovered"
+is how much of the error that the drift added is gone. Run it in the repository's root::
+
+    python examples/finetune_compared.py --into docs/finetuning.md
+
+prints the table, and puts it into that file between the lines ``<!-- table: ways -->`` and
+``<!-- end -->``. The seconds are those of the whole call, compiling included.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+from sensed_spring import drifted, record
+
+import jaxgru
+from jaxgru.atomic import replacing
+from jaxgru.finetune import (
+    LinearReadout,
+    Model,
+    Sequences,
+    evaluate,
+    fit,
+    low_rank,
+    regression,
+    trainable_mask,
+)
+
+DATA = Path("examples/data")
+TRAINING, HELD_OUT, TIME, STEPS, BATCH = 64, 64, 100, 600, 16
+BEGIN, END = "<!-- table: ways -->\n", "<!-- end -->\n"
+
+# What is trained, by name: patterns that fit the weights of a Model.
+WAYS = {
+    "all weights of the layer": "net.*",
+    "the layer and its readout": "*",
+    "the kernel": "net.kernel",
+    "the recurrent kernel": "net.recurrent_kernel",
+    "the biases of the layer": "net.*bias",
+    "the readout": "readout.*",
+    "a change of rank 1 of both kernels (LoRA)": "net.deltas.*",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Ways to fine-tune, compared.")
+    parser.add_argument("--into", type=Path, help="the Markdown file to put the table into")
+    options = parser.parse_args()
+    text = table()
+    print(text, end="")
+    if options.into is not None:
+        put(text, options.into)
+
+
+def table(steps: int = STEPS) -> str:
+    """Return a Markdown table of all ways."""
+    readings, truth = record(np.random.default_rng(0), TRAINING + HELD_OUT, TIME)
+    before = Sequences(readings[TRAINING:], truth[TRAINING:])
+    readings = drifted(readings)
+    data = Sequences(readings[:TRAINING], truth[:TRAINING])
+    held_out = Sequences(readings[TRAINING:], truth[TRAINING:])
+    model = trained()
+    good, bad = (evaluate(model, some, regression()) for some in (before, held_out))
+    lines = [
+        "| trained | numbers | mean square error | recovered | seconds |",
+        "|---|---:|---:|---:|---:|",
+        f"| before the drift | | {good:.4f} | | |",
+        f"| nothing | 0 | {bad:.4f} | 0 % | |",
+    ]
+    for name, patterns in WAYS.items():
+        start = time.perf_counter()
+        tuned, numbers = finetune(model, data, patterns, steps)
+        seconds = time.perf_counter() - start
+        error = evaluate(tuned, held_out, regression())
+        recovered = (bad - error) / (bad - good)
+        lines.append(
+            f"| {name} | {numbers} | {error:.4f} | {100 * recovered:.0f} % | {seconds:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def trained() -> Model:
+    """Return the layer and the readout that were trained before the drift."""
+    with np.load(DATA / "readout.npz") as readout:
+        return Model(
+            jaxgru.load(DATA / "gru.npz"), LinearReadout(readout["kernel"], readout["bias"])
+        )
+
+
+def finetune(model: Model, data: Sequences, patterns: str, steps: int) -> tuple[Model, int]:
+    """Return a model with some of its weights tuned, and how many numbers these are."""
+    net = model.net
+    if patterns == "net.deltas.*":
+        net = low_rank(net, jax.random.key(0), rank=1)
+    result = fit(
+        net,
+        data,
+        readout=model.readout,
+        loss=regression(),
+        trainable=patterns,
+        optimizer=optax.adam(optax.cosine_decay_schedule(0.01, steps)),
+        steps=steps,
+        batch_size=BATCH,
+        every=steps,
+        key=jax.random.key(1),
+    )
+    start = Model(net, model.readout)
+    mask = trainable_mask(start, patterns)
+    numbers = sum(
+        leaf.size
+        for leaf, chosen in zip(*map(jax.tree.leaves, (start, mask)), strict=True)
+        if chosen
+    )
+    return Model(result.net, result.readout), numbers
+
+
+def put(text: str, path: Path) -> None:
+    """Replace what stands between the two marks in a file."""
+    before, found, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, ends, after = rest.partition(END)
+    if not (found and ends):
+        raise SystemExit(f"{path}: has no line {BEGIN.strip()!r} with {END.strip()!r} behind it")
+    with replacing(path) as aside:
+        aside.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()
