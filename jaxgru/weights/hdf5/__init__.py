@@ -9,6 +9,8 @@ is bounded (``blocks``).
 Source: the HDF5 File Format Specification, version 3.0.
 """
 
-from jaxgru.weights.hdf5.file import SIGNATURE, Hdf5
+from jaxgru.weights.hdf5.file import Hdf5
+from jaxgru.weights.hdf5.objects import shown
+from jaxgru.weights.hdf5.superblock import SIGNATURE
 
-__all__ = ["SIGNATURE", "Hdf5"]
+__all__ = ["SIGNATURE", "Hdf5", "shown"]

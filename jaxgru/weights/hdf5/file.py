@@ -13,9 +13,7 @@ from jaxgru.weights.hdf5.datasets import read_dataset, shape_of
 from jaxgru.weights.hdf5.headers import Message
 from jaxgru.weights.hdf5.heaps import Heaps
 from jaxgru.weights.hdf5.objects import find_objects, shown
-from jaxgru.weights.hdf5.superblock import SIGNATURE, find_root
-
-__all__ = ["SIGNATURE", "Hdf5"]
+from jaxgru.weights.hdf5.superblock import find_root
 
 
 class Hdf5:

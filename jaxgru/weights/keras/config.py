@@ -16,6 +16,7 @@ from jaxgru.weights.keras.cells import Cell, GRULayer
 from jaxgru.weights.zips import first_line
 
 _DEEPEST = 32
+_LONGEST_NAME = 512
 # A layer takes about 2 kB of JSON, and Python's objects several times that.
 _MAX_JSON = 8 * 2**20
 
@@ -89,8 +90,11 @@ def _layer(entry: Any, depth: int) -> Layer:
     if not isinstance(config, dict):  # a user's own layer may have anything
         config = {}
     name = config.get("name") or entry.get("name") or class_name
-    if not isinstance(name, str) or not name.isprintable():
-        raise WeightsError(f"a layer is called {ascii(name)[:60]}: expected printable text")
+    if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise WeightsError(
+            f"a layer is called {ascii(name)[:60]}: expected printable text of at most "
+            f"{_LONGEST_NAME} characters"
+        )
     inner = tuple(_layer(one, depth + 1) for one in _within(config) if _is_layer(one))
     registered = entry.get("registered_name")
     is_custom = ">" in class_name or (isinstance(registered, str) and ">" in registered)
