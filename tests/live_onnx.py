@@ -96,8 +96,7 @@ def model_of(arrays, *, initializers=None, nodes=(), inputs=None, opset=14, **at
         ["x", *arrays] if inputs is None else inputs,
         ["Y", "Y_h"],
         name="layer",
-        hidden_size=UNITS,
-        **given,
+        **{"hidden_size": UNITS, **given},
     )
     graph = helper.make_graph(
         [*nodes, node],

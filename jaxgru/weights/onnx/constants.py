@@ -105,4 +105,4 @@ class Constants:
 
 def _described(node: Any) -> str:
     called = f" {shown(node.name)}" if node.name else ""
-    return f"{shown(node.op_type).strip(chr(39))} node{called}"
+    return f"{ascii(node.op_type[:80])[1:-1]} node{called}"

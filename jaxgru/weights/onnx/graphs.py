@@ -2,16 +2,17 @@
 
 import collections
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.onnx.wire import MOST_FIELDS
 from jaxgru.weights.zips import shown
 
 # Subgraphs and calls of functions within one another. No exporter comes near.
 _MOST_LEVELS = 50
+# Functions that call others twice, which call others twice, make many nodes of few.
+_MOST_NODES = 2**18
 _ONNX_DOMAINS = ("", "ai.onnx")  # two names of the standard's own
 
 
@@ -64,7 +65,7 @@ class Place(NamedTuple):
 
     node: Any
     scope: Scope
-    is_call: bool = False  # of a function of the model, whose nodes follow
+    function: Any = None  # of the model, whose nodes follow where this one calls it
 
 
 def places(model: Any) -> Iterator[Place]:
@@ -77,12 +78,21 @@ def places(model: Any) -> Iterator[Place]:
         (function.domain, function.name, function.overload): function
         for function in model.functions
     }
-    walk = _walk(Scope(model.graph), model.graph.node, functions, level=0)
-    for count, place in enumerate(walk):
-        # Functions that call others twice, which call others twice, make many nodes of few.
-        if count >= MOST_FIELDS:
-            raise WeightsError(f"its functions are called for more than {MOST_FIELDS} nodes")
+    # Not one generator in another: each node would then pass through all the levels above it.
+    levels = [_directly_in(Scope(model.graph), model.graph, functions)]
+    count = 0
+    while levels:
+        place = next(levels[-1], None)
+        if place is None:
+            levels.pop()
+            continue
+        count += 1
+        if count > _MOST_NODES:
+            raise WeightsError(f"it runs more than {_MOST_NODES} nodes: expected no more")
+        if len(levels) > _MOST_LEVELS:
+            raise WeightsError(f"its graphs are nested deeper than {_MOST_LEVELS}")
         yield place
+        levels.append(_within(place, functions))
 
 
 def is_standard(node: Any) -> bool:
@@ -90,27 +100,23 @@ def is_standard(node: Any) -> bool:
     return node.domain in _ONNX_DOMAINS
 
 
-def _walk(
-    scope: Scope, nodes: Any, functions: Mapping[tuple[str, str, str], Any], level: int
-) -> Iterator[Place]:
-    if level > _MOST_LEVELS:
-        raise WeightsError(f"its graphs are nested deeper than {_MOST_LEVELS}: expected no more")
-    for node in nodes:
-        function = functions.get((node.domain, node.op_type, node.overload))
-        yield Place(node, scope, is_call=function is not None)
-        if function is not None:
-            arguments = {
-                inside: (scope, outside)
-                for inside, outside in zip(function.input, node.input, strict=False)
-            }
-            inner = Scope(function, arguments=arguments)
-            yield from _walk(inner, function.node, functions, level + 1)
-        for graph in _subgraphs(node):
-            yield from _walk(Scope(graph, outer=scope), graph.node, functions, level + 1)
+_Functions: TypeAlias = Mapping[tuple[str, str, str], Any]
 
 
-def _subgraphs(node: Any) -> Iterator[Any]:
+def _directly_in(scope: Scope, graph: Any, functions: _Functions) -> Iterator[Place]:
+    for node in graph.node:
+        yield Place(node, scope, functions.get((node.domain, node.op_type, node.overload)))
+
+
+def _within(place: Place, functions: _Functions) -> Iterator[Place]:
+    """Yield the nodes of the function that a node calls, and of the graphs in its attributes."""
+    node, scope, function = place
+    if function is not None:
+        pairs = zip(function.input, node.input, strict=False)  # inputs may be left out
+        arguments = {inside: (scope, outside) for inside, outside in pairs}
+        yield from _directly_in(Scope(function, arguments=arguments), function, functions)
     for attribute in node.attribute:
         if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+            yield from _directly_in(Scope(attribute.g, outer=scope), attribute.g, functions)
+        for graph in attribute.graphs:
+            yield from _directly_in(Scope(graph, outer=scope), graph, functions)

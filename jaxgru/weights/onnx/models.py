@@ -40,7 +40,7 @@ def gather(
     for place in places(model):
         kind = str(place.node.op_type)
         kinds[kind] += 1
-        if "GRU" in kind and not place.is_call:
+        if "GRU" in kind and place.function is None:
             name = namer.free(place.node.name)
             try:
                 nodes[name] = _read(place, constants, budget, assume)
