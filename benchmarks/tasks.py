@@ -5,6 +5,7 @@ same batches by the same optimiser, to a target loss. Prints tables, and writes 
 """
 
 import argparse
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,19 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def table(task: Task, races: Races) -> str:
     """Return steps and seconds to the target, and how alike the curves are, as text.
 
-    Times are medians over the seeds; distances between curves are means, and in the first block,
-    before rounding has had time to grow, the largest.
+    Steps, times and ratios of times within a race are medians over the seeds; distances between
+    curves are means, and in the first block, before rounding has had time to grow, the largest.
     """
     lines = [
         f"{task.name} {task.shape()}, Adam at {task.rate}: to a loss of {task.target} nats",
         f"  {'':17} {'steps':>6} {'seconds':>8} {'/ jaxgru':>8} {'ms/step':>8} {'compile s':>9}"
         f" {'first block off by':>18} {'curve off by':>12}",
     ]
-    ours = _median([runs[OURS].seconds_to(task.target) for runs in races])
     for name in races[0]:
         runs = [by_name[name] for by_name in races]
-        steps = _median([run.steps_to(task.target) for run in runs])
-        seconds = _median([run.seconds_to(task.target) for run in runs])
+        steps = statistics.median(run.steps_to(task.target) for run in runs)
+        seconds = statistics.median(run.seconds_to(task.target) for run in runs)
+        ratio = statistics.median(
+            run.seconds_to(task.target) / by_name[OURS].seconds_to(task.target)
+            for run, by_name in zip(runs, races, strict=True)
+        )
         per_step = statistics.median(run.seconds[-1] / task.steps for run in runs)
         compiled = statistics.median(run.compile_seconds for run in runs)
         first = max(
@@ -76,7 +80,7 @@ def table(task: Task, races: Races) -> str:
             [distance(run, by_name[OURS]) for run, by_name in zip(runs, races, strict=True)]
         )
         lines.append(
-            f"  {name:17} {steps:6.0f} {seconds:8.2f} {seconds / ours:8.2f} {1e3 * per_step:8.2f}"
+            f"  {name:17} {steps:6.0f} {seconds:8.2f} {ratio:8.2f} {1e3 * per_step:8.2f}"
             f" {compiled:9.2f} {first:18.1e} {away:12.4f}"
         )
     return "\n".join([*lines, f"  {OURS}, other seeds: curves off by {noise(races):.4f}"]) + "\n"
@@ -94,11 +98,6 @@ def noise(races: Races) -> float:
     return float(np.mean([distance(*pair) for pair in pairs]))
 
 
-def _median(numbers: Sequence[float | None]) -> float:
-    """Return the median, for which a run that did not reach the target took for ever."""
-    return statistics.median(np.inf if number is None else number for number in numbers)
-
-
 def _record(task: Task, races: Races) -> dict[str, Any]:
     """Return a task and its runs as JSON keeps them, times in seconds."""
     return {
@@ -111,8 +110,8 @@ def _record(task: Task, races: Races) -> dict[str, Any]:
             {
                 "entry": name,
                 "seed": seed,
-                "steps_to_target": run.steps_to(task.target),
-                "seconds_to_target": run.seconds_to(task.target),
+                "steps_to_target": _or_none(run.steps_to(task.target)),
+                "seconds_to_target": _or_none(run.seconds_to(task.target)),
                 "distance_from_jaxgru": distance(run, runs[OURS]),
                 **run._asdict(),
             }
@@ -120,6 +119,11 @@ def _record(task: Task, races: Races) -> dict[str, Any]:
             for name, run in runs.items()
         ],
     }
+
+
+def _or_none(number: float) -> float | None:
+    """Return a number, or None where it is infinite, which JSON cannot say."""
+    return None if math.isinf(number) else number
 
 
 if __name__ == "__main__":

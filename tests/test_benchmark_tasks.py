@@ -52,7 +52,7 @@ def test_the_target_is_reached_at_the_end_of_the_first_block_at_it():
     run = Run(losses=[2.0, 0.5, 0.9, 0.1], seconds=[1.0, 2.5, 3.5, 4.0], compile_seconds=0.0)
     assert run.steps_to(0.5) == 2 * BLOCK
     assert run.seconds_to(0.5) == 2.5
-    assert run.steps_to(0.05) is None
+    assert run.steps_to(0.05) == run.seconds_to(0.05) == float("inf")
 
 
 @pytest.mark.parametrize("library", ["flax nnx", "keras-jax"])

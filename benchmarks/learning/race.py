@@ -1,5 +1,6 @@
 """Libraries learn one task side by side: the same weights, batches and optimiser, by turns."""
 
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -22,15 +23,15 @@ class Run(NamedTuple):
     seconds: list[float]  # since training began, compiling left out
     compile_seconds: float
 
-    def steps_to(self, target: float) -> int | None:
-        """Return after how many steps a block's loss first was at the target; None if never."""
+    def steps_to(self, target: float) -> float:
+        """Return after how many steps a block's loss first was at the target; inf if never."""
         block = self._block_at(target)
-        return None if block is None else (block + 1) * BLOCK
+        return math.inf if block is None else (block + 1) * BLOCK
 
-    def seconds_to(self, target: float) -> float | None:
+    def seconds_to(self, target: float) -> float:
         """Return the seconds of training until then."""
         block = self._block_at(target)
-        return None if block is None else self.seconds[block]
+        return math.inf if block is None else self.seconds[block]
 
     def _block_at(self, target: float) -> int | None:
         return next((n for n, loss in enumerate(self.losses) if loss <= target), None)
