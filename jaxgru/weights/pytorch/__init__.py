@@ -1,5 +1,6 @@
 """Files of ``torch.save`` (.pt, .pth, .tar and other names), read without PyTorch."""
 
+import re
 from typing import TYPE_CHECKING
 
 from jaxgru.weights.errors import WeightsError
@@ -10,8 +11,9 @@ from jaxgru.weights.zips import MAGIC
 if TYPE_CHECKING:
     from jaxgru.weights.formats import Look
 
-# A pickle begins with the instruction PROTO and the number of its protocol.
-_PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+# How a pickle begins: a protocol, and a frame, a container or a name. And not with what may look
+# so, the length that begins a safetensors file, which goes on with a brace.
+_PICKLE = re.compile(rb"\x80[\x02-\x05][\x95}\](c](?!.{5}\{)", re.DOTALL)
 
 
 def recognises(look: "Look") -> bool:
@@ -21,7 +23,8 @@ def recognises(look: "Look") -> bool:
         if look.entries is None:
             return b"/" + archive.PICKLE.encode() in look.head
         return bool(archive.folders_of(look.entries))
-    return look.head.startswith(_PICKLES) or _is_tar(look.head)
+    is_pickle = _PICKLE.match(look.head) is not None
+    return look.head.startswith(legacy.BEGINNING) or is_pickle or _is_tar(look.head)
 
 
 def read(source: Source) -> Gathered:

@@ -19,6 +19,8 @@ from jaxgru.weights.pytorch.tensors import TensorArrays, named_tensors
 
 MARK = 0x1950A86A20F9469CFC6C
 VERSION = 1001
+# The first pickle: PROTO 2, LONG1 of 10 bytes, STOP.
+BEGINNING = b"\x80\x02\x8a\x0a" + MARK.to_bytes(10, "little") + b"."
 
 
 def read(source: Source) -> Gathered:

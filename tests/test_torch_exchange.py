@@ -1,0 +1,177 @@
+"""PyTorch's modules and state dicts to nets and back, with PyTorch itself as the oracle."""
+
+import cases
+import chex
+import jax
+import jax.numpy as jnp
+import live_torch
+import numpy as np
+import pytest
+from nets import random_net
+
+import jaxgru
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("variant", live_torch.variants())
+def test_outputs_are_those_of_pytorch(key, variant):
+    module = live_torch.build(variant, key)
+    xs = np.array(cases.random_inputs(key, (2, live_torch.STEPS, live_torch.INPUTS)))
+
+    ys, _ = jaxgru.gru(jaxgru.from_torch(module), xs)
+
+    # Both round sums of about ten terms near 1 to float32, and the gates keep the states within
+    # 1: a difference of some 1e-7 a step, most of which the update gate forgets.
+    np.testing.assert_allclose(ys, live_torch.outputs(module, xs), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("variant", live_torch.variants())
+def test_there_and_back_to_the_bit(key, x64, variant, dtype):
+    module = live_torch.build(variant, key, dtype)
+    other = live_torch.build(variant, jax.random.fold_in(key, 1), dtype)
+
+    net = jaxgru.from_torch(module)
+    other.load_state_dict(jaxgru.to_torch(net, cell=variant.startswith("cell")), strict=True)
+
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(net)} == {dtype}
+    for name, expected in module.state_dict().items():
+        assert torch.equal(other.state_dict()[name], expected), name
+    chex.assert_trees_all_equal(jaxgru.from_torch(other), net)
+
+
+def test_what_comes_out_belongs_to_nobody_else(key):
+    module = live_torch.build("layer", key)
+    net = jaxgru.from_torch(module)
+    before = np.array(net.bias)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.zero_()
+    np.testing.assert_array_equal(net.bias, before)
+
+    state = jaxgru.to_torch(net)
+    for tensor in state.values():
+        tensor.zero_()
+    np.testing.assert_array_equal(net.bias, before)
+
+
+def test_a_module_with_several(key):
+    module = torch.nn.Module()
+    module.encoder = live_torch.build("bidirectional", key)
+    module.lstm = torch.nn.LSTM(3, 4)
+    module.decoders = torch.nn.ModuleList(live_torch.build("cell", key) for _ in range(11))
+
+    with pytest.raises(jaxgru.WeightsError, match=r"it holds 12 GRUs: .*'decoders.2', .*s.10'$"):
+        jaxgru.from_torch(module)
+    with pytest.raises(jaxgru.WeightsError, match="layer is 'lstm': expected one of 'encoder'"):
+        jaxgru.from_torch(module, layer="lstm")
+    found = jaxgru.from_torch(module, layer="encoder")
+    chex.assert_trees_all_equal(found, jaxgru.from_torch(module.encoder))
+    found = jaxgru.from_torch(module.state_dict(), layer="decoders.10")
+    chex.assert_trees_all_equal(found, jaxgru.from_torch(module.decoders[10]))
+
+
+def test_views_of_one_tensor(key):
+    """As after flatten_parameters on a GPU; and a transposed one, as nobody saves but may."""
+    module = live_torch.build("layer", key)
+    state = module.state_dict()
+    flat = torch.cat([tensor.flatten() for tensor in state.values()])
+    pieces = flat.split([tensor.numel() for tensor in state.values()])
+    views = {name: piece.view(state[name].shape) for name, piece in zip(state, pieces, strict=True)}
+    views["weight_hh_l0"] = views["weight_hh_l0"].T.contiguous().T
+
+    chex.assert_trees_all_equal(jaxgru.from_torch(views), jaxgru.from_torch(module))
+
+
+def test_zeros_stand_for_a_missing_bias(key):
+    net = (
+        cases.random_params(key, 3, 4, biases="input bias"),
+        cases.random_params(jax.random.fold_in(key, 1), 4, 4, biases="no bias"),
+    )
+    state = jaxgru.to_torch(net)
+    torch.nn.GRU(3, 4, 2).load_state_dict(state, strict=True)
+    assert not state["bias_hh_l0"].any()
+    assert not state["bias_ih_l1"].any()
+    back = jaxgru.from_torch(state)
+    np.testing.assert_array_equal(back[0].bias, net[0].bias)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        ("reset before", r"net has reset_after=False: expected True, as PyTorch has no other"),
+        ("stack", r"net\[1\] has 2 units and net\[0\] 4: expected the same in all layers"),
+        ("sum", r"net.merge is 'sum': expected 'concat'"),
+        ("pair", r"net.merge is None: expected 'concat'"),
+        ("stacks in both directions", r"net.forward is a tuple: expected a GRUParams, as Py"),
+        ("bidirectional stack", r"net\[1\].merge is 'sum'"),
+    ],
+)
+def test_nets_that_pytorch_cannot_hold(key, net, message):
+    with pytest.raises(jaxgru.WeightsError, match=message):
+        jaxgru.to_torch(random_net(key, net))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"activation": "relu"}, "net has activation='relu': expected 'tanh'"),
+        ({"recurrent_activation": "hard_sigmoid"}, "recurrent_activation='hard_sigmoid': expected"),
+        ({"clip": 1.0}, "net has clip=1.0: expected None"),
+        ({"dtype": jnp.float8_e4m3fn}, "weight_ih_l0 has dtype float8_e4m3fn: expected"),
+    ],
+)
+def test_layers_that_pytorch_cannot_hold(key, options, message):
+    with pytest.raises(jaxgru.WeightsError, match=message):
+        jaxgru.to_torch(jaxgru.init(key, 3, 4, **options))
+
+
+def test_other_nets_that_pytorch_cannot_hold(key):
+    layer = jaxgru.init(key, 3, 4)
+    wide = jaxgru.init(key, 8, 4)
+    for net, message in [
+        (jaxgru.Backward(layer), "net is a Backward: expected none, as PyTorch has no layer that"),
+        ((jaxgru.Bidirectional(layer, layer), wide), r"net\[1\] has 1 directions and net\[0\] 2"),
+        ((layer, jaxgru.init(key, 4, 4, dtype=jnp.bfloat16)), "expected one dtype in a GRU"),
+    ]:
+        with pytest.raises(jaxgru.WeightsError, match=message):
+            jaxgru.to_torch(net)
+    with pytest.raises(jaxgru.WeightsError, match="net has several layers: expected one, as torch"):
+        jaxgru.to_torch((layer, jaxgru.init(key, 4, 4)), cell=True)
+    with pytest.raises(ValueError, match=r"net\[1\] takes 3 inputs"):
+        jaxgru.to_torch((layer, layer))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.to(torch.float8_e4m3fn), "weight_hh_l0 has dtype float8_e4m3fn: expected"),
+        (lambda m: m.to(torch.complex64), "weight_hh_l0 has dtype complex64: expected"),
+        (lambda m: m.to("meta"), "weight_hh_l0 has dtype float32 in a Tensor of layout torch.st"),
+        (
+            lambda m: torch.nn.utils.parametrizations.weight_norm(m, "weight_hh_l0"),
+            "weight_hh_l0 is given by weight_hh_l0_original0, as by a weight norm",
+        ),
+        (
+            lambda m: torch.nn.utils.parametrizations.spectral_norm(m, "weight_ih_l0"),
+            "weight_ih_l0 is given by weight_ih_l0_original, as by a weight norm",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
+def test_weights_that_are_no_plain_numbers(key, change, message):
+    module = live_torch.build("layer", key)
+    with pytest.raises(jaxgru.WeightsError, match=f"^{message}"):
+        jaxgru.from_torch(change(module))
+
+
+def test_sources_without_a_gru():
+    with pytest.raises(jaxgru.WeightsError, match="source is a list: expected a torch"):
+        jaxgru.from_torch([])
+    with pytest.raises(
+        jaxgru.WeightsError, match=r"no GRU is among its 4 arrays .* an LSTM called"
+    ):
+        jaxgru.from_torch(torch.nn.LSTM(3, 4))
+    with pytest.raises(jaxgru.WeightsError, match="no GRU is among its 0 arrays"):
+        jaxgru.from_torch({"model": {}, 5: torch.zeros(3)})

@@ -1,0 +1,224 @@
+"""Files of torch.save, in both of its formats, against what PyTorch itself makes of them."""
+
+import io
+import zipfile
+
+import cases
+import chex
+import jax
+import live_torch
+import numpy as np
+import pytest
+
+import jaxgru
+from jaxgru.weights.reading import read_all
+
+torch = pytest.importorskip("torch")
+
+LEGACY = [False, True]
+
+
+@pytest.fixture
+def path(tmp_path):
+    # A checkpoint of either format may be called .tar; its content tells what it is.
+    return tmp_path / "checkpoint.pth.tar"
+
+
+@pytest.mark.parametrize("legacy", LEGACY)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_each_variant_to_the_bit(key, x64, path, dtype, legacy):
+    for variant in live_torch.variants():
+        module = live_torch.build(variant, key, dtype)
+        live_torch.write(module, path, legacy=legacy)
+        chex.assert_trees_all_equal(jaxgru.load(path), jaxgru.from_torch(module))
+
+
+@pytest.mark.parametrize("legacy", LEGACY)
+def test_a_checkpoint_with_all_that_people_put_into_one(key, path, legacy):
+    module = torch.nn.Module()
+    module.encoder = live_torch.build("bidirectional", key)
+    module.head = torch.nn.BatchNorm1d(4)
+    module.decoders = torch.nn.ModuleList(live_torch.build("cell", key) for _ in range(11))
+    optimizer = torch.optim.Adam(module.parameters())
+    module.encoder(torch.ones(2, 3))[0].sum().backward()
+    optimizer.step()
+    content = {
+        "model": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": [torch.get_rng_state(), (1, 2.5, None, True, b"bytes", 2**70)],
+        "about": {"dtype": torch.float16, "size": torch.Size([3]), "at": torch.device("cpu")},
+        "parameters": list(module.parameters()),
+        "names": {"a", "b"},
+        ("no", "name"): module.head.state_dict(),
+        5: {"gru": live_torch.build("no bias", key).state_dict()},
+        "half": torch.ones(3, dtype=torch.uint16),
+        "conjugate": torch.ones(3, dtype=torch.complex64).conj(),
+        "nothing": torch.zeros(0, 3),
+    }
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+
+    found = jaxgru.load_all(path)
+
+    decoders = [f"model.decoders.{i}" for i in range(11)]
+    assert list(found) == ["model.encoder", *decoders, "5.gru"]
+    chex.assert_trees_all_equal(found["model.encoder"], jaxgru.from_torch(module.encoder))
+    chex.assert_trees_all_equal(found[decoders[-1]], jaxgru.from_torch(module.decoders[-1]))
+    assert found["5.gru"].bias is None
+
+
+@pytest.mark.parametrize("legacy", LEGACY)
+def test_views_of_one_storage(key, path, legacy):
+    """As GPUs have a GRU's weights in one piece; with strides, and the GRU twice."""
+    state = live_torch.build("stack", key).state_dict()
+    flat = torch.cat([tensor.flatten() for tensor in state.values()])
+    pieces = flat.split([tensor.numel() for tensor in state.values()])
+    views = {k: piece.view(state[k].shape) for k, piece in zip(state, pieces, strict=True)}
+    views["weight_hh_l1"] = views["weight_hh_l1"].T.contiguous().T
+    views["bias_hh_l1"] = torch.stack([views["bias_hh_l1"], torch.ones(12)], 1)[:, 0]
+    content = [views, (views, {"again": dict(views)})]
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+
+    found = jaxgru.load_all(path)
+
+    # The same container is read where it is met first.
+    assert list(found) == ["0", "1.1.again"]
+    for net in found.values():
+        chex.assert_trees_all_equal(net, jaxgru.from_torch(state))
+
+
+@pytest.mark.parametrize("legacy", LEGACY)
+def test_saved_on_a_gpu(key, path, legacy):
+    """The place that a storage was at is a word in the file; there is no GPU to try it on."""
+    module = live_torch.build("layer", key)
+    live_torch.write(module, path, legacy=legacy)
+    at_cpu, at_gpu = (b"X" + len(word).to_bytes(4, "little") + word for word in (b"cpu", b"cuda:0"))
+    if legacy:
+        path.write_bytes(path.read_bytes().replace(at_cpu, at_gpu))
+    else:
+        path.write_bytes(_with(path, "data.pkl", lambda pickle: pickle.replace(at_cpu, at_gpu)))
+
+    chex.assert_trees_all_equal(jaxgru.load(path), jaxgru.from_torch(module))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_saved_on_a_big_endian_machine(key, x64, path, dtype):
+    module = live_torch.build("layer", key, dtype)
+    live_torch.write(module, path)
+    itemsize = module.weight_ih_l0.element_size()
+
+    def swap(numbers):
+        return np.frombuffer(numbers, f"u{itemsize}").byteswap().tobytes()
+
+    path.write_bytes(_with(path, "/data/", swap))
+    path.write_bytes(_with(path, "byteorder", lambda _: b"big"))
+    # PyTorch agrees that this is how such a file looks.
+    assert torch.equal(torch.load(path)["weight_ih_l0"], module.weight_ih_l0)
+
+    chex.assert_trees_all_equal(jaxgru.load(path), jaxgru.from_torch(module))
+
+
+def test_a_compressed_archive(key, path):
+    module = live_torch.build("layer", key)
+    live_torch.write(module, path)
+    path.write_bytes(_with(path, "", lambda content: content, zipfile.ZIP_DEFLATED))
+    chex.assert_trees_all_equal(jaxgru.load(path), jaxgru.from_torch(module))
+
+
+def test_containers_that_hold_themselves(key, path):
+    state = dict(live_torch.build("layer", key).state_dict())
+    state["itself"], state["others"] = state, [state, state]
+    torch.save({"model": state}, path)
+    assert list(jaxgru.load_all(path)) == ["model"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda s: s.pop("weight_hh_l0"), "weight_hh_l0 is missing: expected both weights and bo"),
+        (lambda s: s.update(bias_hh_l0=torch.ones(11)), r"bias_hh_l0 has shape \(11,\): expected"),
+        (lambda s: s.update(weight_hh_l0=torch.ones(12, 4).int()), "weight_hh_l0 has dtype Int: "),
+        (lambda s: s.update(bias_ih_l0=torch.ones(12).half()), "expected one dtype in a GRU"),
+    ],
+)
+def test_what_is_wrong_with_a_gru_is_said_of_it_alone(key, path, spoil, message):
+    good, bad = (dict(live_torch.build("layer", key).state_dict()) for _ in range(2))
+    spoil(bad)
+    torch.save({"good": good, "bad": bad}, path)
+    with pytest.raises(jaxgru.WeightsError, match=message):
+        jaxgru.load(path, layer="bad")
+    chex.assert_trees_all_equal(jaxgru.load(path, layer="good"), jaxgru.from_torch(good))
+
+
+def test_assumptions_may_not_contradict(key, path):
+    live_torch.write(live_torch.build("bidirectional", key), path)
+    jaxgru.load(path, assume={"merge": "concat", "reset_after": True})
+    with pytest.raises(jaxgru.WeightsError, match="merge is 'concat' in the file: expected"):
+        jaxgru.load(path, assume={"merge": "sum"})
+
+
+def test_whole_modules_and_programs_are_refused(key, path):
+    module = live_torch.build("layer", key)
+    for legacy in LEGACY:
+        torch.save(module, path, _use_new_zipfile_serialization=not legacy)
+        with pytest.raises(
+            jaxgru.WeightsError, match=r"names 'torch.nn.modules.rnn.GRU': expected"
+        ):
+            jaxgru.load(path)
+    torch.save(module.state_dict(), path, pickle_protocol=4)
+    with pytest.raises(jaxgru.WeightsError, match="its pickle is of protocol 4: expected"):
+        jaxgru.load(path)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_torchscript_is_refused(key, path):
+    torch.jit.save(torch.jit.script(live_torch.build("layer", key)), path)
+    with pytest.raises(jaxgru.WeightsError, match="it is a TorchScript archive, a program beside"):
+        jaxgru.load(path)
+
+
+@pytest.mark.parametrize("variant", ["bidirectional stack, no bias", "stack"])
+def test_safetensors_that_pytorch_loads(key, tmp_path, variant):
+    safetensors = pytest.importorskip("safetensors.torch")
+    module, other = (live_torch.build(variant, k) for k in jax.random.split(key))
+    path = tmp_path / "weights.safetensors"
+
+    jaxgru.save(jaxgru.from_torch(module), path, format="torch-safetensors")
+    other.load_state_dict(safetensors.load_file(path), strict=True)
+
+    chex.assert_trees_all_equal(jaxgru.load(path), jaxgru.from_torch(module))
+    chex.assert_trees_all_equal(jaxgru.from_torch(other), jaxgru.from_torch(module))
+
+
+def test_safetensors_of_bfloat16_and_of_what_pytorch_cannot_hold(key, tmp_path):
+    pytest.importorskip("safetensors")
+    path = tmp_path / "weights.safetensors"
+    params = cases.random_params(key, 3, 4, dtype="bfloat16")
+    jaxgru.save(params, path, format="torch-safetensors")
+    chex.assert_trees_all_equal(jaxgru.load(path), params)
+    before = path.read_bytes()
+    with pytest.raises(jaxgru.WeightsError, match="was not written: net has reset_after=False"):
+        jaxgru.save(jaxgru.init(key, 3, 4, reset_after=False), path, format="torch-safetensors")
+    assert path.read_bytes() == before
+
+
+def test_arrays_are_read_as_they_are(key, path):
+    """NumPy arrays, so that float64 stays what it is with JAX's x64 mode off."""
+    module = live_torch.build("layer", key, "float64")
+    live_torch.write(module, path)
+    contents = read_all(path)
+    assert contents.format == "torch"
+    kernel = contents.gathered["gru"].net.kernel
+    expected = module.weight_ih_l0.detach().numpy()
+    np.testing.assert_array_equal(kernel[:, :4], expected[4:8].T)
+
+
+def _with(path, ending, change, compression=zipfile.ZIP_STORED):
+    """Return an archive with the entries changed whose names have something in them."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(file, "w", compression) as changed:
+        for entry in archive.infolist():
+            content = archive.read(entry)
+            changed.writestr(
+                entry.filename, change(content) if ending in entry.filename else content
+            )
+    return file.getvalue()
