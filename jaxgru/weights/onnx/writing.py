@@ -90,7 +90,7 @@ class _Graph:
         self._nodes: list[Any] = []
         self._tensors: dict[str, Any] = {}
         self._inputs: list[Any] = []
-        self._states: list[tuple[str, list[str | int]]] = []
+        self._states: list[tuple[str, list[str | int]]] = []  # outputs: last states, their shapes
 
     def sequence(self, size: int) -> list[str | int]:
         """Return the shape of a sequence, input or output."""
@@ -124,6 +124,25 @@ class _Graph:
             ys = self.net(layer, xs, f"{place}_{i}", reverse=reverse)
             xs = ys[0]  # the last alone may be a pair, as check_net has seen
         return ys
+
+    def model(self, opset: int, outputs: Sequence[tuple[str, list[str | int]]]) -> Any:
+        """Return the whole, with these outputs before the last states."""
+        helper = self._onnx.helper
+        graph = helper.make_graph(
+            self._nodes,
+            "net",
+            self._inputs,
+            [self._info(*output) for output in (*outputs, *self._states)],
+            list(self._tensors.values()),
+        )
+        opsets = [helper.make_opsetid("", opset)]
+        return helper.make_model(
+            graph,
+            producer_name="jaxgru",
+            opset_imports=opsets,
+            # The library's own newest would be refused by runtimes of last year.
+            ir_version=helper.find_min_ir_version_for(opsets),
+        )
 
     def _both(self, net: Bidirectional, xs: str, place: str, *, reverse: bool) -> tuple[str, str]:
         sides = (net.forward, net.backward)
@@ -194,25 +213,6 @@ class _Graph:
     def _tensor(self, name: str, array: NDArray[Any]) -> str:
         self._tensors[name] = to_tensor(self._onnx, name, array)
         return name
-
-    def model(self, opset: int, outputs: Sequence[tuple[str, list[str | int]]]) -> Any:
-        """Return the whole, with these outputs before the last states."""
-        helper = self._onnx.helper
-        graph = helper.make_graph(
-            self._nodes,
-            "net",
-            self._inputs,
-            [self._info(*output) for output in (*outputs, *self._states)],
-            list(self._tensors.values()),
-        )
-        opsets = [helper.make_opsetid("", opset)]
-        return helper.make_model(
-            graph,
-            producer_name="jaxgru",
-            opset_imports=opsets,
-            # The library's own newest would be refused by runtimes of last year.
-            ir_version=helper.find_min_ir_version_for(opsets),
-        )
 
     def _info(self, name: str, shape: list[str | int], data_type: int | None = None) -> Any:
         data_type = DATA_TYPES[self._dtype] if data_type is None else data_type
