@@ -1,0 +1,205 @@
+"""GRUs among arrays under PyTorch's names: which are found, and what is said of the others."""
+
+import numpy as np
+import oracle
+import pytest
+
+from jaxgru import Bidirectional, GRUParams, WeightsError
+from jaxgru.weights.floats import Unread
+from jaxgru.weights.found import Found
+from jaxgru.weights.named import find
+
+INPUTS, UNITS = 2, 3
+
+
+def _arrays(prefix="", layers=1, sides=("",), *, bias=True, rows=3, dtype=np.float32):
+    """Return random arrays under the names of a torch.nn.GRU, or of a layer of other rows."""
+    random, found = np.random.default_rng(0), {}
+    for layer in range(layers):
+        inputs = INPUTS if layer == 0 else len(sides) * UNITS
+        shapes = {"weight_ih": (rows * UNITS, inputs), "weight_hh": (rows * UNITS, UNITS)}
+        if bias:
+            shapes |= {"bias_ih": (rows * UNITS,), "bias_hh": (rows * UNITS,)}
+        for side in sides:
+            for kind, shape in shapes.items():
+                name = f"{prefix}{kind}_l{layer}{side}"
+                found[name] = random.normal(size=shape).astype(dtype)
+    return found
+
+
+def _cell(prefix=""):
+    return {name.removesuffix("_l0"): array for name, array in _arrays(prefix).items()}
+
+
+def _only(arrays, assume=()):
+    """Return the one GRU that is found: a net, or the error."""
+    [found] = find(arrays, dict(assume)).values()
+    return found.net if isinstance(found, Found) else found
+
+
+def test_the_numbers_are_in_their_places():
+    """By PyTorch's equations, written from its documentation."""
+    arrays = _arrays(dtype=np.float64)
+    x, h = np.random.default_rng(1).normal(size=(2, UNITS))
+    x = x[:INPUTS]
+    at_x = arrays["weight_ih_l0"] @ x + arrays["bias_ih_l0"]
+    at_h = arrays["weight_hh_l0"] @ h + arrays["bias_hh_l0"]
+    (xr, xz, xn), (hr, hz, hn) = np.split(at_x, 3), np.split(at_h, 3)
+    r, z = 1 / (1 + np.exp(-xr - hr)), 1 / (1 + np.exp(-xz - hz))
+    expected = (1 - z) * np.tanh(xn + r * hn) + z * h
+
+    found = oracle.cell(_only(arrays), h, x)["h"]
+
+    # Sums of a few terms near 1, in double precision on both sides.
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("prefix", ["", "lstm.", "encoder.rnn.", "encoder/rnn/", "['a']['b']."])
+def test_found_by_its_rows_whatever_its_name(prefix):
+    name = {"": "gru", "['a']['b'].": "a/b"}.get(prefix, prefix[:-1])
+    assert list(find(_arrays(prefix), {})) == [name]
+    assert list(find(_cell(prefix), {})) == [name]
+
+
+def test_structure():
+    assert isinstance(_only(_arrays()), GRUParams)
+    assert isinstance(_only(_arrays(sides=("", "_reverse"))), Bidirectional)
+    stack = _only(_arrays(layers=11, sides=("", "_reverse")))
+    assert [type(layer) for layer in stack] == [Bidirectional] * 11
+    assert _only(_arrays(bias=False)).recurrent_bias is None
+
+
+def test_order_is_the_files_but_that_of_numbers_is_theirs():
+    prefixes = ["z.gru_10.", "z.gru_9.", "a.", "z.gru_1.", "layers.10.b.", "layers.2.b."]
+    arrays = {}
+    for prefix in prefixes:
+        arrays |= _arrays(prefix)
+    expected = ["z.gru_1", "z.gru_9", "z.gru_10", "a", "layers.2.b", "layers.10.b"]
+    assert list(find(arrays, {})) == expected
+
+
+def test_arrays_of_no_gru_are_never_asked_for():
+    class Arrays(dict):
+        def __getitem__(self, name):
+            assert name.startswith("gru."), name
+            return super().__getitem__(name)
+
+    arrays = Arrays(_arrays("gru.") | {"head.weight": None, "step": None})
+    assert list(find(arrays, {})) == ["gru"]
+
+
+def _without(*names, **options):
+    return {k: v for k, v in _arrays(**options).items() if k not in names}
+
+
+_STACK = {"layers": 3, "sides": ("", "_reverse")}
+_INCOMPLETE = "is missing: expected both weights"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (_without("weight_hh_l0"), f"^weight_hh_l0 {_INCOMPLETE} and both biases in every layer$"),
+        (_without("weight_ih_l0"), f"^weight_ih_l0 {_INCOMPLETE}"),
+        (_without("weight_hh_l0", bias=False), f"^weight_hh_l0 {_INCOMPLETE} in every layer$"),
+        (_without("bias_hh_l0"), f"^bias_hh_l0 {_INCOMPLETE}"),
+        (_without("bias_hh_l1", "bias_ih_l1", **_STACK), f"^bias_ih_l1 {_INCOMPLETE}"),
+        (
+            _without("weight_hh_l2_reverse", **_STACK),
+            "^weight_hh_l2_reverse .* layer and direction",
+        ),
+        (
+            {k: v for k, v in _arrays(**_STACK).items() if "_l1" not in k},
+            f"^weight_ih_l1 {_INCOMPLETE}",
+        ),
+        (
+            {k: v for k, v in _arrays(**_STACK).items() if "_l1_reverse" not in k},
+            f"^weight_ih_l1_reverse {_INCOMPLETE}",
+        ),
+        (_arrays() | _cell(), "weights of a GRU and of a GRU cell are in one place"),
+        (_arrays() | {"weight_hh_l0": np.ones((10, 3), "f")}, r"hh_l0 has shape \(10, 3\): exp"),
+        (_arrays() | {"weight_hh_l0": np.ones((3, 9), "f")}, r"hh_l0 has shape \(3, 9\): expected"),
+        (_arrays() | {"weight_hh_l0": np.ones(9, "f")}, r"hh_l0 has shape \(9,\): expected \(3H,"),
+        (_arrays() | {"weight_hh_l0": np.ones((0, 0), "f")}, "weight_.h_l0 has shape"),
+        (_arrays() | {"bias_hh_l0": np.ones((1, 9), "f")}, r"bias_hh_l0 has shape \(1, 9\): exp"),
+        (
+            _arrays(**_STACK) | {"weight_ih_l2": np.ones((9, 3), "f")},
+            r"weight_ih_l2.* has shape \(9, [36]\): expected",
+        ),
+        (
+            _arrays(layers=2) | {"weight_ih_l1": np.ones((9, 2), "f")},
+            r"weight_ih_l1 has shape \(9, 2\): expected 3 columns, as many as the layer before",
+        ),
+        (
+            _arrays() | {"bias_hh_l0": np.ones(9, np.int8)},
+            "bias_hh_l0 has dtype int8: expected floating-point numbers",
+        ),
+        (
+            _arrays() | {"weight_hh_l0": Unread((9, 3), "F8_E4M3")},
+            "weight_hh_l0 has dtype F8_E4M3: expected floating-point numbers",
+        ),
+        (
+            _arrays() | {"bias_hh_l0": np.ones(9, np.float16)},
+            "expected one dtype in a GRU",
+        ),
+        (
+            _without("weight_hh_l0") | {"weight_hh_l0_g": np.ones((9, 1), "f")},
+            "weight_hh_l0 is given by weight_hh_l0_g, as by a weight norm or a parametrization",
+        ),
+        (
+            _arrays() | {"weight_hh_l0_raw": np.ones((9, 3), "f")},
+            "weight_hh_l0 is given by weight_hh_l0_raw, as by a weight norm or a parametrization",
+        ),
+        (
+            _without("weight_hh_l0")
+            | {"parametrizations.weight_hh_l0.original": np.ones((9, 3), "f")},
+            "weight_hh_l0 is given by weight_hh_l0_original, as by a weight norm or a par",
+        ),
+    ],
+)
+def test_gru_that_is_not_whole(arrays, message):
+    found = _only(arrays)
+    assert isinstance(found, WeightsError)
+    with pytest.raises(WeightsError, match=message):
+        raise found
+
+
+@pytest.mark.parametrize(
+    ("assume", "message"),
+    [
+        ({"reset_after": False}, "reset_after is True in the file: expected nothing else"),
+        ({"activation": "relu"}, "activation is 'tanh' in the file"),
+        ({"recurrent_activation": "hard_sigmoid"}, "recurrent_activation is 'sigmoid' in the file"),
+        ({"merge": "sum"}, "merge is 'concat' in the file"),
+    ],
+)
+def test_pytorch_leaves_nothing_unsaid(assume, message):
+    with pytest.raises(WeightsError, match=message):
+        raise _only(_arrays(sides=("", "_reverse")), assume)
+    found = find(_arrays(), {})["gru"]
+    assert found.notes == ()
+
+
+_PROJECTED = _arrays("p.", rows=4) | {"p.weight_hr_l0": np.ones((2, 3), "f")}
+_NORMED = {"n.weight_hh_l0_g": np.ones((12, 1), "f"), "n.weight_hh_l0_v": np.ones((12, 3), "f")}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({}, r"no GRU is among its 0 arrays \(\): expected weight_ih_l0 \(3H, I\)"),
+        (
+            dict.fromkeys(("a", "b\n", "c", "d"), np.ones(2)),
+            r"among its 4 arrays \('a', 'b\\n', 'c', \.\.\.\): expected",
+        ),
+        (_arrays("x.", rows=4), r"\.\.\.\), an LSTM called 'x': expected"),
+        (_arrays("x.", rows=1), r"\.\.\.\), a plain RNN called 'x': expected"),
+        (_PROJECTED, r"\.\.\.\), an LSTM with projections called 'p': expected"),
+        (_NORMED, r"_v'\), an LSTM called 'n': expected"),
+    ],
+)
+def test_no_gru_at_all(arrays, message):
+    with pytest.raises(WeightsError, match=message):
+        find(arrays, {})
+    # Beside a GRU it does not matter.
+    assert list(find(arrays | _arrays("g."), {})) == ["g"]
