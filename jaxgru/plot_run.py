@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgru.atomic import replacing
 from jaxgru.cell import gru_gates
-from jaxgru.matplotlib_extra import need_matplotlib
+from jaxgru.extras import need
 from jaxgru.params import GRUParams
 from jaxgru.sequence import gru
 from jaxgru.step import Gates
@@ -81,7 +81,7 @@ def plot_run(
 
 def check_plot(path: str | os.PathLike[str]) -> None:
     """Raise the errors of ``plot_run`` that a path alone can cause: to know before the work."""
-    need_matplotlib()
+    need("matplotlib", "plot", "drawing")
     from matplotlib.backend_bases import FigureCanvasBase
 
     ending = Path(path).suffix

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgru.atomic import replacing
-from jaxgru.matplotlib_extra import need_matplotlib
+from jaxgru.extras import need
 from jaxgru.params import GATES, GRUParams, check_params
 
 
@@ -32,7 +32,7 @@ def plot_weights(params: GRUParams, path: str | os.PathLike[str]) -> None:
     True
     """
     check_params(params)
-    need_matplotlib()
+    need("matplotlib", "plot", "drawing")
     # Figure and its canvas alone: pyplot would choose a window system and keep the figure.
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg

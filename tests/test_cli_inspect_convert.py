@@ -273,7 +273,7 @@ def test_without_matplotlib_the_extra_is_named(run, weights, monkeypatch):
     code, _, errors = run("inspect", weights, "--plot", "never.png")
     assert code == 2
     assert errors == [
-        "jaxgru: error: drawing needs Matplotlib, which is not installed: "
+        "jaxgru: error: drawing needs matplotlib, which is not installed: "
         'pip install "jaxgru[plot]"'
     ]
 

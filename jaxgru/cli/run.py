@@ -4,22 +4,15 @@ import argparse
 import contextlib
 import math
 import shutil
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.arrayfiles import (
-    ArrayFileError,
-    ArrayFileWarning,
-    ArrayReader,
-    Window,
-    create_array,
-    open_array,
-)
+from jaxgru.arrayfiles import ArrayReader, Window, create_array, open_array
 from jaxgru.cli.progress import progress_bar
+from jaxgru.cli.run_arrays import check_expected, check_inputs, read_h0
 from jaxgru.cli.run_comparison import Comparison
 from jaxgru.cli.run_non_finite import NonFiniteWarner
 from jaxgru.cli.run_table import Table
@@ -106,13 +99,13 @@ def _run(arguments: argparse.Namespace) -> int:
     params = _load_layer(arguments)
     with contextlib.ExitStack() as files:
         inputs = files.enter_context(open_array(arguments.inputs, "inputs"))
-        _check_inputs(inputs, params, arguments)
-        h0 = _read_h0(arguments.h0, params, inputs)
+        check_inputs(inputs, params, arguments)
+        h0 = read_h0(arguments.h0, params, inputs)
         shape = (*inputs.shape[:-1], params.hidden_size)
         comparison = None
         if arguments.expect is not None:
             expected = files.enter_context(open_array(arguments.expect, "outputs"))
-            _check_expected(expected, shape, arguments)
+            check_expected(expected, shape, arguments)
             comparison = Comparison(expected)
         chunks = stream(params, inputs, h0, steps=arguments.chunk, reverse=arguments.reverse)
         _consume(chunks, shape, comparison, params, arguments)
@@ -209,45 +202,6 @@ def _report(comparison: Comparison, arguments: argparse.Namespace) -> int:
         f"{'within' if within else 'BEYOND'} the tolerance of {arguments.tolerance:g}"
     )
     return 0 if within else _BEYOND_TOLERANCE
-
-
-def _check_inputs(inputs: ArrayReader, params: GRUParams, arguments: argparse.Namespace) -> None:
-    shape, size = inputs.shape, params.input_size
-    if len(shape) < 2 or shape[-1] != size:
-        raise ArrayFileError(
-            f"{arguments.inputs}: it has shape {shape}, expected (T, {size}) or (..., T, {size}), "
-            f"as {arguments.weights} has {size} inputs"
-        )
-    if arguments.plot is not None and 0 in shape[:-1]:
-        raise ArrayFileError(f"{arguments.inputs}: its shape {shape} has no step to plot")
-
-
-def _check_expected(
-    expected: ArrayReader, shape: tuple[int, ...], arguments: argparse.Namespace
-) -> None:
-    if expected.shape != shape:
-        raise ArrayFileError(
-            f"{arguments.expect}: it has shape {expected.shape}, expected {shape}, the shape of "
-            f"the states for {arguments.inputs}"
-        )
-
-
-def _read_h0(path: str | None, params: GRUParams, inputs: ArrayReader) -> np.ndarray | None:
-    if path is None:
-        return None
-    with open_array(path, "h0") as reader:
-        h0 = reader.read_all()
-    units = params.hidden_size
-    each = (*inputs.shape[:-2], units)
-    if max(h0.shape, default=0) == h0.size == units:
-        # One state, for every sequence, whatever axes of length 1 it has: text always has two.
-        h0 = h0.reshape(units)
-    elif h0.shape != each:
-        wanted = f"({units},)" if each == (units,) else f"({units},) or {each}"
-        raise ArrayFileError(f"{path}: it has shape {h0.shape}, expected {wanted}")
-    if not np.isfinite(h0).all():
-        warnings.warn(f"{path}: NaN or Inf", ArrayFileWarning, stacklevel=2)
-    return h0
 
 
 def _tolerance(text: str) -> float:
