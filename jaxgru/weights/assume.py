@@ -55,13 +55,14 @@ class Settling:
         self._assume = assume
         self._assumed: dict[str, Any] = {}
 
-    def pick(self, field: str, said: Any = _UNSAID) -> Any:
+    def pick(self, field: str, said: Any = _UNSAID, *, usual: Any = _UNSAID) -> Any:
         """Return the value of a field: what the file says, else the caller, else what is usual.
 
         Args:
             field: one of activation, recurrent_activation, reset_after, reverse, merge.
             said: what the file says, left out where it is silent. A format that has no choice,
                 such as PyTorch's, says its one value.
+            usual: what such a file's library began with, left out where that is what most do.
 
         Raises:
             WeightsError: the file says one thing and the caller another.
@@ -75,8 +76,8 @@ class Settling:
             return said
         if field in self._assume:
             return self._assume[field]
-        self._assumed[field] = _USUAL[field]
-        return _USUAL[field]
+        self._assumed[field] = _USUAL[field] if usual is _UNSAID else usual
+        return self._assumed[field]
 
     def notes(self) -> tuple[str, ...]:
         """Return what was assumed because nobody said it, as one note or none."""

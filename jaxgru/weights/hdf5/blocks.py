@@ -57,6 +57,14 @@ class Blocks:
         """Return a piece of the file, a shorter one where the file ends before."""
         return self.read(address, min(length, max(self._size - address, 0)), what)
 
+    def check_declared(self, count: int, what: str) -> None:
+        """Raise WeightsError if something declares more bytes than the file may take in all."""
+        if count > self._allowed:
+            raise WeightsError(
+                f"{what} declares {count} bytes: expected at most {self._allowed} in a file of "
+                f"{self._size} bytes"
+            )
+
     def spend(self, count: int) -> None:
         """Count bytes that are about to be made of what was read.
 

@@ -1,5 +1,6 @@
 """The floating-point numbers of an HDF5 dataset, wherever in the file they lie."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,14 @@ def shape_of(messages: list[Message], what: str) -> tuple[int, ...]:
     """
     shape = read_shape(_needed(messages, DATASPACE, f"the shape of {what}"), what)
     return (0,) if shape is None else shape
+
+
+def check_size(blocks: Blocks, messages: list[Message], what: str) -> None:
+    """Raise WeightsError if a dataset, whatever it holds, declares more than the file may take."""
+    types = [message.body for message in messages if message.kind == DATATYPE]
+    # A type of the file's own has no size here. It is refused if it is asked for.
+    itemsize = int.from_bytes(types[0][4:8], "little") if types else 0
+    blocks.check_declared(math.prod(shape_of(messages, what)) * itemsize, what)
 
 
 def read_dataset(

@@ -4,7 +4,7 @@ import dataclasses
 
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.hdf5.blocks import Blocks
-from jaxgru.weights.hdf5.datasets import is_dataset
+from jaxgru.weights.hdf5.datasets import check_size, is_dataset
 from jaxgru.weights.hdf5.groups import is_group, members
 from jaxgru.weights.hdf5.headers import Message, read_header
 
@@ -73,4 +73,7 @@ def shown(path: str) -> str:
 
 def _read(blocks: Blocks, address: int, path: str) -> Object:
     header = read_header(blocks, address, shown(path))
-    return Object(header, is_group(header), is_dataset(header) and not is_group(header))
+    is_array = is_dataset(header) and not is_group(header)
+    if is_array:
+        check_size(blocks, header, shown(path))
+    return Object(header, is_group(header), is_array)

@@ -6,6 +6,7 @@ first, ``(3H,)`` with ``reset_after=False``, and ``(6H,)`` in a ``CuDNNGRU``, wh
 out in another way too. Keras 1 has three arrays for each gate.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,16 +76,19 @@ def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUPara
     )
 
 
-def cell_from_arrays(arrays: Sequence[NDArray[Any]], settling: Settling, where: str) -> Cell:
+def cell_from_arrays(
+    arrays: Sequence[NDArray[Any]], settling: Settling, where: str, version: str | None = None
+) -> Cell:
     """Return what a cell computes of which there are the arrays alone.
 
-    The bias tells where the reset gate is applied; the activations are settled without a file's
-    word, but for those of a ``CuDNNGRU``, which has no others.
+    The bias tells where the reset gate is applied. A ``CuDNNGRU`` has no activations but the usual
+    ones; those of a ``GRU`` are settled without a file's word.
 
     Args:
         arrays: kernel, recurrent kernel and, if the cell has one, bias.
         settling: what the caller assumes.
         where: its name, for errors.
+        version: the version of Keras that wrote them, None if unknown.
 
     Raises:
         WeightsError: these are not the arrays of a cell, or the caller assumes what they deny.
@@ -92,25 +96,34 @@ def cell_from_arrays(arrays: Sequence[NDArray[Any]], settling: Settling, where: 
     if len(arrays) not in (2, 3):
         raise WeightsError(f"{where} has {len(arrays)} arrays: expected 2, or 3 with a bias")
     units = _units(arrays[0], arrays[1], where)
-    shape = arrays[2].shape if len(arrays) == 3 else None
-    is_cudnn = shape == (2 * _GATES * units,)
-    said: dict[str, Any] = {}
+    is_early = version is not None and _is_before_2_3(version)
+    if len(arrays) == 2:
+        reset_after = settling.pick("reset_after", usual=not is_early)
+    else:
+        reset_after = settling.pick("reset_after", arrays[2].shape != (_GATES * units,))
+    is_cudnn = len(arrays) == 3 and arrays[2].shape == (2 * _GATES * units,)
     if is_cudnn:
-        said = {"activation": "tanh", "recurrent_activation": "sigmoid"}
-    if shape is not None:
-        said["reset_after"] = is_cudnn or len(shape) == 2
-
-    def settled(field: str) -> Any:
-        return settling.pick(field, said[field]) if field in said else settling.pick(field)
-
+        activation = settling.pick("activation", "tanh")
+        recurrent_activation = settling.pick("recurrent_activation", "sigmoid")
+    else:
+        activation = settling.pick("activation")
+        # TensorFlow 2.0 calls itself Keras 2.2.4, too, but its layers reset after.
+        usual = "hard_sigmoid_keras2" if is_early and not reset_after else "sigmoid"
+        recurrent_activation = settling.pick("recurrent_activation", usual=usual)
     return Cell(
         units=units,
-        activation=settled("activation"),
-        recurrent_activation=settled("recurrent_activation"),
-        use_bias=shape is not None,
-        reset_after=settled("reset_after"),
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        use_bias=len(arrays) == 3,
+        reset_after=reset_after,
         is_cudnn=is_cudnn,
     )
+
+
+def _is_before_2_3(version: str) -> bool:
+    """Tell whether GRUs of this version began with ``hard_sigmoid`` and the reset before."""
+    numbers = [int(part) for part in re.findall(r"\d{1,4}", version)[:2]]
+    return numbers < [2, 3]
 
 
 def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]:

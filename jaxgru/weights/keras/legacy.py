@@ -50,7 +50,9 @@ def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
     for name in dict.fromkeys((*layers, *names)):
         group = _Group(h5, f"{root}/{name}" if root else name)
         expected = list(_grus(layers[name], "", version, assume)) if name in layers else []
-        found = _configured(group, expected) if expected else _by_shape(group, name, assume)
+        found = (
+            _configured(group, expected) if expected else _by_shape(group, name, version, assume)
+        )
         gathered.update(found)
     return gathered
 
@@ -174,7 +176,7 @@ def _build(group: _Group, gru: _Expected, places: Sequence[Place]) -> Found:
     return Found(gru.layer.assemble(params), (*gru.layer.notes, *gru.settling.notes()))
 
 
-def _by_shape(group: _Group, name: str, assume: Mapping[str, Any]) -> Gathered:
+def _by_shape(group: _Group, name: str, version: str, assume: Mapping[str, Any]) -> Gathered:
     layers = as_layers(group.places)
     gathered: Gathered = {}
     for layer in layers:
@@ -183,19 +185,19 @@ def _by_shape(group: _Group, name: str, assume: Mapping[str, Any]) -> Gathered:
         own = name if len(layers) == 1 else f"{name}/{inner}"
         settling = Settling(assume)
         try:
-            gathered[own] = Found(_guessed(group, layer, settling), settling.notes())
+            gathered[own] = Found(_guessed(group, layer, version, settling), settling.notes())
         except WeightsError as error:
             gathered[own] = error
     return gathered
 
 
-def _guessed(group: _Group, layer: Directions, settling: Settling) -> Net:
+def _guessed(group: _Group, layer: Directions, version: str, settling: Settling) -> Net:
     params, sides = [], []
     for places in filter(None, (layer.forward, layer.backward)):
         cells = []
         for place in places:
             arrays, where = group.read(place), group.shown(place)
-            cells.append(cell_from_arrays(arrays, settling, where))
+            cells.append(cell_from_arrays(arrays, settling, where, version))
             params.append(to_params(arrays, cells[-1], where))
         sides.append(tuple(cells))
     if len(sides) == 2:
