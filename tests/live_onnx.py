@@ -21,9 +21,9 @@ _FUNCTIONS = {
     "softsign": ("Softsign", [], []),
     "linear": ("Affine", [1.0], [0.0]),
 }
+ACTIVATIONS = tuple(_FUNCTIONS)
 # Unlike in either role, so that none is taken for the other.
-_NAMES = list(_FUNCTIONS)
-_PAIRS = list(zip(_NAMES, _NAMES[2:] + _NAMES[:2], strict=True))
+_PAIRS = list(zip(ACTIVATIONS, ACTIVATIONS[2:] + ACTIVATIONS[:2], strict=True))
 _VARIANTS = {
     "usual": {"linear_before_reset": 1},
     "no bias": {"linear_before_reset": 1, "bias": False},
