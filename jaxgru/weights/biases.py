@@ -36,3 +36,23 @@ def both_biases(params: GRUParams) -> tuple[Any, Any]:
     bias = none if params.bias is None else params.bias
     recurrent_bias = none if params.recurrent_bias is None else params.recurrent_bias
     return bias, recurrent_bias
+
+
+def one_gate_bias(params: GRUParams, holder: str) -> tuple[Any, Any]:
+    """Return biases of a layer of NumPy arrays for what has one bias for each gate.
+
+    Args:
+        params: the layer, with ``reset_after=True``.
+        holder: what has one alone, for the error, such as ``"Equinox's cell"``.
+
+    Returns:
+        The input side's bias ``(3H,)``, which has the state side's of z and r in it, and the
+        candidate's on the state side ``(H,)``.
+
+    Raises:
+        WeightsError: to put the state side's into the input side's may round.
+    """
+    bias, recurrent_bias = both_biases(params)
+    gates = 2 * params.hidden_size
+    shared = one_bias(bias[:gates], recurrent_bias[:gates], holder)
+    return np.concatenate([shared, bias[gates:]]), recurrent_bias[gates:]

@@ -32,6 +32,7 @@ from jaxgru.weights.found import UNNAMED, Found, Gathered, Source
 from jaxgru.weights.named import find
 from jaxgru.weights.npz_arrays import plain, read_arrays
 from jaxgru.weights.single import only_layer
+from jaxgru.weights.variants import check_variant
 from jaxgru.weights.zips import MAGIC
 
 if TYPE_CHECKING:
@@ -83,14 +84,7 @@ def write(net: Net, path: Path) -> None:
         WeightsError: the format cannot hold this net.
     """
     params = only_layer(net, "npz")
-    for field, default in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
-        if getattr(params, field) != default:
-            raise WeightsError(
-                f"{field} is {getattr(params, field)!r}: expected {default!r}, as npz holds no "
-                "activations"
-            )
-    if params.clip is not None:
-        raise WeightsError(f"clip is {params.clip!r}: expected None, as npz holds no clip")
+    check_variant(params, "npz")
     for field in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
         value = getattr(params, field)
         if value is not None and value.dtype not in (np.float16, np.float32, np.float64):
