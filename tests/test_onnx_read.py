@@ -15,7 +15,7 @@ from jaxgru.weights import read_all
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
-# The bound for states within 1 and 50 steps: sums of eight terms, rounded in another order
+# What is promised for states within 1 and 50 steps: sums of eight terms, rounded in another order
 # on either side, that the gates damp from step to step; ONNX Runtime's tanh and sigmoid besides
 # are rational functions, within two units of the last place.
 _FLOAT32 = 2e-6

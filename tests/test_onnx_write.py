@@ -18,7 +18,7 @@ import jaxgru
 
 onnx = pytest.importorskip("onnx")
 
-# The bound. Seen on these nets: 3e-7.
+# What to_onnx promises. Seen on these nets: 3e-7.
 _TOLERANCE = {"rtol": 0, "atol": 1e-5}
 _EXACT = live_onnx.ACTIVATIONS
 _WITHOUT_EQUAL = [name for name in jaxgru.ACTIVATIONS if name not in _EXACT]
