@@ -1,5 +1,7 @@
 """PyTorch's modules and state dicts to nets and back, with PyTorch itself as the oracle."""
 
+import sys
+
 import cases
 import chex
 import jax
@@ -175,3 +177,12 @@ def test_sources_without_a_gru():
         jaxgru.from_torch(torch.nn.LSTM(3, 4))
     with pytest.raises(jaxgru.WeightsError, match="no GRU is among its 0 arrays"):
         jaxgru.from_torch({"model": {}, 5: torch.zeros(3)})
+
+
+def test_without_pytorch(key, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    message = r'needs torch, which is not installed: pip install "jaxgru\[torch\]"'
+    with pytest.raises(ImportError, match=f"from_torch {message}"):
+        jaxgru.from_torch({})
+    with pytest.raises(ImportError, match=f"to_torch {message}"):
+        jaxgru.to_torch(jaxgru.init(key, 3, 4))

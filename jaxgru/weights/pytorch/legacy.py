@@ -31,8 +31,7 @@ def read(source: Source) -> Gathered:
     def pickle() -> Pickled:
         return read_pickle(stream, len(content) - stream.tell())
 
-    mark, version = pickle().root, pickle().root
-    if (mark, version) != (MARK, VERSION):
+    if pickle().root != MARK or pickle().root != VERSION:
         raise WeightsError(
             "it is a pickle of another format: expected the mark and version that torch.save "
             "begins with; nothing in a file is run"

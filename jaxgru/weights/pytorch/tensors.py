@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.floats import FLOATS, Unread
 from jaxgru.weights.limits import check_declared
-from jaxgru.weights.pytorch.objects import Storage, Tensor
+from jaxgru.weights.pytorch.objects import ITEM_SIZES, Storage, Tensor
 
 # By what PyTorch calls the types of its storages.
 _DTYPES = {
@@ -20,7 +20,6 @@ _DTYPES = {
     "Double": FLOATS["float64"],
 }
 _DEEPEST = 64
-_LARGEST_ITEM = 16  # bytes of a complex number of two doubles
 
 # Returns the bytes of a storage, given how many one of its numbers takes.
 ReadStorage = Callable[[Storage, int], bytes | bytearray | memoryview]
@@ -82,7 +81,8 @@ def named_tensors(root: Any, file_size: int) -> dict[str, Tensor]:
         if name in tensors:
             raise WeightsError(f"two tensors are called {name[:80]!a}: expected one")
         tensors[name] = tensor
-        declared += len(name) + _LARGEST_ITEM * math.prod(tensor.shape)
+        item_size = ITEM_SIZES.get(tensor.storage.kind, 1)
+        declared += len(name) + item_size * math.prod(tensor.shape)
         check_declared(declared, file_size, "its tensors")
     return tensors
 
