@@ -1,4 +1,6 @@
-"""A run that is killed by tests: ``python finetune_run.py FOLDER [PROCESSES PROCESS PORT]``.
+"""A run for tests to kill and to share out.
+
+``python finetune_run.py FOLDER EPOCHS [PROCESSES PROCESS PORT]``
 
 It writes ``FOLDER/weights.npy``, the tuned weights in a row, once it is done.
 """
@@ -18,16 +20,17 @@ def main() -> None:
     """Tune a small net with all that a checkpoint has to hold: windows, dropout, an average."""
     folder = Path(sys.argv[1])
     mesh = None
-    if len(sys.argv) > 2:
-        processes, process, port = map(int, sys.argv[2:])
+    if len(sys.argv) > 3:
+        processes, process, port = map(int, sys.argv[3:])
         jax.distributed.initialize(f"localhost:{port}", processes, process)
         mesh = ft.data_mesh()
     data = finetuning.small_data(lengths=np.array([6, 1, 4, 0, 3, 6, 2, 5]))
     result = finetuning.tune(
         *finetuning.small_model(),
         data,
-        epochs=40,
-        window=4,
+        epochs=int(sys.argv[2]),
+        batch_size=8,  # to be shared by as many devices
+        window=3,
         recurrent_dropout=0.2,
         average=optax.ema(0.9),
         optimizer=optax.adam(0.01),
