@@ -106,7 +106,7 @@ def test_convert_to_the_notebooks_equations_and_back(run, weights, tmp_path):
     code, output, errors = run("convert", weights, there, "--to-equations", "notebook")
     assert (code, errors) == (0, [])
     assert output == (
-        f"{weights} (keras equations) -> {there} (notebook equations): "
+        f"{weights} -> {there} (notebook equations): "
         "a layer: 2 inputs, 3 outputs, 63 parameters, float32\n"
     )
     given, converted = np.load(weights), np.load(there)

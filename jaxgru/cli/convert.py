@@ -70,8 +70,12 @@ def _run(arguments: argparse.Namespace) -> int:
         **source_options(arguments),
     )
     save(net, arguments.target, format=arguments.to, equations=arguments.to_equations)
-    print(
-        f"{arguments.source} ({arguments.from_equations} equations) -> "
-        f"{arguments.target} ({arguments.to_equations} equations): {in_a_line(net)}"
-    )
+    source = _with_equations(arguments.source, arguments.from_equations)
+    target = _with_equations(arguments.target, arguments.to_equations)
+    print(f"{source} -> {target}: {in_a_line(net)}")
     return 0
+
+
+def _with_equations(path: str, equations: str) -> str:
+    """Return a path for people; what the equations are is news only where they are not Keras'."""
+    return path if equations == "keras" else f"{path} ({equations} equations)"
