@@ -3,6 +3,9 @@
 from jaxgru.activations import ACTIVATIONS
 from jaxgru.cell import gru_cell, gru_gates
 from jaxgru.dropout import Dropout
+from jaxgru.exchange.equinox import from_equinox, to_equinox
+from jaxgru.exchange.flax import from_flax, to_flax
+from jaxgru.exchange.haiku import from_haiku, to_haiku
 from jaxgru.exchange.onnx import from_onnx, to_onnx
 from jaxgru.exchange.torch import from_torch, to_torch
 from jaxgru.layers import Backward, Bidirectional
@@ -20,6 +23,9 @@ __all__ = [
     "Gates",
     "WeightsError",
     "WeightsWarning",
+    "from_equinox",
+    "from_flax",
+    "from_haiku",
     "from_onnx",
     "from_torch",
     "gru",
@@ -29,6 +35,9 @@ __all__ = [
     "load",
     "load_all",
     "save",
+    "to_equinox",
+    "to_flax",
+    "to_haiku",
     "to_onnx",
     "to_torch",
 ]

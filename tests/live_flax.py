@@ -1,0 +1,111 @@
+"""Flax's own GRUs, of linen and of nnx, with every option they have, and the files made of them.
+
+Flax is imported on the first call; who calls skips the test before where it is not installed.
+"""
+
+import jax
+import jax.numpy as jnp
+import live_params
+
+INPUTS, UNITS, STEPS = 3, 4, 50
+
+# What a cell computes with. Flax's parameters do not say it; an nnx module does.
+_FUNCTIONS = {"activation": "activation_fn", "recurrent_activation": "gate_fn"}
+
+_VARIANTS = {
+    "linen cell": {},
+    "linen RNN": {},
+    "linen RNN, relu and hard sigmoid": {
+        "activation": "relu",
+        "recurrent_activation": "hard_sigmoid",
+    },
+    "linen RNN, reverse": {"reverse": True},
+    "linen Bidirectional": {"merge": "concat"},
+    "linen Bidirectional, sum": {"merge": "sum"},
+    "nnx cell": {},
+    "nnx RNN": {},
+    "nnx RNN, softsign and hard sigmoid": {
+        "activation": "softsign",
+        "recurrent_activation": "hard_sigmoid",
+    },
+    "nnx RNN, reverse": {"reverse": True},
+    "nnx Bidirectional": {"merge": "concat"},
+    "nnx Bidirectional, mul": {"merge": "mul"},
+}
+_MERGES = {"sum": jnp.add, "mul": jnp.multiply}
+
+
+def variants():
+    """Return the names of all variants."""
+    return list(_VARIANTS)
+
+
+def assume(variant):
+    """Return what the parameters of a variant do not say and is not what is usual."""
+    return {field: value for field, value in _VARIANTS[variant].items() if value not in ("concat",)}
+
+
+def build(variant, key):
+    """Return a module with random parameters, biases included: linen's with its variables."""
+    if variant.startswith("linen"):
+        module = _linen(variant)
+        carry = (jnp.zeros((1, UNITS)),) if variant == "linen cell" else ()
+        xs = jnp.zeros((1, INPUTS)) if carry else jnp.zeros((1, 1, INPUTS))
+        shapes = jax.eval_shape(module.init, jax.random.key(0), *carry, xs)
+        return module, live_params.random_like(key, shapes)
+    from flax import nnx
+
+    module = _nnx(variant)
+    state = nnx.state(module, nnx.Param)
+    nnx.update(module, live_params.random_like(key, state))
+    return module, state_of(module)
+
+
+def state_of(module):
+    """Return the parameters of an nnx module as nested dicts."""
+    from flax import nnx
+
+    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
+
+
+def outputs(variant, module, variables, xs):
+    """Return what a module gives for ``xs (batch, time, inputs)``, a cell step by step."""
+    if variant == "linen cell":
+        return live_params.scan(lambda h, x: module.apply(variables, h, x)[0], xs, UNITS)
+    if variant == "nnx cell":
+        return live_params.scan(lambda h, x: module(h, x)[0], xs, UNITS)
+    return module.apply(variables, xs) if variant.startswith("linen") else module(xs)
+
+
+def _options(variant):
+    return {
+        _FUNCTIONS[field]: getattr(jax.nn, {"softsign": "soft_sign"}.get(value, value))
+        for field, value in _VARIANTS[variant].items()
+        if field in _FUNCTIONS
+    }
+
+
+def _linen(variant):
+    from flax import linen as nn
+
+    options = _VARIANTS[variant]
+    cells = [nn.GRUCell(UNITS, **_options(variant)) for _ in range(2)]
+    if variant == "linen cell":
+        return cells[0]
+    if "merge" not in options:
+        return nn.RNN(cells[0], reverse=options.get("reverse", False), keep_order=True)
+    merge = {"merge_fn": _MERGES[options["merge"]]} if options["merge"] in _MERGES else {}
+    return nn.Bidirectional(nn.RNN(cells[0]), nn.RNN(cells[1]), **merge)
+
+
+def _nnx(variant):
+    from flax import nnx
+
+    options = _VARIANTS[variant]
+    cells = [nnx.GRUCell(INPUTS, UNITS, rngs=nnx.Rngs(i), **_options(variant)) for i in range(2)]
+    if variant == "nnx cell":
+        return cells[0]
+    if "merge" not in options:
+        return nnx.RNN(cells[0], reverse=options.get("reverse", False), keep_order=True)
+    merge = {"merge_fn": _MERGES[options["merge"]]} if options["merge"] in _MERGES else {}
+    return nnx.Bidirectional(nnx.RNN(cells[0]), nnx.RNN(cells[1]), **merge)
