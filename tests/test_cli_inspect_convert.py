@@ -163,7 +163,7 @@ _BAD_USE = {
     ),
     "an unknown format": (
         ["convert", "{}/weights.npz", "{}/out.h5"],
-        "{}/out.h5 was not written: its name ends in '.h5': expected .npz",
+        "{}/out.h5 was not written: its name ends in '.h5': expected .",
     ),
     "a missing folder": (
         ["convert", "{}/weights.npz", "{}/none/out.npz"],
