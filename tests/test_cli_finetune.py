@@ -1,0 +1,176 @@
+"""``jaxgru finetune``: every form of data, what it writes and says, and what it refuses."""
+
+import json
+
+import finetuning
+import jax
+import numpy as np
+import optax
+import pytest
+
+import jaxgru
+import jaxgru.finetune as ft
+from jaxgru import cli
+
+HEADER = "a,b,c,position,velocity"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with weights, a readout and the data in all its forms, and the tests run there."""
+    monkeypatch.chdir(tmp_path)
+    net, readout = finetuning.small_model()
+    jaxgru.save(net, "gru.npz")
+    np.savez("readout.npz", kernel=readout.kernel, bias=readout.bias)
+    data = finetuning.small_data()
+    np.savez("data.npz", inputs=data.inputs, targets=data.targets)
+    (tmp_path / "csv").mkdir()
+    for i, sequence in enumerate(np.concatenate(data[:2], axis=-1)):
+        text = "\n".join(",".join(f"{x:.9g}" for x in row) for row in sequence)
+        (tmp_path / "csv" / f"{i}.csv").write_text(f"{HEADER}\n{text}\n")
+    return tmp_path
+
+
+@pytest.fixture
+def run(capsys, folder):
+    """Run the subcommand in this process: its exit code, output lines and error lines."""
+
+    def run(*arguments):
+        code = cli.main(["finetune", "gru.npz", *map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out.splitlines(), captured.err.splitlines()
+
+    return run
+
+
+def test_tunes_as_fit_does_and_says_what_that_did(run, folder):
+    code, out, err = run(
+        "data.npz", "-o", "tuned.npz", "--readout", "readout.npz", "--readout-output", "new.npz",
+        "--epochs", "3", "--batch-size", "2", "--held-out", "0.25", "--learning-rate", "0.01",
+        "--history", "run.jsonl", "--plot", "run.png", "--checkpoints", "run",
+    )  # fmt: skip
+    assert (code, err) == (0, [])
+    # The oracle: the library, called with the held-out part that the seed says.
+    net, readout = finetuning.small_model()
+    held = np.random.default_rng(0).permutation(8)[:2]
+    data = finetuning.small_data()
+    rest = np.setdiff1d(np.arange(8), held)
+    held_out, learned = (
+        ft.Sequences(*(array[np.sort(rows)] for array in data[:2])) for rows in (held, rest)
+    )
+    before = ft.evaluate(ft.Model(net, readout), held_out, ft.regression())
+    result = finetuning.tune(
+        net, readout, learned, epochs=3, batch_size=2, optimizer=optax.adam(0.01),
+        key=jax.random.split(jax.random.key(0), 3)[0],
+    )  # fmt: skip
+    tuned_readout = ft.LinearReadout(**np.load("new.npz"))
+    assert finetuning.equal(jaxgru.load("tuned.npz"), result.net)
+    assert finetuning.equal(tuned_readout, result.readout)
+    after = ft.evaluate(ft.Model(result.net, result.readout), held_out, ft.regression())
+    assert out == [
+        "data.npz: 6 sequences of up to 6 steps to learn from, "
+        "2 sequences of up to 6 steps held out",
+        f"loss on held-out data before: {before:.6g}",
+        f"loss on held-out data after:  {after:.6g}",
+        "tuned.npz: a layer: 3 inputs, 4 outputs, 108 parameters, float32, stopped by epochs",
+        "new.npz: the readout, kernel (4, 2)",
+        "run.jsonl: 3 lines",
+        "run.png: the losses",
+    ]
+    lines = (folder / "run.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+    assert (folder / "run.png").stat().st_size > 0
+    assert len(list((folder / "run").iterdir())) > 0
+
+
+def test_csv_files_are_the_same_data(run):
+    # Column names, numbers, a folder: no step of training is needed to see that the data is the
+    # same, as the loss before is of it.
+    options = ("-o", "tuned.npz", "--readout", "readout.npz", "--steps", "1")
+    _, expected, _ = run("data.npz", *options)
+    for targets in ("position,velocity", "4,5", " position , 5"):
+        code, out, err = run("csv", *options, "--targets", targets)
+        assert (code, err) == (0, [])
+        assert out[1:3] == expected[1:3]
+
+
+def test_one_sequence_is_divided_in_time(run):
+    code, out, _ = run(
+        "csv/0.csv", "-o", "tuned.npz", "--steps", "1", "--targets", "position,velocity",
+        "--readout-output", "readout_new.npz", "--held-out", "0.5",
+    )  # fmt: skip
+    assert code == 0
+    assert out[0] == (
+        "csv/0.csv: 1 sequence of up to 3 steps to learn from, 1 sequence of up to 3 steps held out"
+    )
+    assert np.load("readout_new.npz")["kernel"].shape == (4, 2)
+
+
+def test_classes_of_sequences_of_different_lengths(run, folder):
+    for i in range(8):
+        lines = [f"{t},{i},{-t},{i % 2}" for t in range(i + 1)]
+        (folder / "csv" / f"{i}.csv").write_text("\n".join(lines))
+    code, out, err = run(
+        "csv", "-o", "tuned.npz", "--steps", "1", "--targets", "4", "--loss", "classification",
+        "--on", "last", "--readout-output", "r.npz", "--low-rank", "1",
+    )  # fmt: skip
+    assert (code, err) == (0, [])
+    assert "sequences of up to 8 steps" in out[0]
+    tuned, net = jaxgru.load("tuned.npz"), finetuning.small_model()[0]
+    assert finetuning.equal(tuned.bias, net.bias)
+
+
+# The suite makes warnings errors; here it is to reach the command line's stderr.
+@pytest.mark.filterwarnings("always::jaxgru.finetune.FinetuneWarning")
+def test_loss_that_is_not_finite_is_an_exit_code(run):
+    code, out, err = run(
+        "data.npz", "-o", "tuned.npz", "--readout", "readout.npz", "--readout-output", "r.npz",
+        "--learning-rate", "1e38", "--epochs", "9",
+    )  # fmt: skip
+    assert code == 1
+    assert err[0].startswith("jaxgru: warning: the loss is not finite at step ")
+    assert out[3].endswith("stopped by not finite")
+    assert np.isfinite(jaxgru.load("tuned.npz").kernel).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.npz", "-o", "t.npz"], "none.npz: No such file or directory"),
+        (["data.npz"], "the following arguments are required: -o/--output (see jaxgru finetune "
+         "--help)"),
+        (["data.npz", "-o", "missing/t.npz"], "missing/t.npz: its folder is missing"),
+        (["data.npz", "-o", "t.foo"], "t.foo was not written: its name ends in '.foo': expected "),
+        (["data.npz", "-o", "t.npz", "--plot", "x.foo"], "x.foo: its ending is '.foo', expected "),
+        (["data.npz", "-o", "t.npz"], "data: targets has shape (2, 6, 2): expected (2, 6, 4)"),
+        (["data.npz", "-o", "t.npz", "--targets", "1"], "data.npz: expected no --targets with "),
+        (["csv", "-o", "t.npz"], "csv: expected --targets COLUMNS, for .csv with --loss "),
+        (["csv", "-o", "t.npz", "--targets", "x"], "csv/0.csv: it has no column 'x', expected 1 "
+         "to 5, or one of a, b, c, position, velocity"),
+        (["csv", "-o", "t.npz", "--targets", "1,2,3,4,5"], "csv/0.csv: all its columns are "),
+        (["csv", "-o", "t.npz", "--targets", "4", "--loss", "classification"], "csv: its targets "
+         "are no whole numbers, expected classes"),
+        (["gru.npz", "-o", "t.npz"], "gru.npz: it holds 'biases', 'uMatrix', 'wMatrix', expected "),
+        (["data.npz", "-o", "t.npz", "--held-out", "1"], "argument --held-out: '1' given, expected "
+         "a number between 0 and 1"),
+        (["data.npz", "-o", "t.npz", "--readout", "readout.npz", "--trainable", "w"], "the pattern "
+         "'w' fits no weight: expected one of net.kernel, net.recurrent_kernel, "),
+    ],
+)  # fmt: skip
+def test_bad_use_is_one_line(run, folder, arguments, message):
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert len(err) == 1
+    assert err[0].startswith(f"jaxgru: error: {message}"), err
+    assert not (folder / "t.npz").exists()
+
+
+def test_files_that_do_not_fit_together(run, folder):
+    (folder / "csv" / "3.csv").write_text("1,2,3\n")
+    code, _, err = run("csv", "-o", "t.npz", "--targets", "1")
+    assert (code, err) == (
+        2, ["jaxgru: error: csv/3.csv: it has 3 columns, expected 5 as in csv/0.csv"]
+    )  # fmt: skip
+    (folder / "empty").mkdir()
+    code, _, err = run("empty", "-o", "t.npz", "--targets", "1")
+    assert (code, err) == (2, ["jaxgru: error: empty: it is a folder without .csv files"])
