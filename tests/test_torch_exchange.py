@@ -1,5 +1,6 @@
 """PyTorch's modules and state dicts to nets and back, with PyTorch itself as the oracle."""
 
+import doctest
 import sys
 
 import cases
@@ -177,6 +178,14 @@ def test_sources_without_a_gru():
         jaxgru.from_torch(torch.nn.LSTM(3, 4))
     with pytest.raises(jaxgru.WeightsError, match="no GRU is among its 0 arrays"):
         jaxgru.from_torch({"model": {}, 5: torch.zeros(3)})
+
+
+@pytest.mark.parametrize("function", [jaxgru.from_torch, jaxgru.to_torch])
+def test_examples_of_docstrings(function):
+    """They are skipped with the rest of the docstrings, as PyTorch may not be there."""
+    text = function.__doc__.replace("# doctest: +SKIP", "")
+    test = doctest.DocTestParser().get_doctest(text, {}, function.__name__, None, None)
+    assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_without_pytorch(key, monkeypatch):

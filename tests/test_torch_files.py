@@ -1,5 +1,6 @@
 """Files of torch.save, in both of its formats, against what PyTorch itself makes of them."""
 
+import collections
 import io
 import zipfile
 
@@ -49,6 +50,8 @@ def test_a_checkpoint_with_all_that_people_put_into_one(key, path, legacy):
         "about": {"dtype": torch.float16, "size": torch.Size([3]), "at": torch.device("cpu")},
         "parameters": list(module.parameters()),
         "names": {"a", "b"},
+        "counts": collections.Counter("aab"),
+        "numpy": [np.float64(0.5), np.arange(3.0), np.dtype("f4")],
         ("no", "name"): module.head.state_dict(),
         5: {"gru": live_torch.build("no bias", key).state_dict()},
         "half": torch.ones(3, dtype=torch.uint16),

@@ -46,6 +46,10 @@ class Name(NamedTuple):
     text: str
 
 
+class Ignored(NamedTuple):
+    """What stands for an object that holds no tensor, and is not made."""
+
+
 def known(text: str) -> Name:
     """Return a name, with its module, as it is; raise WeightsError unless it is one of a few."""
     if not (text in _MAKERS or _STORAGE.fullmatch(text) or _DTYPE.fullmatch(text)):
@@ -119,8 +123,8 @@ def _first(arguments: tuple[Any, ...]) -> Any:
     return arguments[0]
 
 
-def _nothing(arguments: tuple[Any, ...]) -> None:
-    """Take the place of something that holds no tensor, and is not made."""
+def _ignored(arguments: tuple[Any, ...]) -> Ignored:
+    return Ignored()
 
 
 _MAKERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
@@ -130,11 +134,19 @@ _MAKERS: dict[str, Callable[[tuple[Any, ...]], Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _typed_tensor,
     "torch._utils._rebuild_parameter": _first,
-    "torch.device": _nothing,
-    "_codecs.encode": _nothing,
-    "__builtin__.bytearray": _nothing,
-    "__builtin__.complex": _nothing,
-    "__builtin__.set": _nothing,
+    # What checkpoints hold beside tensors.
+    "torch.device": _ignored,
+    "_codecs.encode": _ignored,
+    "__builtin__.bytearray": _ignored,
+    "__builtin__.complex": _ignored,
+    "__builtin__.set": _ignored,
+    "collections.Counter": _ignored,
+    "numpy.dtype": _ignored,
+    "numpy.ndarray": _ignored,
+    "numpy.core.multiarray._reconstruct": _ignored,
+    "numpy.core.multiarray.scalar": _ignored,
+    "numpy._core.multiarray._reconstruct": _ignored,
+    "numpy._core.multiarray.scalar": _ignored,
 }
 
 

@@ -17,7 +17,15 @@ from typing import Any, BinaryIO, NamedTuple
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.limits import SMALL
 from jaxgru.weights.pytorch.instructions import instructions
-from jaxgru.weights.pytorch.objects import Storage, is_count, known, make, refuse, storage_of
+from jaxgru.weights.pytorch.objects import (
+    Ignored,
+    Storage,
+    is_count,
+    known,
+    make,
+    refuse,
+    storage_of,
+)
 from jaxgru.weights.zips import first_line
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
@@ -105,9 +113,10 @@ class _Machine:
             case "REDUCE":
                 self.stack.append(make(*self._taken(2)))
             case "BUILD":
-                # What a state dict has beside its items: the versions of its modules.
+                # What a state dict has beside its items, the versions of its modules; or what
+                # belongs to an object that is not made.
                 self._taken(1)
-                if type(self.stack[-1]) is not dict:
+                if not isinstance(self.stack[-1], dict | Ignored):
                     refuse("sets the attributes of an object")
             case "BINPERSID":
                 self.stack.append(self._storage(self.stack.pop()))
