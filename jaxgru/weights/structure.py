@@ -52,10 +52,13 @@ def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
     """
     named = _named(data, _MAX_DEPTH)
     names = jax.tree.leaves(named)
-    wrong = set(names).symmetric_difference(arrays)
-    if wrong or len(names) != len(arrays):
-        some = ", ".join(map(shown, sorted(wrong)[:3])) if wrong else "one"
-        raise WeightsError(f"{some} is not once both in the net and in the file: expected so")
+    if wrong := sorted(set(names).symmetric_difference(arrays)):
+        some = ", ".join(map(shown, wrong[:3]))
+        raise WeightsError(f"{some} is only in the net or only in the file: expected in both")
+    if len(names) != len(arrays):
+        raise WeightsError(
+            f"the net has {len(names)} arrays and the file {len(arrays)}: expected each once"
+        )
     net: Net = jax.tree.map(arrays.__getitem__, named)
     return net
 
