@@ -62,7 +62,9 @@ def read_dataset(
             or compressed in a way that is not known.
     """
     if any(message.kind == EXTERNAL_FILES for message in messages):
-        raise WeightsError(f"{what} has its values in another file: expected them in this one")
+        raise WeightsError(
+            f"{what} has its values in another file (external storage): expected them here"
+        )
     shape = shape_of(messages, what)
     type_ = read_type(_needed(messages, DATATYPE, f"the type of {what}"), what)
     dtype = type_.dtype

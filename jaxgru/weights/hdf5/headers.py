@@ -66,7 +66,7 @@ def read_header(blocks: Blocks, address: int, what: str) -> list[Message]:
                 place = Cursor(message.body, what)
                 pending.append((place.address(), place.address()))
                 if pending[-1][0] in seen:
-                    raise WeightsError(f"{what} goes on in a circle")
+                    raise WeightsError(f"{what} goes on in a circle: expected an end")
                 seen.add(pending[-1][0])
     if len(messages) < count:
         raise WeightsError(f"{what} has {len(messages)} messages: expected {count}")

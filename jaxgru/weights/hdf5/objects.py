@@ -49,7 +49,7 @@ def find_objects(blocks: Blocks, root: int) -> dict[str, Object]:
                 raise WeightsError(f"{shown(inner)} is there twice: expected it once")
             if address in seen:
                 raise WeightsError(
-                    f"{shown(inner)} is linked from elsewhere too: expected one way to an object"
+                    f"{shown(inner)} is linked twice, from elsewhere too: expected one way to it"
                 )
             seen.add(address)
             objects[inner] = member = _read(blocks, address, inner)

@@ -4,6 +4,7 @@ Read is JSON of any version from Keras 1 to 3. What it says of training is passe
 initialisers, constraints, ``stateful``, ``unroll``.
 """
 
+import collections
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeGuard
@@ -43,10 +44,21 @@ def parse_json(text: str | bytes | bytearray, what: str) -> Any:
     if len(text) > _MAX_JSON:
         raise WeightsError(f"{what} has {len(text)} bytes: expected at most {_MAX_JSON}")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except WeightsError as error:
+        raise WeightsError(f"{what} {error}") from None
     # RecursionError: lists in lists in lists.
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{what} is no JSON ({first_line(error)})") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse what one reader would take for one thing and another for another."""
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
+        raise WeightsError(f"has the key {twice[:40]!a} twice in one place: expected it once")
+    return held
 
 
 def layers_of(model: Any) -> tuple[Layer, ...]:
