@@ -203,3 +203,10 @@ def test_no_gru_at_all(arrays, message):
         find(arrays, {})
     # Beside a GRU it does not matter.
     assert list(find(arrays | _arrays("g."), {})) == ["g"]
+
+
+def test_two_libraries_in_one_place():
+    haiku = {"w_i": (INPUTS, 9), "w_h": (UNITS, 9), "b": (9,)}
+    found = find(_arrays("g.") | {f"g.{k}": np.ones(s, "f") for k, s in haiku.items()}, {})
+    with pytest.raises(WeightsError, match="the arrays of two libraries' GRUs are there: expected"):
+        raise found["g"]
