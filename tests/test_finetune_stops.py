@@ -33,6 +33,16 @@ def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weights(
     assert finetuning.equal((again.net, again.readout), (good.net, good.readout))
 
 
+def test_validation_loss_that_is_not_finite_stops_too():
+    data = finetuning.small_data()
+    far = data._replace(targets=np.full_like(data.targets, 1e30))  # its square is beyond float32
+    with pytest.warns(ft.FinetuneWarning, match="the validation loss is not finite after step 2"):
+        result = finetuning.tune(
+            *finetuning.small_model(), data, epochs=9, batch_size=4, validation=far
+        )
+    assert (result.stopped, result.history) == ("not finite", [])
+
+
 def test_patience_stops_and_gives_the_best_round():
     # The loss of validation is made to fall and rise: the data is at 2, the validation at 1, and
     # the one weight that is trained, a scale, goes from 0 through 1 to 2.

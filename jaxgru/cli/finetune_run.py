@@ -30,6 +30,7 @@ from jaxgru.finetune import (
     plot_history,
     regression,
 )
+from jaxgru.finetune.checks import checked_data
 from jaxgru.layers import check_net
 from jaxgru.plot_run import check_plot
 from jaxgru.weights import WeightsError, load, save
@@ -52,9 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     data = _in_type_of(
         net, read_data(arguments.data, arguments.targets, arguments.loss, arguments.on)
     )
-    data, held_out = split_data(data, arguments.held_out, arguments.seed)
     shuffle, start, readout_key = jax.random.split(jax.random.key(arguments.seed), 3)
     readout = _readout(net, data, arguments, readout_key)
+    # The whole of it first: a place that is told is then a place in the file.
+    data = checked_data(data, Model(net, readout), loss, arguments.data)
+    data, held_out = split_data(data, arguments.held_out, arguments.seed)
     before = evaluate(Model(net, readout), held_out, loss)
     print(f"{arguments.data}: {_counted(data)} to learn from, {_counted(held_out)} held out")
     print(f"loss on held-out data before: {before:.6g}", flush=True)

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -38,10 +37,6 @@ from jaxgru.recurrence import Remat
 from jaxgru.step import Precision
 
 ADAM = optax.adam(1e-3)
-
-
-class FinetuneWarning(UserWarning):
-    """A run that ended otherwise than it was meant to."""
 
 
 class Result(NamedTuple):
@@ -151,13 +146,7 @@ def fit(
     >>> result.history[2]["loss"] < result.history[0]["loss"]
     True
     """
-    check_sizes(
-        steps=steps,
-        epochs=epochs,
-        patience=patience,
-        every=every,
-        window=window,
-    )
+    check_sizes(steps=steps, epochs=epochs, patience=patience, every=every, window=window)
     check_choices(steps, epochs, patience, validation)
     model = as_model(net, readout)
     data = checked_data(data, model, loss, "data")
@@ -225,15 +214,7 @@ def fit(
                 on_step=on_step,
                 on_round=records.add,
             )
-    tuned = result_model(end.state, mask)
-    if stopped == NOT_FINITE:
-        tuned = end.good
-        warnings.warn(
-            f"the loss is not finite at step {end.steps + 1}: the result is the last model that "
-            "had a finite loss",
-            FinetuneWarning,
-            stacklevel=2,
-        )
+    tuned = end.good if stopped == NOT_FINITE else result_model(end.state, mask)
     if patience is not None and end.best is not None:
         tuned = end.best
     return Result(merge(tuned.net), tuned.readout, end.history, stopped)

@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,6 +12,10 @@ from jaxgru.finetune.model import Model
 from jaxgru.finetune.train_step import TrainState, result_model
 
 NOT_FINITE = "not finite"
+
+
+class FinetuneWarning(UserWarning):
+    """A run that ended otherwise than it was meant to."""
 
 
 class Progress(NamedTuple):
@@ -87,6 +92,9 @@ def run_rounds(
     Returns:
         The progress, at the end of a round or before the loss that was not finite, and why the run
         is over.
+
+    Warns:
+        FinetuneWarning: a loss is not finite; the step is named.
     """
     steps, seconds = progress.steps, _Seconds(progress.history)
     losses: list[float] = []
@@ -96,6 +104,7 @@ def run_rounds(
             position, batch = next(stream)
             after, loss = step(state, batch)
             if not math.isfinite(loss):
+                _warn(f"the loss is not finite at step {steps + 1}")
                 return progress._replace(state=state, good=good), NOT_FINITE
             # Weights are known to be good once a loss was computed with them.
             state, good, steps = after, result_model(state, mask), steps + 1
@@ -115,12 +124,22 @@ def run_rounds(
             model = result_model(state, mask)
             row["validation_loss"] = validate(model)
             if not math.isfinite(row["validation_loss"]):
+                _warn(f"the validation loss is not finite after step {steps}")
                 return progress._replace(state=state, good=good), NOT_FINITE
             if best is not None and _is_lowest(row, progress.history):
                 best = model
         progress = Progress(state, good, best, position, [*progress.history, row])
         on_round(progress)
     return progress, stopped
+
+
+def _warn(what: str) -> None:
+    # Said of the line that called fit: this is called from run_rounds, and that from fit.
+    warnings.warn(
+        f"{what}: the result is the last model that had a finite loss",
+        FinetuneWarning,
+        stacklevel=4,
+    )
 
 
 class _Seconds:
