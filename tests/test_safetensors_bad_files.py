@@ -143,7 +143,7 @@ _BAD = {
     ),
     "an array used twice": (
         _net(bias="kernel"),
-        "the net has 3 arrays and the file 2: expected each once",
+        "the net has 3 arrays and the file 2: expected",
     ),
     "parts in parts in parts": (_deep(), "expected an object, at most 32 deep"),
     "layers that do not fit": (

@@ -70,8 +70,12 @@ def read(source: Source) -> Gathered:
         ext_hook=functools.partial(_extension, msgpack),
     )
     unpacker.feed(content)
+    held: dict[str, Any] = {}
     try:
-        held = dict(_Walk(unpacker, content).values("", _MAX_DEPTH))
+        for name, value in _Walk(unpacker, content).values("", _MAX_DEPTH):
+            if name in held:
+                raise WeightsError(f"{shown(name)} is there twice: expected once")
+            held[name] = value
     except WeightsError:
         raise
     except (msgpack.UnpackException, ValueError) as error:
