@@ -9,43 +9,57 @@ from jaxgru.weights.hdf5.heaps import Heaps
 from jaxgru.weights.hdf5.types import count, read_shape, read_type
 
 
-def read_texts(
-    blocks: Blocks, heaps: Heaps, messages: list[Message], name: str, what: str
-) -> tuple[str, ...] | None:
-    """Return what an attribute says: one text, or a list of any length; None if there is none.
+class Attribute(NamedTuple):
+    """An attribute as it is stored."""
+
+    type: bytes
+    space: bytes
+    data: bytes
+
+
+def find_attributes(messages: list[Message], what: str) -> dict[str, Attribute]:
+    """Return the attributes of an object by name; what they hold is looked at only when read.
+
+    Args:
+        messages: the object's header.
+        what: the object's name, for errors.
+
+    Raises:
+        WeightsError: one is damaged, or there twice.
+    """
+    found: dict[str, Attribute] = {}
+    for message in messages:
+        if message.kind == ATTRIBUTE:
+            name, attribute = _taken_apart(message, f"an attribute of {what}")
+            if name in found:
+                raise WeightsError(f"{what} has the attribute {name[:40]!a} twice: expected once")
+            found[name] = attribute
+    return found
+
+
+def read_texts(blocks: Blocks, heaps: Heaps, attribute: Attribute, where: str) -> tuple[str, ...]:
+    """Return what an attribute says: one text, or a list of any length.
 
     Args:
         blocks: the file.
         heaps: its heaps.
-        messages: the header of the attribute's object.
-        name: the attribute's.
-        what: the object's name, for errors.
+        attribute: the attribute.
+        where: its name, for errors.
 
     Raises:
         WeightsError: the attribute is damaged, or holds no text.
     """
-    where = f"the attribute {name} of {what}"
-    parts = [
-        _taken_apart(message, f"an attribute of {what}")
-        for message in messages
-        if message.kind == ATTRIBUTE
-    ]
-    found = [part for part in parts if part.name == name.encode()]
-    if not found:
-        return None
-    if len(found) > 1:
-        raise WeightsError(f"{where} is there {len(found)} times: expected once")
-    values = count(read_shape(Cursor(found[0].space, where), where))
+    values = count(read_shape(Cursor(attribute.space, where), where))
     if values == 0:
         return ()
-    type_ = read_type(Cursor(found[0].type, where), where)
+    type_ = read_type(Cursor(attribute.type, where), where)
     if not type_.is_text:
         raise WeightsError(f"{where} holds {type_.name}: expected text")
-    if values * type_.size > len(found[0].data):
+    if values * type_.size > len(attribute.data):
         raise WeightsError(
-            f"{where} has {len(found[0].data)} bytes: expected {values * type_.size}"
+            f"{where} has {len(attribute.data)} bytes: expected {values * type_.size}"
         )
-    data = Cursor(found[0].data, where)
+    data = Cursor(attribute.data, where)
     texts = []
     for _ in range(values):
         content = data.take(type_.size)
@@ -56,14 +70,7 @@ def read_texts(
     return tuple(texts)
 
 
-class _Parts(NamedTuple):
-    name: bytes
-    type: bytes
-    space: bytes
-    data: bytes
-
-
-def _taken_apart(message: Message, what: str) -> _Parts:
+def _taken_apart(message: Message, what: str) -> tuple[str, Attribute]:
     if message.is_shared:
         raise WeightsError(f"{what} is shared with other objects: expected one of its own")
     cursor = Cursor(message.body, what)
@@ -82,7 +89,7 @@ def _taken_apart(message: Message, what: str) -> _Parts:
         if version == 1:
             cursor.skip(-size % 8)
     name, type_, space = pieces
-    return _Parts(name.rstrip(b"\0"), type_, space, cursor.take(cursor.left))
+    return _decoded(name, what), Attribute(type_, space, cursor.take(cursor.left))
 
 
 def _from_heap(heaps: Heaps, reference: bytes, where: str) -> bytes:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.attributes import read_texts
+from jaxgru.weights.hdf5.attributes import Attribute, find_attributes, read_texts
 from jaxgru.weights.hdf5.blocks import Blocks
 from jaxgru.weights.hdf5.datasets import read_dataset, shape_of
 from jaxgru.weights.hdf5.headers import Message
@@ -32,6 +32,7 @@ class Hdf5:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._blocks = Blocks(file, size)
         self._heaps = Heaps(self._blocks)
+        self._attributes: dict[str, dict[str, Attribute]] = {}  # of the objects asked
         self._objects = find_objects(self._blocks, find_root(self._blocks, size))
 
     def groups(self, path: str = "") -> tuple[str, ...]:
@@ -104,8 +105,15 @@ class Hdf5:
         return tuple(text for piece in pieces for text in piece) if pieces else None
 
     def _attribute(self, path: str, name: str) -> tuple[str, ...] | None:
-        messages = self._objects[path].header if path in self._objects else []
-        return read_texts(self._blocks, self._heaps, messages, name, shown(path))
+        if path not in self._objects:
+            return None
+        if path not in self._attributes:
+            self._attributes[path] = find_attributes(self._objects[path].header, shown(path))
+        attribute = self._attributes[path].get(name)
+        if attribute is None:
+            return None
+        where = f"the attribute {name} of {shown(path)}"
+        return read_texts(self._blocks, self._heaps, attribute, where)
 
     def _dataset(self, path: str) -> list[Message]:
         if not self.has_array(path):

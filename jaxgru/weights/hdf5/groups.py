@@ -127,6 +127,6 @@ def _as_name(name: bytes, what: str) -> str:
         text = name.decode("utf-8")
     except UnicodeDecodeError:
         raise WeightsError(f"{what} has {name[:40]!r}: expected a name in UTF-8") from None
-    if not text or len(text) > _LONGEST_NAME or "/" in text or "\0" in text or text == ".":
-        raise WeightsError(f"{what} has {text[:40]!a}: expected a name")
+    if not text.isprintable() or not 0 < len(text) <= _LONGEST_NAME or "/" in text or text == ".":
+        raise WeightsError(f"{what} has {text[:40]!a}: expected a printable name, without a slash")
     return text

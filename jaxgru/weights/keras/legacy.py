@@ -6,6 +6,7 @@ within ``model_weights``, and its configuration in ``model_config``. What else i
 as an optimiser's state, is passed over; nothing in it is run.
 """
 
+import collections
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -150,10 +151,11 @@ def _matched(places: list[Place], expected: Sequence[_Expected]) -> list[list[Pl
     if len(expected) == 1:
         return [places]
     wanted = [len(gru.layer.cells) if isinstance(gru.layer, GRULayer) else 0 for gru in expected]
-    named = [
-        [place for place in places if gru.name.rpartition("/")[2] in place.path.split("/")]
-        for gru in expected
-    ]
+    by_part = collections.defaultdict(list)
+    for place in places:
+        for part in set(place.path.split("/")):
+            by_part[part].append(place)
+    named = [by_part[gru.name.rpartition("/")[2]] for gru in expected]
     if [len(found) for found in named] == wanted or sum(wanted) != len(places):
         return named
     rest = iter(places)
