@@ -71,15 +71,8 @@ def test_what_belongs_to_no_gru_is_passed_over(tmp_path):
 def test_a_gru_that_no_net_can_hold_leaves_its_neighbours_sound(tmp_path):
     bad = _params() | {"b": np.ones(5, "f4")}
     whole = {name: np.ones(array.shape, "i4") for name, array in _params().items()}
-    arrays = {"a": bad, "b": whole, "c": _params()}
-    np.savez(
-        tmp_path / "x.npz",
-        **{
-            f"{place}.{name}": array
-            for place, held in arrays.items()
-            for name, array in held.items()
-        },
-    )
+    arrays = _under("net.a.", bad) | _under("net.b.", whole) | _under("net.c.", _params())
+    np.savez(tmp_path / "x.npz", **arrays)
     assert jaxgru.load(tmp_path / "x.npz", layer="net.c").hidden_size == 2
     with pytest.raises(jaxgru.WeightsError, match=r"net\.a\.b has shape \(5,\): expected \(3H"):
         jaxgru.load(tmp_path / "x.npz", layer="net.a")
