@@ -229,6 +229,11 @@ def test_layouts_that_are_not_read(name):
         opened(lambda file: file.update({"a": ARRAY}), **options)
 
 
+def test_a_name_that_is_not_printable():
+    with pytest.raises(WeightsError, match=r"the names in /a has .*expected a printable name"):
+        opened(lambda file: file.create_group("a/\x1b[31m"))
+
+
 def test_every_beginning_of_a_file_is_refused():
     _, content = opened(lambda file: file.update({"a/b": ARRAY}))
     whole = content.getvalue()

@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.blocks import Blocks, Cursor
+from jaxgru.weights.hdf5.blocks import Blocks
+from jaxgru.weights.hdf5.cursor import Cursor
 from jaxgru.weights.hdf5.headers import ATTRIBUTE, Message
 from jaxgru.weights.hdf5.heaps import Heaps
-from jaxgru.weights.hdf5.types import count, read_shape, read_type
+from jaxgru.weights.hdf5.values import count, read_shape, read_type
 
 
 class Attribute(NamedTuple):

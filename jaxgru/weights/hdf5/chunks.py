@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.blocks import UNDEFINED, Blocks, Cursor
+from jaxgru.weights.hdf5.blocks import UNDEFINED, Blocks
+from jaxgru.weights.hdf5.cursor import Cursor
 from jaxgru.weights.hdf5.headers import FILTERS, Message, one_of
 from jaxgru.weights.hdf5.trees import CHUNKS, tree_entries
 from jaxgru.weights.limits import bytes_of
@@ -43,35 +44,38 @@ def read_chunks(
     chunk_bytes = bytes_of(f"a chunk of {what}", sizes, dtype.itemsize)
     blocks.spend(bytes_of(what, shape, dtype.itemsize))
     array = np.empty(shape, dtype)
-    missing = math.prod(-(-all_ // one) for all_, one in zip(shape, sizes, strict=True))
     seen = set()
     key_size = 8 + 8 * (len(shape) + 1)
     for key, address in tree_entries(blocks, tree, CHUNKS, key_size, f"the chunks of {what}"):
         entry = Cursor(key, f"a chunk of {what}")
         stored, skipped = entry.number(4), entry.number(4)
         start = tuple(entry.address() for _ in shape)
-        fits = all(
-            at < all_ and at % one == 0 for at, all_, one in zip(start, shape, sizes, strict=True)
-        )
-        if not fits or start in seen:
+        axes = list(zip(start, shape, sizes, strict=True))
+        if start in seen or not all(at < whole and at % one == 0 for at, whole, one in axes):
             raise WeightsError(f"{what} has a chunk at {start}: expected another place, or once")
         seen.add(start)
         content = blocks.read(address, stored, f"a chunk of {what}")
-        for i, filter_ in reversed(list(enumerate(filters))):
-            if not skipped >> i & 1:
-                blocks.spend(chunk_bytes)
-                content = filter_.undo(content, chunk_bytes, what)
-        if len(content) != chunk_bytes:
-            raise WeightsError(
-                f"{what} has a chunk of {len(content)} bytes: expected {chunk_bytes}"
-            )
-        chunk = np.frombuffer(content, dtype).reshape(sizes)
-        place = tuple(slice(at, at + one) for at, one in zip(start, sizes, strict=True))
-        target = array[place]
-        target[...] = chunk[tuple(map(slice, target.shape))]
-    if len(seen) != missing:
-        raise WeightsError(f"{what} has {len(seen)} chunks in the file: expected {missing}")
+        applied = [filter_ for i, filter_ in enumerate(filters) if not skipped >> i & 1]
+        content = _unfiltered(blocks, content, applied, chunk_bytes, what)
+        target = array[tuple(slice(at, at + one) for at, _, one in axes)]
+        # Chunks at the edge reach beyond the array.
+        inside = tuple(map(slice, target.shape))
+        target[...] = np.frombuffer(content, dtype).reshape(sizes)[inside]
+    expected = math.prod(-(-whole // one) for whole, one in zip(shape, sizes, strict=True))
+    if len(seen) != expected:
+        raise WeightsError(f"{what} has {len(seen)} chunks in the file: expected {expected}")
     return array
+
+
+def _unfiltered(
+    blocks: Blocks, content: bytes, applied: list["_Filter"], chunk_bytes: int, what: str
+) -> bytes:
+    for filter_ in reversed(applied):
+        blocks.spend(chunk_bytes)
+        content = filter_.undo(content, chunk_bytes, what)
+    if len(content) != chunk_bytes:
+        raise WeightsError(f"{what} has a chunk of {len(content)} bytes: expected {chunk_bytes}")
+    return content
 
 
 def _read_layout(

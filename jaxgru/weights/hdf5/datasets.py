@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.blocks import UNDEFINED, Blocks, Cursor
+from jaxgru.weights.hdf5.blocks import UNDEFINED, Blocks
 from jaxgru.weights.hdf5.chunks import read_chunks
+from jaxgru.weights.hdf5.cursor import Cursor
 from jaxgru.weights.hdf5.headers import (
     DATASPACE,
     DATATYPE,
@@ -17,7 +18,7 @@ from jaxgru.weights.hdf5.headers import (
     Message,
     one_of,
 )
-from jaxgru.weights.hdf5.types import read_shape, read_type
+from jaxgru.weights.hdf5.values import read_shape, read_type
 from jaxgru.weights.limits import bytes_of
 
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)

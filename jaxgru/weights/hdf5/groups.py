@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.blocks import UNDEFINED, Blocks, Cursor
+from jaxgru.weights.hdf5.blocks import UNDEFINED, Blocks
+from jaxgru.weights.hdf5.cursor import Cursor
 from jaxgru.weights.hdf5.headers import LINK, LINK_INFO, SYMBOL_TABLE, Message, one_of
 from jaxgru.weights.hdf5.trees import GROUPS, tree_entries
 

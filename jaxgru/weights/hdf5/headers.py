@@ -6,7 +6,8 @@ Read here is the header's first version, which HDF5 writes unless newer features
 from typing import NamedTuple
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.blocks import Blocks, Cursor
+from jaxgru.weights.hdf5.blocks import Blocks
+from jaxgru.weights.hdf5.cursor import Cursor
 
 # The kinds of messages that are read, by their numbers.
 DATASPACE = 0x01

@@ -1,7 +1,8 @@
 """The heaps of an HDF5 file, where it keeps text of no fixed length."""
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.blocks import Blocks, Cursor
+from jaxgru.weights.hdf5.blocks import Blocks
+from jaxgru.weights.hdf5.cursor import Cursor
 
 _HEADER = 16
 _OBJECT_HEADER = 16

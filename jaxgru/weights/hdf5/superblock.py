@@ -1,7 +1,8 @@
 """The beginning of an HDF5 file, which says how it is laid out and where its root group is."""
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.blocks import Blocks, Cursor
+from jaxgru.weights.hdf5.blocks import Blocks
+from jaxgru.weights.hdf5.cursor import Cursor
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.blocks import Blocks, Cursor
+from jaxgru.weights.hdf5.blocks import Blocks
+from jaxgru.weights.hdf5.cursor import Cursor
 
 # What a tree leads to.
 GROUPS = 0

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.hdf5.blocks import Cursor
+from jaxgru.weights.hdf5.cursor import Cursor
 from jaxgru.weights.limits import MAX_AXES
 
 _FLOAT, _STRING, _OPAQUE, _VARIABLE = 1, 3, 5, 9
