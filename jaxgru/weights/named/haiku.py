@@ -45,7 +45,10 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
 def negate_update(array: Any) -> Any:
     """Return a copy of an array whose first third along the last axis, the z block, is negated."""
     array = array.copy()
-    array[..., : array.shape[-1] // 3] *= -1
+    block = array[..., : array.shape[-1] // 3]
+    # The sign's bit is turned over, as arithmetic warns of a signalling NaN, and changes it.
+    bits = block.view(f"u{array.itemsize}")
+    bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
     return array
 
 
