@@ -3,6 +3,8 @@
 Flax is imported on the first call; who calls skips the test before where it is not installed.
 """
 
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 import live_params
@@ -35,6 +37,14 @@ _VARIANTS = {
 _MERGES = {"sum": jnp.add, "mul": jnp.multiply}
 
 
+class Model(NamedTuple):
+    """A module, and its parameters as nested dicts."""
+
+    variant: str
+    module: Any
+    params: Any
+
+
 def variants():
     """Return the names of all variants."""
     return list(_VARIANTS)
@@ -46,35 +56,29 @@ def assume(variant):
 
 
 def build(variant, key):
-    """Return a module with random parameters, biases included: linen's with its variables."""
+    """Return a ``Model`` with random parameters, biases included."""
     if variant.startswith("linen"):
         module = _linen(variant)
         carry = (jnp.zeros((1, UNITS)),) if variant == "linen cell" else ()
         xs = jnp.zeros((1, INPUTS)) if carry else jnp.zeros((1, 1, INPUTS))
         shapes = jax.eval_shape(module.init, jax.random.key(0), *carry, xs)
-        return module, live_params.random_like(key, shapes)
+        return Model(variant, module, live_params.random_like(key, shapes))
     from flax import nnx
 
     module = _nnx(variant)
     state = nnx.state(module, nnx.Param)
     nnx.update(module, live_params.random_like(key, state))
-    return module, state_of(module)
+    return Model(variant, module, nnx.to_pure_dict(nnx.state(module, nnx.Param)))
 
 
-def state_of(module):
-    """Return the parameters of an nnx module as nested dicts."""
-    from flax import nnx
-
-    return nnx.to_pure_dict(nnx.state(module, nnx.Param))
-
-
-def outputs(variant, module, variables, xs):
-    """Return what a module gives for ``xs (batch, time, inputs)``, a cell step by step."""
+def outputs(model, xs):
+    """Return what a model gives for ``xs (batch, time, inputs)``, a cell step by step."""
+    variant, module, params = model
     if variant == "linen cell":
-        return live_params.scan(lambda h, x: module.apply(variables, h, x)[0], xs, UNITS)
+        return live_params.scan(lambda h, x: module.apply(params, h, x)[0], xs, UNITS)
     if variant == "nnx cell":
         return live_params.scan(lambda h, x: module(h, x)[0], xs, UNITS)
-    return module.apply(variables, xs) if variant.startswith("linen") else module(xs)
+    return module.apply(params, xs) if variant.startswith("linen") else module(xs)
 
 
 def _options(variant):

@@ -3,10 +3,20 @@
 Haiku is imported on the first call; who calls skips the test before where it is not installed.
 """
 
+from typing import Any, NamedTuple
+
+import jax
 import jax.numpy as jnp
 import live_params
 
 INPUTS, UNITS, STEPS = 3, 4, 50
+
+
+class Model(NamedTuple):
+    """A transformed function of ``xs (batch, time, inputs)``, and its parameters."""
+
+    function: Any
+    params: Any
 
 
 def variants():
@@ -15,9 +25,8 @@ def variants():
 
 
 def build(variant, key):
-    """Return a transformed function of ``xs (batch, time, inputs)``, and random parameters."""
+    """Return a ``Model`` with random parameters."""
     import haiku as hk
-    import jax
 
     def layers(xs):
         core = (
@@ -28,9 +37,9 @@ def build(variant, key):
 
     function = hk.without_apply_rng(hk.transform(layers))
     shapes = jax.eval_shape(function.init, jax.random.key(0), jnp.zeros((1, 1, INPUTS)))
-    return function, live_params.random_like(key, shapes)
+    return Model(function, live_params.random_like(key, shapes))
 
 
-def outputs(function, params, xs):
+def outputs(model, xs):
     """Return what the layers give for ``xs (batch, time, inputs)``."""
-    return function.apply(params, xs)
+    return model.function.apply(model.params, xs)

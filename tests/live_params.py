@@ -40,3 +40,18 @@ def flat(tree):
         else:
             found[str(key)] = np.asarray(value)
     return found
+
+
+def write(tree, path):
+    """Write nested dicts of parameters to a file, as its name's ending says."""
+    if path.suffix == ".msgpack":
+        from flax import serialization
+
+        path.write_bytes(serialization.to_bytes(tree))
+    elif path.suffix == ".safetensors":
+        from safetensors.numpy import save_file
+
+        arrays = {name.replace("/", "."): array for name, array in flat(tree).items()}
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    else:
+        np.savez(path, **flat(tree))

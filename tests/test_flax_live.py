@@ -27,37 +27,35 @@ _RTOL = 2e-6
 
 @pytest.mark.parametrize("variant", live_flax.variants())
 def test_outputs_are_those_of_flax(key, variant):
-    module, variables = live_flax.build(variant, key)
+    model = live_flax.build(variant, key)
     xs = cases.random_inputs(key, (2, live_flax.STEPS, live_flax.INPUTS))
-    expected = live_flax.outputs(variant, module, variables, xs)
+    expected = live_flax.outputs(model, xs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jaxgru.WeightsWarning)
-        net = jaxgru.from_flax(variables, assume=live_flax.assume(variant))
+        net = jaxgru.from_flax(model.params, assume=live_flax.assume(variant))
     np.testing.assert_allclose(jaxgru.gru(net, xs)[0], expected, rtol=_RTOL, atol=_ATOL)
 
 
 @pytest.mark.parametrize("variant", [v for v in live_flax.variants() if v.startswith("nnx")])
 def test_a_module_of_nnx_says_itself_what_its_parameters_do_not(key, variant):
-    module, variables = live_flax.build(variant, key)
+    model = live_flax.build(variant, key)
     assume = live_flax.assume(variant)
     # A merge of one's own is a function that has no name to know it by; the rest is known.
     merge = {name: value for name, value in assume.items() if name == "merge"}
-    net = jaxgru.from_flax(module, assume=merge)  # without a warning
+    net = jaxgru.from_flax(model.module, assume=merge)  # without a warning
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jaxgru.WeightsWarning)
-        _assert_equal(net, jaxgru.from_flax(variables, assume=assume))
+        _assert_equal(net, jaxgru.from_flax(model.params, assume=assume))
 
 
 @pytest.mark.parametrize("variant", ["linen cell", "linen Bidirectional", "nnx RNN"])
 def test_files_hold_what_memory_holds(key, tmp_path, variant):
-    from flax import serialization
-
-    _, variables = live_flax.build(variant, key)
-    (tmp_path / "x.msgpack").write_bytes(serialization.to_bytes(variables))
-    np.savez(tmp_path / "x.npz", **live_params.flat(variables))
+    params = live_flax.build(variant, key).params
+    for name in ("x.msgpack", "x.npz", "x.safetensors"):
+        live_params.write(params, tmp_path / name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", jaxgru.WeightsWarning)
-        net = jaxgru.from_flax(variables)
+        net = jaxgru.from_flax(params)
         for path in tmp_path.iterdir():
             _assert_equal(jaxgru.load(path), net)
 
@@ -166,8 +164,7 @@ def test_what_else_a_module_says_is_told():
 
 
 def test_several_are_asked_for_by_name(key):
-    _, variables = live_flax.build("linen RNN", key)
-    cell = variables["params"]["cell"]
+    cell = live_flax.build("linen RNN", key).params["params"]["cell"]
     tree = {"params": {"gru_10": cell, "gru_2": cell}, "opt_state": {"gru_2": cell}}
     with pytest.raises(jaxgru.WeightsError, match=r"2 GRUs: .* 'params/gru_10', 'params/gru_2'"):
         jaxgru.from_flax(tree)
