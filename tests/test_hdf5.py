@@ -5,6 +5,7 @@ h5py is the oracle: every dataset and attribute of text is compared with what it
 
 import io
 import re
+import struct
 
 import ml_dtypes
 import numpy as np
@@ -270,6 +271,26 @@ def test_reading_much_of_a_small_file_again_and_again_is_refused():
     h5 = Hdf5(io.BytesIO(bytes(damaged)), len(damaged))
     with pytest.raises(WeightsError, match="reading it would take more than 67108864 bytes"):
         h5.texts("", "names")
+
+
+def test_headers_that_share_their_messages_are_refused():
+    """Fifty headers of 65,535 empty messages each, all of them in the same place."""
+    _, content = opened(lambda file: [file.create_group(f"{i:02}") for i in range(50)])
+    damaged = bytearray(content.getvalue())
+    start = len(damaged)
+    shared = start + 50 * 40
+    for _ in range(50):
+        # Version, number of messages, links, size of those here: one, which says where others are.
+        header = struct.pack("<BxHIIxxxx", 1, 65535, 1, 24)
+        damaged += header + struct.pack("<HHBxxxQQ", 0x10, 16, 0, shared, 2**19)
+    damaged += bytes(2**19)
+    places = [match.start() for match in re.finditer(b"SNOD", bytes(damaged))]
+    # A table of symbols has 40 bytes for each, an offset of its name and then its address.
+    members = [place + 8 + 40 * i for place in places for i in range(damaged[place + 6])]
+    for i, member in enumerate(members):
+        struct.pack_into("<Q", damaged, member + 8, start + 40 * i)
+    with pytest.raises(WeightsError, match="reading it would take more than 67108864 bytes"):
+        Hdf5(io.BytesIO(bytes(damaged)), len(damaged))
 
 
 def _reference_to(content, text):

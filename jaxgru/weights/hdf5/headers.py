@@ -22,6 +22,8 @@ SYMBOL_TABLE = 0x11
 _CONTINUATION = 0x10
 
 _PREFIX = 16
+# What a message takes in memory beside its content, in bytes; there may be one for every 8 bytes.
+_MESSAGE = 256
 _SHARED = 0x02
 
 
@@ -61,6 +63,7 @@ def read_header(blocks: Blocks, address: int, what: str) -> list[Message]:
     while pending and len(messages) < count:
         content = Cursor(blocks.read(*pending.pop(0), what), what)
         while content.left and len(messages) < count:
+            blocks.spend(_MESSAGE)
             message = _read_message(content)
             messages.append(message)
             if message.kind == _CONTINUATION:
