@@ -87,5 +87,5 @@ def test_bar_is_seen_on_a_terminal_alone(monkeypatch, is_terminal):
         assert shown == ""
         return
     # Loss, how much is done and how long the rest may take.
-    assert re.search(r"0/2 \[", shown)
+    assert re.search(r"1/2 \[.*<.*step.*, loss \d", shown)
     assert result.stopped == "steps"

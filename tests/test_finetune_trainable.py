@@ -87,6 +87,14 @@ def test_readout_of_ones_own(key):
     assert result.history[1]["loss"] < result.history[0]["loss"]
 
 
+def test_weights_are_arrays(key):
+    net = finetuning.small_net(key)
+    with pytest.raises(ValueError, match=r"readout\.weights\.f is a builtin_function_or_method"):
+        finetuning.tune(
+            net, ft.Readout(lambda w, ys: ys, {"f": sum}), finetuning.small_data(), steps=1
+        )
+
+
 def test_integer_weights_cannot_be_trained(key):
     readout = ft.Readout(lambda weights, ys: ys[..., weights["which"]], {"which": np.array([0, 1])})
     with pytest.raises(ValueError, match="which has dtype int32: expected a floating-point type"):

@@ -32,6 +32,7 @@ from jaxgru.finetune import (
 )
 from jaxgru.finetune.checks import checked_data
 from jaxgru.layers import check_net
+from jaxgru.params import at_least_float32
 from jaxgru.plot_run import check_plot
 from jaxgru.weights import WeightsError, load, save
 
@@ -165,7 +166,7 @@ def _in_type_of(net: Any, data: Sequences) -> Sequences:
 
 
 def _dtype(net: Any) -> Any:
-    return jnp.promote_types(jnp.result_type(*jax.tree.leaves(net)), jnp.float32)
+    return at_least_float32(jnp.result_type(*jax.tree.leaves(net)))
 
 
 def _counted(data: Sequences) -> str:

@@ -53,8 +53,6 @@ class Checkpoints:
         Raises:
             OSError: it cannot be written; the checkpoint before it is as it was.
         """
-        if step in self._manager.all_steps():
-            return
         args = self._orbax.args
         try:
             self._manager.save(

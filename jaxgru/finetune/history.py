@@ -66,9 +66,17 @@ class HistoryWriter:
             temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
 
     def append(self, row: Row) -> None:
-        """Write one more row, at once."""
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(_line(row))
+        """Write one more row, at once.
+
+        Raises:
+            OSError: it cannot be written, as where the disk is full.
+        """
+        try:
+            with open(self._path, "a", encoding="utf-8") as file:
+                file.write(_line(row))
+        except OSError as error:
+            # A failing write does not say by itself which file it was.
+            raise type(error)(error.errno, error.strerror, os.fspath(self._path)) from None
 
 
 def _line(row: Row) -> str:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]
 
+from jaxgru.params import at_least_float32
+
 Array = jax.Array
 
 On: TypeAlias = Literal["steps", "last"]
@@ -117,7 +119,7 @@ def total_loss(
             f"the loss gives values of shape {values.shape}: expected {expected}, one for each "
             "prediction"
         )
-    values = values.astype(jnp.promote_types(values.dtype, jnp.float32))
+    values = values.astype(at_least_float32(values.dtype))
     if counted is None:
         return values.sum(), jnp.asarray(values.size, values.dtype)
     return _only(counted, values).sum(), counted.sum().astype(values.dtype)

@@ -13,6 +13,7 @@ from jaxgru.finetune.losses import Loss, counted_steps, total_loss
 from jaxgru.finetune.low_rank import merge
 from jaxgru.finetune.model import Model, RunOptions, run_model
 from jaxgru.finetune.trainable import combine, partition
+from jaxgru.params import at_least_float32
 
 Array = jax.Array
 
@@ -224,6 +225,6 @@ def _distance(net: Any, original: Any) -> Array:
     """Return the sum of the squared differences of all weights of two nets."""
 
     def squares(one: Array, other: Array) -> Array:
-        return jnp.sum((one - other).astype(jnp.promote_types(one.dtype, jnp.float32)) ** 2)
+        return jnp.sum((one - other).astype(at_least_float32(one.dtype)) ** 2)
 
     return jax.tree.reduce(jnp.add, jax.tree.map(squares, merge(net), merge(original)))
