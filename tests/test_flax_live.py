@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("default_promotion")
 # float32 on both sides and states within 1 (softsign and tanh): each step rounds at 6e-8 and
 # forgets what is behind it, so that 50 steps differ by some roundings more than one does.
 _ATOL = 2e-6
-# relu's states grow to some hundreds, and the roundings with them.
+# relu's states grow beyond 1, and the roundings with them.
 _RTOL = 2e-6
 
 

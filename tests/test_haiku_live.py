@@ -86,6 +86,14 @@ def test_what_haiku_cannot_hold_is_refused(key, name):
         jaxgru.to_haiku(cases.random_params(key, 3, 4, **variant))
 
 
+def test_double_precision_without_x64_is_rounded_aloud(key):
+    net = cases.random_params(key, 3, 4, reset_after=False, biases="input bias")
+    net = jax.tree.map(lambda array: np.asarray(array, np.float64), net)
+    with pytest.warns(jaxgru.WeightsWarning, match="were rounded from float64 to float32") as told:
+        jaxgru.to_haiku(net)
+    assert told[0].filename == __file__
+
+
 def test_directions_are_refused(key):
     params = cases.random_params(key, 3, 4, reset_after=False, biases="input bias")
     with pytest.raises(jaxgru.WeightsError, match="net has a Backward: expected a GRUParams"):

@@ -34,8 +34,8 @@ _VERSION = 1
 
 
 def recognises(look: "Look") -> bool:
-    """Tell whether a file begins with the length of a header that fits in it, and a JSON object."""
-    return look.head[8:9] == b"{" and header_length(look.head) <= min(MAX_HEADER, look.size)
+    """Tell whether a file begins with the length of a header and a JSON object."""
+    return look.head[8:9] == b"{" and header_length(look.head) <= MAX_HEADER
 
 
 def read(source: Source) -> Gathered:
