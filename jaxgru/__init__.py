@@ -6,6 +6,7 @@ from jaxgru.dropout import Dropout
 from jaxgru.exchange.equinox import from_equinox, to_equinox
 from jaxgru.exchange.flax import from_flax, to_flax
 from jaxgru.exchange.haiku import from_haiku, to_haiku
+from jaxgru.exchange.keras import from_keras, to_keras
 from jaxgru.exchange.onnx import from_onnx, to_onnx
 from jaxgru.exchange.torch import from_torch, to_torch
 from jaxgru.layers import Backward, Bidirectional
@@ -26,6 +27,7 @@ __all__ = [
     "from_equinox",
     "from_flax",
     "from_haiku",
+    "from_keras",
     "from_onnx",
     "from_torch",
     "gru",
@@ -38,6 +40,7 @@ __all__ = [
     "to_equinox",
     "to_flax",
     "to_haiku",
+    "to_keras",
     "to_onnx",
     "to_torch",
 ]

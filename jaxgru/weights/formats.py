@@ -7,9 +7,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxgru.layers import Net
-from jaxgru.weights import bare_arrays, msgpack, npz, onnx, pytorch, safetensors, torch_safetensors
+from jaxgru.weights import (
+    bare_arrays,
+    keras,
+    msgpack,
+    npz,
+    onnx,
+    pytorch,
+    safetensors,
+    torch_safetensors,
+)
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.found import Gathered, Source
+from jaxgru.weights.keras import archive as keras_archive
+from jaxgru.weights.keras.writing import write_keras, write_weights_h5
 from jaxgru.weights.zips import DAMAGE, MAGIC
 
 
@@ -38,6 +49,22 @@ class Format(NamedTuple):
 # The first that recognises a file reads it: what has a clear sign stands before what has less.
 FORMATS = (
     Format("torch", "a file of torch.save", pytorch.recognises, pytorch.read),
+    Format(
+        "keras",
+        "a Keras model",
+        keras_archive.recognises,
+        keras_archive.read,
+        (".keras",),
+        write_keras,
+    ),
+    Format(
+        "keras-h5",
+        "a Keras model or its weights in HDF5",
+        keras.recognises,
+        keras.read,
+        (".weights.h5",),
+        write_weights_h5,
+    ),
     Format("npz", "NumPy arrays", npz.recognises, npz.read, (".npz",), npz.write),
     Format(
         "safetensors",

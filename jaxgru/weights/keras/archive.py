@@ -1,0 +1,113 @@
+"""Keras' ``.keras``: a zip archive of a model's configuration as JSON and its weights as HDF5.
+
+The configuration says what each GRU computes, and ``places`` which arrays are its. GRUs that it
+does not tell of, those within a user's own layers and models, are found by their shapes. Whatever
+else is in the archive is passed over, and nothing in it is run.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from jaxgru.weights.assume import Settling
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.found import Found, Gathered, Source
+from jaxgru.weights.hdf5 import Hdf5
+from jaxgru.weights.keras import weights_h5
+from jaxgru.weights.keras.arrays import to_params
+from jaxgru.weights.keras.cells import GRULayer
+from jaxgru.weights.keras.config import Layer, gru_layer, layers_of, parse_json
+from jaxgru.weights.keras.groups import Group, cell_groups, read_groups
+from jaxgru.weights.keras.places import inner_groups, layer_groups
+from jaxgru.weights.zips import open_archive, read_entry
+
+if TYPE_CHECKING:
+    from jaxgru.weights.formats import Look
+
+_METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
+
+
+def recognises(look: "Look") -> bool:
+    """Tell whether a file is a zip archive with a Keras model's configuration."""
+    return look.entries is not None and {_CONFIG, _METADATA} <= set(look.entries)
+
+
+def read(source: Source) -> Gathered:
+    """Return the GRUs in a ``.keras`` file, in the order of the model's layers.
+
+    Raises:
+        WeightsError: the archive, its JSON or its HDF5 is damaged or hostile, or its weights are
+            not in one HDF5 file.
+    """
+    with open_archive(source.file, source.size, "a Keras model") as archive:
+        _check_whole(archive.namelist())
+        metadata, config = (
+            parse_json(read_entry(archive, name), name) for name in (_METADATA, _CONFIG)
+        )
+        content = read_entry(archive, _WEIGHTS)
+    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    h5 = Hdf5(io.BytesIO(content), len(content))
+    known_version = version if isinstance(version, str) else None
+    reading = _Reading(h5, known_version, source.assume, {}, set())
+    root, layers = read_groups(h5), layers_of(config)
+    _gather(reading, layers, layer_groups(root, layers), "")
+    others = weights_h5.find(h5, root, source.assume, reading.known)
+    return reading.gathered | {
+        name: found for name, found in others.items() if name not in reading.gathered
+    }
+
+
+class _Reading(NamedTuple):
+    h5: Hdf5
+    version: str | None
+    assume: Mapping[str, Any]
+    gathered: Gathered
+    known: set[str]  # paths of the groups of the GRUs gathered
+
+
+def _gather(
+    reading: _Reading, layers: Sequence[Layer], groups: Sequence[Group | None], prefix: str
+) -> None:
+    for layer, group in zip(layers, groups, strict=True):
+        name = prefix + layer.name
+        settling = Settling(reading.assume)
+        found: Found | WeightsError
+        try:
+            said = gru_layer(layer, reading.version, settling)
+            if said is None:
+                _gather(reading, layer.inner, inner_groups(group, layer), f"{name}/")
+                continue
+            found = _read_layer(reading.h5, said, group, settling)
+        except WeightsError as error:
+            found = error
+        if name in reading.gathered:
+            raise WeightsError(f"config.json has two layers called {name!r}: expected one")
+        reading.gathered[name] = found
+        if group is not None:
+            reading.known.add(group.path)
+
+
+def _read_layer(h5: Hdf5, said: GRULayer, group: Group | None, settling: Settling) -> Found:
+    if group is None:
+        raise WeightsError(
+            f"{_WEIGHTS} has no group for it: expected one, unless another layer of the model "
+            "shares its weights"
+        )
+    groups = cell_groups(group)
+    if len(groups) != len(said.cells):
+        raise WeightsError(
+            f"{group.path} has {len(groups)} cells: expected {len(said.cells)}, as in config.json"
+        )
+    params = [
+        to_params([h5.read(path) for path in cell_group.arrays], cell, cell_group.path)
+        for cell_group, cell in zip(groups, said.cells, strict=True)
+    ]
+    return Found(said.assemble(params), (*said.notes, *settling.notes()))
+
+
+def _check_whole(names: Sequence[str]) -> None:
+    if _WEIGHTS in names:
+        return
+    other = next((name for name in names if name.startswith("model.weights.")), None)
+    held = "no weights" if other is None else f"its weights in {other[:80]!a}"
+    raise WeightsError(f"the archive holds {held}: expected them in {_WEIGHTS}, all in one file")
