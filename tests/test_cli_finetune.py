@@ -113,11 +113,13 @@ def test_classes_of_sequences_of_different_lengths(run, folder):
     code, out, err = run(
         "csv", "-o", "tuned.npz", "--steps", "1", "--targets", "4", "--loss", "classification",
         "--on", "last", "--readout-output", "r.npz", "--low-rank", "1",
+        "--trainable", "recurrent_kernel",
     )  # fmt: skip
     assert (code, err) == (0, [])
     assert "sequences of up to 8 steps" in out[0]
     tuned, net = jaxgru.load("tuned.npz"), finetuning.small_model()[0]
-    assert finetuning.equal(tuned.bias, net.bias)
+    assert not finetuning.equal(tuned.recurrent_kernel, net.recurrent_kernel)
+    assert finetuning.equal((tuned.kernel, tuned.bias), (net.kernel, net.bias))
 
 
 # The suite makes warnings errors; here it is to reach the command line's stderr.

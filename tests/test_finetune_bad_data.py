@@ -86,6 +86,15 @@ def test_readout_that_does_not_fit(key):
         ft.linear_readout(key, 0, 2)
 
 
+def test_arguments_of_other_types():
+    with pytest.raises(ValueError, match="^data is a tuple: expected Sequences$"):
+        _evaluate((GOOD.inputs, GOOD.targets), ft.regression())
+    with pytest.raises(
+        ValueError, match=r"^loss is a function: expected a Loss, as regression\(\)"
+    ):
+        _evaluate(GOOD, ft.regression)
+
+
 def test_next_step_needs_two_steps():
     with pytest.raises(ValueError, match=r"inputs has shape \(8, 1, 3\): expected \(N, T, I\), T"):
         ft.next_step(GOOD.inputs[:, :1])

@@ -120,7 +120,10 @@ def _add_training(group: Any) -> None:
         "each)",
     )
     group.add_argument(
-        "--low-rank", metavar="RANK", type=_whole, help="train changes of kernels of this rank"
+        "--low-rank",
+        metavar="RANK",
+        type=_whole,
+        help="train changes of this rank of the kernels, all or those of --trainable",
     )
     group.add_argument(
         "--pull",

@@ -84,8 +84,9 @@ def _fit(
     shuffle, start = keys
     trainable = arguments.trainable or ["net.*"]
     if arguments.low_rank is not None:
-        net = low_rank(net, start, rank=arguments.low_rank)
-        trainable = arguments.trainable or ["net.deltas.*"]
+        chosen = arguments.trainable or ["kernel", "recurrent_kernel"]
+        net = low_rank(net, start, rank=arguments.low_rank, kernels=chosen)
+        trainable = ["net.deltas.*"]
     if arguments.readout_output is not None:
         trainable = [*trainable, "readout.*"]
     epochs = arguments.epochs

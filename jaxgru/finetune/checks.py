@@ -18,6 +18,10 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
 
     Raises ValueError, naming the place, unless it is sound and fits the model and the loss.
     """
+    if not isinstance(loss, Loss):
+        raise ValueError(f"loss is a {type(loss).__name__}: expected a Loss, as regression()")
+    if not isinstance(data, Sequences):
+        raise ValueError(f"{where} is a {type(data).__name__}: expected Sequences")
     try:
         inputs, targets = np.asarray(data.inputs), np.asarray(data.targets)
         lengths = None if data.lengths is None else np.asarray(data.lengths)

@@ -36,7 +36,6 @@ def as_model(net: Any, readout: Any) -> Model:
 
     Raises ValueError, by its path, for what is no array, as a function in a readout.
     """
-    # By its own type: the weak type of a Python number would be another one after a step.
     model = Model(net, readout)
     for path, leaf in zip(leaf_paths(model), jax.tree.leaves(model), strict=True):
         if not isinstance(leaf, jax.Array | np.ndarray | np.generic | float | int):
@@ -44,6 +43,7 @@ def as_model(net: Any, readout: Any) -> Model:
                 f"{path} is a {type(leaf).__name__}: expected an array; what is none belongs into "
                 "the function of a Readout"
             )
+    # Each of its own type: the weak type of a Python number would be another one after a step.
     arrays: Model = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), model)
     return arrays
 

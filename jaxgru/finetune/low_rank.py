@@ -33,6 +33,12 @@ class LowRank:
         net: the net, which stays as it is.
         deltas: a ``Delta`` for each kernel that changes, by its dotted path in the net.
 
+    >>> import jax, jaxgru
+    >>> from jaxgru.finetune import leaf_paths, low_rank
+    >>> net = jaxgru.init(jax.random.key(0), 3, 5, use_bias=False)
+    >>> leaf_paths(low_rank(net, jax.random.key(1), rank=2, kernels="recurrent_kernel"))[2:]
+    ['deltas.recurrent_kernel.left', 'deltas.recurrent_kernel.right']
+
     Source: Hu et al. 2021 (arXiv:2106.09685).
     """
 

@@ -22,6 +22,12 @@ class Model(NamedTuple):
         net: as ``jaxgru.gru`` takes it, or a ``LowRank`` of such.
         readout: a pytree that is called with the outputs of the net and returns predictions, or
             None, where the outputs are the predictions.
+
+    >>> import jax, jaxgru
+    >>> from jaxgru.finetune import Model, leaf_paths, linear_readout
+    >>> net = jaxgru.init(jax.random.key(0), 3, 5, use_bias=False)
+    >>> leaf_paths(Model(net, linear_readout(jax.random.key(1), 5, 2)))
+    ['net.kernel', 'net.recurrent_kernel', 'readout.kernel', 'readout.bias']
     """
 
     net: Any

@@ -64,9 +64,7 @@ def gather(tree: Any) -> Any:
     """Return a pytree of arrays of which this process has the whole."""
 
     def whole(array: Any) -> Any:
-        if not isinstance(array, jax.Array) or array.is_fully_addressable:
-            return array
-        if array.is_fully_replicated:
+        if array.is_fully_addressable or array.is_fully_replicated:
             return array
         return multihost_utils.process_allgather(array, tiled=True)
 
