@@ -54,6 +54,16 @@ def test_every_type_and_order_of_bytes_is_read_to_the_bit(tmp_path, dtype):
     assert found.kernel.tobytes() == native.tobytes()
 
 
+def test_the_sign_of_every_number_is_turned_over_nan_included(tmp_path):
+    params = _params()
+    # A signalling NaN, of which arithmetic would make another.
+    params["b"][:2] = np.array([0x7F800001, 0x80000000], np.uint32).view(np.float32)
+    np.savez(tmp_path / "x.npz", **params)
+    with pytest.warns(jaxgru.WeightsWarning, match="bias holds 1 NaN"):
+        bits = read(tmp_path / "x.npz").bias[:2].view(np.uint32)
+    np.testing.assert_array_equal(bits, np.array([0xFF800001, 0], np.uint32))
+
+
 def test_what_belongs_to_no_gru_is_passed_over(tmp_path):
     others = {
         "step": np.array(3),

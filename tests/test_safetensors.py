@@ -5,6 +5,7 @@ Damaged and hostile files are in test_safetensors_bad_files.py.
 
 import dataclasses
 import warnings
+from typing import NamedTuple
 
 import cases
 import jax
@@ -67,6 +68,14 @@ def test_every_type_of_number_comes_back_to_the_bit(key, tmp_path, dtype):
     for one, other in zip(jax.tree.leaves(back), jax.tree.leaves(net), strict=True):
         assert one.dtype == other.dtype == jnp.dtype(dtype)
         assert one.tobytes() == other.tobytes()
+
+
+def test_a_named_tuple_comes_back_as_a_tuple(key, tmp_path):
+    class Stack(NamedTuple):
+        first: jaxgru.GRUParams
+
+    jaxgru.save(Stack(cases.random_params(key, 3, 2)), tmp_path / "net.safetensors")
+    assert type(jaxgru.load(tmp_path / "net.safetensors")) is tuple
 
 
 def test_special_numbers_come_back_to_the_bit(key, tmp_path):

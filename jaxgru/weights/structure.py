@@ -64,11 +64,11 @@ def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
 
 
 def _data(named: Any) -> dict[str, Any]:
-    kind = type(named).__name__
-    if isinstance(named, tuple | list):
-        return {"kind": kind, "layers": [_data(layer) for layer in named]}
+    for kind, stack in _STACKS.items():  # a named tuple is a tuple
+        if isinstance(named, stack):
+            return {"kind": kind, "layers": [_data(layer) for layer in named]}
     fields = {field.name: getattr(named, field.name) for field in dataclasses.fields(named)}
-    return {"kind": kind} | {
+    return {"kind": type(named).__name__} | {
         name: value if name in _FIELDS else _data(value) for name, value in fields.items()
     }
 
