@@ -86,16 +86,22 @@ def silent(key, tmp_path):
 
 
 def test_what_is_assumed_is_said_and_can_be_said_otherwise(silent):
-    said = "does not say activation, recurrent_activation: 'tanh', 'sigmoid' are assumed"
+    said = "does not say activation, recurrent_activation, reverse: 'tanh', 'sigmoid', False are as"
     with pytest.warns(jaxgru.WeightsWarning, match=said) as caught:
         usual = jaxgru.load(silent)
     assert caught[0].filename == __file__
     with warnings.catch_warnings(action="error"):
         other = jaxgru.load(
-            silent, assume={"activation": "relu", "recurrent_activation": "hard_sigmoid"}
+            silent,
+            assume={
+                "activation": "relu",
+                "recurrent_activation": "hard_sigmoid",
+                "reverse": True,
+            },
         )
     assert (usual.activation, usual.recurrent_activation) == ("tanh", "sigmoid")
-    assert (other.activation, other.recurrent_activation) == ("relu", "hard_sigmoid")
+    assert isinstance(other, jaxgru.Backward)
+    assert (other.net.activation, other.net.recurrent_activation) == ("relu", "hard_sigmoid")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +134,7 @@ def test_the_equations_apply_to_every_layer_of_a_net(key, tmp_path):
 
 def test_an_unknown_format_to_write(key, tmp_path):
     params = cases.random_params(key, 2, 3)
-    with pytest.raises(ValueError, match=r"format is 'pickle': expected npz or safetensors or"):
+    with pytest.raises(ValueError, match=r"format is 'pickle': expected keras or keras-h5 or npz"):
         jaxgru.save(params, tmp_path / "net.npz", format="pickle")
     assert list(tmp_path.iterdir()) == []
 
@@ -177,7 +183,8 @@ class TestCommandLine:
         target = str(tmp_path / "out.safetensors")
         assert cli.main(["convert", str(silent), target]) == 0
         assert "jaxgru: warning: " in capsys.readouterr().err
-        options = ["--assume", "activation=relu", "--assume", "recurrent_activation=sigmoid"]
+        said = ["activation=relu", "recurrent_activation=sigmoid", "reverse=false"]
+        options = [word for assumption in said for word in ("--assume", assumption)]
         assert cli.main(["convert", str(silent), target, *options]) == 0
         assert capsys.readouterr().err == ""
         assert jaxgru.load(target).activation == "relu"

@@ -153,7 +153,7 @@ def save(
     ``.npz``           ``npz``                 one layer with tanh and sigmoid, as Keras' arrays
     ``.onnx``          ``onnx``                a model with GRU nodes
     ``.keras``         ``keras``               a Keras model of the layers; needs Keras
-    ``.weights.h5``    ``keras-weights``       the weights of that model; needs Keras
+    ``.weights.h5``    ``keras-h5``            the weights of that model; needs Keras
     (by name)          ``torch-safetensors``   what ``torch.nn.GRU`` loads, strictly
     =================  ======================  =====================================================
 
