@@ -17,18 +17,22 @@ import jaxgru.finetune as ft
 
 
 def main() -> None:
-    """Tune a small net with all that a checkpoint has to hold: windows, dropout, an average."""
-    folder = Path(sys.argv[1])
+    """Tune, alone or with the other processes on all their devices."""
     mesh = None
     if len(sys.argv) > 3:
         processes, process, port = map(int, sys.argv[3:])
         jax.distributed.initialize(f"localhost:{port}", processes, process)
         mesh = ft.data_mesh()
+    run(Path(sys.argv[1]), int(sys.argv[2]), mesh)
+
+
+def run(folder: Path, epochs: int, mesh: jax.sharding.Mesh | None) -> None:
+    """Tune a small net with all that a checkpoint has to hold: windows, dropout, an average."""
     data = finetuning.small_data(lengths=np.array([6, 1, 4, 0, 3, 6, 2, 5]))
     result = finetuning.tune(
         *finetuning.small_model(),
         data,
-        epochs=int(sys.argv[2]),
+        epochs=epochs,
         batch_size=8,  # to be shared by as many devices
         window=3,
         recurrent_dropout=0.2,

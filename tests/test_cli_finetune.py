@@ -88,7 +88,7 @@ def test_csv_files_are_the_same_data(run):
     # same, as the loss before is of it.
     options = ("-o", "tuned.npz", "--readout", "readout.npz", "--steps", "1")
     _, expected, _ = run("data.npz", *options)
-    for targets in ("position,velocity", "4,5", " position , 5"):
+    for targets in ("position,velocity", " position , 5"):
         code, out, err = run("csv", *options, "--targets", targets)
         assert (code, err) == (0, [])
         assert out[1:3] == expected[1:3]

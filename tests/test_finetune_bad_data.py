@@ -89,9 +89,7 @@ def test_readout_that_does_not_fit(key):
 def test_arguments_of_other_types():
     with pytest.raises(ValueError, match=r"^data is a tuple: expected Sequences$"):
         _evaluate((GOOD.inputs, GOOD.targets), ft.regression())
-    with pytest.raises(
-        ValueError, match=r"^loss is a function: expected a Loss, as regr"
-    ):
+    with pytest.raises(ValueError, match=r"^loss is a function: expected a Loss, as regr"):
         _evaluate(GOOD, ft.regression)
 
 

@@ -31,8 +31,9 @@ def test_weights_keep_their_type(key, tmp_path, dtype, data_dtype):
         "checkpoint_dir": tmp_path,
     }
     low = ft.low_rank(net, key, rank=1)
-    finetuning.tune(low, readout, data, epochs=3, **options)
     result = finetuning.tune(low, readout, data, epochs=6, **options)
+    again = finetuning.tune(low, readout, data, epochs=6, **options)
+    assert finetuning.equal((again.net, again.readout), (result.net, result.readout))
     tuned, before = (
         jax.tree.leaves(part) for part in ((result.net, result.readout), (net, readout))
     )

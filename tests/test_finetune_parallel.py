@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,11 +14,11 @@ import pytest
 pytest.importorskip("optax")
 pytest.importorskip("orbax.checkpoint")
 
+import finetune_run
 import finetuning
 
 import jaxgru.finetune as ft
 
-RUN = Path(__file__).with_name("finetune_run.py")
 EPOCHS = 12
 # Sums of a batch are split up, and Adam's quotients carry the rounding on: float32 weights near 1
 # over some twenty steps, of at most 0.01 each.
@@ -30,7 +29,7 @@ ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
 def alone(tmp_path_factory):
     """The weights that one device gives."""
     folder = tmp_path_factory.mktemp("alone")
-    _wait(_start(folder))
+    finetune_run.run(folder, EPOCHS, None)
     return np.load(folder / "weights.npy")
 
 
@@ -78,7 +77,7 @@ def _start_both(folder):
 def _start(folder, *distributed, **environment):
     arguments = [str(argument) for argument in (folder, EPOCHS, *distributed)]
     return subprocess.Popen(
-        [sys.executable, "-W", "error", RUN, *arguments],
+        [sys.executable, "-W", "error", finetune_run.__file__, *arguments],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

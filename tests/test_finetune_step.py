@@ -30,7 +30,7 @@ def test_step_is_the_gradient_by_hand(key):
             total += jnp.sum((predictions - targets) ** 2) / 2
         return total / float(lengths.sum())
 
-    expected_loss, gradient = jax.value_and_grad(loss_by_hand)((net, readout))
+    expected_loss, gradient = jax.jit(jax.value_and_grad(loss_by_hand))((net, readout))
     result = finetuning.tune(net, readout, data, steps=1, batch_size=8, optimizer=optax.sgd(RATE))
     # float32: some hundred roundings of numbers near 1.
     np.testing.assert_allclose(result.history[0]["loss"], expected_loss, rtol=1e-5)

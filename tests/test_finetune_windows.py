@@ -26,10 +26,11 @@ def test_windows_are_those_of_a_loop_by_hand(key):
         predictions = ys @ readout.kernel + readout.bias[None, None]
         return jnp.mean((predictions - targets) ** 2), h
 
+    value_and_gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))
     model, h, losses = (net, readout), jnp.zeros((8, 4)), []
     for start in (0, 3):
         xs, targets = (array[:, start : start + 3] for array in data[:2])
-        (value, h), gradient = jax.value_and_grad(loss, has_aux=True)(model, xs, targets, h)
+        (value, h), gradient = value_and_gradient(model, xs, targets, h)
         model = jax.tree.map(lambda w, g: w - RATE * g, model, gradient)
         losses.append(value)
 
