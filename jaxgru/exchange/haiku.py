@@ -11,9 +11,10 @@ from jaxgru.layers import Net, check_net
 from jaxgru.params import GRUParams
 from jaxgru.weights.biases import both_biases, one_bias
 from jaxgru.weights.delivery import deliver
+from jaxgru.weights.equations import negate_update
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.found import pick
-from jaxgru.weights.named.haiku import NAMES, find, negate_update
+from jaxgru.weights.named.haiku import NAMES, find
 from jaxgru.weights.variants import check_variant
 
 

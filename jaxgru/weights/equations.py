@@ -52,7 +52,7 @@ def from_notebook(params: GRUParams) -> GRUParams:
         WeightsError: the notebook's equations are not defined for such a layer.
     """
     _check_variant(params)
-    params = _negate_update(params)
+    params = _negated(params)
     if params.recurrent_bias is None:
         return params
     candidate = slice(2 * params.hidden_size, None)
@@ -84,7 +84,17 @@ def to_notebook(params: GRUParams) -> GRUParams:
                 f"{params.hidden_size} units: expected 0, as the notebook's equations add it "
                 "outside the reset gate and Keras' multiply it by that gate"
             )
-    return _negate_update(params)
+    return _negated(params)
+
+
+def negate_update(array: Any) -> Any:
+    """Return a copy of an array whose first third along the last axis, the z block, is negated."""
+    array = array.copy()
+    block = array[..., : array.shape[-1] // 3]
+    # The sign's bit is turned over, as arithmetic warns of a signalling NaN, and changes it.
+    bits = block.view(f"u{array.itemsize}")
+    bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
+    return array
 
 
 def map_layers(function: Callable[[GRUParams], GRUParams], net: Net) -> Any:
@@ -105,20 +115,5 @@ def _check_variant(params: GRUParams) -> None:
         )
 
 
-def _negate_update(params: GRUParams) -> GRUParams:
-    units = params.hidden_size
-
-    def negated(weights: Any) -> Any:
-        if weights is None:
-            return None
-        weights = weights.copy()
-        weights[..., :units] *= -1
-        return weights
-
-    return dataclasses.replace(
-        params,
-        kernel=negated(params.kernel),
-        recurrent_kernel=negated(params.recurrent_kernel),
-        bias=negated(params.bias),
-        recurrent_bias=negated(params.recurrent_bias),
-    )
+def _negated(params: GRUParams) -> GRUParams:
+    return jax.tree.map(negate_update, params)

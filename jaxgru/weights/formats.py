@@ -15,6 +15,7 @@ from jaxgru.weights import (
     onnx,
     pytorch,
     safetensors,
+    shards,
     torch_safetensors,
 )
 from jaxgru.weights.errors import WeightsError
@@ -84,6 +85,7 @@ FORMATS = (
     ),
     Format("npy", "NumPy arrays without names", bare_arrays.recognises, bare_arrays.read),
     Format("onnx", "an ONNX model", onnx.recognises, onnx.read, (".onnx",), onnx.write),
+    Format("sharded", "the index of several files", shards.recognises, shards.read),
     Format("msgpack", "Flax's MessagePack", msgpack.recognises, msgpack.read),
 )
 HEAD = 512

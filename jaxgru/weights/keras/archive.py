@@ -48,13 +48,11 @@ def read(source: Source) -> Gathered:
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     h5 = Hdf5(io.BytesIO(content), len(content))
     known_version = version if isinstance(version, str) else None
-    reading = _Reading(h5, known_version, source.assume, {}, set())
+    reading = _Reading(h5, known_version, source.assume, {}, {}, set())
     root, layers = read_groups(h5), layers_of(config)
     _gather(reading, layers, layer_groups(root, layers), "")
-    others = weights_h5.find(h5, root, source.assume, reading.known)
-    return reading.gathered | {
-        name: found for name, found in others.items() if name not in reading.gathered
-    }
+    others = weights_h5.find(h5, root, source.assume, reading.known, reading.gathered)
+    return reading.gathered | others
 
 
 class _Reading(NamedTuple):
@@ -62,6 +60,7 @@ class _Reading(NamedTuple):
     version: str | None
     assume: Mapping[str, Any]
     gathered: Gathered
+    said: dict[str, GRULayer]  # of those with a group, by the layers' own names
     known: set[str]  # paths of the groups of the GRUs gathered
 
 
@@ -77,11 +76,14 @@ def _gather(
             if said is None:
                 _gather(reading, layer.inner, inner_groups(group, layer), f"{name}/")
                 continue
+            if group is None and reading.said.get(layer.name) == said:
+                continue  # the same layer again: models share it, and it is stored once
             found = _read_layer(reading.h5, said, group, settling)
+            reading.said[layer.name] = said
         except WeightsError as error:
             found = error
         if name in reading.gathered:
-            raise WeightsError(f"config.json has two layers called {name!r}: expected one")
+            raise WeightsError(f"config.json has two layers called {name[:80]!a}: expected one")
         reading.gathered[name] = found
         if group is not None:
             reading.known.add(group.path)
@@ -90,8 +92,7 @@ def _gather(
 def _read_layer(h5: Hdf5, said: GRULayer, group: Group | None, settling: Settling) -> Found:
     if group is None:
         raise WeightsError(
-            f"{_WEIGHTS} has no group for it: expected one, unless another layer of the model "
-            "shares its weights"
+            f"{_WEIGHTS} has no group for it: expected one for each layer of config.json"
         )
     groups = cell_groups(group)
     if len(groups) != len(said.cells):

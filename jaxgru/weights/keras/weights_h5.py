@@ -25,12 +25,26 @@ def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
     return find(h5, read_groups(h5), assume)
 
 
-def find(h5: Hdf5, root: Group, assume: Mapping[str, Any], known: Collection[str] = ()) -> Gathered:
-    """Return the GRUs among the groups of a model, but for those in groups with a known path."""
+def find(
+    h5: Hdf5,
+    root: Group,
+    assume: Mapping[str, Any],
+    known: Collection[str] = (),
+    taken: Collection[str] = (),
+) -> Gathered:
+    """Return the GRUs among the groups of a model by their names, or by their paths.
+
+    Args:
+        h5: the file.
+        root: the model's group.
+        assume: what the caller says of the file.
+        known: the paths of groups to leave out.
+        taken: the names that others have.
+    """
     gathered: Gathered = {}
     for names, group in _recurrent(h5, root, known, ()):
         name = _shown(names, group)
-        if name in gathered:
+        if name in gathered or name in taken:
             name = group.path
         try:
             gathered[name] = _read_layer(h5, group, assume)

@@ -21,6 +21,7 @@ from typing import Any
 
 from jaxgru.params import GRUParams
 from jaxgru.weights.assume import Settling
+from jaxgru.weights.equations import negate_update
 from jaxgru.weights.floats import Arrays
 from jaxgru.weights.found import Gathered
 from jaxgru.weights.named.build import attempt, check_arrays
@@ -40,16 +41,6 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
         called(place): attempt(functools.partial(_params, module, place), assume)
         for place, module in holding(arrays, NAMES).items()
     }
-
-
-def negate_update(array: Any) -> Any:
-    """Return a copy of an array whose first third along the last axis, the z block, is negated."""
-    array = array.copy()
-    block = array[..., : array.shape[-1] // 3]
-    # The sign's bit is turned over, as arithmetic warns of a signalling NaN, and changes it.
-    bits = block.view(f"u{array.itemsize}")
-    bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
-    return array
 
 
 def _params(module: Module, place: str, settling: Settling) -> GRUParams:
