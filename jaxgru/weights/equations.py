@@ -116,4 +116,5 @@ def _check_variant(params: GRUParams) -> None:
 
 
 def _negated(params: GRUParams) -> GRUParams:
-    return jax.tree.map(negate_update, params)
+    negated: GRUParams = jax.tree.map(negate_update, params)
+    return negated
