@@ -124,7 +124,7 @@ def merge(net: Any) -> Any:
 @jax.jit
 def _changed(kernel: Array, delta: Delta) -> Array:
     product = jnp.matmul(delta.left, delta.right, precision="highest")
-    # Within a larger computation XLA would fuse product and sum, with one rounding where there
-    # are two here: then the merged weights were not those of the training, to the bit.
+    # Within a larger computation XLA may make one of product and sum, as GPUs have it, and round
+    # once where this rounds twice: the merged weights were not those of the training then.
     changed: Array = kernel + lax.optimization_barrier(product)  # type: ignore[no-untyped-call]
     return changed
