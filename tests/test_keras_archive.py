@@ -78,6 +78,15 @@ class TestWrittenByKeras:
             _assert_holds(found.net, live_keras.weights(layer))
             assert "does not say activation" in found.notes[0]
 
+    def test_a_shared_layer_is_one(self, key, tmp_path):
+        keras = pytest.importorskip("keras")
+        shared = live_keras.gru(name="shared")
+        inner = keras.Sequential([keras.Input((None, 4)), shared], name="inner")
+        model = live_keras.model_of(keras.layers.Dense(4), shared, inner)
+        live_keras.randomise(model, key)
+        live_keras.write(model, tmp_path / "model.keras")
+        _assert_holds(_only(tmp_path / "model.keras"), live_keras.weights(shared))
+
 
 def _own_model(keras):
     class Own(keras.Model):
@@ -200,7 +209,8 @@ _WEIGHTS = {"layers/gru/cell": golden.arrays(0)}
             {
                 "config": json.dumps(
                     golden.layer_config("Functional", "model", layers=2 * [golden.gru_config("a")])
-                )
+                ),
+                "groups": _WEIGHTS | {"layers/gru_1/cell": golden.arrays(1)},
             },
             "config.json has two layers called 'a': expected one",
         ),

@@ -56,6 +56,18 @@ def test_models_within_models(key, tmp_path):
     np.testing.assert_array_equal(gathered["inner/deep"].net.kernel, live_keras.weights(inner)[0])
 
 
+@pytest.mark.usefixtures("default_promotion")
+def test_shards(key, tmp_path):
+    pytest.importorskip("keras")
+    model = live_keras.model_of(live_keras.build("usual", key))
+    path = tmp_path / "model.weights.json"
+    live_keras.write_shards(model, path)
+    with pytest.raises(jaxgru.WeightsError, match="it is the index of weights in several files"):
+        jaxgru.load(path)
+    # Each of them is a file of weights.
+    assert len(read_all(tmp_path / "model_00000.weights.h5").gathered) == 1
+
+
 def test_what_is_assumed_is_told(tmp_path):
     path = tmp_path / "model.weights.h5"
     golden.write_groups(path, {"layers/gru/cell": golden.arrays(0)})

@@ -70,18 +70,21 @@ def _gather(
     for layer, group in zip(layers, groups, strict=True):
         name = prefix + layer.name
         settling = Settling(reading.assume)
-        found: Found | WeightsError
+        said: GRULayer | None = None
+        found: Found | WeightsError | None = None
         try:
             said = gru_layer(layer, reading.version, settling)
-            if said is None:
-                _gather(reading, layer.inner, inner_groups(group, layer), f"{name}/")
-                continue
-            if group is None and reading.said.get(layer.name) == said:
-                continue  # the same layer again: models share it, and it is stored once
-            found = _read_layer(reading.h5, said, group, settling)
-            reading.said[layer.name] = said
+            # Models may share a layer: it is stored once.
+            is_again = group is None and reading.said.get(layer.name) == said
+            if said is not None and not is_again:
+                found = _read_layer(reading.h5, said, group, settling)
+                reading.said[layer.name] = said
         except WeightsError as error:
             found = error
+        if found is None:
+            if said is None:
+                _gather(reading, layer.inner, inner_groups(group, layer), f"{name}/")
+            continue
         if name in reading.gathered:
             raise WeightsError(f"config.json has two layers called {name[:80]!a}: expected one")
         reading.gathered[name] = found
