@@ -35,6 +35,7 @@ def run(folder: Path, epochs: int, mesh: jax.sharding.Mesh | None) -> None:
         epochs=epochs,
         batch_size=8,  # to be shared by as many devices
         window=3,
+        every=1,  # so that a checkpoint may be between two windows
         recurrent_dropout=0.2,
         average=optax.ema(0.9),
         optimizer=optax.adam(0.01),

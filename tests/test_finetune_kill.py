@@ -51,7 +51,7 @@ def test_killed_run_ends_as_one_that_was_not(tmp_path):
 
 
 def _start(folder):
-    return subprocess.Popen([sys.executable, "-W", "error", RUN, folder, "30"], env=os.environ)
+    return subprocess.Popen([sys.executable, "-W", "error", RUN, folder, "20"], env=os.environ)
 
 
 def _rounds(folder):
