@@ -42,10 +42,11 @@ class TestLayers:
         for one, other in zip(jax.tree.leaves(again(xs)), jax.tree.leaves(expected), strict=True):
             np.testing.assert_array_equal(one, other)
 
-    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
     def test_types(self, key, dtype):
         pytest.importorskip("keras")
-        layer = jaxgru.to_keras(nets.random_net(key, "concat", jnp.dtype(dtype)))
+        net = nets.random_net(key, "concat")
+        layer = jaxgru.to_keras(jax.tree.map(lambda array: array.astype(dtype), net))
         assert {weight.dtype.name for weight in live_keras.weights(layer)} == {dtype}
         assert layer(np.zeros((1, 2, 3))).dtype == dtype
 

@@ -18,7 +18,7 @@ _TOLERANCE = {"rtol": 0, "atol": 2e-6}
 
 
 @pytest.mark.usefixtures("default_promotion")
-@pytest.mark.parametrize("name", ["reset before", "ave", "pair", "bidirectional stack", "backward"])
+@pytest.mark.parametrize("name", ["reset before", "pair", "bidirectional stack", "backward"])
 def test_keras_computes_the_same(key, tmp_path, name):
     keras = pytest.importorskip("keras")
     if name == "reset before":
@@ -35,20 +35,32 @@ def test_keras_computes_the_same(key, tmp_path, name):
         np.testing.assert_allclose(one, other, **_TOLERANCE)
 
 
-@pytest.mark.parametrize("ending", [".keras", ".weights.h5"])
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize(
+    ("dtype", "ending"),
+    [
+        ("float16", ".keras"),
+        ("bfloat16", ".keras"),
+        ("bfloat16", ".weights.h5"),
+        ("float32", ".weights.h5"),
+        ("float64", ".keras"),
+        ("float64", ".weights.h5"),
+    ],
+)
 def test_types(key, tmp_path, dtype, ending):
     pytest.importorskip("keras")
-    with jax.enable_x64(True):
-        net = nets.random_net(key, "concat", jax.numpy.dtype(dtype))
-        path = tmp_path / f"model{ending}"
-        jaxgru.save(net, path)
+    # A third is no number of any type: no rounding goes unseen.
+    net = jax.tree.map(
+        lambda array: (np.asarray(array, np.float64) / 3).astype(jax.numpy.dtype(dtype)),
+        nets.random_net(key, "concat"),
+    )
+    path = tmp_path / f"model{ending}"
+    jaxgru.save(net, path)
     ((name, found),) = read_all(path).gathered.items()
     assert name == "bidirectional"
     _assert_same(found.net, net)
 
 
-@pytest.mark.parametrize("variant", live_keras.ACTIVATIONS[2:9])
+@pytest.mark.parametrize("variant", live_keras.ACTIVATIONS[2:4])
 def test_activations(key, tmp_path, variant):
     pytest.importorskip("keras")
     activation, recurrent_activation = variant.split(", ")
