@@ -32,7 +32,7 @@ _ARRAY = 1
 _CHUNKED = "__msgpack_chunked_array__"
 # What the objects may take beside the arrays' bytes, each some 100 bytes and its name, which has
 # all the keys that lead to it: real states have some thousands of objects, ten deep.
-_MAX_OVERHEAD = 100_000_000
+_MAX_OVERHEAD = 20_000_000
 _OBJECT = 100
 _MAX_DEPTH = 64
 # What an object is, by its first byte.
