@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxgru
+from fuzz.seeds.repeatable import repeatable_safetensors
 
 INPUTS, UNITS = 2, 3
 
@@ -47,7 +48,7 @@ def safetensors_of_ours() -> tuple[bytes, ...]:
         for net in nets:
             path = Path(folder, "net.safetensors")
             jaxgru.save(net, path)
-            files.append(path.read_bytes())
+            files.append(repeatable_safetensors(path.read_bytes()))
     return tuple(files)
 
 
@@ -58,7 +59,8 @@ def safetensors_of_torch_names() -> tuple[bytes, ...]:
     rng = np.random.default_rng(3)
     one = torch_names(rng, "", [""])
     nested = torch_names(rng, "encoder.lstm.", ["", "_reverse"], layers=2, dtype=np.float16)
-    return save(one), save({"head.weight": np.ones((2, 3), np.float32), **nested})
+    several = {"head.weight": np.ones((2, 3), np.float32), **nested}
+    return repeatable_safetensors(save(one)), repeatable_safetensors(save(several))
 
 
 def torch_names(

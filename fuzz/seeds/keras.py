@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from fuzz.seeds.repeatable import repeatable_keras
 
 def keras_archive() -> tuple[bytes, ...]:
     """Return .keras archives."""
-    return tuple(repeatable_keras(content) for content in _written("net.keras", _save))
+    return tuple(
+        repeatable_keras(content)
+        for content in _written("net.keras", lambda model, path: model.save(path))
+    )
 
 
 def keras_weights() -> tuple[bytes, ...]:
@@ -24,7 +28,7 @@ def keras_weights() -> tuple[bytes, ...]:
 
 def keras_legacy() -> tuple[bytes, ...]:
     """Return .h5 files of whole models, with their configuration in an attribute."""
-    return _written("net.h5", _save)
+    return _written("net.h5", _save_legacy)
 
 
 def keras_legacy_weights() -> tuple[bytes, ...]:
@@ -34,7 +38,8 @@ def keras_legacy_weights() -> tuple[bytes, ...]:
 
 def _written(name: str, write: Callable[[Any, Path], None]) -> tuple[bytes, ...]:
     files = []
-    with tempfile.TemporaryDirectory() as folder:
+    # Keras meets deprecations of NumPy's, which are no matter of ours.
+    with warnings.catch_warnings(action="ignore"), tempfile.TemporaryDirectory() as folder:
         for model in _models():
             path = Path(folder, name)
             write(model, path)
@@ -61,12 +66,11 @@ def _models() -> tuple[Any, ...]:
     return one, two
 
 
-def _save(model: Any, path: Path) -> None:
-    import warnings
+def _save_legacy(model: Any, path: Path) -> None:
+    # As model.save does for this ending, without its advice to use another.
+    from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Keras advises against its own old format
-        model.save(path)
+    save_model_to_hdf5(model, path)
 
 
 def _save_legacy_weights(model: Any, path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files without what differs from run to run, so that every run mutates the same bytes."""
 
 import io
+import json
 import re
 import zipfile
 
@@ -27,6 +28,13 @@ def repeatable_pickles(content: bytes) -> bytes:
         return b"X" + len(new).to_bytes(4, "little") + new
 
     return re.sub(rb"X[\x08-\x14]\x00\x00\x00(\d{8,20})(?=q)", numbered, content)
+
+
+def repeatable_safetensors(content: bytes) -> bytes:
+    """Return a safetensors file with its header's keys sorted; the library has no order."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
+    return len(header).to_bytes(8, "little") + header + content[end:]
 
 
 def _without_chance(name: str, inner: bytes) -> bytes:
