@@ -458,6 +458,15 @@ def test_the_command_as_a_shell_runs_it(weights, params, key, tmp_path, command)
         assert len(done.stderr.splitlines()) == (1 if code == 2 else 0)
 
 
+# What a shell starts in the background ignores SIGINT, and so does what that starts.
+INTERRUPTIBLE = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from jaxgru.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 @pytest.mark.parametrize("ending", [".npy", ".csv"])
@@ -469,7 +478,7 @@ def test_a_run_that_is_stopped_leaves_the_old_output(weights, tmp_path, ending, 
     folder.mkdir()
     output = folder / f"states{ending}"
     output.write_bytes(b"the old output")
-    command = [sys.executable, "-m", "jaxgru", "run", weights, inputs, "-o", output]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "run", weights, inputs, "-o", output]
     with subprocess.Popen([*command, "--chunk", "1000"], stderr=subprocess.PIPE) as process:
         while len(list(folder.iterdir())) == 1 and process.poll() is None:
             time.sleep(0.01)

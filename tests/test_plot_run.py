@@ -109,7 +109,7 @@ def test_a_path_that_will_not_do_is_told_before_the_work(tmp_path):
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r'pip install "jaxgru\[plot\]"'):
         check_plot(tmp_path / "run.png")
 

@@ -57,9 +57,9 @@ def test_shapes_can_be_had_without_computing(key):
     assert (ys.shape, h.shape) == ((2, 5, 4), (2, 4))
 
 
-# Small enough for one chunk of time at any length (a multiple of the steps that a compiled loop of
-# few units holds), and so large that there are several chunks.
-@pytest.mark.parametrize(("rows", "units", "times"), [(2, 4, (12, 10_000)), (256, 32, (96, 960))])
+# Small enough for one chunk of time at any length (so many steps that a compiled loop of few units
+# holds several, and a multiple of these), and so large that there are several chunks.
+@pytest.mark.parametrize(("rows", "units", "times"), [(2, 4, (512, 10_000)), (256, 32, (96, 960))])
 @pytest.mark.parametrize("reverse", [True, False])
 def test_program_does_not_grow_with_time(key, reverse, rows, units, times):
     params = cases.random_params(key, 3, units)

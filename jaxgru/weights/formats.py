@@ -83,10 +83,13 @@ FORMATS = (
         safetensors.read,
         write=torch_safetensors.write,
     ),
-    Format("npy", "NumPy arrays without names", bare_arrays.recognises, bare_arrays.read),
     Format("onnx", "an ONNX model", onnx.recognises, onnx.read, (".onnx",), onnx.write),
-    Format("sharded", "the index of several files", shards.recognises, shards.read),
     Format("msgpack", "Flax's MessagePack", msgpack.recognises, msgpack.read),
+)
+# What is recognised for no more than to say what to do instead.
+REFUSED = (
+    Format("npy", "NumPy arrays without names", bare_arrays.recognises, bare_arrays.read),
+    Format("sharded", "the index of several files", shards.recognises, shards.read),
 )
 HEAD = 512
 
@@ -100,11 +103,12 @@ def find_by_content(source: Source) -> Format:
     head = source.file.read(HEAD)
     look = Look(head, _entries(source) if head.startswith(MAGIC) else None, source.size)
     source.file.seek(0)
-    for candidate in FORMATS:
+    for candidate in (*REFUSED, *FORMATS):
         if candidate.recognises(look):
             return candidate
     held = f"it begins with {head[:16]!r}" if head else "it is empty"
-    raise WeightsError(f"{held}: expected weights as {_listed(known.name for known in FORMATS)}")
+    known = ", ".join(known.content for known in FORMATS)
+    raise WeightsError(f"{held}: expected weights in one of the formats: {known}")
 
 
 def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net, Path], None]:
