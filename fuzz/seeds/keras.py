@@ -51,6 +51,8 @@ def _models() -> tuple[Any, ...]:
     os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras
 
+    # Names that Keras chooses are numbered throughout a process: begin anew.
+    keras.utils.clear_session(free_memory=False)
     layers = keras.layers
     one = keras.Sequential(
         [keras.Input((None, 2), name="x"), layers.GRU(3, name="gru")], name="one"

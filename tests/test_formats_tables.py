@@ -1,0 +1,76 @@
+"""The tables of docs/formats.md are those that their generator gives, and within what they promise.
+
+The first variant of every library is measured anew; all of them are by the generator's command.
+"""
+
+import formats_libraries
+import formats_tables
+import pytest
+
+PAGE = formats_tables.PAGE.read_text(encoding="utf-8")
+LIBRARIES = {library.name: library for library in formats_libraries.LIBRARIES}
+
+# Keras, Haiku and others build their layers in their own way.
+pytestmark = pytest.mark.usefixtures("default_promotion")
+
+
+def test_every_variant_has_its_row():
+    found = [tuple(row[:2]) for row in formats_tables.rows_of(PAGE, "errors")]
+    expected = [
+        (library.name, variant)
+        for library in formats_libraries.LIBRARIES
+        for variant in library.variants()
+    ]
+    assert found == expected
+
+
+def test_errors_are_within_what_the_page_says():
+    errors = 0
+    for row in formats_tables.rows_of(PAGE, "errors"):
+        _, _, _, _, largest, *both, exact = row
+        for error in both:
+            if error[0].isdigit():
+                # 2e-6 for states within 1, where float32 has 17 roundings of 6e-8 a unit.
+                assert float(error) <= 2e-6 * max(1.0, float(largest)), row
+                errors += 1
+        has_way_out = both[1][0].isdigit() or both[1] == "-"
+        assert (exact != "-") == has_way_out, row
+    assert errors > 100
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_row_measured_anew(name):
+    library = LIBRARIES[name]
+    for module in library.needs:
+        pytest.importorskip(module)
+    variant = library.variants()[0]
+    cells = list(formats_tables.cells(name, formats_tables.measured(library, variant)))
+    (expected,) = (
+        row for row in formats_tables.rows_of(PAGE, "errors") if row[:2] == [name, variant]
+    )
+    # All but the errors, whose last digits are the machine's and the libraries'.
+    assert cells[:4] + cells[7:] == expected[:4] + expected[7:]
+    for error in cells[5:7]:
+        assert error == "-" or float(error) <= 2e-6
+
+
+def test_every_format_was_fuzzed_and_none_failed(monkeypatch):
+    monkeypatch.syspath_prepend(formats_tables.ROOT)
+    from fuzz import formats, report
+
+    column = {heading: place for place, heading in enumerate(report.HEADINGS)}
+    rows = list(formats_tables.rows_of(PAGE, "fuzz"))
+    assert [row[0] for row in rows] == list(formats.NAMES)
+    for row in rows:
+        assert row[column["mutations"]] == f"{formats_tables.MUTATIONS:,}"
+        assert row[column["failures"]] == "0"
+
+
+def test_a_table_is_put_between_its_marks():
+    page = "a\n<!-- table: x -->\nold\n<!-- end -->\nb <!-- end -->"
+    text = formats_tables.markdown(("one", "two"), [("1", "2")])
+    changed = formats_tables.put(page, "x", text)
+    assert changed == f"a\n<!-- table: x -->\n{text}\n<!-- end -->\nb <!-- end -->"
+    assert list(formats_tables.rows_of(changed, "x")) == [["1", "2"]]
+    with pytest.raises(ValueError, match="has no <!-- table: y -->"):
+        formats_tables.put(page, "y", text)
