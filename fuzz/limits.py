@@ -12,9 +12,9 @@ from jaxgru.weights.limits import EXPANSION, SMALL
 # is on the clock, for what waits for ever.
 CPU_SECONDS = 5
 CLOCK_SECONDS = 60
-# Beside the cap of what is read: what the libraries take for themselves, and copies of an array
-# in another order of its gates.
-OVERHEAD = 3 * SMALL
+# Beside the cap of what is read: what the libraries take for themselves, and a copy of the arrays
+# in another order of their gates.
+OVERHEAD = SMALL
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,6 +52,7 @@ def work(task: Task, first: int, results: Connection) -> None:
         faulthandler.enable(crash_file)
         for ending in (signal.SIGPROF, signal.SIGALRM):
             faulthandler.register(ending, crash_file, chain=True)
+        # No few mutations make a file that much longer.
         limits.limit_memory(64 * max(map(len, task.files)))
         before = limits.used()
         results.send(before.since(before))
