@@ -1,8 +1,6 @@
 """``python -m jaxgru`` is the command ``jaxgru``."""
 
-import sys
-
-from jaxgru.cli import main
+from jaxgru.cli import run_and_exit
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_and_exit()

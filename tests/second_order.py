@@ -2,13 +2,10 @@
 
 import functools
 
+import cases
 import chex
 import jax
 import numpy as np
-
-# It is the mathematics that is compared, not the machine code: unoptimised, that is there in half
-# of the time, and compiling is nearly all that these tests take time for.
-_QUICKLY = {"xla_backend_optimization_level": 0}
 
 
 def assert_equal_to_second_order(key, found, expected, arguments):
@@ -39,7 +36,7 @@ def _to_second_order(function):
 
         return jax.jvp(jax.grad(loss, has_aux=True), (arguments,), (direction,))
 
-    return jax.jit(derivatives, compiler_options=_QUICKLY)
+    return jax.jit(derivatives, compiler_options=cases.QUICKLY)
 
 
 _of_expected = functools.cache(_to_second_order)

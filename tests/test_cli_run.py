@@ -462,8 +462,8 @@ def test_the_command_as_a_shell_runs_it(weights, params, key, tmp_path, command)
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from jaxgru.cli import main
-sys.exit(main(sys.argv[1:]))
+from jaxgru.cli import run_and_exit
+run_and_exit()
 """
 
 

@@ -8,6 +8,7 @@ import functools
 import math
 from typing import NamedTuple
 
+import cases
 import chex
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,8 @@ _SHAPES = {
     "xs": (2, 3, 2),
     "h0": (2, 3),
 }
+
+_jit = functools.partial(jax.jit, compiler_options=cases.QUICKLY)
 
 _RESETS = pytest.mark.parametrize("reset_after", [True, False])
 
@@ -136,7 +139,7 @@ _EACH = pytest.mark.parametrize(
 def test_transformation(x64, transformation, of_expected, reset_after):
     outputs, points, expected = _problem(reset_after)
     point = _row(points, 0)
-    found = jax.jit(functools.partial(transformation, outputs))(point)
+    found = _jit(functools.partial(transformation, outputs))(point)
     _assert_close(found, of_expected(_row(expected, 0), point.along))
 
 
@@ -144,7 +147,7 @@ def test_transformation(x64, transformation, of_expected, reset_after):
 @_EACH
 def test_transformation_mapped_over_points(x64, transformation, of_expected, reset_after):
     outputs, points, expected = _problem(reset_after)
-    found = jax.jit(jax.vmap(functools.partial(transformation, outputs)))(points)
+    found = _jit(jax.vmap(functools.partial(transformation, outputs)))(points)
     for i, along in enumerate(points.along):
         _assert_close(_row(found, i), of_expected(_row(expected, i), along))
 
@@ -166,7 +169,7 @@ def test_derivatives_to_one_argument_alone(x64, argument, reset_after):
         _, tangent = jax.jvp(of_argument, (part,), (along,))
         return tangent, jax.grad(_loss_of(of_argument))(part)
 
-    found = jax.jit(both_modes)(point.at[chosen], point.along[chosen])
+    found = _jit(both_modes)(point.at[chosen], point.along[chosen])
     tangent = expected.jacobian[:, chosen] @ point.along[chosen]
     _assert_close(found, (tangent, expected.gradient[chosen]))
 
@@ -187,7 +190,7 @@ def _problem(reset_after):
         hessian = jax.jacfwd(jax.jacrev(_loss_of(plain)))(point.at)
         return Expected(plain(point.at), jax.jacfwd(plain)(point.at), hessian)
 
-    return outputs_of(jaxgru.gru), points, jax.jit(lambda points: lax.map(expected, points))(points)
+    return outputs_of(jaxgru.gru), points, _jit(lambda points: lax.map(expected, points))(points)
 
 
 def _flat_outputs(layer, reset_after, arguments):

@@ -53,6 +53,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BAD_USE
 
 
+def run_and_exit() -> NoReturn:
+    """Run the command line of this process, and end the process with its exit code."""
+    code = main()
+    if code == _INTERRUPTED:
+        # JAX's threads may be in the middle of a computation, and to take Python down under them
+        # has been seen to end in a segmentation fault. Files are closed, and nothing is left to do.
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage, so that ``main`` reports each error alike."""
