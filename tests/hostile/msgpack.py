@@ -1,5 +1,6 @@
 """Hostile files of MessagePack. Most are written byte by byte, as no library would write them."""
 
+import math
 import struct
 
 from hostile.cases import passed_by, refused
@@ -26,6 +27,10 @@ def _array(shape, dtype, content):
     sizes = b"\xdc" + struct.pack(">H", len(shape))
     sizes += b"".join(b"\xcf" + struct.pack(">Q", size) for size in shape)
     return _extension(1, b"\x93" + sizes + _text(dtype) + _bytes(content))
+
+
+def _zeros(shape, dtype):
+    return _array(shape, dtype, bytes(4 * math.prod(shape)))
 
 
 def _map(entries):
@@ -119,6 +124,14 @@ def array_of_objects(folder):
 def dtype_that_is_a_program(folder):
     """A dtype that NumPy would take apart, and which may ask for gigabytes an element."""
     return _cell(kernel=_array((INPUTS, 3 * UNITS), b"V2147483647,(9999,9999)f8", bytes(8)))
+
+
+@refused("w_i. has dtype .int32")
+def names_alike_for_3000_characters(folder):
+    """A GRU in whose long names only the ends tell its arrays apart, one of them of integers."""
+    shapes = {b"w_i": (INPUTS, 3 * UNITS), b"w_h": (UNITS, 3 * UNITS), b"b": (3 * UNITS,)}
+    arrays = {name: _zeros(shape, b"float32") for name, shape in shapes.items()}
+    return _map({b"x" * 3000: _map(arrays | {b"w_i": _zeros(shapes[b"w_i"], b"int32")})})
 
 
 @refused("'a' is there twice")

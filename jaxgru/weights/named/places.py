@@ -81,7 +81,8 @@ def label(place: str, own: str) -> str:
     """Return the name of an array of a place for a message: one line, and not too long a one."""
     separator = "." if "." in place and "/" not in place else "/"
     name = f"{place}{separator}{own}" if place else own
-    return name if name.isprintable() and len(name) <= 80 else f"{name[:80]!a}"
+    # Cut at the beginning: the arrays of one GRU differ at the end, in messages as well.
+    return name if name.isprintable() and len(name) <= 80 else f"{name[-80:]!a}"
 
 
 def called(place: str) -> str:
