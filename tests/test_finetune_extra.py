@@ -23,6 +23,20 @@ except ImportError as error:
     )
 
 
+def test_missing_library_names_the_extra_on_the_command_line():
+    script = """
+import sys
+sys.modules["optax"] = None
+from jaxgru.cli import main
+sys.stderr = sys.stdout
+print(main(["finetune", "weights.npz", "data.npz", "-o", "tuned.npz"]))
+"""
+    assert _run(script) == (
+        "jaxgru: error: fine-tuning needs optax, which is not installed: "
+        'pip install "jaxgru[finetune]"\n2'
+    )
+
+
 def test_missing_orbax_and_tqdm_name_the_extra(tmp_path):
     script = f"""
 import sys
@@ -38,7 +52,7 @@ for options in ({{"checkpoint_dir": {str(tmp_path / "run")!r}}}, {{}}):
 """
     checkpoints, bar = _run(script).split("\n")
     assert checkpoints == (
-        'checkpoints needs orbax, which is not installed: pip install "jaxgru[finetune]"'
+        'keeping checkpoints needs orbax, which is not installed: pip install "jaxgru[finetune]"'
     )
     assert bar == (
         'a progress bar needs tqdm, which is not installed: pip install "jaxgru[finetune]"'

@@ -5,6 +5,7 @@ import contextlib
 from typing import Any
 
 from jaxgru.cli.source import add_source_options
+from jaxgru.extras import need
 from jaxgru.weights.equations import EQUATIONS
 
 _EXAMPLES = """\
@@ -152,6 +153,7 @@ def _add_records(group: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Here and not above: the command line has to work without Optax.
+    need("optax", "finetune", "fine-tuning")
     from jaxgru.cli.finetune_run import run
 
     return run(arguments)

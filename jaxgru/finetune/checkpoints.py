@@ -32,7 +32,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | os.PathLike[str], about: dict[str, str]) -> None:
-        self._orbax = need("orbax.checkpoint", "finetune", "checkpoints")
+        self._orbax = need("orbax.checkpoint", "finetune", "keeping checkpoints")
         self._folder, self._about = Path(folder).absolute(), about
         self._folder.mkdir(parents=True, exist_ok=True)
         options = self._orbax.CheckpointManagerOptions(
