@@ -83,8 +83,8 @@ _EXACTLY = "expected exactly wMatrix, uMatrix, biases"
 _F4 = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }"
 
 _BAD = {
-    "empty": (b"", "it is empty: expected weights in one of the formats: "),
-    "text": (b"wMatrix 1 2 3\n", "it begins with b'wMatrix 1 2 3\\n': expected weights in"),
+    "empty": (b"", "it is empty: expected a file of torch.save or a .keras file or "),
+    "text": (b"wMatrix 1 2 3\n", "it begins with b'wMatrix 1 2 3\\n': expected a file of"),
     "pickle": (pickle.dumps(_arrays(), 4), "its pickle is of protocol 4"),
     "one array, no archive": (_npy(np.ones(3)), "its arrays have no names"),
     "only a zip's first bytes": (b"PK\x03\x04", "the zip archive is damaged or cut short"),

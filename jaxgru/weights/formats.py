@@ -52,7 +52,7 @@ FORMATS = (
     Format("torch", "a file of torch.save", pytorch.recognises, pytorch.read),
     Format(
         "keras",
-        "a Keras model",
+        "a .keras file",
         keras_archive.recognises,
         keras_archive.read,
         (".keras",),
@@ -60,16 +60,16 @@ FORMATS = (
     ),
     Format(
         "keras-h5",
-        "a Keras model or its weights in HDF5",
+        "an HDF5 file of Keras",
         keras.recognises,
         keras.read,
         (".weights.h5",),
         write_weights_h5,
     ),
-    Format("npz", "NumPy arrays", npz.recognises, npz.read, (".npz",), npz.write),
+    Format("npz", "a .npz file", npz.recognises, npz.read, (".npz",), npz.write),
     Format(
         "safetensors",
-        "named arrays, or any net",
+        "a safetensors file",
         safetensors.recognises,
         safetensors.read,
         (".safetensors",),
@@ -78,13 +78,13 @@ FORMATS = (
     # Read as any safetensors file is, by the entry above.
     Format(
         "torch-safetensors",
-        "named arrays, as torch.nn.GRU has them",
+        "a safetensors file",
         safetensors.recognises,
         safetensors.read,
         write=torch_safetensors.write,
     ),
     Format("onnx", "an ONNX model", onnx.recognises, onnx.read, (".onnx",), onnx.write),
-    Format("msgpack", "Flax's MessagePack", msgpack.recognises, msgpack.read),
+    Format("msgpack", "a MessagePack file of Flax", msgpack.recognises, msgpack.read),
 )
 # What is recognised for no more than to say what to do instead.
 REFUSED = (
@@ -107,8 +107,9 @@ def find_by_content(source: Source) -> Format:
         if candidate.recognises(look):
             return candidate
     held = f"it begins with {head[:16]!r}" if head else "it is empty"
-    known = ", ".join(known.content for known in FORMATS)
-    raise WeightsError(f"{held}: expected weights in one of the formats: {known}")
+    # Two that differ in what is written are one to read.
+    readable = _listed(dict.fromkeys(known.content for known in FORMATS))
+    raise WeightsError(f"{held}: expected {readable}")
 
 
 def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net, Path], None]:

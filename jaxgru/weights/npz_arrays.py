@@ -39,7 +39,9 @@ def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
         WeightsError: the archive is damaged, has a name twice, holds what is no array, or declares
             more than it has.
     """
-    with open_archive(source.file, source.size, "a .npz file") as archive:
+    with open_archive(
+        source.file, source.size, "a .npz file, or a .keras file or one of torch.save"
+    ) as archive:
         entries = archive.infolist()
         for entry in entries:
             if not entry.filename.endswith(_ENDING):
