@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bad_files import assert_refused
 
 import jaxgru
 
@@ -180,15 +181,7 @@ _BAD = {
 
 @pytest.mark.parametrize("name", _BAD)
 def test_a_bad_file_is_refused_with_its_reason(tmp_path, name):
-    content, reason = _BAD[name]
-    path = tmp_path / "weights.msgpack"
-    path.write_bytes(content)
-    with pytest.raises(jaxgru.WeightsError) as caught:
-        jaxgru.load(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert reason in message
-    assert message.isprintable()
+    assert_refused(tmp_path / "weights.msgpack", *_BAD[name])
 
 
 def test_the_good_file_behind_the_bad_ones_is_read_without_a_word(tmp_path):
