@@ -178,6 +178,9 @@ def test_sources_without_a_gru():
         jaxgru.from_torch(torch.nn.LSTM(3, 4))
     with pytest.raises(jaxgru.WeightsError, match="no GRU is among its 0 arrays"):
         jaxgru.from_torch({"model": {}, 5: torch.zeros(3)})
+    message = "source has no tensor, but a ndarray at 'weight_ih_l0': expected the state dict"
+    with pytest.raises(jaxgru.WeightsError, match=message):
+        jaxgru.from_torch({"weight_ih_l0": np.ones((15, 3))})
 
 
 @pytest.mark.parametrize("function", [jaxgru.from_torch, jaxgru.to_torch])

@@ -50,6 +50,12 @@ def from_torch(source: Any, *, layer: str | None = None) -> Any:
         raise WeightsError(
             f"source is a {type(source).__name__}: expected a torch.nn.Module or its state dict"
         )
+    if source and not any(isinstance(value, torch.Tensor) for value in source.values()):
+        name, value = next(iter(source.items()))
+        raise WeightsError(
+            f"source has no tensor, but a {type(value).__name__} at {name!r}: expected the state "
+            "dict of a torch.nn.Module"
+        )
     return deliver(pick(find(_State(torch, source), {}), layer), "state dict", stacklevel=2)
 
 
