@@ -1,7 +1,6 @@
 """The benchmark's features are what the equations give, and its check can tell."""
 
 import functools
-from pathlib import Path
 
 import jax
 import pytest
@@ -11,11 +10,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.usefixtures("default_promotion", "benchmarks_on_path"),
 ]
-
-
-@pytest.fixture
-def benchmarks_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
 
 
 @functools.cache

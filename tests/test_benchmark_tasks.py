@@ -1,7 +1,5 @@
 """The benchmark of learning: its tasks are what they say, and it counts as it says."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,11 +9,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.usefixtures("default_promotion", "benchmarks_on_path"),
 ]
-
-
-@pytest.fixture
-def benchmarks_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
 
 
 def test_digits_are_told_apart_by_their_nearest_mean():

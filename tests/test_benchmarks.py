@@ -4,8 +4,6 @@ The oracle is the benchmark's own: a float64 NumPy loop, and its central differe
 they are is no test's business.
 """
 
-from pathlib import Path
-
 import jax
 import pytest
 
@@ -19,11 +17,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.usefixtures("default_promotion", "benchmarks_on_path"),
 ]
-
-
-@pytest.fixture
-def benchmarks_on_path(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
 
 
 def test_every_contender_is_named_here():
