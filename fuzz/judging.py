@@ -13,7 +13,7 @@ import numpy as np
 
 import jaxgru
 from fuzz import guard
-from jaxgru.layers import check_net
+from jaxgru.net import check_net
 from jaxgru.weights.found import Found
 from jaxgru.weights.reading import read_all
 

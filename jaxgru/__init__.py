@@ -3,17 +3,17 @@
 from jaxgru.activations import ACTIVATIONS
 from jaxgru.cell import gru_cell, gru_gates
 from jaxgru.dropout import Dropout
-from jaxgru.exchange.equinox import from_equinox, to_equinox
-from jaxgru.exchange.flax import from_flax, to_flax
-from jaxgru.exchange.haiku import from_haiku, to_haiku
-from jaxgru.exchange.keras import from_keras, to_keras
-from jaxgru.exchange.onnx import from_onnx, to_onnx
-from jaxgru.exchange.torch import from_torch, to_torch
-from jaxgru.layers import Backward, Bidirectional
+from jaxgru.net import Backward, Bidirectional
 from jaxgru.params import GRUParams, init
+from jaxgru.recurrence.step import Gates
 from jaxgru.sequence import gru
-from jaxgru.step import Gates
 from jaxgru.weights import WeightsError, WeightsWarning, load, load_all, save
+from jaxgru.weights.libraries.equinox import from_equinox, to_equinox
+from jaxgru.weights.libraries.flax import from_flax, to_flax
+from jaxgru.weights.libraries.haiku import from_haiku, to_haiku
+from jaxgru.weights.libraries.keras import from_keras, to_keras
+from jaxgru.weights.libraries.onnx import from_onnx, to_onnx
+from jaxgru.weights.libraries.torch import from_torch, to_torch
 
 __all__ = [
     "ACTIVATIONS",

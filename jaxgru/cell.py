@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from jaxgru.arguments import check_last_axis, check_precision, to_state_dtype
+from jaxgru.checks import check_last_axis, check_precision, to_state_dtype
 from jaxgru.params import GRUParams, check_params
-from jaxgru.step import Gates, Precision, fold, project, step, variant_of
+from jaxgru.recurrence.step import Gates, Precision, fold, project, step, variant_of
 
 Array = jax.Array
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgru.dropout import Dropout, state_factors
-from jaxgru.layers import Backward, Bidirectional, Net, count_layers, merged
 from jaxgru.masks import cuts
+from jaxgru.net import Backward, Bidirectional, Net, count_layers, merged
 from jaxgru.params import GRUParams
 from jaxgru.recurrence import Remat, last_state, states
-from jaxgru.step import Controls, Precision, fold, variant_of
+from jaxgru.recurrence.step import Controls, Precision, fold, variant_of
 
 Array = jax.Array
 

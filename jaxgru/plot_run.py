@@ -11,10 +11,10 @@ import numpy as np
 
 from jaxgru.atomic import replacing
 from jaxgru.cell import gru_gates
-from jaxgru.extras import need
+from jaxgru.optional import need
 from jaxgru.params import GRUParams
+from jaxgru.recurrence.step import Gates
 from jaxgru.sequence import gru
-from jaxgru.step import Gates
 
 
 def plot_run(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxgru.atomic import replacing
-from jaxgru.extras import need
+from jaxgru.optional import need
 from jaxgru.params import GATES, GRUParams, check_params
 
 

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgru.arguments import check_last_axis, check_precision, check_remat, to_state_dtype
+from jaxgru.checks import check_last_axis, check_precision, check_remat, to_state_dtype
 from jaxgru.dropout import Dropout, as_dropout, check_rate
-from jaxgru.layers import Net, check_net, has_stack, map_state
 from jaxgru.masks import check_masks, within
+from jaxgru.net import Net, check_net, has_stack, map_state
 from jaxgru.network import NetRun, layer_keys
 from jaxgru.params import GRUParams
 from jaxgru.recurrence import Remat
-from jaxgru.step import Precision
+from jaxgru.recurrence.step import Precision
 
 Array = jax.Array
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-_SCRIPT = Path(__file__).with_name("sharded.py")
+_SCRIPT = Path(__file__).with_name("support") / "sharded.py"
 
 
 @pytest.mark.parametrize("check", ["values", "gradients", "hidden"])

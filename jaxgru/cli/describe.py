@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgru.layers import Backward, Bidirectional, Net, check_net
+from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GATES, GRUParams
 
 _ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")

@@ -5,7 +5,7 @@ import contextlib
 from typing import Any
 
 from jaxgru.cli.source import add_source_options
-from jaxgru.extras import need
+from jaxgru.optional import need
 from jaxgru.weights.equations import EQUATIONS
 
 _EXAMPLES = """\

@@ -31,7 +31,7 @@ from jaxgru.finetune import (
     regression,
 )
 from jaxgru.finetune.checks import checked_data
-from jaxgru.layers import check_net
+from jaxgru.net import check_net
 from jaxgru.params import at_least_float32
 from jaxgru.plot_run import check_plot
 from jaxgru.weights import WeightsError, load, save

@@ -17,7 +17,7 @@ from jaxgru.cli.run_comparison import Comparison
 from jaxgru.cli.run_non_finite import NonFiniteWarner
 from jaxgru.cli.run_table import Table
 from jaxgru.cli.source import add_source_options, source_options
-from jaxgru.layers import Backward
+from jaxgru.net import Backward
 from jaxgru.params import GRUParams
 from jaxgru.plot_run import check_plot, plot_run
 from jaxgru.streaming import Chunk, rounded, state_dtype, stream

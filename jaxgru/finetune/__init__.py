@@ -1,6 +1,6 @@
 """Fine-tuning: a small trainer, and the pieces it is made of for a loop of one's own."""
 
-from jaxgru.extras import need
+from jaxgru.optional import need
 
 # Nearly every module below stands on Optax: what is missing is said once, here.
 need("optax", "finetune", "fine-tuning")

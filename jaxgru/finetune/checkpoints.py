@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.extras import need
 from jaxgru.finetune.trainable import leaf_paths
+from jaxgru.optional import need
 
 _KEPT = 2  # the newest, and the one before it
 _TOLD = 3  # differences that an error names

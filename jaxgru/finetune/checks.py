@@ -10,7 +10,7 @@ from jaxgru.finetune.losses import Loss, counted_steps, total_loss
 from jaxgru.finetune.low_rank import merge
 from jaxgru.finetune.model import Model, predict
 from jaxgru.finetune.sequences import Sequences
-from jaxgru.layers import check_net
+from jaxgru.net import check_net
 
 
 def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Sequences:

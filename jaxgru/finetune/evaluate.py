@@ -12,7 +12,7 @@ from jaxgru.finetune.losses import Loss, counted_steps, total_loss
 from jaxgru.finetune.model import Model, RunOptions, run_model
 from jaxgru.finetune.parallel import batch_size_of, place
 from jaxgru.finetune.sequences import Sequences
-from jaxgru.step import Precision
+from jaxgru.recurrence.step import Precision
 
 Array = jax.Array
 

@@ -34,7 +34,7 @@ from jaxgru.finetune.sequences import Sequences
 from jaxgru.finetune.train_step import TrainState, init_state, make_train_step, result_model
 from jaxgru.finetune.trainable import leaf_paths, partition, trainable_mask
 from jaxgru.recurrence import Remat
-from jaxgru.step import Precision
+from jaxgru.recurrence.step import Precision
 
 ADAM = optax.adam(1e-3)
 

@@ -11,7 +11,7 @@ from jaxgru.finetune.losses import Loss
 from jaxgru.finetune.low_rank import LowRank, merge
 from jaxgru.finetune.model import Model, run_model
 from jaxgru.finetune.trainable import leaf_paths
-from jaxgru.layers import Backward, Bidirectional
+from jaxgru.net import Backward, Bidirectional
 
 
 def check_sizes(**sizes: int | None) -> None:

@@ -9,8 +9,8 @@ from jaxgru.dropout import Dropout
 from jaxgru.finetune.losses import On
 from jaxgru.finetune.low_rank import merge
 from jaxgru.recurrence import Remat
+from jaxgru.recurrence.step import Precision
 from jaxgru.sequence import gru
-from jaxgru.step import Precision
 
 Array = jax.Array
 

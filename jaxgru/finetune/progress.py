@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from jaxgru.extras import need
 from jaxgru.finetune.batches import Position
 from jaxgru.finetune.rounds import Goal, Progress
+from jaxgru.optional import need
 
 
 @contextlib.contextmanager

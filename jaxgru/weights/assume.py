@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxgru.activations import ACTIVATIONS
-from jaxgru.layers import MERGES
+from jaxgru.net import MERGES
 from jaxgru.weights.errors import WeightsError
 
 _ALLOWED: dict[str, tuple[Any, ...]] = {

@@ -24,7 +24,7 @@ from typing import Any, Literal, get_args
 import jax
 import numpy as np
 
-from jaxgru.layers import Net
+from jaxgru.net import Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.errors import WeightsError
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from jaxgru.layers import Net
+from jaxgru.net import Net
 from jaxgru.weights.errors import WeightsError
 
 # What a GRU is called whose file has no name for it.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.layers import Net
+from jaxgru.net import Net
 from jaxgru.weights.errors import WeightsError
 
 

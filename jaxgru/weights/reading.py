@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from jaxgru.layers import check_net
+from jaxgru.net import check_net
 from jaxgru.weights.assume import check_assume
 from jaxgru.weights.equations import Equations, check_equations, from_notebook, map_layers
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats import find_by_content
 from jaxgru.weights.found import Found, Gathered, Source
+from jaxgru.weights.registry import find_by_content
 
 StrPath = str | os.PathLike[str]
 

@@ -1,6 +1,6 @@
 """Formats and libraries that hold one layer at a time."""
 
-from jaxgru.layers import Net
+from jaxgru.net import Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.errors import WeightsError
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgru.layers import Net
+from jaxgru.net import Net
 from jaxgru.weights.assume import Settling
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.floats import Arrays, check_floats

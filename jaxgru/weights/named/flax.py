@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgru.layers import Backward, Bidirectional, Net
+from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.assume import Settling
 from jaxgru.weights.floats import Arrays

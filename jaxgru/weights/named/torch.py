@@ -25,7 +25,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from jaxgru.layers import Bidirectional, Net
+from jaxgru.net import Bidirectional, Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.assume import Settling
 from jaxgru.weights.errors import WeightsError

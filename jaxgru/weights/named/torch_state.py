@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.layers import Bidirectional, Net, check_net
+from jaxgru.net import Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
 from jaxgru.weights.biases import both_biases
 from jaxgru.weights.errors import WeightsError

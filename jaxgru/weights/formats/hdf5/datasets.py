@@ -1,0 +1,116 @@
+"""The floating-point numbers of an HDF5 dataset, wherever in the file they lie."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks
+from jaxgru.weights.formats.hdf5.chunks import read_chunks
+from jaxgru.weights.formats.hdf5.cursor import Cursor
+from jaxgru.weights.formats.hdf5.headers import (
+    DATASPACE,
+    DATATYPE,
+    EXTERNAL_FILES,
+    LAYOUT,
+    Message,
+    one_of,
+)
+from jaxgru.weights.formats.hdf5.values import read_shape, read_type
+from jaxgru.weights.limits import bytes_of
+
+_COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)
+
+
+def is_dataset(messages: list[Message]) -> bool:
+    """Tell whether a header is that of a dataset."""
+    return any(message.kind == LAYOUT for message in messages)
+
+
+def shape_of(messages: list[Message], what: str) -> tuple[int, ...]:
+    """Return the shape of a dataset, ``(0,)`` for one without any value.
+
+    Raises:
+        WeightsError: the shape is missing or damaged.
+    """
+    shape = read_shape(_needed(messages, DATASPACE, f"the shape of {what}"), what)
+    return (0,) if shape is None else shape
+
+
+def check_size(blocks: Blocks, messages: list[Message], what: str) -> None:
+    """Raise WeightsError if a dataset, whatever it holds, declares more than the file may take."""
+    types = [message.body for message in messages if message.kind == DATATYPE]
+    # A type of the file's own has no size here. It is refused if it is asked for.
+    itemsize = int.from_bytes(types[0][4:8], "little") if types else 0
+    blocks.check_declared(math.prod(shape_of(messages, what)) * itemsize, what)
+
+
+def read_dataset(
+    blocks: Blocks, messages: list[Message], what: str, opaque: np.dtype[Any] | None = None
+) -> NDArray[Any]:
+    """Return the numbers of a dataset.
+
+    Args:
+        blocks: the file.
+        messages: the dataset's header.
+        what: its name, for errors.
+        opaque: the type of number to take opaque values for, if any.
+
+    Raises:
+        WeightsError: they are no floating-point numbers, more than they may be, not in the file,
+            or compressed in a way that is not known.
+    """
+    if any(message.kind == EXTERNAL_FILES for message in messages):
+        raise WeightsError(
+            f"{what} has its values in another file (external storage): expected them here"
+        )
+    shape = shape_of(messages, what)
+    type_ = read_type(_needed(messages, DATATYPE, f"the type of {what}"), what)
+    dtype = type_.dtype
+    if type_.is_opaque and opaque is not None and opaque.itemsize == type_.size:
+        dtype = opaque
+    if dtype is None:
+        raise WeightsError(f"{what} holds {type_.name}: expected floating-point numbers")
+    size = bytes_of(what, shape, dtype.itemsize)
+    layout = _needed(messages, LAYOUT, f"the layout of {what}")
+    version = layout.number(1)
+    if version not in (3, 4):
+        raise WeightsError(f"{what} has a layout of version {version}: expected 3 or 4")
+    kind = layout.number(1)
+    if kind == _VIRTUAL:
+        raise WeightsError(f"{what} is made of others (virtual): expected values of its own")
+    if kind == _CHUNKED and version == 3:
+        return _native(read_chunks(blocks, messages, layout, shape, dtype, what))
+    if kind == _COMPACT:
+        held = layout.number(2)
+        content = layout.take(held)
+    elif kind == _CONTIGUOUS:
+        address, held = layout.address(), layout.address()
+        if address == UNDEFINED:
+            raise WeightsError(f"{what} has no values in the file: expected {size} bytes")
+        content = blocks.read(address, held, what) if held == size else b""
+    else:
+        raise WeightsError(
+            f"{what} has a layout of version {version}, kind {kind}: expected others"
+        )
+    if held != size:
+        raise WeightsError(
+            f"{what} has shape {shape} of {dtype.name}, {size} bytes: expected the {held} that "
+            "it has"
+        )
+    blocks.spend(size)
+    return _native(np.frombuffer(content, dtype).reshape(shape))
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers in the machine's byte order, and in memory of their own."""
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def _needed(messages: list[Message], kind: int, what: str) -> Cursor:
+    message = one_of(messages, kind, what)
+    if message is None:
+        raise WeightsError(f"{what} is missing")
+    return message

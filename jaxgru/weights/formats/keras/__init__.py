@@ -1,0 +1,27 @@
+"""Keras' files in HDF5: a legacy model or its weights, or Keras 3's ``.weights.h5``."""
+
+from typing import TYPE_CHECKING
+
+from jaxgru.weights.formats.hdf5 import SIGNATURE, Hdf5
+from jaxgru.weights.formats.keras import legacy, weights_h5
+from jaxgru.weights.found import Gathered, Source
+
+if TYPE_CHECKING:
+    from jaxgru.weights.registry import Look
+
+
+def recognises(look: "Look") -> bool:
+    """Tell whether a file is an HDF5 file, as all of Keras' are but ``.keras``."""
+    return look.head.startswith(SIGNATURE)
+
+
+def read(source: Source) -> Gathered:
+    """Return the GRUs in an HDF5 file that Keras wrote.
+
+    Raises:
+        WeightsError: the file is damaged or hostile.
+    """
+    h5 = Hdf5(source.file, source.size)
+    if legacy.recognises(h5):
+        return legacy.read(h5, source.assume)
+    return weights_h5.read(h5, source.assume)

@@ -1,0 +1,195 @@
+"""The arrays of Keras' GRU cells in the order of ``get_weights``, to ``GRUParams`` and back.
+
+A cell has a kernel, a recurrent kernel and, unless ``use_bias=False``, a bias. Its gates are in the
+order z, r, h, as in ``GRUParams``. The bias is ``(2, 3H)`` with ``reset_after=True``, input side
+first, ``(3H,)`` with ``reset_after=False``, and ``(6H,)`` in a ``CuDNNGRU``, whose kernels are laid
+out in another way too. Keras 1 has three arrays for each gate.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgru.params import GRUParams
+from jaxgru.weights.assume import Settling
+from jaxgru.weights.biases import both_biases, one_bias
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.floats import check_floats
+from jaxgru.weights.formats.keras.cells import Cell
+
+_NAMES = ("kernel", "recurrent_kernel", "bias")
+_GATES = 3
+
+
+def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUParams:
+    """Return the weights of a cell.
+
+    Args:
+        arrays: kernel, recurrent kernel and, if the cell has one, bias.
+        cell: what the cell computes.
+        where: its name, for errors.
+
+    Raises:
+        WeightsError: there are more arrays or fewer, or they do not fit together or the cell.
+    """
+    if len(arrays) != cell.array_count:
+        raise WeightsError(
+            f"{where} has {len(arrays)} arrays: expected {cell.array_count}, as its configuration "
+            f"says use_bias={cell.use_bias}"
+        )
+    named = dict(zip(_NAMES, arrays, strict=False))
+    check_floats({f"{name} of {where}": array for name, array in named.items()})
+    kernel: Any
+    recurrent_kernel: Any
+    kernel, recurrent_kernel, *biases = arrays
+    units = _units(kernel, recurrent_kernel, where)
+    if cell.units not in (None, units):
+        raise WeightsError(
+            f"{where} has arrays for {units} units: expected {cell.units}, as its configuration "
+            "says"
+        )
+    wide = _GATES * units
+    expected = (2 * wide,) if cell.is_cudnn else (2, wide) if cell.reset_after else (wide,)
+    for given in biases:
+        if given.shape != expected:
+            raise WeightsError(
+                f"bias of {where} has shape {given.shape}: expected {expected}, for {units} units "
+                f"and reset_after={cell.reset_after}"
+            )
+    if cell.is_cudnn:
+        kernel, recurrent_kernel, *biases = _from_cudnn(kernel, recurrent_kernel, *biases)
+    bias: Any = biases[0] if biases else None
+    recurrent_bias: Any = None
+    if cell.reset_after and biases:
+        bias, recurrent_bias = bias
+    return GRUParams(
+        kernel=kernel,
+        recurrent_kernel=recurrent_kernel,
+        bias=bias,
+        recurrent_bias=recurrent_bias,
+        reset_after=cell.reset_after,
+        activation=cell.activation,
+        recurrent_activation=cell.recurrent_activation,
+    )
+
+
+def cell_from_arrays(
+    arrays: Sequence[NDArray[Any]], settling: Settling, where: str, version: str | None = None
+) -> Cell:
+    """Return what a cell computes of which there are the arrays alone.
+
+    The bias tells where the reset gate is applied. A ``CuDNNGRU`` has no activations but the usual
+    ones; those of a ``GRU`` are settled without a file's word.
+
+    Args:
+        arrays: kernel, recurrent kernel and, if the cell has one, bias.
+        settling: what the caller assumes.
+        where: its name, for errors.
+        version: the version of Keras that wrote them, None if unknown.
+
+    Raises:
+        WeightsError: these are not the arrays of a cell, or the caller assumes what they deny.
+    """
+    if len(arrays) not in (2, 3):
+        raise WeightsError(f"{where} has {len(arrays)} arrays: expected 2, or 3 with a bias")
+    units = _units(arrays[0], arrays[1], where)
+    is_early = version is not None and _is_before_2_3(version)
+    if len(arrays) == 2:
+        reset_after = settling.pick("reset_after", usual=not is_early)
+    else:
+        reset_after = settling.pick("reset_after", arrays[2].shape != (_GATES * units,))
+    is_cudnn = len(arrays) == 3 and arrays[2].shape == (2 * _GATES * units,)
+    if is_cudnn:
+        activation = settling.pick("activation", "tanh")
+        recurrent_activation = settling.pick("recurrent_activation", "sigmoid")
+    else:
+        activation = settling.pick("activation")
+        # TensorFlow 2.0 calls itself Keras 2.2.4, too, but its layers reset after.
+        usual = "hard_sigmoid_keras2" if is_early and not reset_after else "sigmoid"
+        recurrent_activation = settling.pick("recurrent_activation", usual=usual)
+    return Cell(
+        units=units,
+        activation=activation,
+        recurrent_activation=recurrent_activation,
+        use_bias=len(arrays) == 3,
+        reset_after=reset_after,
+        is_cudnn=is_cudnn,
+    )
+
+
+def _is_before_2_3(version: str) -> bool:
+    """Tell whether GRUs of this version began with ``hard_sigmoid`` and the reset before."""
+    numbers = [int(part) for part in re.findall(r"\d{1,4}", version)[:2]]
+    return numbers < [2, 3]
+
+
+def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]:
+    """Return the three arrays of a cell from Keras 1's nine: W, U and b of z, then of r, then of h.
+
+    Raises:
+        WeightsError: the gates are of different shapes or types.
+    """
+    check_floats({f"array {i} of {where}": array for i, array in enumerate(arrays)})
+    joined = []
+    for i, name in enumerate(_NAMES):
+        gates = arrays[i::_GATES]
+        shapes = [gate.shape for gate in gates]
+        if len(set(shapes)) > 1 or len(shapes[0]) not in (1, 2):
+            raise WeightsError(
+                f"{name} of {where} has gates of shapes {', '.join(map(str, shapes))}: expected "
+                "the same for all three"
+            )
+        joined.append(np.concatenate(gates, axis=-1))
+    return joined
+
+
+def to_arrays(params: GRUParams) -> list[NDArray[Any]]:
+    """Return what ``keras.layers.GRU.set_weights`` takes for a layer of NumPy arrays.
+
+    Raises:
+        WeightsError: Keras' layer has no place for a clip, or for two biases with
+            ``reset_after=False``.
+    """
+    if params.clip is not None:
+        raise WeightsError(f"clip is {params.clip!r}: expected None, as Keras' GRU has no clip")
+    arrays = [np.asarray(params.kernel), np.asarray(params.recurrent_kernel)]
+    if params.bias is None and params.recurrent_bias is None:
+        return arrays
+    biases = both_biases(params)
+    bias = np.stack(biases) if params.reset_after else one_bias(*biases, "Keras' reset_after=False")
+    return [*arrays, bias]
+
+
+def _units(kernel: NDArray[Any], recurrent_kernel: NDArray[Any], where: str) -> int:
+    shape = recurrent_kernel.shape
+    if len(shape) != 2 or shape[1] != _GATES * shape[0]:
+        raise WeightsError(
+            f"recurrent_kernel of {where} has shape {shape}: expected (H, 3H), for H units"
+        )
+    if kernel.ndim != 2 or kernel.shape[1] != shape[1]:
+        raise WeightsError(
+            f"kernel of {where} has shape {kernel.shape}: expected (I, {shape[1]}), for I inputs "
+            f"and {shape[0]} units"
+        )
+    return int(shape[0])
+
+
+def _from_cudnn(
+    kernel: NDArray[Any], recurrent_kernel: NDArray[Any], *biases: NDArray[Any]
+) -> list[NDArray[Any]]:
+    """Return the arrays of a ``CuDNNGRU`` as those of a ``GRU(reset_after=True)``.
+
+    cuDNN takes each gate's weights transposed. ``CuDNNGRU`` gives it its kernel's numbers as they
+    lie in memory, so that each block ``(I, H)`` of it holds the numbers of an ``(H, I)`` one.
+    """
+    inputs, units = kernel.shape[0], recurrent_kernel.shape[0]
+    blocks = np.split(kernel, _GATES, axis=1)
+    recurrent_blocks = np.split(recurrent_kernel, _GATES, axis=1)
+    return [
+        np.concatenate([block.reshape(units, inputs).T for block in blocks], axis=1),
+        np.concatenate([block.T for block in recurrent_blocks], axis=1),
+        *(bias.reshape(2, _GATES * units) for bias in biases),
+    ]

@@ -1,0 +1,222 @@
+"""The configuration of a Keras model: its layers, and what those made of GRU cells compute.
+
+Read is JSON of any version from Keras 1 to 3. What it says of training is passed over: dropout,
+initialisers, constraints, ``stateful``, ``unroll``.
+"""
+
+import collections
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeGuard
+
+from jaxgru.net import MERGES
+from jaxgru.weights.assume import Settling
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats.keras.activations import pick_activation
+from jaxgru.weights.formats.keras.cells import Cell, GRULayer
+from jaxgru.weights.formats.zip import first_line
+
+_DEEPEST = 32
+_LONGEST_NAME = 512
+# A layer takes about 2 kB of JSON, and Python's objects several times that.
+_MAX_JSON = 8 * 2**20
+
+_GRUS = ("GRU", "CuDNNGRU")
+
+
+class Layer(NamedTuple):
+    """A layer of a model, whatever it is."""
+
+    class_name: str
+    name: str
+    config: Mapping[str, Any]
+    # Of a model its layers in order; of a wrapper what it wraps; of a stack its cells.
+    inner: tuple["Layer", ...]
+    is_custom: bool  # registered by a user, perhaps under a name of Keras'
+
+
+def parse_json(text: str | bytes | bytearray, what: str) -> Any:
+    """Return what JSON text says.
+
+    Raises:
+        WeightsError: it is no JSON, or much more than a model's configuration.
+    """
+    if len(text) > _MAX_JSON:
+        raise WeightsError(f"{what} has {len(text)} bytes: expected at most {_MAX_JSON}")
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except WeightsError as error:
+        raise WeightsError(f"{what} {error}") from None
+    # RecursionError: lists in lists in lists.
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{what} is no JSON ({first_line(error)})") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse what one reader would take for one thing and another for another."""
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
+        raise WeightsError(f"has the key {twice[:40]!a} twice in one place: expected it once")
+    return held
+
+
+def layers_of(model: Any) -> tuple[Layer, ...]:
+    """Return the layers of a model, in its order, given its configuration as parsed JSON.
+
+    Raises:
+        WeightsError: the configuration has not the form of one.
+    """
+    return _layer(model, 0).inner
+
+
+def gru_layer(layer: Layer, version: str | None, settling: Settling) -> GRULayer | None:
+    """Return what a layer computes if it is made of GRU cells, else None.
+
+    Args:
+        layer: one that ``layers_of`` gave, or one within it.
+        version: the version of Keras that wrote it, None if unknown.
+        settling: what the caller assumes.
+
+    Raises:
+        WeightsError: the layer is a GRU that no net can hold exactly.
+    """
+    if not _has_gru(layer):
+        return None
+    if layer.class_name == "Bidirectional":
+        return _both_directions(layer, version, settling)
+    cells = _cells_of(layer, version, settling)
+    is_backward = bool(settling.pick("reverse", _flag(layer.config, "go_backwards", False)))
+    notes = tuple(_notes(layer.config, is_backward))
+    return GRULayer((cells,), is_backward, notes=notes)
+
+
+def _layer(entry: Any, depth: int) -> Layer:
+    if depth > _DEEPEST:
+        raise WeightsError(f"the model has layers within layers more than {_DEEPEST} deep")
+    if not _is_layer(entry):
+        raise WeightsError(f"the model is {ascii(entry)[:60]}: expected its class_name and config")
+    class_name, config = entry["class_name"], entry.get("config")
+    if isinstance(config, list):  # a Sequential until Keras 2.2.2
+        config = {"layers": config}
+    if not isinstance(config, dict):  # a user's own layer may have anything
+        config = {}
+    name = config.get("name") or entry.get("name") or class_name
+    if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise WeightsError(
+            f"a layer is called {ascii(name)[:60]}: expected printable text of at most "
+            f"{_LONGEST_NAME} characters"
+        )
+    inner = tuple(_layer(one, depth + 1) for one in _within(config) if _is_layer(one))
+    registered = entry.get("registered_name")
+    is_custom = ">" in class_name or (isinstance(registered, str) and ">" in registered)
+    return Layer(class_name, name, config, inner, is_custom)
+
+
+def _is_layer(entry: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(entry, dict) and isinstance(entry.get("class_name"), str)
+
+
+def _within(config: Mapping[str, Any]) -> Iterator[Any]:
+    for key in ("layers", "layer", "backward_layer", "cell", "cells"):
+        inner = config.get(key)
+        # RNN([cell, cell]) has a list of cells in some versions.
+        yield from inner if isinstance(inner, list) else [inner]
+
+
+def _has_gru(layer: Layer) -> bool:
+    """Tell whether a layer is a GRU, or one of the layers that are made of cells or of GRUs."""
+    if layer.is_custom:
+        return False
+    if layer.class_name in _GRUS:
+        return True
+    if layer.class_name == "RNN":
+        return any(map(_has_gru_cell, layer.inner))
+    return layer.class_name == "Bidirectional" and any(map(_has_gru, layer.inner))
+
+
+def _has_gru_cell(layer: Layer) -> bool:
+    return _is_gru_cell(layer) or any(map(_has_gru_cell, layer.inner))
+
+
+def _is_gru_cell(layer: Layer) -> bool:
+    return layer.class_name == "GRUCell" and not layer.is_custom
+
+
+def _both_directions(layer: Layer, version: str | None, settling: Settling) -> GRULayer:
+    if not all(map(_has_gru, layer.inner)):
+        classes = " and ".join(inner.class_name[:40] for inner in layer.inner)
+        raise WeightsError(f"its directions are {classes!a}: expected GRUs in both")
+    if len(layer.inner) > 2:
+        raise WeightsError(f"it has {len(layer.inner)} directions: expected two")
+    forward, *other = layer.inner
+    if _flag(forward.config, "go_backwards", False):
+        raise WeightsError("its forward layer has go_backwards=True: expected False")
+    for backward in other:
+        if not _flag(backward.config, "go_backwards", False):
+            raise WeightsError("its backward layer has go_backwards=False: expected True")
+    merge = layer.config.get("merge_mode", "concat")
+    if merge not in MERGES:
+        raise WeightsError(f"merge_mode is {ascii(merge)[:60]}: expected one of {MERGES}")
+    sides = [_cells_of(side, version, settling) for side in layer.inner]
+    # Without a backward layer of its own, the backward one is configured like the forward one.
+    sides = sides if len(sides) == 2 else sides * 2
+    return GRULayer(tuple(sides), merge=settling.pick("merge", merge))
+
+
+def _cells_of(layer: Layer, version: str | None, settling: Settling) -> tuple[Cell, ...]:
+    if layer.class_name in _GRUS:
+        return (_cell(layer, version, settling),)
+    cells = layer.inner
+    if len(cells) == 1 and cells[0].class_name == "StackedRNNCells":
+        cells = cells[0].inner
+    for cell in cells:
+        if not _is_gru_cell(cell):
+            raise WeightsError(
+                f"it has a cell of class {cell.class_name[:60]!a}: expected GRUCell alone"
+            )
+    return tuple(_cell(cell, version, settling) for cell in cells)
+
+
+def _cell(layer: Layer, version: str | None, settling: Settling) -> Cell:
+    config = layer.config
+    is_cudnn = layer.class_name == "CuDNNGRU"
+    if is_cudnn:
+        # It has no such options, as cuDNN computes nothing else.
+        config = {**config, "activation": "tanh", "recurrent_activation": "sigmoid"}
+    old = "inner_activation" in config  # Keras 1
+    units = config.get("output_dim" if old else "units")
+    if units is not None and (type(units) is not int or units < 1):
+        raise WeightsError(f"units is {ascii(units)[:60]}: expected a number, at least 1")
+    recurrent = "inner_activation" if old else "recurrent_activation"
+    # Without a word of it, the reset gate is applied before: until Keras 2.1 there was no other.
+    reset_after = is_cudnn or _flag(config, "reset_after", False)
+    return Cell(
+        units=units,
+        activation=pick_activation(config, "activation", "activation", version, settling),
+        recurrent_activation=pick_activation(
+            config, recurrent, "recurrent_activation", version, settling
+        ),
+        use_bias=_flag(config, "use_bias", True),
+        reset_after=bool(settling.pick("reset_after", reset_after)),
+        is_cudnn=is_cudnn,
+    )
+
+
+def _notes(config: Mapping[str, Any], is_backward: bool) -> Iterator[str]:
+    if is_backward:
+        yield (
+            "Keras gives the outputs of go_backwards=True in the order of computing: here they are "
+            "in the input's order of time"
+        )
+    if _flag(config, "time_major", False):
+        yield "Keras took time as the first axis: time_major=True does here"
+    if _flag(config, "zero_output_for_mask", False):
+        yield "Keras gave 0 at masked steps: zero_masked=True does here"
+
+
+def _flag(config: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = config.get(key, default)
+    if not isinstance(value, bool):
+        raise WeightsError(f"{key} is {ascii(value)[:60]}: expected true or false")
+    return value

@@ -1,0 +1,202 @@
+"""Flax's files of MessagePack, as ``flax.serialization.to_bytes`` writes them.
+
+A state is a map of maps, an array in it is of an extension type of Flax's: code 1, whose content
+is MessagePack again, the shape, the dtype's name and the bytes. An array of over 1 GiB is a map of
+pieces. What else there is, such as numbers and text, is passed over, and so is the state of an
+optimiser. Nothing of Flax is needed or used.
+
+Source: ``flax/serialization.py``.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgru.optional import need
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.floats import FLOATS, Unread
+from jaxgru.weights.formats.zip import first_line, shown
+from jaxgru.weights.found import Gathered, Source
+from jaxgru.weights.limits import MAX_AXES, bytes_of
+from jaxgru.weights.named import find
+from jaxgru.weights.named.places import label
+
+if TYPE_CHECKING:
+    from jaxgru.weights.registry import Look
+
+_ARRAY = 1
+_CHUNKED = "__msgpack_chunked_array__"
+# What the objects may take beside the arrays' bytes, each some 100 bytes and its name, which has
+# all the keys that lead to it: real states have some thousands of objects, ten deep.
+_MAX_OVERHEAD = 20_000_000
+_OBJECT = 100
+_MAX_DEPTH = 64
+# What an object is, by its first byte.
+_MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
+_LISTS = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
+_TEXTS = frozenset((*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB))
+_EXTENSIONS = frozenset((*range(0xC7, 0xCA), *range(0xD4, 0xD9)))
+# Whole numbers from -32 to 127, the longer ones, false and true.
+_PLAIN = frozenset((*range(0x80), *range(0xE0, 0x100), *range(0xCC, 0xD4), 0xC2, 0xC3))
+
+
+def recognises(look: "Look") -> bool:
+    """Tell whether a file begins with a map that is not empty and whose first key is text."""
+    head = look.head.ljust(6, b"\0")
+    if head[0] not in _MAPS:
+        return False
+    length = {0xDE: 2, 0xDF: 4}.get(head[0], 0)
+    count = int.from_bytes(head[1 : 1 + length]) if length else head[0] & 0x0F
+    # Each pair takes two bytes at least.
+    return head[1 + length] in _TEXTS and 0 < 2 * count < look.size
+
+
+def read(source: Source) -> Gathered:
+    """Return the GRUs in an open file of MessagePack.
+
+    Raises:
+        WeightsError: the file is damaged, declares more than it has, or holds no GRU.
+        ImportError: msgpack is not installed.
+    """
+    msgpack = need("msgpack", "msgpack", "reading Flax's MessagePack")
+    content = source.file.read()
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=len(content),
+        strict_map_key=False,
+        ext_hook=functools.partial(_extension, msgpack),
+    )
+    unpacker.feed(content)
+    held: dict[str, Any] = {}
+    try:
+        for name, value in _Walk(unpacker, content).values("", _MAX_DEPTH):
+            if name in held:
+                raise WeightsError(f"{shown(name)} is there twice: expected once")
+            held[name] = value
+    except WeightsError:
+        raise
+    except (msgpack.UnpackException, ValueError) as error:
+        raise WeightsError(f"the MessagePack is damaged ({first_line(error)})") from error
+    # One that begins like MessagePack is likely something else if it goes on after its end.
+    if unpacker.tell() != len(content):
+        raise WeightsError(
+            f"there are {len(content) - unpacker.tell()} bytes after the map: expected the end"
+        )
+    return find(_arrays(held), source.assume)
+
+
+class _Walk:
+    """Goes through MessagePack object by object, so that lists and maps are never built.
+
+    The library allocates what a list's head declares, and lists may be in lists.
+    """
+
+    def __init__(self, unpacker: Any, content: bytes) -> None:
+        self._unpacker = unpacker
+        self._content = content
+        self._left = _MAX_OVERHEAD
+
+    def values(self, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+        """Give the arrays and whole numbers of the next object, by the keys that lead to them."""
+        head = self._head(path)
+        if head in _MAPS:
+            keys = (self._key(path) for _ in range(self._unpacker.read_map_header()))
+        elif head in _LISTS:
+            keys = (str(i) for i in range(self._unpacker.read_array_header()))
+        elif head in _EXTENSIONS or head in _PLAIN:
+            yield path, self._unpacker.unpack()
+            return
+        else:
+            self._unpacker.skip()
+            return
+        if depth == 0:
+            raise WeightsError(f"{shown(path)} is {_MAX_DEPTH} maps deep: expected fewer")
+        seen = set()
+        for key in keys:
+            inner = f"{path}/{key}" if path else key
+            if key in seen:
+                raise WeightsError(f"{shown(inner)} is there twice: expected once")
+            seen.add(key)
+            yield from self.values(inner, depth - 1)
+
+    def _head(self, path: str) -> int:
+        """Return the byte that says what the next object is."""
+        self._left -= _OBJECT + len(path)
+        if self._left < 0:
+            raise WeightsError("it has too many objects for weights: expected some thousands")
+        place: int = self._unpacker.tell()
+        if place >= len(self._content):
+            raise WeightsError("the MessagePack ends early: expected more objects")
+        return self._content[place]
+
+    def _key(self, path: str) -> str:
+        head = self._head(path)
+        if head not in _TEXTS and head not in _PLAIN:
+            raise WeightsError(f"a key begins with byte {head:#x}: expected text or whole numbers")
+        return str(self._unpacker.unpack())
+
+
+def _extension(msgpack: Any, code: int, data: bytes) -> NDArray[Any] | Unread | None:
+    if code != _ARRAY:
+        return None
+    # The array's shape is the only list within, and the largest.
+    parts = msgpack.unpackb(data, raw=True, max_array_len=MAX_AXES, max_map_len=0, max_ext_len=0)
+    match parts:
+        case [list(sizes), bytes(name), bytes(content)] if all(map(_is_size, sizes)):
+            shape, dtype_name = tuple(sizes), name.decode("ascii", "backslashreplace")
+        case _:
+            raise WeightsError("an array is damaged: expected a shape, a dtype and bytes")
+    if dtype_name not in FLOATS:
+        return Unread(shape, shown(dtype_name))
+    dtype = FLOATS[dtype_name]
+    declared = 0 if 0 in shape else bytes_of("an array", shape, dtype.itemsize)
+    if declared != len(content):
+        raise WeightsError(
+            f"an array declares shape {shape} of {dtype}, {declared} bytes: expected the "
+            f"{len(content)} bytes that it has"
+        )
+    return np.frombuffer(content, dtype).reshape(shape)
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _arrays(held: dict[str, Any]) -> dict[str, NDArray[Any] | Unread]:
+    """Return the arrays alone, those in pieces put together."""
+    mark = f"/{_CHUNKED}"
+    pieces: dict[str, dict[str, Any]] = {
+        name.removesuffix(mark): {} for name in held if name.endswith(mark)
+    }
+    arrays: dict[str, NDArray[Any] | Unread] = {}
+    for name, value in held.items():
+        place, *own = name.rsplit("/", 2)
+        if place in pieces and len(own) == 2:
+            pieces[place]["/".join(own)] = value
+        elif isinstance(value, np.ndarray | Unread):
+            arrays[name] = value
+    return arrays | {place: _joined(place, parts) for place, parts in pieces.items()}
+
+
+def _joined(place: str, parts: dict[str, Any]) -> NDArray[Any] | Unread:
+    shape, chunks = _numbered(parts, "shape"), _numbered(parts, "chunks")
+    if not all(type(size) is int for size in shape) or len(shape) + len(chunks) != len(parts):
+        raise WeightsError(f"{label(place, _CHUNKED)} has other parts: expected shape and chunks")
+    for chunk in chunks:
+        if isinstance(chunk, Unread):
+            return Unread(shape, chunk.dtype)
+    if {getattr(chunk, "ndim", None) for chunk in chunks} != {1} or (
+        len({chunk.dtype for chunk in chunks}) > 1
+        or bytes_of(place[:80], shape, chunks[0].itemsize) != sum(c.nbytes for c in chunks)
+    ):
+        raise WeightsError(f"the chunks of {label('', place)} do not fit its shape {shape[:8]}")
+    return np.concatenate(chunks).reshape(shape)
+
+
+def _numbered(parts: dict[str, Any], name: str) -> tuple[Any, ...]:
+    """Return the parts name/0, name/1 and so on as far as they go."""
+    names = itertools.takewhile(parts.__contains__, (f"{name}/{i}" for i in itertools.count()))
+    return tuple(parts[name] for name in names)

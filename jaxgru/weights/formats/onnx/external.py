@@ -1,0 +1,110 @@
+"""Weights that a model keeps in other files, read only where they are allowed to be."""
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats.onnx.budget import Budget
+from jaxgru.weights.formats.zip import shown
+
+_KEYS = ("location", "offset", "length", "checksum", "basepath")
+
+
+class External:
+    """The files with data that a model may have beside it.
+
+    Args:
+        folder: where they may lie, there or deeper; None: nowhere.
+        budget: how much may be allocated; each file adds its own size once.
+    """
+
+    def __init__(self, folder: Path | None, budget: Budget) -> None:
+        self._folder = folder
+        self._budget = budget
+        self._counted: set[str] = set()
+
+    def read(self, name: str, entries: Iterable[Any], size: int) -> bytes:
+        """Return the bytes of a tensor.
+
+        Args:
+            name: of the tensor, for errors.
+            entries: its ``external_data``: pairs of a key and a value.
+            size: how many bytes its shape says.
+
+        Raises:
+            WeightsError: no such file may be read, it lies elsewhere or behind a link, or has
+                not as many bytes at that place.
+        """
+        if self._folder is None:
+            raise WeightsError(
+                f"{name} has its data in another file: expected it in the model, or "
+                "external_data=True and a file in the model's folder"
+            )
+        said = _by_key(name, entries)
+        offset = _number(name, "offset", said.get("offset", "0"))
+        length = _number(name, "length", said.get("length", str(size)))
+        if length != size:
+            raise WeightsError(f"{name} has {length} bytes of external data: expected {size}")
+        path = _inside(name, self._folder, said.get("location", ""))
+        try:
+            status = os.stat(path)
+            # Asked before opening: to open a pipe is to wait for whoever writes to it.
+            if not stat.S_ISREG(status.st_mode):
+                raise WeightsError(f"{name} has its data in no regular file")
+            if status.st_nlink > 1:
+                raise WeightsError(
+                    f"{name} has its data in a file with {status.st_nlink} names (hard links): "
+                    "expected one"
+                )
+            if offset + length > status.st_size:
+                raise WeightsError(
+                    f"{name} has its data at bytes {offset} to {offset + length} of a file of "
+                    f"{status.st_size}: expected them within it"
+                )
+            if path not in self._counted:
+                self._counted.add(path)
+                self._budget.file_size += status.st_size
+            with open(path, "rb") as file:
+                file.seek(offset)
+                return file.read(length)
+        except OSError as error:
+            raise WeightsError(
+                f"{name} has its data in a file that cannot be read: {error.strerror}"
+            ) from None
+
+
+def _by_key(name: str, entries: Iterable[Any]) -> dict[str, str]:
+    said: dict[str, str] = {}
+    for entry in entries:
+        if entry.key not in _KEYS or entry.key in said or not isinstance(entry.value, str):
+            raise WeightsError(
+                f"{name} has {shown(entry.key)} among its external data: expected each of "
+                f"{', '.join(_KEYS)} once at most"
+            )
+        said[entry.key] = entry.value
+    return said
+
+
+def _number(name: str, key: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and len(value) < 20):
+        raise WeightsError(f"{name} has {key} {value[:40]!a}: expected a number of bytes")
+    return int(value)
+
+
+def _inside(name: str, folder: Path, location: str) -> str:
+    """Return the path of a file in the folder, or below, that is reached through no link."""
+    # As either system reads it: a model travels.
+    posix, windows = PurePosixPath(location), PureWindowsPath(location)
+    is_plain = location and "\0" not in location and ".." not in windows.parts
+    if not is_plain or posix.is_absolute() or windows.anchor:
+        raise WeightsError(
+            f"{name} has its data in {location[:80]!a}: expected a relative path within the "
+            "model's folder"
+        )
+    expected = os.path.join(os.path.realpath(folder), *posix.parts)
+    if os.path.normcase(os.path.realpath(expected)) != os.path.normcase(expected):
+        raise WeightsError(f"{name} has its data in {location[:80]!a}: expected no link on the way")
+    return expected

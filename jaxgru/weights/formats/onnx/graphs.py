@@ -1,0 +1,122 @@
+"""The nodes of a model in order, in graphs within graphs and functions, and what each can see."""
+
+import collections
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+from numpy.typing import NDArray
+
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats.zip import shown
+
+# Subgraphs and calls of functions within one another. No exporter comes near.
+_MOST_LEVELS = 50
+# Functions that call others twice, which call others twice, make many nodes of few.
+_MOST_NODES = 2**18
+_ONNX_DOMAINS = ("", "ai.onnx")  # two names of the standard's own
+
+
+class Scope:
+    """The values that the nodes of one graph, or of one call of a function, can see by name.
+
+    Args:
+        graph: a GraphProto or FunctionProto.
+        outer: what the graph is within, whose values it sees; None for a model's and a function.
+        arguments: for a call of a function, what its inputs stand for, outside.
+
+    Raises:
+        WeightsError: a name stands for two values.
+    """
+
+    def __init__(
+        self,
+        graph: Any,
+        outer: "Scope | None" = None,
+        arguments: "Mapping[str, tuple[Scope, str]] | None" = None,
+    ) -> None:
+        self.outer = outer
+        self.arguments = arguments or {}
+        self.known: dict[str, NDArray[Any]] = {}  # the constants found so far
+        self.tensors: dict[str, Any] = {}
+        self.sparse: set[str] = set()
+        self.producers: dict[str, Any] = {}
+        self.users: dict[str, list[Any]] = {}  # nodes of this graph that have the value as input
+        self.inputs: set[str] = set()
+        if arguments is None:
+            self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+            self.sparse = {sparse.values.name for sparse in graph.sparse_initializer}
+            self.inputs = {value.name for value in graph.input}
+            for name, count in collections.Counter(t.name for t in graph.initializer).items():
+                if count > 1:
+                    raise WeightsError(
+                        f"initializer {shown(name)} is there {count} times: expected once"
+                    )
+        for node in graph.node:
+            for name in filter(None, node.input):
+                self.users.setdefault(name, []).append(node)
+            for output in filter(None, node.output):
+                if output in self.producers or output in self.tensors:
+                    raise WeightsError(f"value {shown(output)} is given twice: expected once")
+                self.producers[output] = node
+
+
+class Place(NamedTuple):
+    """A node, and what it can see."""
+
+    node: Any
+    scope: Scope
+    function: Any = None  # of the model, whose nodes follow where this one calls it
+
+
+def places(model: Any) -> Iterator[Place]:
+    """Yield every node of a model: those within a node after it, functions where they are called.
+
+    Raises:
+        WeightsError: graphs are nested too deep, or functions call one another without end.
+    """
+    functions = {
+        (function.domain, function.name, function.overload): function
+        for function in model.functions
+    }
+    # Not one generator in another: each node would then pass through all the levels above it.
+    levels = [_directly_in(Scope(model.graph), model.graph, functions)]
+    count = 0
+    while levels:
+        place = next(levels[-1], None)
+        if place is None:
+            levels.pop()
+            continue
+        count += 1
+        if count > _MOST_NODES:
+            raise WeightsError(f"it runs more than {_MOST_NODES} nodes: expected no more")
+        if len(levels) > _MOST_LEVELS:
+            raise WeightsError(f"its graphs are nested deeper than {_MOST_LEVELS}")
+        yield place
+        levels.append(_within(place, functions))
+
+
+def is_standard(node: Any) -> bool:
+    """Tell whether an operator is one of the standard's own."""
+    return node.domain in _ONNX_DOMAINS
+
+
+_Functions: TypeAlias = Mapping[tuple[str, str, str], Any]
+
+
+def _directly_in(scope: Scope, graph: Any, functions: _Functions) -> Iterator[Place]:
+    for node in graph.node:
+        yield Place(node, scope, functions.get((node.domain, node.op_type, node.overload)))
+
+
+def _within(place: Place, functions: _Functions) -> Iterator[Place]:
+    """Yield the nodes of the function that a node calls, and of the graphs in its attributes."""
+    node, scope, function = place
+    if function is not None:
+        pairs = zip(function.input, node.input, strict=False)  # inputs may be left out
+        arguments = {inside: (scope, outside) for inside, outside in pairs}
+        yield from _directly_in(Scope(function, arguments=arguments), function, functions)
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield from _directly_in(Scope(attribute.g, outer=scope), attribute.g, functions)
+        for graph in attribute.graphs:
+            yield from _directly_in(Scope(graph, outer=scope), graph, functions)

@@ -1,0 +1,94 @@
+"""A TensorProto as a NumPy array, and back, with every size checked before it is believed."""
+
+import math
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats.onnx.external import External
+from jaxgru.weights.formats.zip import shown
+from jaxgru.weights.limits import MAX_AXES, bytes_of
+
+# onnx.proto's TensorProto.DataType, of all that weights and the shapes beside them are made of.
+DTYPES: dict[int, np.dtype[Any]] = {
+    1: np.dtype(np.float32),
+    6: np.dtype(np.int32),
+    7: np.dtype(np.int64),
+    10: np.dtype(np.float16),
+    11: np.dtype(np.float64),
+    16: np.dtype(ml_dtypes.bfloat16),
+}
+DATA_TYPES = {dtype: number for number, dtype in DTYPES.items()}
+# Where the numbers are if not in raw_data, or if so in pieces of 32 bits: types of 16 bits.
+_TYPED = {1: "float_data", 6: "int32_data", 7: "int64_data", 11: "double_data"}
+_HALVES = (10, 16)
+_IS_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
+
+
+def to_array(tensor: Any, external: External) -> NDArray[Any]:
+    """Return the numbers of a TensorProto.
+
+    Raises:
+        WeightsError: they are of a type that neither weights nor shapes have, are not as many as
+            the shape says, or lie in another file that may not be read.
+    """
+    name = f"tensor {shown(tensor.name)}"
+    if tensor.data_type not in DTYPES:
+        raise WeightsError(
+            f"{name} has data type {tensor.data_type}: expected float16, bfloat16, float32 or "
+            "float64"
+        )
+    dtype = DTYPES[tensor.data_type]
+    shape = tuple(tensor.dims[: MAX_AXES + 1])  # there may be a million
+    size = bytes_of(name, shape, dtype.itemsize)
+    if tensor.HasField("segment"):
+        raise WeightsError(f"{name} is a segment of another: expected a whole one")
+    if tensor.data_location == _IS_EXTERNAL:
+        raw = external.read(name, tensor.external_data, size)
+    elif tensor.HasField("raw_data"):
+        raw = tensor.raw_data
+    else:
+        return _from_typed(name, tensor, dtype, shape)
+    if len(raw) != size:
+        raise WeightsError(
+            f"{name} has shape {shape} of {dtype}, {size} bytes: expected the {len(raw)} bytes "
+            "that it has"
+        )
+    return _from_bits(np.frombuffer(raw, f"<u{dtype.itemsize}"), dtype).reshape(shape)
+
+
+def to_tensor(onnx: Any, name: str, array: NDArray[Any]) -> Any:
+    """Return an array as a TensorProto; ``onnx`` is the library."""
+    bits = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+    return onnx.TensorProto(
+        name=name,
+        data_type=DATA_TYPES[array.dtype],
+        dims=array.shape,
+        raw_data=bits.astype(f"<u{array.dtype.itemsize}").tobytes(),
+    )
+
+
+def _from_typed(
+    name: str, tensor: Any, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> NDArray[Any]:
+    is_half = tensor.data_type in _HALVES
+    field = "int32_data" if is_half else _TYPED[tensor.data_type]
+    values = getattr(tensor, field)
+    if len(values) != math.prod(shape):
+        raise WeightsError(
+            f"{name} has shape {shape} and {len(values)} numbers in {field}: expected "
+            f"{math.prod(shape)}"
+        )
+    if not is_half:
+        return np.array(values, dtype).reshape(shape)
+    bits = np.array(values, np.int32)
+    if np.any((bits < 0) | (bits > 0xFFFF)):
+        raise WeightsError(f"{name} has numbers in int32_data beyond 16 bits: expected {dtype}")
+    return _from_bits(bits.astype(np.uint16), dtype).reshape(shape)
+
+
+def _from_bits(bits: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    return bits.astype(bits.dtype.newbyteorder("="), copy=False).view(dtype)

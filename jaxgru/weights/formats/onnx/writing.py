@@ -1,0 +1,226 @@
+"""A net as an ONNX model of GRU nodes, whose batch and time may have any size."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgru.net import Backward, Bidirectional, Net, check_net
+from jaxgru.optional import need
+from jaxgru.params import GRUParams
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats.onnx.encoding import check_held, gru_attributes, stacked
+from jaxgru.weights.formats.onnx.structure import KEY, Seat, to_text
+from jaxgru.weights.formats.onnx.tensors import DATA_TYPES, to_tensor
+
+# Since opset 14 nothing that is used here has changed. GRU takes bfloat16 since 22.
+_FIRST_OPSET, _FIRST_OPSET_OF_BFLOAT16 = 14, 22
+
+
+class Interface(NamedTuple):
+    """What a model looks like from outside."""
+
+    batch_first: bool = True  # x is (batch, time, I), else (time, batch, I); y likewise
+    lengths: bool = False  # whether there is an input of lengths
+    initial_states: bool = False  # whether there is an input for the first state of each layer
+    opset: int | None = None  # None: the earliest that holds the net
+
+
+def to_model(net: Net, interface: Interface) -> Any:
+    """Return a net, given as NumPy arrays, as a ModelProto that the library has checked.
+
+    Raises:
+        WeightsError: ONNX's GRU cannot hold the net, or not in this opset.
+        ValueError: the layers of the net do not fit together.
+        ImportError: onnx is not installed.
+    """
+    onnx = need("onnx", "onnx", "writing ONNX models")
+    inputs, outputs = check_net(net)
+    dtype = check_held(net)
+    opset = _checked_opset(onnx, interface.opset, dtype)
+    graph = _Graph(onnx, dtype, interface)
+    xs = graph.input("x", graph.sequence(inputs))
+    if interface.batch_first:
+        xs = graph.node("Transpose", [xs], perm=[1, 0, 2])
+    if interface.lengths:
+        graph.input("lengths", ["batch"], onnx.TensorProto.INT32)
+    ys = graph.net(net, xs, "", reverse=False)
+    names = ("y",) if len(ys) == 1 else ("y_forward", "y_backward")
+    for name, value in zip(names, ys, strict=True):
+        if interface.batch_first:
+            graph.node("Transpose", [value], name, perm=[1, 0, 2])
+        else:
+            graph.node("Identity", [value], name)
+    shape = graph.sequence(_output_size(net) if outputs is None else outputs)
+    model = graph.model(opset, [(name, shape) for name in names])
+    onnx.helper.set_model_props(model, {KEY: to_text(net, iter(graph.seats))})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _checked_opset(onnx: Any, opset: int | None, dtype: np.dtype[Any]) -> int:
+    is_bfloat16 = dtype.name == "bfloat16"
+    first = _FIRST_OPSET_OF_BFLOAT16 if is_bfloat16 else _FIRST_OPSET
+    last = onnx.defs.onnx_opset_version()
+    if opset is None:
+        return first
+    if not first <= opset <= last:
+        raise WeightsError(f"opset is {opset}: expected {first} to {last} for {dtype} weights")
+    return opset
+
+
+def _output_size(net: Any) -> int:
+    """Return how many outputs each of a pair of sequences has."""
+    while not isinstance(net, Bidirectional):
+        net = net.net if isinstance(net, Backward) else net[-1]
+    _, outputs = check_net(net.forward)
+    assert outputs is not None  # as check_net has looked at the whole
+    return outputs
+
+
+class _Graph:
+    """A graph being written, node after node."""
+
+    def __init__(self, onnx: Any, dtype: np.dtype[Any], interface: Interface) -> None:
+        self.seats: list[Seat] = []  # of the layers, in the pytree's order
+        self._onnx = onnx
+        self._dtype = dtype
+        self._interface = interface
+        self._nodes: list[Any] = []
+        self._tensors: dict[str, Any] = {}
+        self._inputs: list[Any] = []
+        self._states: list[tuple[str, list[str | int]]] = []  # outputs: last states, their shapes
+
+    def sequence(self, size: int) -> list[str | int]:
+        """Return the shape of a sequence, input or output."""
+        return [*(("batch", "time") if self._interface.batch_first else ("time", "batch")), size]
+
+    def input(self, name: str, shape: list[str | int], data_type: int | None = None) -> str:
+        """Add an input of the graph."""
+        self._inputs.append(self._info(name, shape, data_type))
+        return name
+
+    def node(self, op_type: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
+        """Add a node of one output, and return the output's name."""
+        output = output or f"{op_type.lower()}_{len(self._nodes)}"
+        self._nodes.append(
+            self._onnx.helper.make_node(op_type, inputs, [output], name=output, **attributes)
+        )
+        return output
+
+    def net(self, net: Net, xs: str, place: str, *, reverse: bool) -> tuple[str, ...]:
+        """Add a net over xs, ``(time, batch, I)``; return its output likewise, or a pair of them.
+
+        The place is where the net is within the whole one: it tells the names of nodes.
+        """
+        if isinstance(net, GRUParams):
+            return self._gru([net], xs, place, [place], "reverse" if reverse else "forward")
+        if isinstance(net, Backward):
+            return self.net(net.net, xs, place, reverse=not reverse)
+        if isinstance(net, Bidirectional):
+            return self._merged(net.merge, *self._both(net, xs, place, reverse=reverse))
+        for i, layer in enumerate(net):
+            ys = self.net(layer, xs, f"{place}_{i}", reverse=reverse)
+            xs = ys[0]  # the last alone may be a pair, as check_net has seen
+        return ys
+
+    def model(self, opset: int, outputs: Sequence[tuple[str, list[str | int]]]) -> Any:
+        """Return the whole, with these outputs before the last states."""
+        helper = self._onnx.helper
+        graph = helper.make_graph(
+            self._nodes,
+            "net",
+            self._inputs,
+            [self._info(*output) for output in (*outputs, *self._states)],
+            list(self._tensors.values()),
+        )
+        opsets = [helper.make_opsetid("", opset)]
+        return helper.make_model(
+            graph,
+            producer_name="jaxgru",
+            opset_imports=opsets,
+            # The library's own newest would be refused by runtimes of last year.
+            ir_version=helper.find_min_ir_version_for(opsets),
+        )
+
+    def _both(self, net: Bidirectional, xs: str, place: str, *, reverse: bool) -> tuple[str, str]:
+        sides = (net.forward, net.backward)
+        places = (f"{place}_forward", f"{place}_backward")
+        if not reverse and _fit_one_node(*sides):
+            forward, backward = self._gru(sides, xs, place, places, "bidirectional")
+            return forward, backward
+        (forward,), (backward,) = (
+            self.net(side, xs, where, reverse=goes_back)
+            for side, where, goes_back in zip(sides, places, (reverse, not reverse), strict=True)
+        )
+        return forward, backward
+
+    def _merged(self, merge: str | None, forward: str, backward: str) -> tuple[str, ...]:
+        if merge is None:
+            return forward, backward
+        if merge == "concat":
+            return (self.node("Concat", [forward, backward], axis=-1),)
+        if merge == "mul":
+            return (self.node("Mul", [forward, backward]),)
+        total = self.node("Add", [forward, backward])
+        if merge == "ave":
+            total = self.node("Div", [total, self._tensor("two", np.array(2, self._dtype))])
+        return (total,)
+
+    def _gru(
+        self,
+        sides: Sequence[GRUParams],
+        xs: str,
+        place: str,
+        places: Sequence[str],
+        direction: str,
+    ) -> tuple[str, ...]:
+        """Add a GRU node, and return the output of each of its sides."""
+        name = f"gru{place}"
+        tensors = {key: self._tensor(f"{name}_{key}", x) for key, x in stacked(sides).items()}
+        lengths = "lengths" if self._interface.lengths else ""
+        inputs = [xs, tensors["W"], tensors["R"], tensors.get("B", ""), lengths]
+        inputs.append(self._initial(sides, places))
+        while not inputs[-1]:
+            inputs.pop()
+        attributes = gru_attributes(sides)
+        outputs = [f"{name}_Y", f"{name}_Y_h"]
+        self._nodes.append(
+            self._onnx.helper.make_node(
+                "GRU", inputs, outputs, name=name, direction=direction, **attributes
+            )
+        )
+        ys = []
+        for side, (params, where) in enumerate(zip(sides, places, strict=True)):
+            self.seats.append(Seat(name, side))
+            index = self._tensor(f"side_{side}", np.array(side, np.int64))
+            ys.append(self.node("Gather", [outputs[0], index], axis=1))
+            self.node("Gather", [outputs[1], index], f"h{where}", axis=0)
+            self._states.append((f"h{where}", ["batch", params.hidden_size]))
+        return tuple(ys)
+
+    def _initial(self, sides: Sequence[GRUParams], places: Sequence[str]) -> str:
+        if not self._interface.initial_states:
+            return ""
+        axis = self._tensor("axis_of_sides", np.array([0], np.int64))
+        states = [
+            self.node("Unsqueeze", [self.input(f"initial_h{where}", ["batch", size]), axis])
+            for where, size in ((w, p.hidden_size) for w, p in zip(places, sides, strict=True))
+        ]
+        return states[0] if len(states) == 1 else self.node("Concat", states, axis=0)
+
+    def _tensor(self, name: str, array: NDArray[Any]) -> str:
+        self._tensors[name] = to_tensor(self._onnx, name, array)
+        return name
+
+    def _info(self, name: str, shape: list[str | int], data_type: int | None = None) -> Any:
+        data_type = DATA_TYPES[self._dtype] if data_type is None else data_type
+        return self._onnx.helper.make_tensor_value_info(name, data_type, shape)
+
+
+def _fit_one_node(forward: Any, backward: Any) -> bool:
+    """Tell whether two nets are layers that differ in nothing which a node has once for both."""
+    if not (isinstance(forward, GRUParams) and isinstance(backward, GRUParams)):
+        return False
+    return (forward.reset_after, forward.clip) == (backward.reset_after, backward.clip)

@@ -1,0 +1,189 @@
+"""Keras' GRU layers in memory, to nets and back."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgru.net import Backward, Bidirectional, Net, check_net
+from jaxgru.params import GRUParams
+from jaxgru.weights.assume import Settling, check_assume
+from jaxgru.weights.delivery import deliver
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats.keras.arrays import cell_from_arrays, to_params
+from jaxgru.weights.formats.keras.building import build_layer
+from jaxgru.weights.formats.keras.config import gru_layer, layers_of
+from jaxgru.weights.formats.keras.library import using_keras
+from jaxgru.weights.found import Found, Gathered, pick
+
+
+def from_keras(
+    source: Any, *, layer: str | None = None, assume: Mapping[str, Any] | None = None
+) -> Any:
+    """Return the net that a Keras layer holds, or a list of its weights, as JAX arrays.
+
+    Args:
+        source: a built ``keras.layers.GRU``, ``GRUCell``, ``RNN`` of one or several ``GRUCell``,
+            or ``Bidirectional`` of these; a model that has such layers; or what ``get_weights()``
+            of such a layer gives, two or three arrays, or four or six for both directions.
+        layer: the name of the layer, needed if a model has several; within a model or a wrapper
+            of the model, ``"outer/inner"``.
+        assume: what a list of weights does not say, as in ``jaxgru.load``.
+
+    Returns:
+        The net: a ``GRUParams``; a ``Bidirectional``; a tuple for several cells; a ``Backward``
+        for ``go_backwards``, whose outputs are in the input's order of time.
+
+    Raises:
+        WeightsError: it holds no GRU, several without a word which, or one that no net can hold.
+        ImportError: source is no list and Keras is not installed.
+
+    Warns:
+        WeightsWarning: something was assumed; weights are NaN or Inf; float64 was rounded as
+            JAX's x64 mode is off.
+
+    >>> import jaxgru, numpy as np
+    >>> weights = [np.ones((3, 15), "f"), np.ones((5, 15), "f"), np.ones((2, 15), "f")]
+    >>> assume = {"activation": "tanh", "recurrent_activation": "sigmoid", "reverse": False}
+    >>> jaxgru.from_keras(weights, assume=assume).recurrent_bias.shape
+    (15,)
+
+    Source: ``keras.layers.GRU``.
+    """
+    assume = check_assume(assume)
+    if isinstance(source, list | tuple):
+        return deliver(_from_weights(source, assume), "weights", stacklevel=2)
+    with using_keras("from_keras of a layer") as keras:
+        gathered = _gather(keras, source, assume)
+    return deliver(pick(gathered, layer), f"{source.name!r}", stacklevel=2)
+
+
+def to_keras(
+    net: Net,
+    *,
+    return_sequences: bool = True,
+    return_state: bool = False,
+    name: str | None = None,
+) -> Any:
+    """Return a built Keras layer that holds a net exactly.
+
+    Args:
+        net: a ``GRUParams``, a ``Bidirectional`` of two, or a ``Backward`` of one.
+        return_sequences: see ``keras.layers.GRU``; without it the layer gives the last state. A
+            ``Backward`` needs it False: Keras gives the sequence in the order of computing.
+        return_state: see ``keras.layers.GRU``.
+        name: the name of the layer; Keras chooses one otherwise.
+
+    Returns:
+        A ``keras.layers.GRU`` or ``Bidirectional``, of the net's own type. Its ``get_weights()``
+        is the list of arrays that other layers of the kind take.
+
+    Raises:
+        WeightsError: no single Keras layer computes the same, as with clip, hard_sigmoid_keras2,
+            two biases without ``reset_after``, or a stack, which goes layer by layer.
+        ValueError: the layers of the net do not fit together.
+        ImportError: Keras is not installed.
+
+    >>> import jax, jaxgru
+    >>> layer = jaxgru.to_keras(jaxgru.init(jax.random.key(0), 3, 5))  # doctest: +SKIP
+    >>> [weight.shape for weight in layer.get_weights()]  # doctest: +SKIP
+    [(3, 15), (5, 15), (2, 15)]
+
+    Source: ``keras.layers.GRU``.
+    """
+    check_net(net)
+    with using_keras("to_keras") as keras:
+        return build_layer(
+            keras,
+            jax.tree.map(np.asarray, net),
+            name=name,
+            return_sequences=return_sequences,
+            return_state=return_state,
+        )
+
+
+def _from_weights(weights: Sequence[Any], assume: Mapping[str, Any]) -> Found:
+    count = len(weights)
+    if count not in (2, 3, 4, 6):
+        raise WeightsError(
+            f"weights are a list of {count}: expected 2 or 3 arrays, or 4 or 6 for two directions"
+        )
+    arrays = [np.asarray(weight) for weight in weights]
+    settling = Settling(assume)
+    if count > 3:
+        half = count // 2
+        sides = (_one_cell(arrays[:half], settling), _one_cell(arrays[half:], settling))
+        return Found(Bidirectional(*sides, settling.pick("merge")), settling.notes())
+    net: Net = _one_cell(arrays, settling)
+    if settling.pick("reverse"):
+        net = Backward(net)
+    return Found(net, settling.notes())
+
+
+def _one_cell(arrays: list[Any], settling: Settling) -> GRUParams:
+    return to_params(arrays, cell_from_arrays(arrays, settling, "weights"), "weights")
+
+
+def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
+    if not isinstance(source, keras.Layer):
+        raise WeightsError(
+            f"source is a {type(source).__name__}: expected a Keras layer or model, or the list "
+            "that get_weights() gives"
+        )
+    name = "" if isinstance(source, keras.Model) else source.name
+    gathered: Gathered = dict(_found_in(keras, source, name, assume))
+    if not gathered:
+        raise WeightsError(f"there is no GRU in {source.name!r}: expected one at least")
+    return gathered
+
+
+def _found_in(
+    keras: Any, layer: Any, name: str, assume: Mapping[str, Any]
+) -> Iterator[tuple[str, Found | WeightsError]]:
+    """Give each GRU within a layer with its name."""
+    cells = _cells(keras, layer)
+    if any(type(cell) is keras.layers.GRUCell for cell in cells):
+        try:
+            yield name, _found(keras, layer, cells, name, assume)
+        except WeightsError as error:
+            yield name, error
+        return
+    if isinstance(layer, keras.Model):
+        inner = layer.layers
+    elif isinstance(layer, keras.layers.Wrapper):
+        inner = [layer.layer]
+    else:
+        return
+    for each in inner:
+        yield from _found_in(keras, each, f"{name}/{each.name}" if name else each.name, assume)
+
+
+def _found(keras: Any, layer: Any, cells: list[Any], name: str, assume: Mapping[str, Any]) -> Found:
+    settling = Settling(assume)
+    config = keras.saving.serialize_keras_object(layer)
+    if type(layer) is keras.layers.GRUCell:
+        config = {"class_name": "RNN", "config": {"cell": config}}
+    (described,) = layers_of({"class_name": "Model", "config": {"layers": [config]}})
+    said = gru_layer(described, keras.__version__, settling)
+    if said is None:
+        raise WeightsError(f"{name} is a {type(layer).__name__}: expected a layer of Keras' own")
+    weights = [cell.get_weights() for cell in cells]
+    if not all(weights):
+        raise WeightsError(f"{name} has no weights yet: expected a layer that is built")
+    params = [
+        to_params(arrays, cell, name) for arrays, cell in zip(weights, said.cells, strict=True)
+    ]
+    return Found(said.assemble(params), (*said.notes, *settling.notes()))
+
+
+def _cells(keras: Any, layer: Any) -> list[Any]:
+    """Return the cells of a recurrent layer, forward first; of any other layer, itself."""
+    layers = keras.layers
+    if isinstance(layer, layers.Bidirectional):
+        return _cells(keras, layer.forward_layer) + _cells(keras, layer.backward_layer)
+    if isinstance(layer, layers.RNN):
+        return _cells(keras, layer.cell)
+    if isinstance(layer, layers.StackedRNNCells):
+        return list(layer.cells)
+    return [layer]

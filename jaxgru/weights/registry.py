@@ -1,0 +1,148 @@
+"""The formats of weights files: one module each, found by a file's content or a new file's name."""
+
+import os
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxgru.net import Net
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats import (
+    bare_arrays,
+    keras,
+    msgpack,
+    npz,
+    onnx,
+    safetensors,
+    shards,
+    torch,
+    torch_safetensors,
+)
+from jaxgru.weights.formats.keras import archive as keras_archive
+from jaxgru.weights.formats.keras.writing import write_keras, write_weights_h5
+from jaxgru.weights.formats.zip import DAMAGE, MAGIC
+from jaxgru.weights.found import Gathered, Source
+
+
+class Look(NamedTuple):
+    """What a format is recognised by."""
+
+    head: bytes  # the first HEAD bytes, or fewer if the file has fewer
+    entries: tuple[str, ...] | None  # the names in a zip archive; None: it is none, or damaged
+    size: int  # of the file, in bytes
+
+
+class Format(NamedTuple):
+    """How to know, read and write one format. Weights are NumPy arrays here, errors WeightsError.
+
+    Whoever opens the file adds its path to an error, so the functions name what is inside alone.
+    """
+
+    name: str
+    content: str  # what such a file is, for people
+    recognises: Callable[[Look], bool]
+    read: Callable[[Source], Gathered]
+    suffixes: tuple[str, ...] = ()  # endings of names that are written in this format
+    write: Callable[[Net, Path], None] | None = None  # None: such files are only read
+
+
+# The first that recognises a file reads it: what has a clear sign stands before what has less.
+FORMATS = (
+    Format("torch", "a file of torch.save", torch.recognises, torch.read),
+    Format(
+        "keras",
+        "a .keras file",
+        keras_archive.recognises,
+        keras_archive.read,
+        (".keras",),
+        write_keras,
+    ),
+    Format(
+        "keras-h5",
+        "an HDF5 file of Keras",
+        keras.recognises,
+        keras.read,
+        (".weights.h5",),
+        write_weights_h5,
+    ),
+    Format("npz", "a .npz file", npz.recognises, npz.read, (".npz",), npz.write),
+    Format(
+        "safetensors",
+        "a safetensors file",
+        safetensors.recognises,
+        safetensors.read,
+        (".safetensors",),
+        safetensors.write,
+    ),
+    # Read as any safetensors file is, by the entry above.
+    Format(
+        "torch-safetensors",
+        "a safetensors file",
+        safetensors.recognises,
+        safetensors.read,
+        write=torch_safetensors.write,
+    ),
+    Format("onnx", "an ONNX model", onnx.recognises, onnx.read, (".onnx",), onnx.write),
+    Format("msgpack", "a MessagePack file of Flax", msgpack.recognises, msgpack.read),
+)
+# What is recognised for no more than to say what to do instead.
+REFUSED = (
+    Format("npy", "NumPy arrays without names", bare_arrays.recognises, bare_arrays.read),
+    Format("sharded", "the index of several files", shards.recognises, shards.read),
+)
+HEAD = 512
+
+
+def find_by_content(source: Source) -> Format:
+    """Return the format of an open file, and leave the file at its beginning.
+
+    Raises:
+        WeightsError: the file is empty or in no known format.
+    """
+    head = source.file.read(HEAD)
+    look = Look(head, _entries(source) if head.startswith(MAGIC) else None, source.size)
+    source.file.seek(0)
+    for candidate in (*REFUSED, *FORMATS):
+        if candidate.recognises(look):
+            return candidate
+    held = f"it begins with {head[:16]!r}" if head else "it is empty"
+    # Two that differ in what is written are one to read.
+    readable = _listed(dict.fromkeys(known.content for known in FORMATS))
+    raise WeightsError(f"{held}: expected {readable}")
+
+
+def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net, Path], None]:
+    """Return what writes a file: the format called so, else the one that the file's ending says.
+
+    Raises:
+        ValueError: no format that can be written has this name.
+        WeightsError: the file's ending belongs to no such format.
+    """
+    file_name = Path(path).name.lower()
+    for known in FORMATS:
+        meant = known.name == name if name is not None else file_name.endswith(known.suffixes)
+        if known.write is not None and meant:
+            return known.write
+    writable = [known for known in FORMATS if known.write is not None]
+    if name is not None:
+        raise ValueError(
+            f"format is {name!r}: expected {_listed(known.name for known in writable)}"
+        )
+    endings = _listed(suffix for known in writable for suffix in known.suffixes)
+    raise WeightsError(
+        f"its name ends in {Path(path).suffix!r}: expected {endings}, which name the format"
+    )
+
+
+def _entries(source: Source) -> tuple[str, ...] | None:
+    source.file.seek(0)
+    try:
+        with zipfile.ZipFile(source.file) as archive:
+            return tuple(archive.namelist())
+    except DAMAGE:
+        return None  # whoever reads it says what is wrong
+
+
+def _listed(names: Iterable[str]) -> str:
+    return " or ".join(names)

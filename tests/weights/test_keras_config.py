@@ -1,0 +1,228 @@
+"""What Keras' configurations say of a GRU, whatever the version, and what none can hold."""
+
+import pytest
+
+from jaxgru.weights import WeightsError
+from jaxgru.weights.assume import Settling
+from jaxgru.weights.formats.keras.config import gru_layer, layers_of
+
+
+def entry(class_name, *, registered_name=None, **config):
+    """Return a layer as a configuration has it."""
+    return {
+        "module": "keras.layers",
+        "class_name": class_name,
+        "config": {"name": "it"} | config,
+        "registered_name": registered_name,
+    }
+
+
+def said(layer, *, version="3.3.3", assume=None):
+    """Return what the configuration of a model of one layer says of it."""
+    (only,) = layers_of(entry("Sequential", layers=[layer]))
+    return gru_layer(only, version, Settling(assume or {}))
+
+
+def function(name, **more):
+    """Return a function as the serialisation of Keras 2.12 and later has it."""
+    return {"class_name": "function", "config": name, "module": "builtins"} | more
+
+
+class TestActivations:
+    @pytest.mark.parametrize(
+        ("value", "expected"),
+        [
+            (None, "linear"),
+            ("swish", "silu"),
+            ("celu", "elu"),
+            ("relu6", "relu6"),
+            (function("relu"), "relu"),
+            (function("tanh", module=None), "tanh"),
+            (entry("ReLU", max_value=6.0, negative_slope=0.0, threshold=0.0), "relu6"),
+            (entry("ReLU", max_value=None), "relu"),
+            (entry("ELU", alpha=1.0), "elu"),
+            (entry("Activation", activation="softsign"), "softsign"),
+        ],
+        ids=str,
+    )
+    def test_names(self, value, expected):
+        (cell,) = said(entry("GRU", activation=value, recurrent_activation="sigmoid")).cells
+        assert (cell.activation, cell.recurrent_activation) == (expected, "sigmoid")
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "leaky_relu",
+            "softmax",
+            "Custom>relu",
+            7,
+            ["relu"],
+            function("my_function"),
+            function("relu", module="my_module"),
+            {"class_name": "__lambda__", "config": {"code": "4wEA"}},
+            entry("LeakyReLU", negative_slope=0.0),
+            entry("ReLU", max_value=5.0),
+            entry("ReLU", negative_slope=0.1),
+            entry("ELU", alpha=0.5),
+            entry("Activation", activation=entry("Activation", activation="relu")),
+        ],
+        ids=str,
+    )
+    def test_what_no_net_can_hold(self, value):
+        with pytest.raises(
+            WeightsError, match=r"^recurrent_activation is .*: expected one of celu"
+        ):
+            said(entry("GRU", activation="tanh", recurrent_activation=value))
+
+    @pytest.mark.parametrize(
+        ("version", "expected"),
+        [
+            ("1.2.2", "hard_sigmoid_keras2"),
+            ("2.2.4-tf", "hard_sigmoid_keras2"),
+            ("2.15.0", "hard_sigmoid_keras2"),
+            ("3.0.0", "hard_sigmoid"),
+        ],
+    )
+    def test_hard_sigmoid(self, version, expected):
+        layer = entry("GRU", activation="hard_sigmoid", recurrent_activation="hard_sigmoid")
+        (cell,) = said(layer, version=version).cells
+        assert cell.activation == cell.recurrent_activation == expected
+
+    def test_hard_sigmoid_of_an_unknown_version(self):
+        layer = entry("GRU", activation="tanh", recurrent_activation="hard_sigmoid")
+        with pytest.raises(WeightsError, match="'hard_sigmoid' of an unknown version of Keras"):
+            said(layer, version=None)
+        assume = {"recurrent_activation": "hard_sigmoid_keras2"}
+        (cell,) = said(layer, version=None, assume=assume).cells
+        assert cell.recurrent_activation == "hard_sigmoid_keras2"
+
+    def test_the_caller_cannot_contradict(self):
+        layer = entry("GRU", activation="tanh", recurrent_activation="sigmoid")
+        with pytest.raises(WeightsError, match=r"^activation is 'tanh' in the file"):
+            said(layer, assume={"activation": "relu"})
+
+
+_USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid", "units": 4}
+_CELL = entry("GRUCell", **_USUAL)
+
+
+class TestLayers:
+    def test_defaults_of_what_is_not_said(self):
+        (cell,) = said(entry("GRU", **_USUAL)).cells
+        assert (cell.units, cell.use_bias, cell.reset_after, cell.array_count) == (
+            4,
+            True,
+            False,
+            3,
+        )
+
+    @pytest.mark.parametrize(
+        "cell",
+        [
+            [_CELL, _CELL],
+            entry("StackedRNNCells", cells=[_CELL, _CELL]),
+        ],
+        ids=["list", "StackedRNNCells"],
+    )
+    def test_stacks(self, cell):
+        layer = said(entry("RNN", cell=cell, go_backwards=True))
+        assert [len(side) for side in layer.sides] == [2]
+        assert layer.is_backward
+
+    def test_both_directions_of_one_configuration(self):
+        layer = said(entry("Bidirectional", layer=entry("GRU", **_USUAL), merge_mode=None))
+        assert len(layer.sides) == 2
+        assert layer.sides[0] == layer.sides[1]
+        assert layer.merge is None
+
+    def test_a_backward_layer_of_its_own(self):
+        backward = entry("GRU", **(_USUAL | {"activation": "relu"}), go_backwards=True)
+        layer = said(entry("Bidirectional", layer=entry("GRU", **_USUAL), backward_layer=backward))
+        assert [cell.activation for cell in layer.cells] == ["tanh", "relu"]
+        assert layer.merge == "concat"
+
+    @pytest.mark.parametrize(
+        ("option", "note"),
+        [
+            ("go_backwards", "in the order of computing"),
+            ("time_major", "time_major=True"),
+            ("zero_output_for_mask", "zero_masked=True"),
+        ],
+    )
+    def test_notes(self, option, note):
+        assert note in said(entry("GRU", **_USUAL, **{option: True})).notes[0]
+
+    def test_training_is_passed_over(self):
+        options = {"dropout": 0.5, "stateful": True, "unroll": True, "kernel_constraint": {"a": 1}}
+        assert said(entry("GRU", **_USUAL, **options)) == said(entry("GRU", **_USUAL))
+
+    @pytest.mark.parametrize(
+        "layer",
+        [
+            entry("Dense", units=4),
+            entry("LSTM", **_USUAL),
+            entry("Bidirectional", layer=entry("LSTM", **_USUAL)),
+            entry("RNN", cell=entry("LSTMCell", **_USUAL)),
+            entry("TimeDistributed", layer=entry("GRU", **_USUAL)),
+            entry("GRU", registered_name="Custom>GRU", **_USUAL),
+            entry("Custom>GRU", **_USUAL),
+            entry("MyLayer", layers=[64, 32], layer="what", cells={"a": 1}, cell=None),
+            {"class_name": "MyLayer", "config": "none"},
+        ],
+        ids=lambda layer: f"{layer['class_name']} {layer.get('registered_name')}",
+    )
+    def test_no_gru(self, layer):
+        assert said(layer) is None
+
+    def test_layers_within_wrappers(self):
+        wrapper = entry("TimeDistributed", layer=entry("GRU", **_USUAL))
+        (outer,) = layers_of(entry("Sequential", layers=[wrapper]))
+        assert [inner.class_name for inner in outer.inner] == ["GRU"]
+
+    @pytest.mark.parametrize(
+        ("layer", "message"),
+        [
+            (entry("GRU", **_USUAL, use_bias="yes"), "use_bias is 'yes': expected true or false"),
+            (entry("GRU", **(_USUAL | {"units": 0})), "units is 0: expected a number, at least 1"),
+            (entry("GRU", **(_USUAL | {"units": True})), "units is True: expected a number"),
+            (
+                entry("RNN", cell=[_CELL, entry("LSTMCell", **_USUAL)]),
+                "it has a cell of class 'LSTMCell': expected GRUCell alone",
+            ),
+            (
+                entry("RNN", cell=entry("ResidualWrapper", cell=_CELL)),
+                "it has a cell of class 'ResidualWrapper': expected GRUCell alone",
+            ),
+            (
+                entry(
+                    "Bidirectional",
+                    layer=entry("GRU", **_USUAL),
+                    backward_layer=entry("LSTM", **_USUAL, go_backwards=True),
+                ),
+                "its directions are 'GRU and LSTM': expected GRUs in both",
+            ),
+            (
+                entry("Bidirectional", layer=entry("GRU", **_USUAL, go_backwards=True)),
+                "its forward layer has go_backwards=True: expected False",
+            ),
+            (
+                entry(
+                    "Bidirectional",
+                    layer=entry("GRU", **_USUAL),
+                    backward_layer=entry("GRU", **_USUAL),
+                ),
+                "its backward layer has go_backwards=False: expected True",
+            ),
+            (
+                entry("Bidirectional", layer=entry("GRU", **_USUAL), merge_mode="max"),
+                "merge_mode is 'max': expected one of",
+            ),
+            (
+                entry("Bidirectional", layer=[entry("GRU", **_USUAL)] * 3),
+                "it has 3 directions: expected two",
+            ),
+        ],
+    )
+    def test_refused(self, layer, message):
+        with pytest.raises(WeightsError, match=message):
+            said(layer)
