@@ -30,7 +30,7 @@ from jaxgru.finetune import (
     plot_history,
     regression,
 )
-from jaxgru.finetune.checks import checked_data
+from jaxgru.finetune.validation import checked_data
 from jaxgru.net import check_net
 from jaxgru.params import at_least_float32
 from jaxgru.plot_run import check_plot

@@ -6,17 +6,17 @@ from jaxgru.optional import need
 need("optax", "finetune", "fine-tuning")
 
 from jaxgru.finetune.batches import Batch, Position, batches  # noqa: E402
+from jaxgru.finetune.data import Sequences, next_step  # noqa: E402
 from jaxgru.finetune.evaluate import evaluate  # noqa: E402
 from jaxgru.finetune.fit import Result, fit  # noqa: E402
 from jaxgru.finetune.history import read_history  # noqa: E402
+from jaxgru.finetune.loop import FinetuneWarning  # noqa: E402
+from jaxgru.finetune.lora import LowRank, low_rank, merge  # noqa: E402
 from jaxgru.finetune.losses import Loss, classification, regression  # noqa: E402
-from jaxgru.finetune.low_rank import LowRank, low_rank, merge  # noqa: E402
 from jaxgru.finetune.model import Model, RunOptions, predict  # noqa: E402
-from jaxgru.finetune.parallel import data_mesh  # noqa: E402
 from jaxgru.finetune.plot_history import plot_history  # noqa: E402
 from jaxgru.finetune.readout import LinearReadout, Readout, linear_readout  # noqa: E402
-from jaxgru.finetune.rounds import FinetuneWarning  # noqa: E402
-from jaxgru.finetune.sequences import Sequences, next_step  # noqa: E402
+from jaxgru.finetune.sharding import data_mesh  # noqa: E402
 from jaxgru.finetune.train_step import TrainState, init_state, make_train_step  # noqa: E402
 from jaxgru.finetune.trainable import leaf_paths, trainable_mask  # noqa: E402
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxgru.finetune.sequences import Sequences
+from jaxgru.finetune.data import Sequences
 
 Array = jax.Array
 

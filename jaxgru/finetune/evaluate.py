@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 from jaxgru.finetune.batches import take
-from jaxgru.finetune.checks import checked_data
+from jaxgru.finetune.data import Sequences
 from jaxgru.finetune.losses import Loss, counted_steps, total_loss
 from jaxgru.finetune.model import Model, RunOptions, run_model
-from jaxgru.finetune.parallel import batch_size_of, place
-from jaxgru.finetune.sequences import Sequences
+from jaxgru.finetune.sharding import batch_size_of, place
+from jaxgru.finetune.validation import checked_data
 from jaxgru.recurrence.step import Precision
 
 Array = jax.Array

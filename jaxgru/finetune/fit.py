@@ -12,7 +12,7 @@ import optax  # type: ignore[import-untyped]
 from jaxgru.dropout import Dropout
 from jaxgru.finetune.batches import Batch, Position, batches, count_batches
 from jaxgru.finetune.checkpoints import described, fingerprint
-from jaxgru.finetune.checks import checked_data
+from jaxgru.finetune.data import Sequences
 from jaxgru.finetune.evaluate import mean_loss
 from jaxgru.finetune.fit_arguments import (
     as_model,
@@ -23,16 +23,16 @@ from jaxgru.finetune.fit_arguments import (
     trained_by_default,
 )
 from jaxgru.finetune.history import Row
+from jaxgru.finetune.loop import NOT_FINITE, Goal, Progress, run_rounds
+from jaxgru.finetune.lora import merge
 from jaxgru.finetune.losses import Loss
-from jaxgru.finetune.low_rank import merge
 from jaxgru.finetune.model import RunOptions
-from jaxgru.finetune.parallel import batch_size_of, place, replicate
 from jaxgru.finetune.progress import training_bar
 from jaxgru.finetune.records import recording
-from jaxgru.finetune.rounds import NOT_FINITE, Goal, Progress, run_rounds
-from jaxgru.finetune.sequences import Sequences
+from jaxgru.finetune.sharding import batch_size_of, place, replicate
 from jaxgru.finetune.train_step import TrainState, init_state, make_train_step, result_model
 from jaxgru.finetune.trainable import leaf_paths, partition, trainable_mask
+from jaxgru.finetune.validation import checked_data
 from jaxgru.recurrence import Remat
 from jaxgru.recurrence.step import Precision
 

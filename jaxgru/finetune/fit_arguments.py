@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgru.finetune.lora import LowRank, merge
 from jaxgru.finetune.losses import Loss
-from jaxgru.finetune.low_rank import LowRank, merge
 from jaxgru.finetune.model import Model, run_model
 from jaxgru.finetune.trainable import leaf_paths
 from jaxgru.net import Backward, Bidirectional

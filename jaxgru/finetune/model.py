@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxgru.dropout import Dropout
+from jaxgru.finetune.lora import merge
 from jaxgru.finetune.losses import On
-from jaxgru.finetune.low_rank import merge
 from jaxgru.recurrence import Remat
 from jaxgru.recurrence.step import Precision
 from jaxgru.sequence import gru

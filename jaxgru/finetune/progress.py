@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from jaxgru.finetune.batches import Position
-from jaxgru.finetune.rounds import Goal, Progress
+from jaxgru.finetune.loop import Goal, Progress
 from jaxgru.optional import need
 
 

@@ -9,8 +9,8 @@ import jax
 from jaxgru.finetune.batches import Position
 from jaxgru.finetune.checkpoints import Checkpoints
 from jaxgru.finetune.history import HistoryWriter
-from jaxgru.finetune.parallel import gather
-from jaxgru.finetune.rounds import Progress
+from jaxgru.finetune.loop import Progress
+from jaxgru.finetune.sharding import gather
 
 StrPath = str | os.PathLike[str]
 

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
 
 from jaxgru.finetune.batches import Batch
+from jaxgru.finetune.lora import merge
 from jaxgru.finetune.losses import Loss, counted_steps, total_loss
-from jaxgru.finetune.low_rank import merge
 from jaxgru.finetune.model import Model, RunOptions, run_model
 from jaxgru.finetune.trainable import combine, partition
 from jaxgru.params import at_least_float32

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgru.finetune.data import Sequences
+from jaxgru.finetune.lora import merge
 from jaxgru.finetune.losses import Loss, counted_steps, total_loss
-from jaxgru.finetune.low_rank import merge
 from jaxgru.finetune.model import Model, predict
-from jaxgru.finetune.sequences import Sequences
 from jaxgru.net import check_net
 
 
