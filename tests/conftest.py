@@ -11,6 +11,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import hypothesis
 import jax
+import psutil
 import pytest
 
 # A user may run with either of these on, so nothing in jaxgru may lean on implicit promotion.
@@ -21,6 +22,26 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # sees it again. No deadline, as the first example of a shape pays for its compilation.
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, max_examples=25)
 hypothesis.settings.load_profile("suite")
+
+# What one process of the suite may take, compiled programs included.
+_WORKER_BYTES = 2.5 * 2**30
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return what ``-n auto`` means: no worker where single tests are named, as to debug them."""
+    if any("::" in argument for argument in config.invocation_params.args):
+        return 0
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # Hyperthreads do not help: compiling fills a core.
+    cores = psutil.cpu_count(logical=False) or 1
+    return max(1, min(cores, int(memory // _WORKER_BYTES)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_programs() -> Iterator[None]:
+    """Keep a process small: what one file of tests compiles, others rarely use."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture
