@@ -15,6 +15,8 @@ from jaxgru.weights.libraries.keras import from_keras, to_keras
 from jaxgru.weights.libraries.onnx import from_onnx, to_onnx
 from jaxgru.weights.libraries.torch import from_torch, to_torch
 
+__version__ = "0.1.0"
+
 __all__ = [
     "ACTIVATIONS",
     "Backward",

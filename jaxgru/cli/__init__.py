@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import importlib.metadata
 import os
 import sys
 import traceback
@@ -10,7 +9,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
+from jaxgru import __version__
 from jaxgru.cli import convert, finetune, inspect, run
+from jaxgru.cli.files import check_files
 
 SUBCOMMANDS = (inspect, run, finetune, convert)
 
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         debug = arguments.debug
         with _warnings_in_one_line():
+            check_files(arguments)
             code: int = arguments.func(arguments)
         print(end="", flush=True)  # a closed pipe is to be noticed here, not at the exit
         return code
@@ -77,8 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Trained GRU layers in JAX: look at their weights, run them, convert them.",
         epilog="Each subcommand has its own help with examples: jaxgru SUBCOMMAND --help",
     )
-    version = importlib.metadata.version("jaxgru")
-    parser.add_argument("--version", action="version", version=f"jaxgru {version}")
+    parser.add_argument("--version", action="version", version=f"jaxgru {__version__}")
     subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
     for module in SUBCOMMANDS:
         module.add_parser(subparsers)

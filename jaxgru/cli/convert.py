@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from jaxgru.cli.describe import in_a_line
+from jaxgru.cli.files import Output, Weights
 from jaxgru.cli.source import add_source_options, source_options
 from jaxgru.weights import read, save
 from jaxgru.weights.equations import EQUATIONS
@@ -39,9 +40,11 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "source", metavar="IN", help="the file to read; its content says the format"
+        "source", metavar="IN", type=Weights, help="the file to read; its content says the format"
     )
-    parser.add_argument("target", metavar="OUT", help="the file to write, or to replace")
+    parser.add_argument(
+        "target", metavar="OUT", type=Output, help="the file to write, or to replace"
+    )
     parser.add_argument(
         "--to", metavar="FORMAT", help="the format of OUT, where its name's ending does not say it"
     )

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 from typing import Any
 
+from jaxgru.cli.files import Input, Output, OutputFolder, Weights
 from jaxgru.cli.source import add_source_options
 from jaxgru.optional import need
 from jaxgru.weights.equations import EQUATIONS
@@ -44,12 +45,17 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("weights", metavar="WEIGHTS", help="weights; the content says the format")
-    parser.add_argument("data", metavar="DATA", help=".npz, .csv or a folder of .csv, see below")
+    parser.add_argument(
+        "weights", metavar="WEIGHTS", type=Weights, help="weights; the content says the format"
+    )
+    parser.add_argument(
+        "data", metavar="DATA", type=Input, help=".npz, .csv or a folder of .csv, see below"
+    )
     parser.add_argument(
         "-o",
         "--output",
         metavar="TUNED",
+        type=Output,
         required=True,
         help="the file to write; the ending says the format",
     )
@@ -85,12 +91,14 @@ def _add_task(group: Any) -> None:
     group.add_argument(
         "--readout",
         metavar="IN",
+        type=Input,
         help="a .npz of kernel (H, O) and bias (O,) that makes predictions of the states; the "
         "states are the predictions if there is no readout",
     )
     group.add_argument(
         "--readout-output",
         metavar="OUT",
+        type=Output,
         help="train the readout too, or a new one without --readout, and write it",
     )
     group.add_argument(
@@ -146,9 +154,18 @@ def _add_training(group: Any) -> None:
 
 
 def _add_records(group: Any) -> None:
-    group.add_argument("--checkpoints", metavar="FOLDER", help="save every epoch, and go on there")
-    group.add_argument("--history", metavar="JSONL", help="write a line for every epoch")
-    group.add_argument("--plot", metavar="IMAGE", help="draw the losses (.png, .svg, .pdf)")
+    group.add_argument(
+        "--checkpoints",
+        metavar="FOLDER",
+        type=OutputFolder,
+        help="save every epoch, and go on there",
+    )
+    group.add_argument(
+        "--history", metavar="JSONL", type=Output, help="write a line for every epoch"
+    )
+    group.add_argument(
+        "--plot", metavar="IMAGE", type=Output, help="draw the losses (.png, .svg, .pdf)"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from jaxgru.cli.describe import in_a_line, layers_of, summary, table
+from jaxgru.cli.files import Output, Weights
 from jaxgru.cli.source import add_source_options, source_options
 from jaxgru.weights import Contents, WeightsError, read_all
 from jaxgru.weights.delivery import warn
@@ -37,11 +38,14 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", metavar="FILE", help="a weights file; its content says the format")
+    parser.add_argument(
+        "file", metavar="FILE", type=Weights, help="a weights file; its content says the format"
+    )
     add_source_options(parser)
     parser.add_argument(
         "--plot",
         metavar="OUT",
+        type=Output,
         help="also draw the blocks as heat maps (.png, .svg, .pdf); needs jaxgru[plot]",
     )
     parser.set_defaults(func=_run)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru.arrayfiles import ArrayReader, Window, create_array, open_array
+from jaxgru.cli.files import Input, Output, Weights
 from jaxgru.cli.progress import progress_bar
 from jaxgru.cli.run_arrays import check_expected, check_inputs, read_h0
 from jaxgru.cli.run_comparison import Comparison
@@ -62,12 +63,20 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("weights", metavar="WEIGHTS", help="weights; the content says the format")
-    parser.add_argument("inputs", metavar="INPUTS", help="the input sequence, or a batch of them")
-    parser.add_argument("-o", "--output", metavar="OUT", help="write the states, no table")
+    parser.add_argument(
+        "weights", metavar="WEIGHTS", type=Weights, help="weights; the content says the format"
+    )
+    parser.add_argument(
+        "inputs", metavar="INPUTS", type=Input, help="the input sequence, or a batch of them"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT", type=Output, help="write the states, no table"
+    )
     add_source_options(parser)
-    parser.add_argument("--h0", metavar="H0", help="state before the first step (default: zeros)")
-    parser.add_argument("--expect", metavar="EXPECTED", help="states to compare with")
+    parser.add_argument(
+        "--h0", metavar="H0", type=Input, help="state before the first step (default: zeros)"
+    )
+    parser.add_argument("--expect", metavar="EXPECTED", type=Input, help="states to compare with")
     parser.add_argument(
         "--tolerance",
         metavar="ERROR",
@@ -76,7 +85,9 @@ def add_parser(subparsers: Any) -> None:
         help="largest absolute error that --expect accepts (default: %(default)s: states lie "
         "within -1 and 1, where a rounding in float32 is at most 6e-8, and some add up)",
     )
-    parser.add_argument("--plot", metavar="IMAGE", help="draw gates and state (.png, .svg, .pdf)")
+    parser.add_argument(
+        "--plot", metavar="IMAGE", type=Output, help="draw gates and state (.png, .svg, .pdf)"
+    )
     parser.add_argument("--reverse", action="store_true", help="go from the last step to the first")
     parser.add_argument(
         "--equations",

@@ -132,13 +132,6 @@ def test_convert_keeps_float64(run, tmp_path):
         assert array.tobytes() == arrays[key].tobytes()
 
 
-def test_convert_may_write_over_its_source(run, weights):
-    arrays = dict(np.load(weights))
-    assert run("convert", weights, weights)[0] == 0
-    for key, array in np.load(weights).items():
-        np.testing.assert_array_equal(array, arrays[key])
-
-
 def test_convert_refuses_what_it_cannot_hold_and_leaves_the_old_file(key, run, tmp_path):
     jaxgru.save(cases.random_params(key, 2, 3), tmp_path / "in.npz")
     out = tmp_path / "out.npz"
@@ -167,7 +160,7 @@ _BAD_USE = {
     ),
     "a missing folder": (
         ["convert", "{}/weights.npz", "{}/none/out.npz"],
-        "{}/none/out.npz: No such file or directory",
+        "{}/none/out.npz: its folder is missing",
     ),
     "an unknown picture": (["inspect", "{}/weights.npz", "--plot", "{}/a.xyz"], "'xyz' is not"),
 }

@@ -388,7 +388,7 @@ def test_expected_states_that_do_not_fit(run, inputs, tmp_path, shape):
         (["--equations", "mine"], "argument --equations: invalid choice: 'mine'"),
         (["-o", "{folder}/o.csv"], "{folder}/o.csv: it cannot hold shape (2, 12, 4), as text"),
         (["-o", "{folder}/o.dat"], "{folder}/o.dat: its ending is '.dat', expected one of .npy"),
-        (["-o", "{folder}/absent/o.npy"], "{folder}/absent/o.npy: No such file or directory"),
+        (["-o", "{folder}/absent/o.npy"], "{folder}/absent/o.npy: its folder is missing"),
         (["-o", "{folder}/folder.npy"], "{folder}/folder.npy: Is a directory"),
         (["--h0", "{folder}/h0.npy"], "{folder}/h0.npy: No such file or directory"),
         (["--expect", "{folder}/e.npy"], "{folder}/e.npy: No such file or directory"),
