@@ -14,8 +14,8 @@ import numpy as np
 import jaxgru
 from fuzz import guard
 from jaxgru.net import check_net
-from jaxgru.weights.found import Found
 from jaxgru.weights.reading import read_all
+from jaxgru.weights.results import Found
 
 LOADED, REFUSED, FAILED = "loaded", "refused", "failed"
 # A message may quote a name or a header, but is to be read.

@@ -8,11 +8,11 @@ from jaxgru.params import GRUParams, init
 from jaxgru.recurrence.step import Gates
 from jaxgru.sequence import gru
 from jaxgru.weights import WeightsError, WeightsWarning, load, load_all, save
+from jaxgru.weights.formats.onnx.in_memory import from_onnx, to_onnx
 from jaxgru.weights.libraries.equinox import from_equinox, to_equinox
 from jaxgru.weights.libraries.flax import from_flax, to_flax
 from jaxgru.weights.libraries.haiku import from_haiku, to_haiku
 from jaxgru.weights.libraries.keras import from_keras, to_keras
-from jaxgru.weights.libraries.onnx import from_onnx, to_onnx
 from jaxgru.weights.libraries.torch import from_torch, to_torch
 
 __version__ = "0.1.0"

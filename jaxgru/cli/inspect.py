@@ -7,9 +7,8 @@ from jaxgru.cli.describe import in_a_line, layers_of, summary, table
 from jaxgru.cli.files import Output, Weights
 from jaxgru.cli.source import add_source_options, source_options
 from jaxgru.weights import Contents, WeightsError, read_all
-from jaxgru.weights.delivery import warn
-from jaxgru.weights.found import Found, pick
 from jaxgru.weights.reading import about
+from jaxgru.weights.results import Found, pick, warn
 
 _EXAMPLES = """\
 examples:

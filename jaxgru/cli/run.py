@@ -23,8 +23,8 @@ from jaxgru.params import GRUParams
 from jaxgru.plot_run import check_plot, plot_run
 from jaxgru.streaming import Chunk, rounded, state_dtype, stream
 from jaxgru.weights import WeightsError, load
+from jaxgru.weights.conventions import only_layer
 from jaxgru.weights.equations import EQUATIONS
-from jaxgru.weights.single import only_layer
 
 _EXAMPLES = """\
 examples:

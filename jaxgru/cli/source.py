@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from jaxgru.weights.assume import check_assume
+from jaxgru.weights.unspecified import check_assume
 
 _WORDS = {"true": True, "false": False, "none": None}
 

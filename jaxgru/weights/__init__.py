@@ -10,12 +10,11 @@ import numpy as np
 
 from jaxgru.atomic import replacing
 from jaxgru.net import Net, check_net
-from jaxgru.weights.delivery import deliver, warn
 from jaxgru.weights.equations import Equations, check_equations, map_layers, to_notebook
 from jaxgru.weights.errors import WeightsError, WeightsWarning
-from jaxgru.weights.found import pick, sound
 from jaxgru.weights.reading import Contents, StrPath, about, read_all
 from jaxgru.weights.registry import find_writer
+from jaxgru.weights.results import deliver, pick, sound, warn
 
 __all__ = [
     "Contents",

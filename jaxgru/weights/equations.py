@@ -26,6 +26,7 @@ import numpy as np
 
 from jaxgru.net import Net
 from jaxgru.params import GRUParams
+from jaxgru.weights.conventions import negate_update
 from jaxgru.weights.errors import WeightsError
 
 Equations = Literal["keras", "notebook"]
@@ -85,16 +86,6 @@ def to_notebook(params: GRUParams) -> GRUParams:
                 "outside the reset gate and Keras' multiply it by that gate"
             )
     return _negated(params)
-
-
-def negate_update(array: Any) -> Any:
-    """Return a copy of an array whose first third along the last axis, the z block, is negated."""
-    array = array.copy()
-    block = array[..., : array.shape[-1] // 3]
-    # The sign's bit is turned over, as arithmetic warns of a signalling NaN, and changes it.
-    bits = block.view(f"u{array.itemsize}")
-    bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
-    return array
 
 
 def map_layers(function: Callable[[GRUParams], GRUParams], net: Net) -> Any:

@@ -1,4 +1,6 @@
-"""What goes wrong with weights in files, and what is only worth a warning."""
+"""The errors and warnings about weights, and how their messages quote what a file holds."""
+
+from typing import Any
 
 
 class WeightsError(ValueError):
@@ -9,4 +11,21 @@ class WeightsError(ValueError):
 
 
 class WeightsWarning(UserWarning):
-    """Weights that were read, and that hold something to know about: NaN, Inf, or rounding."""
+    """Weights that were read, with NaN, Inf, rounding or an assumption to report."""
+
+
+def shown(value: Any, most: int = 80) -> str:
+    r"""Return a value from a file for a message: printable ASCII, one line, cut if it is long.
+
+    >>> shown("gru/kernel"), shown(b"\x00" * 9, 4), shown([1, 2])
+    ("'gru/kernel'", "b'\\x00\\x00\\x00\\x00'...", '[1, 2]')
+    """
+    if isinstance(value, str | bytes):
+        return ascii(value[:most]) + "..." * (len(value) > most)
+    text = ascii(value)
+    return text[:most] + "..." * (len(text) > most)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's error, cut if it is long."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]

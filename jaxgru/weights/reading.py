@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from jaxgru.net import check_net
-from jaxgru.weights.assume import check_assume
+from jaxgru.weights.contract import Source
 from jaxgru.weights.equations import Equations, check_equations, from_notebook, map_layers
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.found import Found, Gathered, Source
 from jaxgru.weights.registry import find_by_content
+from jaxgru.weights.results import Found, Gathered
+from jaxgru.weights.unspecified import check_assume
 
 StrPath = str | os.PathLike[str]
 

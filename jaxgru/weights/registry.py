@@ -4,9 +4,9 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from jaxgru.net import Net
+from jaxgru.weights.contract import HEAD, Format, Look, Source
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats import (
     bare_arrays,
@@ -22,30 +22,6 @@ from jaxgru.weights.formats import (
 from jaxgru.weights.formats.keras import archive as keras_archive
 from jaxgru.weights.formats.keras.writing import write_keras, write_weights_h5
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC
-from jaxgru.weights.found import Gathered, Source
-
-
-class Look(NamedTuple):
-    """What a format is recognised by."""
-
-    head: bytes  # the first HEAD bytes, or fewer if the file has fewer
-    entries: tuple[str, ...] | None  # the names in a zip archive; None: it is none, or damaged
-    size: int  # of the file, in bytes
-
-
-class Format(NamedTuple):
-    """How to know, read and write one format. Weights are NumPy arrays here, errors WeightsError.
-
-    Whoever opens the file adds its path to an error, so the functions name what is inside alone.
-    """
-
-    name: str
-    content: str  # what such a file is, for people
-    recognises: Callable[[Look], bool]
-    read: Callable[[Source], Gathered]
-    suffixes: tuple[str, ...] = ()  # endings of names that are written in this format
-    write: Callable[[Net, Path], None] | None = None  # None: such files are only read
-
 
 # The first that recognises a file reads it: what has a clear sign stands before what has less.
 FORMATS = (
@@ -91,7 +67,6 @@ REFUSED = (
     Format("npy", "NumPy arrays without names", bare_arrays.recognises, bare_arrays.read),
     Format("sharded", "the index of several files", shards.recognises, shards.read),
 )
-HEAD = 512
 
 
 def find_by_content(source: Source) -> Format:

@@ -61,7 +61,7 @@ def give_nothing(path):
 
 
 def give_unfit_net(path):
-    from jaxgru.weights.found import Found
+    from jaxgru.weights.results import Found
 
     return {"gru": Found((_layer(2, 3), _layer(2, 3)))}
 

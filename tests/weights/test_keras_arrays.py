@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from jaxgru.weights import WeightsError
-from jaxgru.weights.assume import Settling
-from jaxgru.weights.formats.keras.arrays import cell_from_arrays, join_gates, to_arrays, to_params
-from jaxgru.weights.formats.keras.cells import Cell, GRULayer
+from jaxgru.weights.libraries.keras.arrays import cell_from_arrays, join_gates, to_arrays, to_params
+from jaxgru.weights.libraries.keras.cells import Cell, GRULayer
+from jaxgru.weights.unspecified import Settling
 
 
 def _net(*, reset_after=True, **fields):

@@ -3,8 +3,8 @@
 import pytest
 
 from jaxgru.weights import WeightsError
-from jaxgru.weights.assume import Settling
-from jaxgru.weights.formats.keras.config import gru_layer, layers_of
+from jaxgru.weights.libraries.keras.config import gru_layer, layers_of
+from jaxgru.weights.unspecified import Settling
 
 
 def entry(class_name, *, registered_name=None, **config):

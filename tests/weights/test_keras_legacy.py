@@ -61,8 +61,8 @@ class TestOlderVersions:
 
     def test_cudnn_layout_as_keras_draws_it(self):
         """The picture of two gates' layouts, from the formula of Keras 2's converter."""
-        from jaxgru.weights.formats.keras.arrays import to_params
-        from jaxgru.weights.formats.keras.cells import Cell
+        from jaxgru.weights.libraries.keras.arrays import to_params
+        from jaxgru.weights.libraries.keras.cells import Cell
 
         gate = np.arange(6, dtype=np.float32).reshape(2, 3)
         stored = gate.T.reshape(gate.shape)  # to cuDNN

@@ -10,7 +10,7 @@ import pytest
 
 from jaxgru.net import check_net
 from jaxgru.weights import read_all
-from jaxgru.weights.found import Found
+from jaxgru.weights.results import Found
 
 pytest.importorskip("keras")
 h5py = pytest.importorskip("h5py")

@@ -203,7 +203,7 @@ def test_the_good_file_behind_the_bad_ones_is_read_without_a_word(tmp_path):
     ],
 )
 def test_what_is_no_map_of_names_is_not_recognised(content):
+    from jaxgru.weights.contract import Look
     from jaxgru.weights.formats import msgpack as ours
-    from jaxgru.weights.registry import Look
 
     assert not ours.recognises(Look(content, None, len(content)))

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import jaxgru
+from jaxgru.weights.contract import HEAD, Source
 from jaxgru.weights.formats import onnx as reader
 from jaxgru.weights.formats.onnx.wire import begins_model
-from jaxgru.weights.found import Source
-from jaxgru.weights.registry import HEAD
 
 onnx = pytest.importorskip("onnx")
 helper = onnx.helper

@@ -5,9 +5,9 @@ import oracle
 import pytest
 
 from jaxgru import Bidirectional, GRUParams, WeightsError
-from jaxgru.weights.floats import Unread
-from jaxgru.weights.found import Found
-from jaxgru.weights.named import find
+from jaxgru.weights.dtypes import Unread
+from jaxgru.weights.libraries import find
+from jaxgru.weights.results import Found
 
 INPUTS, UNITS = 2, 3
 

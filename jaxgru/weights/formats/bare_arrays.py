@@ -5,18 +5,14 @@ often after a line of JSON that the user made. Which of them are a GRU is known 
 so such a file is told from others only to say what to do instead.
 """
 
-from typing import TYPE_CHECKING
-
+from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.found import Gathered, Source
-
-if TYPE_CHECKING:
-    from jaxgru.weights.registry import Look
+from jaxgru.weights.results import Gathered
 
 _MAGIC = b"\x93NUMPY"
 
 
-def recognises(look: "Look") -> bool:
+def recognises(look: Look) -> bool:
     """Tell whether a file begins with a .npy file, or has one after a first line of JSON."""
     first_line, _, rest = look.head.partition(b"\n")
     return look.head.startswith(_MAGIC) or (first_line.startswith(b"{") and rest.startswith(_MAGIC))

@@ -11,22 +11,19 @@ Source: ``flax/serialization.py``.
 import functools
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.optional import need
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import FLOATS, Unread
-from jaxgru.weights.formats.zip import first_line, shown
-from jaxgru.weights.found import Gathered, Source
+from jaxgru.weights.contract import Look, Source
+from jaxgru.weights.dtypes import FLOATS, Unread
+from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.libraries import find
+from jaxgru.weights.libraries.names import label
 from jaxgru.weights.limits import MAX_AXES, bytes_of
-from jaxgru.weights.named import find
-from jaxgru.weights.named.places import label
-
-if TYPE_CHECKING:
-    from jaxgru.weights.registry import Look
+from jaxgru.weights.results import Gathered
 
 _ARRAY = 1
 _CHUNKED = "__msgpack_chunked_array__"
@@ -44,7 +41,7 @@ _EXTENSIONS = frozenset((*range(0xC7, 0xCA), *range(0xD4, 0xD9)))
 _PLAIN = frozenset((*range(0x80), *range(0xE0, 0x100), *range(0xCC, 0xD4), 0xC2, 0xC3))
 
 
-def recognises(look: "Look") -> bool:
+def recognises(look: Look) -> bool:
     """Tell whether a file begins with a map that is not empty and whose first key is text."""
     head = look.head.ljust(6, b"\0")
     if head[0] not in _MAPS:

@@ -13,35 +13,31 @@ key           shape                  meaning
 ============  =====================  ===========================================================
 
 It holds nothing else, so the activations are tanh and sigmoid. A file without any of these keys is
-read by its arrays' names, as Flax, Haiku, Equinox or PyTorch have them (``jaxgru.weights.named``).
+read by its arrays' names, as the libraries have them (``jaxgru.weights.libraries``).
 ``read`` gives NumPy arrays to the bit; ``write`` refuses what would not come back equal in value.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from jaxgru.net import Backward, Net
 from jaxgru.params import GRUParams
-from jaxgru.weights.assume import Settling
-from jaxgru.weights.biases import both_biases, one_bias
+from jaxgru.weights.contract import Look, Source
+from jaxgru.weights.conventions import both_biases, check_variant, one_bias, only_layer
+from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import check_floats
 from jaxgru.weights.formats.npz_arrays import plain, read_arrays
 from jaxgru.weights.formats.zip import MAGIC
-from jaxgru.weights.found import UNNAMED, Found, Gathered, Source
-from jaxgru.weights.named import find
-from jaxgru.weights.single import only_layer
-from jaxgru.weights.variants import check_variant
-
-if TYPE_CHECKING:
-    from jaxgru.weights.registry import Look
+from jaxgru.weights.libraries import find
+from jaxgru.weights.results import UNNAMED, Found, Gathered
+from jaxgru.weights.unspecified import Settling
 
 KEYS = ("wMatrix", "uMatrix", "biases")
 
 
-def recognises(look: "Look") -> bool:
+def recognises(look: Look) -> bool:
     """Tell whether a file is a zip archive, as every .npz file is."""
     return look.head.startswith(MAGIC)
 

@@ -12,10 +12,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import Unread
-from jaxgru.weights.formats.zip import DAMAGE, fill, first_line, open_archive, shown
-from jaxgru.weights.found import Source
+from jaxgru.weights.contract import Source
+from jaxgru.weights.dtypes import Unread
+from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.formats.zip import DAMAGE, fill, open_archive
 from jaxgru.weights.limits import bytes_of
 
 _ENDING = ".npy"

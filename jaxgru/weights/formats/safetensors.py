@@ -4,41 +4,37 @@ The header's text (``__metadata__``) of ours is::
 
     format   "jaxgru"
     version  "1"
-    net      JSON, see ``jaxgru.weights.structure``
+    net      JSON, see ``jaxgru.weights.net_json``
 
 The arrays are those of the net, of any of the format's floating-point types, to the bit. A file
-without this text is read by its arrays' names (``jaxgru.weights.named``), as PyTorch's are.
+without this text is read by its arrays' names (``jaxgru.weights.libraries``), as PyTorch's are.
 """
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxgru.net import Net
 from jaxgru.optional import need
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import Unread
+from jaxgru.weights.contract import Look, Source
+from jaxgru.weights.dtypes import Unread
+from jaxgru.weights.errors import WeightsError, first_line, shown
 from jaxgru.weights.formats.safetensors_file import (
     DTYPES,
     MAX_HEADER,
     SafetensorsFile,
     header_length,
 )
-from jaxgru.weights.formats.zip import first_line, shown
-from jaxgru.weights.found import UNNAMED, Found, Gathered, Source
-from jaxgru.weights.named import find
-from jaxgru.weights.structure import describe, rebuild
-
-if TYPE_CHECKING:
-    from jaxgru.weights.registry import Look
+from jaxgru.weights.libraries import find
+from jaxgru.weights.net_json import describe, rebuild
+from jaxgru.weights.results import UNNAMED, Found, Gathered
 
 _FORMAT = "jaxgru"
 _VERSION = 1
 
 
-def recognises(look: "Look") -> bool:
+def recognises(look: Look) -> bool:
     """Tell whether a file begins with the length of a header and a JSON object."""
     return look.head[8:9] == b"{" and header_length(look.head) <= MAX_HEADER
 

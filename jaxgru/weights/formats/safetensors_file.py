@@ -16,10 +16,10 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import Unread
-from jaxgru.weights.formats.zip import fill, first_line, shown
-from jaxgru.weights.found import Source
+from jaxgru.weights.contract import Source
+from jaxgru.weights.dtypes import Unread
+from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.formats.zip import fill
 from jaxgru.weights.limits import bytes_of
 
 # The format's own limit.

@@ -1,15 +1,12 @@
 """Weights in several files, of which one is an index in JSON: told, and refused."""
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.found import Source
-
-if TYPE_CHECKING:
-    from jaxgru.weights.registry import Look
 
 
-def recognises(look: "Look") -> bool:
+def recognises(look: Look) -> bool:
     """Tell whether a file begins like the index that Keras and others write."""
     head = look.head.lstrip()
     return head.startswith(b"{") and (b'"weight_map"' in head or b'"total_size"' in head)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from jaxgru.net import Net
 from jaxgru.optional import need
-from jaxgru.weights.named.torch_state import state_of
+from jaxgru.weights.libraries.torch import state_of
 
 
 def write(net: Net, path: Path) -> None:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, first_line, shown
 from jaxgru.weights.limits import check_declared
 
 # A zip archive begins with an entry, or with the end of the directory if it has none.
@@ -91,16 +91,6 @@ def fill(file: Any, target: memoryview) -> None:
         if not count:
             raise EOFError("the data ends early")
         target = target[count:]
-
-
-def shown(name: str) -> str:
-    """Return the name of an entry for a message: one line, and not too long a one."""
-    return ascii(name[:80])
-
-
-def first_line(error: BaseException) -> str:
-    """Return what another library said, for a message: one line, and not too long a one."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
 
 
 def _check_once(names: list[str]) -> None:

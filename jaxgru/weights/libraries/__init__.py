@@ -1,1 +1,64 @@
-"""Layers of other libraries in memory, to nets and back: one module a library."""
+"""The libraries that weights come from and go to: one module each.
+
+Each module has the names and the order of its library's arrays: ``find(arrays, assume)`` gives the
+GRUs among named arrays, ``LOOKED_FOR`` names what it looks for. ``from_`` and ``to_`` convert
+objects in memory.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from jaxgru.weights.dtypes import Arrays
+from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.libraries import equinox, flax, haiku, torch
+from jaxgru.weights.libraries.names import no_gru
+from jaxgru.weights.results import Gathered
+
+LAYOUTS = (torch, flax, haiku, equinox)
+
+
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+    """Return every GRU among named arrays, whichever library named them.
+
+    Args:
+        arrays: by their names, whose parts are joined by "." or "/". One that belongs to no GRU
+            is never asked for, so the mapping may read an array when it is.
+        assume: what the caller says of what no array tells, see ``jaxgru.weights.unspecified``.
+
+    Returns:
+        The GRUs by the names of their places in the model, in the file's order; but places that
+        differ in a number, as gru_2 and gru_10 do, are in the order of the numbers.
+
+    Raises:
+        WeightsError: there is none, or two names mean one array.
+    """
+    gathered: Gathered = {}
+    for layout in LAYOUTS:
+        for name, found in layout.find(arrays, assume).items():
+            if name in gathered:
+                found = WeightsError("the arrays of two libraries' GRUs are there: expected one's")
+            gathered[name] = found
+    if not gathered:
+        looked_for = " or ".join(layout.LOOKED_FOR for layout in LAYOUTS)
+        raise WeightsError(no_gru(arrays, torch.others(arrays), looked_for))
+    return {name: gathered[name] for name in _in_order(gathered)}
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Put names that differ in a number alone in the order of the numbers, and leave the rest."""
+    ranks: dict[tuple[str, ...], int] = {}
+
+    def key(name: str) -> list[tuple[int, str]]:
+        pieces = re.split(r"([0-9]+)", name)  # texts and numbers by turns
+        places = []
+        for i, piece in enumerate(pieces):
+            if i % 2:
+                digits = piece.lstrip("0")
+                places.append((len(digits), digits))
+            else:
+                # A text is placed by where it stood first after what is before it in the name.
+                places.append((ranks.setdefault(tuple(pieces[: i + 1]), len(ranks)), ""))
+        return places
+
+    return sorted(names, key=key)

@@ -1,24 +1,47 @@
-"""Flax's GRUs in memory, those of linen and those of nnx, to nets and back."""
+"""Flax's GRU cells among named arrays, those of linen and those of nnx.
 
+linen has one ``Dense`` a gate and side, each under its own name:
+
+==========================  ============  ===================================================
+name                        shape         meaning
+==========================  ============  ===================================================
+``ir``, ``iz``, ``in``      ``(I, H)``    ``/kernel`` of a gate, with ``/bias`` ``(H,)``
+``hr``, ``hz``, ``hn``      ``(H, H)``    ``/kernel`` likewise; only ``hn`` has a ``/bias``
+==========================  ============  ===================================================
+
+nnx has them side by side, r, z, n, and no bias on the side of the state:
+
+==========================  ============  ===================================================
+``dense_i/kernel``          ``(I, 3H)``   kernel, with ``dense_i/bias`` ``(3H,)``
+``dense_h/kernel``          ``(H, 3H)``   recurrent kernel
+==========================  ============  ===================================================
+
+Both compute ``n = activation_fn(in(x) + r * hn(h))``, that is the reset gate after the product.
+``gate_fn`` and ``activation_fn`` belong to the cell and are not among its parameters. Two cells
+under ``forward_rnn`` and ``backward_rnn`` are the directions of Flax's ``Bidirectional``.
+
+Source: ``flax/linen/recurrent.py`` and ``flax/nnx/nn/recurrent.py``.
+"""
+
+import functools
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.net import Bidirectional, Net, check_net
+from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
-from jaxgru.weights.assume import check_assume
-from jaxgru.weights.biases import one_gate_bias
-from jaxgru.weights.delivery import deliver
+from jaxgru.weights.conventions import check_variant, from_rzn, one_gate_bias
+from jaxgru.weights.dtypes import Arrays
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.found import pick
-from jaxgru.weights.libraries.flax_modules import find_in_module
+from jaxgru.weights.libraries.names import Build, Module, attempt, called, check_arrays, holding
 from jaxgru.weights.libraries.trees import jax_tree, named_arrays
-from jaxgru.weights.named.build import from_rzn
-from jaxgru.weights.named.flax import GATES, find
-from jaxgru.weights.variants import check_variant
+from jaxgru.weights.results import UNNAMED, Found, Gathered, deliver, pick, sound
+from jaxgru.weights.unspecified import Settling, check_assume
 
 APIS = ("linen", "nnx")
 
@@ -171,3 +194,208 @@ def _nnx_cell(params: GRUParams) -> dict[str, Any]:
         "dense_i": {"kernel": from_rzn(params.kernel), "bias": from_rzn(bias)},
         "dense_h": {"kernel": from_rzn(params.recurrent_kernel)},
     }
+
+
+# What Flax's users give as activations: these very functions. (JAX's gelu is by default another.)
+_NAMES = (
+    (jnp.tanh, "tanh"),
+    (jax.nn.sigmoid, "sigmoid"),
+    (jax.nn.hard_sigmoid, "hard_sigmoid"),
+    (jax.nn.hard_tanh, "hard_tanh"),
+    (jax.nn.relu, "relu"),
+    (jax.nn.relu6, "relu6"),
+    (jax.nn.elu, "elu"),
+    (jax.nn.selu, "selu"),
+    (jax.nn.softplus, "softplus"),
+    (jax.nn.soft_sign, "softsign"),
+    (jax.nn.silu, "silu"),
+    (jnp.exp, "exponential"),
+)
+_Path = tuple[Any, ...]
+
+
+def find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> Gathered:
+    """Return every GRU in a module: a Bidirectional, else an RNN, else a cell by itself.
+
+    Args:
+        nnx: Flax's ``flax.nnx``.
+        module: the module.
+        assume: what to take functions for that are none of JAX's activations or Flax's merge.
+    """
+    nodes = {tuple(path): node for path, node in nnx.iter_graph(module) if _is_gru(nnx, node)}
+    gathered: Gathered = {}
+    for path, node in nodes.items():
+        if any(path[:end] in nodes for end in range(len(path))):
+            continue  # a part of one that is above it
+        try:
+            found: Found | WeightsError = _found(nnx, node, assume)
+        except WeightsError as error:
+            found = error
+        gathered["/".join(map(str, path)) or UNNAMED] = found
+    return gathered
+
+
+def _is_gru(nnx: Any, node: Any) -> bool:
+    if isinstance(node, nnx.RNN):
+        return isinstance(node.cell, nnx.GRUCell)
+    if isinstance(node, nnx.Bidirectional):
+        sides = (node.forward_rnn, node.backward_rnn)
+        return all(isinstance(side, nnx.RNN) and _is_gru(nnx, side) for side in sides)
+    return isinstance(node, nnx.GRUCell)
+
+
+def _found(nnx: Any, node: Any, assume: Mapping[str, Any]) -> Found:
+    if isinstance(node, nnx.GRUCell):
+        return _cell(nnx, node, assume)
+    if isinstance(node, nnx.RNN):
+        found = _cell(nnx, node.cell, assume)
+        if not Settling(assume).pick("reverse", bool(node.reverse)):
+            return found
+        return Found(Backward(found.net), found.notes + (() if node.keep_order else _COMPUTED))
+    forward, backward = (
+        _cell(nnx, rnn.cell, assume) for rnn in (node.forward_rnn, node.backward_rnn)
+    )
+    merge = "concat" if node.merge_fn is nnx.Bidirectional.merge_fn else None
+    merge = _settled("merge", "merge_fn", node.merge_fn, merge, assume)
+    notes = dict.fromkeys((*forward.notes, *backward.notes))
+    return Found(Bidirectional(forward.net, backward.net, merge), tuple(notes))
+
+
+_COMPUTED = (
+    "the layer goes backward and gives its outputs in the order of computing (keep_order=False): "
+    "jaxgru gives them in the input's order of time",
+)
+
+
+def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
+    said = {
+        field: _settled(field, attribute, function, _name(function), assume)
+        for field, attribute, function in (
+            ("activation", "activation_fn", cell.activation_fn),
+            ("recurrent_activation", "gate_fn", cell.gate_fn),
+        )
+    }
+    arrays = named_arrays(nnx.to_pure_dict(nnx.state(cell, nnx.Param)))
+    found = sound(find(arrays, said | {"reverse": False}), UNNAMED)
+    params: Any = found.net
+    if cell.dtype is None or cell.dtype == params.dtype:
+        return found
+    computes = jnp.dtype(cell.dtype)
+    note = f"the cell computes in {computes}: jaxgru in its parameters' {params.dtype}"
+    return Found(params, (note,))
+
+
+def _name(function: Any) -> str | None:
+    return next((name for known, name in _NAMES if known is function), None)
+
+
+def _settled(
+    field: str, attribute: str, function: Any, said: str | None, assume: Mapping[str, Any]
+) -> Any:
+    """Return what a function is called in a net, by itself or else by what the caller says."""
+    if said is not None:
+        return Settling(assume).pick(field, said)
+    if field in assume:
+        return assume[field]
+    shown = getattr(function, "__name__", type(function).__name__)
+    raise WeightsError(
+        f"{attribute} is {shown[:80]!a}, a function that jaxgru does not know: expected "
+        f"assume={{{field!r}: ...}} to say which of its own computes the same"
+    )
+
+
+LOOKED_FOR = "ir/kernel to hn/kernel, or dense_i/kernel and dense_h/kernel of Flax"
+# The gates' letters in the order of our blocks.
+GATES = "zrn"
+
+_LINEN = {f"i{gate}/kernel": ("I", "H") for gate in GATES} | {
+    f"h{gate}/kernel": ("H", "H") for gate in GATES
+}
+_LINEN_BIASES = {f"{side}{gate}/bias": ("H",) for side in "ih" for gate in GATES}
+_NNX = {"dense_h/kernel": ("H", "3H"), "dense_i/kernel": ("I", "3H")}
+_NNX_BIAS = {"dense_i/bias": ("3H",)}
+_SIDE = re.compile(r"(?P<outer>.*?)[./]?(?P<side>forward|backward)_rnn[./]cell")
+
+
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+    """Return every GRU of Flax among the arrays by the place of its cell, or its two cells.
+
+    Raises:
+        WeightsError: two names mean one array.
+    """
+    cells: dict[str, Build] = {}
+    for place, module in holding(arrays, _LINEN, _LINEN_BIASES, depth=2).items():
+        cells[place] = functools.partial(_linen, module, place)
+    for place, module in holding(arrays, _NNX, _NNX_BIAS, depth=2).items():
+        # Its other recurrent cells go by the same names: a simple one has H columns, an LSTM 4H.
+        shape = module["dense_h/kernel"].shape
+        if len(shape) == 2 and shape[1] == 3 * shape[0]:
+            cells[place] = functools.partial(_nnx, module, place)
+    return {
+        called(place): attempt(build, assume) for place, build in _with_directions(cells).items()
+    }
+
+
+def _with_directions(cells: dict[str, Build]) -> dict[str, Build]:
+    """Put the two cells of each Bidirectional together, and let the others have a direction."""
+    sides = {place: match for place in cells if (match := _SIDE.fullmatch(place))}
+    pairs: dict[str, dict[str, Build]] = {}
+    for place, match in sides.items():
+        pairs.setdefault(match["outer"], {})[match["side"]] = cells[place]
+    found: dict[str, Build] = {}
+    for place, cell in cells.items():
+        outer = sides[place]["outer"] if place in sides else ""
+        pair = pairs[outer] if place in sides else {}
+        if len(pair) == 2:
+            found[outer] = functools.partial(_both, pair["forward"], pair["backward"])
+        else:
+            found[place] = functools.partial(_one, cell)
+    return found
+
+
+def _one(cell: Build, settling: Settling) -> Net:
+    net = cell(settling)
+    return Backward(net) if settling.pick("reverse") else net
+
+
+def _both(forward: Build, backward: Build, settling: Settling) -> Net:
+    return Bidirectional(forward(settling), backward(settling), settling.pick("merge"))
+
+
+def _linen(module: Module, place: str, settling: Settling) -> Net:
+    shapes = {own: shape for own, shape in (_LINEN | _LINEN_BIASES).items() if own in module}
+    weights = check_arrays(module, place, shapes)
+    kernel, recurrent_kernel = (
+        np.concatenate([weights[f"{side}{gate}/kernel"] for gate in GATES], axis=1) for side in "ih"
+    )
+    bias, recurrent_bias = (_linen_bias(weights, side) for side in "ih")
+    return _params(kernel, recurrent_kernel, bias, recurrent_bias, settling)
+
+
+def _linen_bias(weights: dict[str, Any], side: str) -> Any:
+    biases = [weights.get(f"{side}{gate}/bias") for gate in GATES]
+    if all(bias is None for bias in biases):
+        return None
+    none = np.zeros_like(weights["hn/kernel"][0])
+    return np.concatenate([none if bias is None else bias for bias in biases])
+
+
+def _nnx(module: Module, place: str, settling: Settling) -> Net:
+    shapes = {own: shape for own, shape in (_NNX | _NNX_BIAS).items() if own in module}
+    weights = {own: from_rzn(array) for own, array in check_arrays(module, place, shapes).items()}
+    kernels = weights["dense_i/kernel"], weights["dense_h/kernel"]
+    return _params(*kernels, weights.get("dense_i/bias"), None, settling)
+
+
+def _params(
+    kernel: Any, recurrent_kernel: Any, bias: Any, recurrent_bias: Any, settling: Settling
+) -> GRUParams:
+    return GRUParams(
+        kernel,
+        recurrent_kernel,
+        bias,
+        recurrent_bias,
+        reset_after=settling.pick("reset_after", True),
+        activation=settling.pick("activation"),
+        recurrent_activation=settling.pick("recurrent_activation"),
+    )

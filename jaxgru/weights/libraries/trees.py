@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru.weights.dtypes import FLOATS, Unread
 from jaxgru.weights.errors import WeightsWarning
-from jaxgru.weights.floats import FLOATS, Unread
-from jaxgru.weights.numbers import to_jax
+from jaxgru.weights.results import to_jax
 
 
 def named_arrays(tree: Mapping[Any, Any]) -> dict[str, NDArray[Any] | Unread]:

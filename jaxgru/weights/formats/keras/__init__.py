@@ -1,16 +1,12 @@
 """Keras' files in HDF5: a legacy model or its weights, or Keras 3's ``.weights.h5``."""
 
-from typing import TYPE_CHECKING
-
+from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru.weights.formats.keras import legacy, weights_h5
-from jaxgru.weights.found import Gathered, Source
-
-if TYPE_CHECKING:
-    from jaxgru.weights.registry import Look
+from jaxgru.weights.results import Gathered
 
 
-def recognises(look: "Look") -> bool:
+def recognises(look: Look) -> bool:
     """Tell whether a file is an HDF5 file, as all of Keras' are but ``.keras``."""
     return look.head.startswith(SIGNATURE)
 

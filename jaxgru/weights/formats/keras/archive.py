@@ -7,27 +7,25 @@ else is in the archive is passed over, and nothing in it is run.
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from jaxgru.weights.assume import Settling
+from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.hdf5 import Hdf5
 from jaxgru.weights.formats.keras import weights_h5
-from jaxgru.weights.formats.keras.arrays import to_params
-from jaxgru.weights.formats.keras.cells import GRULayer
-from jaxgru.weights.formats.keras.config import Layer, gru_layer, layers_of, parse_json
 from jaxgru.weights.formats.keras.groups import Group, cell_groups, read_groups
 from jaxgru.weights.formats.keras.places import inner_groups, layer_groups
 from jaxgru.weights.formats.zip import open_archive, read_entry
-from jaxgru.weights.found import Found, Gathered, Source
-
-if TYPE_CHECKING:
-    from jaxgru.weights.registry import Look
+from jaxgru.weights.libraries.keras.arrays import to_params
+from jaxgru.weights.libraries.keras.cells import GRULayer
+from jaxgru.weights.libraries.keras.config import Layer, gru_layer, layers_of, parse_json
+from jaxgru.weights.results import Found, Gathered
+from jaxgru.weights.unspecified import Settling
 
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 
 
-def recognises(look: "Look") -> bool:
+def recognises(look: Look) -> bool:
     """Tell whether a file is a zip archive with a Keras model's configuration."""
     return look.entries is not None and {_CONFIG, _METADATA} <= set(look.entries)
 

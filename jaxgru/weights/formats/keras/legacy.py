@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from jaxgru.net import Net
-from jaxgru.weights.assume import Settling
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.hdf5 import Hdf5, shown
-from jaxgru.weights.formats.keras.arrays import cell_from_arrays, join_gates, to_params
-from jaxgru.weights.formats.keras.cells import GRULayer
-from jaxgru.weights.formats.keras.config import Layer, gru_layer, layers_of, parse_json
 from jaxgru.weights.formats.keras.weight_names import Directions, Place, as_layers, find_places
-from jaxgru.weights.found import Found, Gathered
+from jaxgru.weights.libraries.keras.arrays import cell_from_arrays, join_gates, to_params
+from jaxgru.weights.libraries.keras.cells import GRULayer
+from jaxgru.weights.libraries.keras.config import Layer, gru_layer, layers_of, parse_json
+from jaxgru.weights.results import Found, Gathered
+from jaxgru.weights.unspecified import Settling
 
 _MODEL_WEIGHTS = "model_weights"
 _KERAS_1 = 9  # arrays of a cell there

@@ -8,8 +8,8 @@ import collections
 import re
 from collections.abc import Sequence
 
-from jaxgru.weights.formats.keras.config import Layer
 from jaxgru.weights.formats.keras.groups import CONTAINERS, Group, class_and_number
+from jaxgru.weights.libraries.keras.config import Layer
 
 
 def inner_groups(group: Group | None, layer: Layer) -> list[Group | None]:

@@ -5,10 +5,8 @@ from typing import Any
 
 from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
-from jaxgru.weights.assume import Settling
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.hdf5 import Hdf5
-from jaxgru.weights.formats.keras.arrays import cell_from_arrays, to_params
 from jaxgru.weights.formats.keras.groups import (
     CONTAINERS,
     Group,
@@ -16,7 +14,9 @@ from jaxgru.weights.formats.keras.groups import (
     in_order,
     read_groups,
 )
-from jaxgru.weights.found import UNNAMED, Found, Gathered
+from jaxgru.weights.libraries.keras.arrays import cell_from_arrays, to_params
+from jaxgru.weights.results import UNNAMED, Found, Gathered
+from jaxgru.weights.unspecified import Settling
 
 
 def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:

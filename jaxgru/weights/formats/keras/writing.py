@@ -12,8 +12,8 @@ import jax
 from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.keras.building import build_layer
-from jaxgru.weights.formats.keras.library import using_keras
+from jaxgru.weights.libraries.keras.building import build_layer
+from jaxgru.weights.libraries.keras.library import using_keras
 
 
 def write_keras(net: Net, path: Path) -> None:

@@ -1,25 +1,22 @@
 """ONNX models: their GRU nodes as nets, and nets as models."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxgru.net import Net
 from jaxgru.optional import need
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.contract import Look, Source
+from jaxgru.weights.errors import WeightsError, first_line
 from jaxgru.weights.formats.onnx.models import gather
 from jaxgru.weights.formats.onnx.wire import begins_model, check_fields
 from jaxgru.weights.formats.onnx.writing import Interface, to_model
-from jaxgru.weights.formats.zip import first_line
-from jaxgru.weights.found import Gathered, Source
-
-if TYPE_CHECKING:
-    from jaxgru.weights.registry import Look
+from jaxgru.weights.results import Gathered
 
 # The library that parses refuses more.
 _LARGEST = 2**31 - 1
 
 
-def recognises(look: "Look") -> bool:
+def recognises(look: Look) -> bool:
     """Tell whether a file is an ONNX model."""
     return begins_model(look.head)
 

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, first_line, shown
 from jaxgru.weights.formats.onnx.attributes import attributes_of, get
 from jaxgru.weights.formats.onnx.budget import Budget
 from jaxgru.weights.formats.onnx.external import External
 from jaxgru.weights.formats.onnx.folding import FOLDED, Step
 from jaxgru.weights.formats.onnx.graphs import Scope, is_standard
 from jaxgru.weights.formats.onnx.tensors import to_array
-from jaxgru.weights.formats.zip import first_line, shown
 
 # From a GRU back to its tensors. Exporters need about five steps; a circle of nodes has no end.
 _MOST_STEPS = 50

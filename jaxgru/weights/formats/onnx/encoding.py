@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from jaxgru.net import Net
 from jaxgru.params import GRUParams
+from jaxgru.weights.dtypes import FLOATS
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import FLOATS
 from jaxgru.weights.formats.onnx.activations import applied
 
 # What protobuf can hold, less some room for all but weights.

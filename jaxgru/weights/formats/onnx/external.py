@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.onnx.budget import Budget
-from jaxgru.weights.formats.zip import shown
 
 _KEYS = ("location", "offset", "length", "checksum", "basepath")
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru.weights.dtypes import FLOATS
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import FLOATS
 from jaxgru.weights.formats.onnx.attributes import get
 from jaxgru.weights.formats.onnx.tensors import DTYPES
 from jaxgru.weights.limits import MAX_AXES

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.zip import shown
+from jaxgru.weights.errors import WeightsError, shown
 
 # Subgraphs and calls of functions within one another. No exporter comes near.
 _MOST_LEVELS = 50

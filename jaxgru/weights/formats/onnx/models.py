@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from jaxgru.net import Backward, Bidirectional, Net
-from jaxgru.weights.assume import Settling
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.onnx.budget import Budget
 from jaxgru.weights.formats.onnx.constants import Constants
 from jaxgru.weights.formats.onnx.external import External
 from jaxgru.weights.formats.onnx.graphs import Place, is_standard, places
 from jaxgru.weights.formats.onnx.nodes import GRUNode, read_node
 from jaxgru.weights.formats.onnx.structure import KEY, from_text
-from jaxgru.weights.formats.zip import shown
-from jaxgru.weights.found import UNNAMED, Found, Gathered
+from jaxgru.weights.results import UNNAMED, Found, Gathered
+from jaxgru.weights.unspecified import Settling
 
 
 def gather(

@@ -13,16 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.params import GRUParams
-from jaxgru.weights.assume import Settling
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import check_floats
+from jaxgru.weights.dtypes import check_floats
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.onnx.activations import names_of
 from jaxgru.weights.formats.onnx.attributes import attributes_of, get
 from jaxgru.weights.formats.onnx.budget import Budget
 from jaxgru.weights.formats.onnx.constants import Constants
 from jaxgru.weights.formats.onnx.graphs import Place
 from jaxgru.weights.formats.onnx.merging import are_joined
-from jaxgru.weights.formats.zip import shown
+from jaxgru.weights.unspecified import Settling
 
 DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 _ATTRIBUTES = {

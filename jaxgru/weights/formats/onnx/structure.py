@@ -19,9 +19,8 @@ import numpy as np
 
 from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, first_line
 from jaxgru.weights.formats.onnx.nodes import GRUNode
-from jaxgru.weights.formats.zip import first_line
 
 KEY = "jaxgru"
 _VERSION = 1

@@ -7,9 +7,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.onnx.external import External
-from jaxgru.weights.formats.zip import shown
 from jaxgru.weights.limits import MAX_AXES, bytes_of
 
 # onnx.proto's TensorProto.DataType, of all that weights and the shapes beside them are made of.

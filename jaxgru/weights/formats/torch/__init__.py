@@ -1,22 +1,19 @@
 """Files of ``torch.save`` (.pt, .pth, .tar and other names), read without PyTorch."""
 
 import re
-from typing import TYPE_CHECKING
 
+from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.torch import archive, legacy
 from jaxgru.weights.formats.zip import MAGIC
-from jaxgru.weights.found import Gathered, Source
-
-if TYPE_CHECKING:
-    from jaxgru.weights.registry import Look
+from jaxgru.weights.results import Gathered
 
 # How a pickle begins: a protocol, and a frame, a container or a name. And not with what may look
 # so, the length that begins a safetensors file, which goes on with a brace.
 _PICKLE = re.compile(rb"\x80[\x02-\x05][\x95}\](c](?!.{5}\{)", re.DOTALL)
 
 
-def recognises(look: "Look") -> bool:
+def recognises(look: Look) -> bool:
     """Tell whether a file is of torch.save, or so like one that the reader can say what it is."""
     if look.head.startswith(MAGIC):
         # A damaged archive has no directory: its first entry is the pickle.

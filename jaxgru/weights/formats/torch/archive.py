@@ -12,13 +12,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from jaxgru.weights.contract import Source
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.torch.objects import Storage
 from jaxgru.weights.formats.torch.pickles import read_pickle
 from jaxgru.weights.formats.torch.tensors import TensorArrays, named_tensors
 from jaxgru.weights.formats.zip import open_archive, read_entry
-from jaxgru.weights.found import Gathered, Source
-from jaxgru.weights.named import find
+from jaxgru.weights.libraries import find
+from jaxgru.weights.results import Gathered
 
 PICKLE = "data.pkl"
 

@@ -10,12 +10,13 @@ Source: ``torch/serialization.py``.
 import io
 from typing import Any
 
+from jaxgru.weights.contract import Source
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.torch.objects import ITEM_SIZES, Storage
 from jaxgru.weights.formats.torch.pickles import Pickled, read_pickle
 from jaxgru.weights.formats.torch.tensors import TensorArrays, named_tensors
-from jaxgru.weights.found import Gathered, Source
-from jaxgru.weights.named import find
+from jaxgru.weights.libraries import find
+from jaxgru.weights.results import Gathered
 
 MARK = 0x1950A86A20F9469CFC6C
 VERSION = 1001

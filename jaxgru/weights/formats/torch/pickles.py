@@ -14,7 +14,7 @@ Source: ``torch/_weights_only_unpickler.py``.
 
 from typing import Any, BinaryIO, NamedTuple
 
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, first_line
 from jaxgru.weights.formats.torch.instructions import instructions
 from jaxgru.weights.formats.torch.objects import (
     Ignored,
@@ -25,7 +25,6 @@ from jaxgru.weights.formats.torch.objects import (
     refuse,
     storage_of,
 )
-from jaxgru.weights.formats.zip import first_line
 from jaxgru.weights.limits import SMALL
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru.weights.dtypes import FLOATS, Unread
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import FLOATS, Unread
 from jaxgru.weights.formats.torch.objects import ITEM_SIZES, Storage, Tensor
 from jaxgru.weights.limits import check_declared
 

@@ -10,11 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
 from jaxgru.net import MERGES
-from jaxgru.weights.assume import Settling
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.keras.activations import pick_activation
-from jaxgru.weights.formats.keras.cells import Cell, GRULayer
-from jaxgru.weights.formats.zip import first_line
+from jaxgru.weights.errors import WeightsError, first_line
+from jaxgru.weights.libraries.keras.activations import pick_activation
+from jaxgru.weights.libraries.keras.cells import Cell, GRULayer
+from jaxgru.weights.unspecified import Settling
 
 _DEEPEST = 32
 _LONGEST_NAME = 512

@@ -8,14 +8,13 @@ import numpy as np
 
 from jaxgru.net import Net
 from jaxgru.optional import need
-from jaxgru.weights.assume import check_assume
-from jaxgru.weights.delivery import deliver
+from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import check_floats
 from jaxgru.weights.formats.onnx.models import gather
 from jaxgru.weights.formats.onnx.tensors import to_tensor
 from jaxgru.weights.formats.onnx.writing import Interface, to_model
-from jaxgru.weights.found import pick
+from jaxgru.weights.results import deliver, pick
+from jaxgru.weights.unspecified import check_assume
 
 
 def from_onnx(

@@ -6,9 +6,9 @@ from jax.dtypes import canonicalize_dtype
 
 from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
+from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import check_floats
-from jaxgru.weights.formats.keras.arrays import to_arrays
+from jaxgru.weights.libraries.keras.arrays import to_arrays
 
 
 def build_layer(

@@ -14,8 +14,7 @@ from jax.tree_util import keystr, tree_map_with_path
 
 from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.zip import first_line, shown
+from jaxgru.weights.errors import WeightsError, first_line, shown
 
 _LAYERS = {kind.__name__: kind for kind in (GRUParams, Bidirectional, Backward)}
 _STACKS: dict[str, Any] = {"tuple": tuple, "list": list}

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgru.weights.assume import Settling
 from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.unspecified import Settling
 
 _NAMES = {
     "celu": "elu",  # with its alpha of 1 it is the same function

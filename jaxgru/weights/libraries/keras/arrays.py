@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.params import GRUParams
-from jaxgru.weights.assume import Settling
-from jaxgru.weights.biases import both_biases, one_bias
+from jaxgru.weights.conventions import both_biases, one_bias
+from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import check_floats
-from jaxgru.weights.formats.keras.cells import Cell
+from jaxgru.weights.libraries.keras.cells import Cell
+from jaxgru.weights.unspecified import Settling
 
 _NAMES = ("kernel", "recurrent_kernel", "bias")
 _GATES = 3

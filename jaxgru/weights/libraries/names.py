@@ -5,14 +5,17 @@ of its trees, ``['encoder']['gru']['w_i']``.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.floats import Arrays, Unread
-from jaxgru.weights.found import UNNAMED
+from jaxgru.net import Net
+from jaxgru.weights.dtypes import Arrays, Unread, check_floats
+from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.results import UNNAMED, Found
+from jaxgru.weights.unspecified import Settling
 
 _PART = re.compile(r"[^./\[\]'\"]+")
 # An optimiser's state mirrors the whole model, under the model's own names.
@@ -94,3 +97,60 @@ def _beginning(name: str, count: int) -> str:
     """Return a name from its first part to the one that ``count`` says."""
     matches = list(_PART.finditer(name))[:count]
     return name[matches[0].start() : matches[-1].end()] if matches else ""
+
+
+Build = Callable[[Settling], Net]
+
+
+def attempt(build: Build, assume: Mapping[str, Any]) -> Found | WeightsError:
+    """Return the GRU that a function builds, or why there is none that a net can hold."""
+    settling = Settling(assume)
+    try:
+        net = build(settling)
+    except WeightsError as error:
+        return error
+    return Found(net, settling.notes())
+
+
+def check_arrays(
+    module: Arrays, place: str, shapes: Mapping[str, tuple[str, ...]]
+) -> dict[str, Any]:
+    """Return the arrays of a GRU once they are known to be sound and to fit together.
+
+    Args:
+        module: the arrays of the place.
+        place: where it is, for messages.
+        shapes: the shape of each array in letters, such as ``("H", "3H")``; what a letter stands
+            for is the size where it first occurs.
+
+    Raises:
+        WeightsError: an array is of another shape, or of no type that weights have.
+    """
+    sizes: dict[str, int] = {}
+    for own, letters in shapes.items():
+        found = module[own].shape
+        for letter, size in zip(letters, found, strict=False):
+            if letter not in sizes:
+                sizes[letter] = size
+                if letter == "H":
+                    sizes["3H"] = 3 * size
+        if found != tuple(sizes.get(letter) for letter in letters):
+            expected = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
+            units = f" for {sizes['H']} units" if "H" in sizes else ""
+            raise WeightsError(f"{label(place, own)} has shape {found}: expected {expected}{units}")
+    check_floats({label(place, own): module[own] for own in shapes})
+    return {own: np.asarray(module[own]) for own in shapes}
+
+
+def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
+    """Return the message about named arrays among which there is no GRU.
+
+    Args:
+        arrays: the arrays.
+        others: a phrase for each layer that is named like a GRU and is none.
+        looked_for: the arrays expected.
+    """
+    names = list(arrays)
+    some = ", ".join([*map(shown, names[:3]), *["..."] * (len(names) > 3)])
+    like = "".join(f", {other}" for other in others[:3])
+    return f"no GRU is among its {len(names)} arrays ({some}){like}: expected {looked_for}"

@@ -8,14 +8,13 @@ import numpy as np
 
 from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
-from jaxgru.weights.assume import Settling, check_assume
-from jaxgru.weights.delivery import deliver
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.keras.arrays import cell_from_arrays, to_params
-from jaxgru.weights.formats.keras.building import build_layer
-from jaxgru.weights.formats.keras.config import gru_layer, layers_of
-from jaxgru.weights.formats.keras.library import using_keras
-from jaxgru.weights.found import Found, Gathered, pick
+from jaxgru.weights.libraries.keras.arrays import cell_from_arrays, to_params
+from jaxgru.weights.libraries.keras.building import build_layer
+from jaxgru.weights.libraries.keras.config import gru_layer, layers_of
+from jaxgru.weights.libraries.keras.library import using_keras
+from jaxgru.weights.results import Found, Gathered, deliver, pick
+from jaxgru.weights.unspecified import Settling, check_assume
 
 
 def from_keras(
