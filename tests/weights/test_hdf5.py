@@ -28,17 +28,54 @@ def opened(fill, **options):
     return Hdf5(content, len(content.getvalue())), content
 
 
+# Every way in which h5py bounds a file's version, with and without the order of creation: these
+# differ in headers, links, attributes and the indexes of chunks.
+VERSIONS = [
+    {"libver": libver, "track_order": tracked}
+    for libver in ("earliest", "v108", "v110", "v112", "v114", "latest")
+    for tracked in (False, True)
+]
+# An index of each kind: a single chunk, a list of fixed length, one that grows, a tree; the fixed
+# ones of two levels or pages, and what each has beside a chunk that was filtered.
+CHUNKS = [
+    {"chunks": (5, 12)},
+    {"chunks": (5, 12), "compression": "gzip"},
+    {"chunks": (2, 5), "compression": "gzip", "shuffle": True},
+    {"chunks": (2, 5), "compression": "lzf"},
+    {"chunks": (3, 4), "compression": "lzf", "shuffle": True, "fletcher32": True},
+    {"chunks": (1, 1), "maxshape": (70, 80)},
+    {"chunks": (1, 1), "maxshape": (None, 12)},
+    {"chunks": (2, 5), "maxshape": (5, None), "fletcher32": True},
+    {"chunks": (1, 1), "maxshape": (None, None)},
+    {"chunks": (8, 16), "maxshape": (None, None), "compression": "gzip"},
+]
+
+
 class TestAgainstH5py:
+    @pytest.mark.parametrize("version", VERSIONS, ids=str)
+    def test_versions(self, version):
+        def fill(file):
+            for i, options in enumerate(CHUNKS):
+                file.create_dataset(f"chunks/z{7 * i % 10}", data=ARRAY, **options)
+                file.create_dataset(f"big-endian/{i}", data=ARRAY.astype(">f8"), **options)
+            for i in range(30):  # more than a header holds
+                file[f"many/{7 * i % 30}"] = np.full((2,), i, np.float32)
+                file.create_group(f"deep/{i}/er")
+                file["deep"].attrs[f"{7 * i % 30}"] = "x" * i
+            file["one number"] = np.float32(1.5)
+            file["deep"].attrs["long"] = "x" * 70_000
+
+        _assert_same(*opened(fill, **version), count=51)
+
     def test_types(self):
         dtypes = ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"]
 
         def fill(file):
             for dtype in dtypes:
                 file[dtype] = ARRAY.astype(dtype)
-            file["one number"] = np.float32(1.5)
 
         h5, content = opened(fill)
-        _assert_same(h5, content, count=7)
+        _assert_same(h5, content, count=6)
         assert all(h5.read(path).dtype.isnative for path in dtypes)
 
     def test_bfloat16(self):
@@ -51,39 +88,38 @@ class TestAgainstH5py:
         expected = ARRAY.astype(ml_dtypes.bfloat16).view(np.uint16)
         np.testing.assert_array_equal(h5.read("0").view(np.uint16), expected)
 
-    @pytest.mark.parametrize(
-        "options",
-        [
-            {"chunks": (2, 5)},
-            {"chunks": (2, 5), "compression": "gzip"},
-            {"chunks": (3, 4), "compression": "gzip", "shuffle": True},
-            {"chunks": (8, 16), "maxshape": (None, None), "shuffle": True},
-            {"chunks": (1, 1)},  # a tree of two levels
-        ],
-        ids=str,
-    )
-    def test_chunks(self, options):
+    @pytest.mark.parametrize("libver", ["earliest", "latest"])
+    def test_lists_of_several_levels(self, libver):
+        """Pages of a list of chunks, blocks of blocks of a heap, and trees of several levels."""
+        long = np.arange(9000, dtype=np.float32)
+
         def fill(file):
-            file.create_dataset("a", data=ARRAY, **options)
-            file.create_dataset("b", data=ARRAY.astype(">f8"), **options)
-
-        _assert_same(*opened(fill), count=2)
-
-    def test_many_members(self):
-        def fill(file):  # more than one node of a tree has
             for i in range(400):
-                file[f"group/{i}"] = np.full((2,), i, np.float32)
-                file.create_group(f"other/{i}/deep/er")
+                file.create_group(f"{i}" + "x" * 600)
+                file.attrs[f"{i}"] = np.bytes_(b"x" * 500)
+            for growing in (9000, None):
+                file.create_dataset(f"{growing}", data=long, chunks=(2,), maxshape=(growing,))
+            if libver == "latest":
+                file.attrs["large"] = np.bytes_(b"x" * 100_000)
 
-        _assert_same(*opened(fill), count=400)
+        _assert_same(*opened(fill, libver=libver), count=2)
+
+    def test_chunks_in_a_row(self):
+        """Chunks allotted at once need no index."""
+
+        def fill(file):
+            plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            plist.set_chunk((2, 5))
+            plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            _create(file, plist)
+
+        _assert_same(*opened(fill, libver="latest"), count=1)
 
     def test_compact(self):
         def fill(file):
             plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             plist.set_layout(h5py.h5d.COMPACT)
-            space = h5py.h5s.create_simple(ARRAY.shape)
-            dataset = h5py.h5d.create(file.id, b"a", h5py.h5t.IEEE_F32LE, space, plist)
-            dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, ARRAY)
+            _create(file, plist)
 
         _assert_same(*opened(fill), count=1)
 
@@ -169,9 +205,21 @@ _UNREADABLE = {
         lambda f: f.create_dataset("a", (3, 4), "f4", chunks=(1, 4)).__setitem__(0, 1.0),
         "has 1 chunks in the file: expected 3",
     ),
-    "checksums": (
-        lambda f: f.create_dataset("a", data=ARRAY, fletcher32=True),
-        "filter fletcher32: expected deflate or shuffle",
+    "a chunk missing in a list": (
+        lambda f: f.create_dataset("a", (9, 4), "f4", chunks=(1, 4), maxshape=(None, 4))
+        .__setitem__(8, 1.0), "has 1 chunks in the file: expected 9",
+    ),
+    "a filter of HDF5's own": (
+        lambda f: f.create_dataset("a", (2, 2), "f4", chunks=(2, 2), scaleoffset=2),
+        "filter scaleoffset: expected deflate, lzf, shuffle or fletcher32",
+    ),
+    "a damaged checksum": (
+        lambda f: f.create_dataset("a", (2, 2), "f4", chunks=(2, 2), fletcher32=True).id
+        .write_direct_chunk((0, 0), bytes(16) + b"sums"), "damaged chunk: expected its checksum",
+    ),
+    "damaged LZF": (
+        lambda f: f.create_dataset("a", (2, 2), "f4", chunks=(2, 2), compression="lzf").id
+        .write_direct_chunk((0, 0), b"\xe0\x01\xff"), "damaged chunk .no LZF",
     ),
     "a damaged chunk": (
         lambda f: f.create_dataset("a", (2, 2), "f4", chunks=(2, 2), compression="gzip").id
@@ -184,9 +232,10 @@ _UNREADABLE = {
 @pytest.mark.parametrize("name", _UNREADABLE)
 def test_arrays_that_are_refused_once_asked_for(name):
     fill, message = _UNREADABLE[name]
-    h5, _ = opened(fill)
-    with pytest.raises(WeightsError, match=f"^/a .*{message}"):
-        h5.read("a")
+    for libver in ("earliest", "latest"):
+        h5, _ = opened(fill, libver=libver)
+        with pytest.raises(WeightsError, match=f"^/a .*{message}"):
+            h5.read("a")
 
 
 def test_what_is_not_there():
@@ -216,18 +265,9 @@ def test_a_list_where_one_text_is_expected():
         h5.text("", "n")
 
 
-_LAYOUTS = {
-    "the latest": ({"libver": "latest"}, "its HDF5 layout is version 3: expected 0 or 1"),
-    "in order of creation": ({"track_order": True}, "begins with 0x4f: expected version 1"),
-    "behind a user's block": ({"userblock_size": 512}, "begins with b'.*': expected b'.x89HDF"),
-}
-
-
-@pytest.mark.parametrize("name", _LAYOUTS)
-def test_layouts_that_are_not_read(name):
-    options, message = _LAYOUTS[name]
-    with pytest.raises(WeightsError, match=message):
-        opened(lambda file: file.update({"a": ARRAY}), **options)
+def test_a_file_behind_a_block_of_the_users():
+    with pytest.raises(WeightsError, match=r"begins with b'.*': expected b'.x89HDF"):
+        opened(lambda file: file.update({"a": ARRAY}), userblock_size=512)
 
 
 def test_a_name_that_is_not_printable():
@@ -235,13 +275,33 @@ def test_a_name_that_is_not_printable():
         opened(lambda file: file.create_group("a/\x1b[31m"))
 
 
-def test_every_beginning_of_a_file_is_refused():
-    _, content = opened(lambda file: file.update({"a/b": ARRAY}))
+@pytest.mark.parametrize("libver", ["earliest", "latest"])
+def test_every_beginning_of_a_file_is_refused(libver):
+    _, content = opened(lambda file: file.update({"a/b": ARRAY}), libver=libver)
     whole = content.getvalue()
     for size in range(0, len(whole), 7):
         with pytest.raises(WeightsError) as error:
             Hdf5(io.BytesIO(whole[:size]), size)
         assert re.search("cut short|should take|begins with|ends after", str(error.value))
+
+
+def test_every_byte_of_a_structure_with_a_checksum():
+    """A changed byte is refused, or in none of the structures: an array, or a gap between them."""
+
+    def fill(file):
+        for i in range(12):
+            file[f"{i}"] = np.float32(0)
+            file.attrs[f"{i}"] = "x"
+
+    _, content = opened(fill, libver="latest")
+    whole = content.getvalue()
+    for signature in (b"\x89HDF", b"OHDR", b"FRHP", b"FHDB", b"BTHD", b"BTLF"):
+        start = whole.index(signature)
+        for place in range(start, start + 30):
+            changed = bytearray(whole)
+            changed[place] ^= 0x10
+            with pytest.raises(WeightsError):
+                Hdf5(io.BytesIO(bytes(changed)), len(changed)).text("", "0")
 
 
 def test_a_file_shorter_than_it_was_when_opened():
@@ -300,6 +360,13 @@ def _reference_to(content, text):
     index = int.from_bytes(content[place - 16 : place - 14], "little")
     parts = ((len(text), 4), (collection, 8), (index, 4))
     return b"".join(value.to_bytes(size, "little") for value, size in parts)
+
+
+def _create(file, plist):
+    """Write the array as ``a``, in a way that h5py's own functions have no option for."""
+    space = h5py.h5s.create_simple(ARRAY.shape)
+    dataset = h5py.h5d.create(file.id, b"a", h5py.h5t.IEEE_F32LE, space, plist)
+    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, ARRAY)
 
 
 def _assert_same(h5, content, *, count):

@@ -1,13 +1,15 @@
 """The attributes of an HDF5 object that hold text: strings, and lists of them."""
 
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.hdf5.blocks import Blocks
-from jaxgru.weights.formats.hdf5.cursor import Cursor
-from jaxgru.weights.formats.hdf5.headers import ATTRIBUTE, Message
-from jaxgru.weights.formats.hdf5.heaps import Heaps
-from jaxgru.weights.formats.hdf5.values import count, read_shape, read_type
+from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
+from jaxgru.weights.formats.hdf5.btrees import ATTRIBUTE_NAMES, tree_records
+from jaxgru.weights.formats.hdf5.headers import ATTRIBUTE, ATTRIBUTE_INFO, Message, one_of
+from jaxgru.weights.formats.hdf5.heaps import FractalHeap, Heaps
+from jaxgru.weights.formats.hdf5.values import read_extent, read_type
 
 
 class Attribute(NamedTuple):
@@ -18,10 +20,11 @@ class Attribute(NamedTuple):
     data: bytes
 
 
-def find_attributes(messages: list[Message], what: str) -> dict[str, Attribute]:
-    """Return the attributes of an object by name; what they hold is looked at only when read.
+def find_attributes(blocks: Blocks, messages: list[Message], what: str) -> dict[str, Attribute]:
+    """Return the attributes of an object by name; what they hold is parsed only when read.
 
     Args:
+        blocks: the file.
         messages: the object's header.
         what: the object's name, for errors.
 
@@ -29,12 +32,12 @@ def find_attributes(messages: list[Message], what: str) -> dict[str, Attribute]:
         WeightsError: one is damaged, or there twice.
     """
     found: dict[str, Attribute] = {}
-    for message in messages:
-        if message.kind == ATTRIBUTE:
-            name, attribute = _taken_apart(message, f"an attribute of {what}")
-            if name in found:
-                raise WeightsError(f"{what} has the attribute {name[:40]!a} twice: expected once")
-            found[name] = attribute
+    stored = [message for message in messages if message.kind == ATTRIBUTE]
+    for message in (*stored, *_from_heap_of(blocks, messages, what)):
+        name, attribute = _taken_apart(message, f"an attribute of {what}")
+        if name in found:
+            raise WeightsError(f"{what} has the attribute {name[:40]!a} twice: expected once")
+        found[name] = attribute
     return found
 
 
@@ -50,7 +53,8 @@ def read_texts(blocks: Blocks, heaps: Heaps, attribute: Attribute, where: str) -
     Raises:
         WeightsError: the attribute is damaged, or holds no text.
     """
-    values = count(read_shape(Cursor(attribute.space, where), where))
+    extent = read_extent(Cursor(attribute.space, where), where)
+    values = 0 if extent is None else math.prod(extent[0])
     if values == 0:
         return ()
     type_ = read_type(Cursor(attribute.type, where), where)
@@ -69,6 +73,23 @@ def read_texts(blocks: Blocks, heaps: Heaps, attribute: Attribute, where: str) -
         blocks.spend(len(content))
         texts.append(_decoded(content, where))
     return tuple(texts)
+
+
+def _from_heap_of(blocks: Blocks, messages: list[Message], what: str) -> Iterator[Message]:
+    """Yield the attributes that are not in the header: large ones, or more than eight."""
+    info = one_of(messages, ATTRIBUTE_INFO, f"the attribute info of {what}")
+    if info is None:
+        return
+    info.skip(1)
+    info.skip(2 if info.number(1) & 1 else 0)
+    heap, tree = info.address(), info.address()
+    if heap == UNDEFINED:
+        return
+    stored = FractalHeap(blocks, heap, f"the heap of attributes of {what}")
+    for record in tree_records(blocks, tree, ATTRIBUTE_NAMES, f"the attributes of {what}"):
+        content = stored.read(record.take(stored.reference_size))
+        is_shared = bool(record.number(1) & 2)
+        yield Message(ATTRIBUTE, is_shared, content.take(content.left))
 
 
 def _taken_apart(message: Message, what: str) -> tuple[str, Attribute]:

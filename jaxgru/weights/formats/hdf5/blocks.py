@@ -1,22 +1,73 @@
-"""Reading pieces of an HDF5 file: within its bounds, and not more in all than it may cost."""
+"""Pieces of an HDF5 file: within its bounds, within a budget, and cut into numbers."""
 
 from typing import BinaryIO
 
 from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats.hdf5.checksums import lookup3
 from jaxgru.weights.limits import EXPANSION, SMALL
 
-# The address of what is not there.
+# The address of what is absent.
 UNDEFINED = 2**64 - 1
 
-# What a read costs at least, so that many small ones end as well.
+# The least cost of a read, which bounds the number of small ones.
 _LEAST = 512
+# A checksum costs this much more time than a read of as many bytes.
+_CHECKED = 16
+
+
+class Cursor:
+    """Bytes read from the front, as little-endian numbers and pieces.
+
+    Args:
+        content: the bytes.
+        what: their name, for errors.
+    """
+
+    def __init__(self, content: bytes, what: str) -> None:
+        self._content = content
+        self._what = what
+        self._at = 0
+
+    def take(self, count: int) -> bytes:
+        """Return the next bytes; raise WeightsError if there are fewer."""
+        end = self._at + count
+        if end > len(self._content):
+            raise WeightsError(
+                f"{self._what} ends after {len(self._content)} bytes: expected {end} or more"
+            )
+        piece = self._content[self._at : end]
+        self._at = end
+        return piece
+
+    def number(self, size: int) -> int:
+        """Return the next number, unsigned, of this many bytes."""
+        return int.from_bytes(self.take(size), "little")
+
+    def address(self) -> int:
+        """Return the next address or length: 8 bytes in every file that is read."""
+        return self.number(8)
+
+    def skip(self, count: int) -> None:
+        """Pass over bytes."""
+        self.take(count)
+
+    def expect(self, signature: bytes) -> None:
+        """Pass over a structure's signature; raise WeightsError for another."""
+        found = self.take(len(signature))
+        if found != signature:
+            raise WeightsError(f"{self._what} begins with {found!r}: expected {signature!r}")
+
+    @property
+    def left(self) -> int:
+        """The number of bytes left."""
+        return len(self._content) - self._at
 
 
 class Blocks:
-    """The pieces of an open file, each read counted against what such a file may cost.
+    """The pieces of an open file; every read counts against one budget.
 
-    A hostile file can have thousands of its parts lead to the same large piece. Counting bytes
-    where they are read, whatever for, bounds time and memory for all of them in one place.
+    Thousands of parts of a hostile file can lead to the same large piece. Bytes counted where they
+    are read bound time and memory for every structure in one place.
 
     Args:
         file: the open file.
@@ -34,11 +85,11 @@ class Blocks:
 
         Args:
             address: where it begins, in bytes.
-            length: how long it is, in bytes.
+            length: its length in bytes.
             what: its name, for errors.
 
         Raises:
-            WeightsError: the piece is not within the file, or too much has been read.
+            WeightsError: the piece is not within the file, or the budget is spent.
         """
         if length > self._size or address > self._size - length:
             where = "nowhere" if address == UNDEFINED else f"at byte {address}"
@@ -57,8 +108,36 @@ class Blocks:
         """Return a piece of the file, a shorter one where the file ends before."""
         return self.read(address, min(length, max(self._size - address, 0)), what)
 
+    def checked(self, address: int, length: int, what: str, signature: bytes) -> Cursor:
+        """Return a piece that ends in a checksum, without signature and checksum.
+
+        Raises:
+            WeightsError: as in ``read``, or the signature or the checksum is another.
+        """
+        content = self.checked_at(address, length, what, signature, max(length - 4, 0))
+        return Cursor(content[len(signature) : -4], what)
+
+    def checked_at(
+        self, address: int, length: int, what: str, signature: bytes, place: int | None
+    ) -> bytes:
+        """Return a piece whose checksum is at a place: of all before the end, or with zeros there.
+
+        Raises:
+            WeightsError: as in ``checked``.
+        """
+        content = self.read(address, length, what)
+        # Compared first: what has another signature is no such structure.
+        Cursor(content, what).expect(signature)
+        if place is not None:
+            self.spend(_CHECKED * length)
+            end = place + 4
+            rest = bytes(4) + content[end:] if end < length else b""
+            if lookup3(content[:place] + rest) != int.from_bytes(content[place:end], "little"):
+                raise WeightsError(f"{what} at byte {address} is damaged: expected its checksum")
+        return content
+
     def check_declared(self, count: int, what: str) -> None:
-        """Raise WeightsError if something declares more bytes than the file may take in all."""
+        """Raise WeightsError if more bytes are declared than the file may take in all."""
         if count > self._allowed:
             raise WeightsError(
                 f"{what} declares {count} bytes: expected at most {self._allowed} in a file of "
@@ -66,11 +145,7 @@ class Blocks:
             )
 
     def spend(self, count: int) -> None:
-        """Count bytes that are about to be made of what was read.
-
-        Raises:
-            WeightsError: that is more than a file of this size may take.
-        """
+        """Count bytes about to be made of what was read; raise WeightsError beyond the budget."""
         self._left -= count
         if self._left < 0:
             raise WeightsError(

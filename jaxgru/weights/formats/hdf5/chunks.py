@@ -1,28 +1,75 @@
-"""The numbers of an HDF5 dataset that is kept in chunks, compressed or not."""
+"""The chunks of an HDF5 dataset: how many numbers each has, and where it lies in the file.
+
+The first layout finds them by a tree. The later one has an index for every case: a single chunk,
+all of them in a row, a list of fixed length, one that grows along an axis, and a tree.
+"""
 
 import math
-import zlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks
-from jaxgru.weights.formats.hdf5.cursor import Cursor
-from jaxgru.weights.formats.hdf5.headers import FILTERS, Message, one_of
-from jaxgru.weights.formats.hdf5.trees import CHUNKS, tree_entries
+from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
+from jaxgru.weights.formats.hdf5.btrees import (
+    CHUNKS,
+    FILTERED_CHUNKS,
+    PLAIN_CHUNKS,
+    tree_entries,
+    tree_records,
+)
+from jaxgru.weights.formats.hdf5.filters import read_filters, undo
+from jaxgru.weights.formats.hdf5.headers import Message
 from jaxgru.weights.limits import bytes_of
 
-_DEFLATE, _SHUFFLE = 1, 2
-_NAMES = {3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset"}
+_SINGLE, _IMPLICIT, _FIXED, _EXTENSIBLE, _TREE = range(1, 6)
+# The flags of a layout.
+_WHOLE_EDGES, _SINGLE_IS_FILTERED = 1, 2
+
+
+# A chunk's place, counted in chunks; its address; its bytes in the file; bits of skipped filters.
+_Chunk = tuple[tuple[int, ...], int, int, int]
+
+
+class _Grid(NamedTuple):
+    """A dataset cut into chunks."""
+
+    blocks: Blocks
+    what: str
+    counts: tuple[int, ...]  # of chunks, by axis
+    most: tuple[int | None, ...]  # of chunks that the dataset may grow to; None: any number
+    size: int  # of a chunk, in bytes
+    is_filtered: bool
+
+    def chunk(self, place: tuple[int, ...], entry: Cursor, width: int) -> Iterator[_Chunk]:
+        """Yield the chunk of an entry in a list of chunks, none if it is empty."""
+        address = entry.address()
+        stored, skipped = self.size, 0
+        if self.is_filtered:
+            stored, skipped = entry.number(width - 12), entry.number(4)
+        if address != UNDEFINED:
+            yield place, address, stored, skipped
+
+    def place(self, position: int) -> tuple[int, ...]:
+        """Return where the chunk at a position of a list is: the axis that grows comes first."""
+        axes = sorted(range(len(self.most)), key=lambda axis: self.most[axis] is not None)
+        place = [0] * len(axes)
+        for axis in reversed(axes):
+            most = self.most[axis]
+            place[axis] = position if most is None else position % most
+            position = 0 if most is None else position // most
+        return tuple(place)
 
 
 def read_chunks(
     blocks: Blocks,
     messages: list[Message],
     layout: Cursor,
+    version: int,
     shape: tuple[int, ...],
+    limits: tuple[int, ...],
     dtype: np.dtype[Any],
     what: str,
 ) -> NDArray[Any]:
@@ -32,114 +79,189 @@ def read_chunks(
         blocks: the file.
         messages: the dataset's header.
         layout: the rest of its layout message, behind the kind.
+        version: the layout's.
         shape: the dataset's.
+        limits: what each size of it may grow to.
         dtype: of its numbers.
         what: its name, for errors.
 
     Raises:
         WeightsError: a chunk is missing, damaged, or compressed in a way that is not known.
     """
-    sizes, tree = _read_layout(layout, shape, dtype, what)
-    filters = _read_filters(messages, what)
+    flags = layout.number(1) if version > 3 else 0
+    if flags & _WHOLE_EDGES:
+        raise WeightsError(f"{what} leaves chunks at its edges unfiltered: expected all filtered")
+    axes = layout.number(1)
+    root = layout.address() if version == 3 else UNDEFINED
+    width = layout.number(1) if version > 3 else 4
+    *sizes, itemsize = (layout.number(width) for _ in range(axes)) if axes else (0,)
+    if len(sizes) != len(shape) or itemsize != dtype.itemsize:
+        raise WeightsError(
+            f"{what} has chunks of {(*sizes, itemsize)}: expected {len(shape)} sizes and "
+            f"{dtype.itemsize}, the size of a number"
+        )
     chunk_bytes = bytes_of(f"a chunk of {what}", sizes, dtype.itemsize)
+    filters = read_filters(messages, what)
+    counts = tuple(-(-whole // one) for whole, one in zip(shape, sizes, strict=True))
+    most = tuple(
+        None if limit == UNDEFINED else max(-(-limit // one), 1)
+        for limit, one in zip(limits, sizes, strict=True)
+    )
     blocks.spend(bytes_of(what, shape, dtype.itemsize))
+    grid = _Grid(blocks, what, counts, most, chunk_bytes, bool(filters))
+    chunks = _from_tree(grid, root, sizes) if version == 3 else _from_index(grid, layout, flags)
     array = np.empty(shape, dtype)
     seen = set()
-    key_size = 8 + 8 * (len(shape) + 1)
-    for key, address in tree_entries(blocks, tree, CHUNKS, key_size, f"the chunks of {what}"):
-        entry = Cursor(key, f"a chunk of {what}")
-        stored, skipped = entry.number(4), entry.number(4)
-        start = tuple(entry.address() for _ in shape)
-        axes = list(zip(start, shape, sizes, strict=True))
-        if start in seen or not all(at < whole and at % one == 0 for at, whole, one in axes):
-            raise WeightsError(f"{what} has a chunk at {start}: expected another place, or once")
-        seen.add(start)
+    for place, address, stored, skipped in chunks:
+        if place in seen or not all(at < count for at, count in zip(place, counts, strict=True)):
+            raise WeightsError(f"{what} has a chunk at {place}: expected another place, or once")
+        seen.add(place)
         content = blocks.read(address, stored, f"a chunk of {what}")
-        applied = [filter_ for i, filter_ in enumerate(filters) if not skipped >> i & 1]
-        content = _unfiltered(blocks, content, applied, chunk_bytes, what)
-        target = array[tuple(slice(at, at + one) for at, _, one in axes)]
+        content = undo(blocks, content, filters, skipped, chunk_bytes, what)
+        target = array[
+            tuple(slice(at * one, at * one + one) for at, one in zip(place, sizes, strict=True))
+        ]
         # Chunks at the edge reach beyond the array.
         inside = tuple(map(slice, target.shape))
         target[...] = np.frombuffer(content, dtype).reshape(sizes)[inside]
-    expected = math.prod(-(-whole // one) for whole, one in zip(shape, sizes, strict=True))
-    if len(seen) != expected:
-        raise WeightsError(f"{what} has {len(seen)} chunks in the file: expected {expected}")
+    if len(seen) != math.prod(counts):
+        raise WeightsError(
+            f"{what} has {len(seen)} chunks in the file: expected {math.prod(counts)}"
+        )
     return array
 
 
-def _unfiltered(
-    blocks: Blocks, content: bytes, applied: list["_Filter"], chunk_bytes: int, what: str
-) -> bytes:
-    for filter_ in reversed(applied):
-        blocks.spend(chunk_bytes)
-        content = filter_.undo(content, chunk_bytes, what)
-    if len(content) != chunk_bytes:
-        raise WeightsError(f"{what} has a chunk of {len(content)} bytes: expected {chunk_bytes}")
-    return content
+def _from_tree(grid: _Grid, root: int, sizes: list[int]) -> Iterator[_Chunk]:
+    """Yield the chunks that the tree of the first layout has."""
+    where = f"the chunks of {grid.what}"
+    _check_address(grid, root)
+    for key, address in tree_entries(grid.blocks, root, CHUNKS, 16 + 8 * len(sizes), where):
+        entry = Cursor(key, where)
+        stored, skipped = entry.number(4), entry.number(4)
+        starts = [entry.address() for _ in sizes]
+        if any(at % one for at, one in zip(starts, sizes, strict=True)):
+            raise WeightsError(f"{grid.what} has a chunk at {starts}: expected another place")
+        place = tuple(at // one for at, one in zip(starts, sizes, strict=True))
+        yield place, address, stored, skipped
 
 
-def _read_layout(
-    layout: Cursor, shape: tuple[int, ...], dtype: np.dtype[Any], what: str
-) -> tuple[tuple[int, ...], int]:
-    axes = layout.number(1)
-    tree = layout.address()
-    sizes = tuple(layout.number(4) for _ in range(axes))
-    if axes != len(shape) + 1 or sizes[-1] != dtype.itemsize:
-        raise WeightsError(
-            f"{what} has chunks of {sizes}: expected {len(shape)} sizes and {dtype.itemsize}, the "
-            "size of a number"
-        )
-    if tree == UNDEFINED:
-        raise WeightsError(f"{what} has no chunks in the file: expected its values there")
-    return sizes[:-1], tree
+def _from_index(grid: _Grid, layout: Cursor, flags: int) -> Iterator[_Chunk]:
+    """Yield the chunks that the index of a later layout has."""
+    kind = layout.number(1)
+    stored, skipped = grid.size, 0
+    if kind == _SINGLE and flags & _SINGLE_IS_FILTERED:
+        stored, skipped = layout.number(8), layout.number(4)
+    layout.skip({_FIXED: 1, _EXTENSIBLE: 5, _TREE: 6}.get(kind, 0))
+    address = layout.address()
+    _check_address(grid, address)
+    if kind == _SINGLE:
+        yield (0,) * len(grid.counts), address, stored, skipped
+    elif kind == _IMPLICIT:
+        for position in range(math.prod(grid.counts)):
+            yield grid.place(position), address + position * grid.size, grid.size, 0
+    elif kind == _FIXED:
+        yield from _fixed_list(grid, address)
+    elif kind == _EXTENSIBLE:
+        yield from _extensible_list(grid, address)
+    elif kind == _TREE:
+        record_kind = FILTERED_CHUNKS if grid.is_filtered else PLAIN_CHUNKS
+        where = f"the chunks of {grid.what}"
+        for record in tree_records(grid.blocks, address, record_kind, where):
+            axes = len(grid.counts)
+            entry = Cursor(record.take(max(record.left - 8 * axes, 0)), where)
+            place = tuple(record.address() for _ in range(axes))
+            yield from grid.chunk(place, entry, entry.left)
+    else:
+        raise WeightsError(f"{grid.what} has a chunk index of kind {kind}: expected 1 to 5")
 
 
-class _Filter(NamedTuple):
-    """One step of how a chunk was compressed."""
-
-    kind: int
-    width: int  # of a number, in bytes
-
-    def undo(self, content: bytes, chunk_bytes: int, what: str) -> bytes:
-        if self.kind == _DEFLATE:
-            return _inflated(content, chunk_bytes, what)
-        whole = len(content) // self.width * self.width
-        planes = np.frombuffer(content, np.uint8, whole).reshape(self.width, -1)
-        return planes.T.tobytes() + content[whole:]
+def _check_address(grid: _Grid, address: int) -> None:
+    if address == UNDEFINED:
+        raise WeightsError(f"{grid.what} has no chunks in the file: expected its values there")
 
 
-def _inflated(content: bytes, chunk_bytes: int, what: str) -> bytes:
-    try:
-        # One byte more than may be: the length is compared afterwards.
-        return zlib.decompressobj().decompress(content, chunk_bytes + 1)
-    except zlib.error as error:
-        raise WeightsError(f"{what} has a damaged chunk ({error})") from None
+def _fixed_list(grid: _Grid, address: int) -> Iterator[_Chunk]:
+    """Yield the chunks of a list of fixed length, in one piece or in pages."""
+    what = f"the chunks of {grid.what}"
+    kind = bytes([grid.is_filtered])
+    head = grid.blocks.checked(address, 28, what, b"FAHD\x00" + kind)
+    width, page_bits, count, data = (head.number(n) for n in (1, 1, 8, 8))
+    if data == UNDEFINED:
+        return
+    page = 1 << min(page_bits, 63)
+    mask_size = -(-count // page // 8) if count > page else 0
+    size = 18 + (mask_size or count * width)
+    body = grid.blocks.checked(data, size, what, b"FADB\x00" + kind)
+    body.skip(8)
+    if mask_size:
+        yield from _pages(grid, data + size, 0, count, page, width, body.take(mask_size))
+    else:
+        yield from _entries(grid, body, 0, count, width)
 
 
-def _read_filters(messages: list[Message], what: str) -> list[_Filter]:
-    message = one_of(messages, FILTERS, f"the filters of {what}")
-    if message is None:
-        return []
-    version, number = message.number(1), message.number(1)
-    if version not in (1, 2):
-        raise WeightsError(f"the filters of {what} have version {version}: expected 1 or 2")
-    if version == 1:
-        message.skip(6)
-    return [_read_filter(message, version, what) for _ in range(number)]
+def _entries(grid: _Grid, body: Cursor, first: int, count: int, width: int) -> Iterator[_Chunk]:
+    for position in range(first, first + count):
+        yield from grid.chunk(grid.place(position), body, width)
 
 
-def _read_filter(message: Cursor, version: int, what: str) -> _Filter:
-    kind = message.number(2)
-    if kind not in (_DEFLATE, _SHUFFLE):
-        name = _NAMES.get(kind, f"number {kind}, a plugin")
-        raise WeightsError(f"{what} went through the filter {name}: expected deflate or shuffle")
-    name_size = message.number(2) if version == 1 else 0
-    message.skip(2)
-    count = message.number(2)
-    message.skip(-(-name_size // 8) * 8)
-    values = [message.number(4) for _ in range(count)]
-    if version == 1 and count % 2:
-        message.skip(4)
-    if kind == _SHUFFLE and (not values or not 0 < values[0] <= 8):
-        raise WeightsError(f"{what} went through shuffle with {values[:1]}: expected 2, 4 or 8")
-    return _Filter(kind, values[0] if kind == _SHUFFLE else 1)
+def _pages(
+    grid: _Grid, address: int, first: int, count: int, page: int, width: int, mask: bytes
+) -> Iterator[_Chunk]:
+    """Yield the chunks of pages in a row, each with a checksum; the mask has which are there."""
+    for number in range(-(-count // page)):
+        here = min(page, count - number * page)
+        size = here * width + 4
+        if mask[number // 8] << number % 8 & 0x80:
+            body = grid.blocks.checked(address, size, f"the chunks of {grid.what}", b"")
+            yield from _entries(grid, body, first + number * page, here, width)
+        address += size
+
+
+def _extensible_list(grid: _Grid, address: int) -> Iterator[_Chunk]:
+    """Yield the chunks of a list that grows: some in its index, then in blocks that double.
+
+    Blocks are in groups. The addresses of those in the first groups are in the index, those of
+    each later group in a block of their own, with a mask of the pages that are there.
+    """
+    what, blocks = f"the chunks of {grid.what}", grid.blocks
+    kind = bytes([grid.is_filtered])
+    head = blocks.checked(address, 72, what, b"EAHD\x00" + kind)
+    width, bits, in_index, least, pointers, page_bits = (head.number(1) for _ in range(6))
+    head.skip(48)
+    index = head.address()
+    if index == UNDEFINED:
+        return
+    if not (bits <= 64 and least and pointers and pointers & (pointers - 1) == 0):
+        raise WeightsError(f"{what} are in blocks of {least} and {pointers}: expected powers of 2")
+    offset, page = 8 + -(-bits // 8), 1 << min(page_bits, 63)
+    groups = max(1 + bits - (least.bit_length() - 1), 0)
+    direct = 2 * (pointers.bit_length() - 1)
+    size = 18 + in_index * width + 8 * (2 * (pointers - 1) + max(groups - direct, 0))
+    body = blocks.checked(index, size, what, b"EAIB\x00" + kind)
+    body.skip(8)
+    yield from _entries(grid, body, 0, in_index, width)
+    first = in_index
+    for group in range(groups):
+        number, count = 1 << group // 2, least << (group + 1) // 2
+        mask_size = -(-count // page // 8) if count > page else 0
+        size, masks, addresses = 10 + offset + (0 if mask_size else count * width), b"", body
+        if group >= direct:
+            block = body.address()
+            if block == UNDEFINED:
+                first += number * count
+                continue
+            block_size = 10 + offset + number * (mask_size + 8)
+            addresses = blocks.checked(block, block_size, what, b"EASB\x00" + kind)
+            addresses.skip(offset)
+            masks = addresses.take(number * mask_size)
+        for place in range(number):
+            data = addresses.address()
+            if data != UNDEFINED:
+                content = blocks.checked(data, size, what, b"EADB\x00" + kind)
+                content.skip(offset)
+                if mask_size:
+                    mask = masks[place * mask_size :][:mask_size] or bytes(mask_size)
+                    yield from _pages(grid, data + size, first, count, page, width, mask)
+                else:
+                    yield from _entries(grid, content, first, count, width)
+            first += count

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks
+from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 from jaxgru.weights.formats.hdf5.chunks import read_chunks
-from jaxgru.weights.formats.hdf5.cursor import Cursor
 from jaxgru.weights.formats.hdf5.headers import (
     DATASPACE,
     DATATYPE,
@@ -18,14 +17,14 @@ from jaxgru.weights.formats.hdf5.headers import (
     Message,
     one_of,
 )
-from jaxgru.weights.formats.hdf5.values import read_shape, read_type
+from jaxgru.weights.formats.hdf5.values import read_extent, read_type
 from jaxgru.weights.limits import bytes_of
 
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)
 
 
 def is_dataset(messages: list[Message]) -> bool:
-    """Tell whether a header is that of a dataset."""
+    """Return whether a header is that of a dataset."""
     return any(message.kind == LAYOUT for message in messages)
 
 
@@ -35,8 +34,7 @@ def shape_of(messages: list[Message], what: str) -> tuple[int, ...]:
     Raises:
         WeightsError: the shape is missing or damaged.
     """
-    shape = read_shape(_needed(messages, DATASPACE, f"the shape of {what}"), what)
-    return (0,) if shape is None else shape
+    return _extent(messages, what)[0]
 
 
 def check_size(blocks: Blocks, messages: list[Message], what: str) -> None:
@@ -66,7 +64,7 @@ def read_dataset(
         raise WeightsError(
             f"{what} has its values in another file (external storage): expected them here"
         )
-    shape = shape_of(messages, what)
+    shape, limits = _extent(messages, what)
     type_ = read_type(_needed(messages, DATATYPE, f"the type of {what}"), what)
     dtype = type_.dtype
     if type_.is_opaque and opaque is not None and opaque.itemsize == type_.size:
@@ -76,13 +74,14 @@ def read_dataset(
     size = bytes_of(what, shape, dtype.itemsize)
     layout = _needed(messages, LAYOUT, f"the layout of {what}")
     version = layout.number(1)
-    if version not in (3, 4):
-        raise WeightsError(f"{what} has a layout of version {version}: expected 3 or 4")
+    if version not in (3, 4, 5):
+        raise WeightsError(f"{what} has a layout of version {version}: expected 3 to 5")
     kind = layout.number(1)
     if kind == _VIRTUAL:
         raise WeightsError(f"{what} is made of others (virtual): expected values of its own")
-    if kind == _CHUNKED and version == 3:
-        return _native(read_chunks(blocks, messages, layout, shape, dtype, what))
+    if kind == _CHUNKED:
+        chunks = read_chunks(blocks, messages, layout, version, shape, limits, dtype, what)
+        return _native(chunks)
     if kind == _COMPACT:
         held = layout.number(2)
         content = layout.take(held)
@@ -92,9 +91,7 @@ def read_dataset(
             raise WeightsError(f"{what} has no values in the file: expected {size} bytes")
         content = blocks.read(address, held, what) if held == size else b""
     else:
-        raise WeightsError(
-            f"{what} has a layout of version {version}, kind {kind}: expected others"
-        )
+        raise WeightsError(f"{what} has a layout of kind {kind}: expected 0 to 3")
     if held != size:
         raise WeightsError(
             f"{what} has shape {shape} of {dtype.name}, {size} bytes: expected the {held} that "
@@ -102,6 +99,11 @@ def read_dataset(
         )
     blocks.spend(size)
     return _native(np.frombuffer(content, dtype).reshape(shape))
+
+
+def _extent(messages: list[Message], what: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    extent = read_extent(_needed(messages, DATASPACE, f"the shape of {what}"), what)
+    return ((0,), (0,)) if extent is None else extent
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:

@@ -1,5 +1,6 @@
-"""An open HDF5 file: what is in it, by its path."""
+"""An open HDF5 file: its groups, datasets and attributes by path."""
 
+import dataclasses
 from typing import Any, BinaryIO
 
 import ml_dtypes
@@ -9,11 +10,12 @@ from numpy.typing import NDArray
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.hdf5.attributes import Attribute, find_attributes, read_texts
 from jaxgru.weights.formats.hdf5.blocks import Blocks
-from jaxgru.weights.formats.hdf5.datasets import read_dataset, shape_of
-from jaxgru.weights.formats.hdf5.headers import Message
+from jaxgru.weights.formats.hdf5.datasets import check_size, is_dataset, read_dataset, shape_of
+from jaxgru.weights.formats.hdf5.groups import is_group, members
+from jaxgru.weights.formats.hdf5.headers import Message, find_root, read_header
 from jaxgru.weights.formats.hdf5.heaps import Heaps
-from jaxgru.weights.formats.hdf5.objects import find_objects, shown
-from jaxgru.weights.formats.hdf5.superblock import find_root
+
+_DEEPEST = 32
 
 
 class Hdf5:
@@ -33,7 +35,7 @@ class Hdf5:
         self._blocks = Blocks(file, size)
         self._heaps = Heaps(self._blocks)
         self._attributes: dict[str, dict[str, Attribute]] = {}  # of the objects asked
-        self._objects = find_objects(self._blocks, find_root(self._blocks, size))
+        self._objects = _find_objects(self._blocks, find_root(self._blocks, size))
 
     def groups(self, path: str = "") -> tuple[str, ...]:
         """Return the names of the groups directly in a group, in the file's order."""
@@ -44,11 +46,11 @@ class Hdf5:
         return tuple(self._objects[path].arrays) if path in self._objects else ()
 
     def has_group(self, path: str) -> bool:
-        """Tell whether there is a group at a path."""
+        """Return whether there is a group at a path."""
         return path in self._objects and self._objects[path].is_group
 
     def has_array(self, path: str) -> bool:
-        """Tell whether there is a dataset at a path."""
+        """Return whether there is a dataset at a path."""
         return path in self._objects and self._objects[path].is_array
 
     def shape(self, path: str) -> tuple[int, ...]:
@@ -108,7 +110,9 @@ class Hdf5:
         if path not in self._objects:
             return None
         if path not in self._attributes:
-            self._attributes[path] = find_attributes(self._objects[path].header, shown(path))
+            self._attributes[path] = find_attributes(
+                self._blocks, self._objects[path].header, shown(path)
+            )
         attribute = self._attributes[path].get(name)
         if attribute is None:
             return None
@@ -119,3 +123,71 @@ class Hdf5:
         if not self.has_array(path):
             raise WeightsError(f"{shown(path)} is missing: expected an array there")
         return self._objects[path].header
+
+
+@dataclasses.dataclass
+class _Object:
+    """A group, a dataset, or neither, such as a named type."""
+
+    header: list[Message]
+    is_group: bool
+    is_array: bool
+    groups: list[str] = dataclasses.field(default_factory=list)  # names of members
+    arrays: list[str] = dataclasses.field(default_factory=list)
+
+
+def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:
+    """Return every object of a file by its path.
+
+    Args:
+        blocks: the file.
+        root: the address of the root group's header.
+
+    Raises:
+        WeightsError: the file is damaged; has a link that is refused; links to an object twice,
+            as in a circle; or is too deep.
+    """
+    objects = {"": _read(blocks, root, "")}
+    if not objects[""].is_group:
+        raise WeightsError(f"{shown('')} is no group: expected one")
+    seen = {root}
+    pending = [("", 0)]
+    while pending:
+        path, depth = pending.pop()
+        group = objects[path]
+        for name, address in members(blocks, group.header, shown(path)):
+            inner = f"{path}/{name}" if path else name
+            # Long paths in great number are more than the file itself has.
+            blocks.spend(len(inner))
+            if inner in objects:
+                raise WeightsError(f"{shown(inner)} is there twice: expected it once")
+            if address in seen:
+                raise WeightsError(
+                    f"{shown(inner)} is linked twice, from elsewhere too: expected one way to it"
+                )
+            seen.add(address)
+            objects[inner] = member = _read(blocks, address, inner)
+            if member.is_group:
+                if depth == _DEEPEST:
+                    raise WeightsError(f"{shown(inner)} is more than {_DEEPEST} groups deep")
+                group.groups.append(name)
+                pending.append((inner, depth + 1))
+            elif member.is_array:
+                group.arrays.append(name)
+    return objects
+
+
+def shown(path: str) -> str:
+    """Return a path for a message: one line, and not too long a one."""
+    text = f"/{path}"
+    if len(text) > 120:
+        text = f"...{text[-120:]}"
+    return text if text.isprintable() else ascii(text)
+
+
+def _read(blocks: Blocks, address: int, path: str) -> _Object:
+    header = read_header(blocks, address, shown(path))
+    is_array = is_dataset(header) and not is_group(header)
+    if is_array:
+        check_size(blocks, header, shown(path))
+    return _Object(header, is_group(header), is_array)

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks
-from jaxgru.weights.formats.hdf5.cursor import Cursor
+from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
+from jaxgru.weights.formats.hdf5.btrees import GROUPS, LINK_NAMES, tree_entries, tree_records
 from jaxgru.weights.formats.hdf5.headers import LINK, LINK_INFO, SYMBOL_TABLE, Message, one_of
-from jaxgru.weights.formats.hdf5.trees import GROUPS, tree_entries
+from jaxgru.weights.formats.hdf5.heaps import FractalHeap
 
 # Keras' names are those of layers and weights.
 _LONGEST_NAME = 1024
@@ -18,10 +18,16 @@ _OFFSET_SIZE = 8
 
 _SOFT = 2
 _KINDS_OF_LINK = {0: "hard", 1: "soft", 64: "external"}
+# The flags of a link, and of a group's link info.
+_HAS_KIND, _HAS_ORDER, _HAS_ENCODING = 0x08, 0x04, 0x10
+_IS_TRACKED = 0x01
+
+# The order of creation, or 0 where it is not tracked; the name; the header's address.
+_Link = tuple[int, str, int]
 
 
 def is_group(messages: list[Message]) -> bool:
-    """Tell whether a header is that of a group."""
+    """Return whether a header is that of a group."""
     return any(message.kind in (SYMBOL_TABLE, LINK_INFO, LINK) for message in messages)
 
 
@@ -40,22 +46,29 @@ def members(blocks: Blocks, messages: list[Message], what: str) -> Iterator[tupl
     table = one_of(messages, SYMBOL_TABLE, f"the symbol table of {what}")
     if table is not None:
         yield from _from_symbol_table(blocks, table.address(), table.address(), what)
+    links = [
+        _from_link(Cursor(message.body, f"a link in {what}"), what)
+        for message in messages
+        if message.kind == LINK
+    ]
     info = one_of(messages, LINK_INFO, f"the link info of {what}")
-    if info is not None and _links_elsewhere(info):
-        raise WeightsError(
-            f"{what} keeps its members in a newer layout: expected one written without "
-            "track_order and with libver='earliest', as h5py does by default"
-        )
-    for message in messages:
-        if message.kind == LINK:
-            yield _from_link(Cursor(message.body, f"a link in {what}"), what)
+    if info is not None:
+        links += _from_heap(blocks, info, what)
+    yield from ((name, address) for _, name, address in sorted(links))
 
 
-def _links_elsewhere(info: Cursor) -> bool:
+def _from_heap(blocks: Blocks, info: Cursor, what: str) -> Iterator[_Link]:
+    """Yield the links of a group that are not in its header: more than eight, usually."""
     info.skip(1)
-    if info.number(1) & 1:
+    if info.number(1) & _IS_TRACKED:
         info.skip(8)
-    return info.address() != UNDEFINED
+    heap, tree = info.address(), info.address()
+    if heap == UNDEFINED:
+        return
+    links = FractalHeap(blocks, heap, f"the heap of links in {what}")
+    for record in tree_records(blocks, tree, LINK_NAMES, f"the links in {what}"):
+        record.skip(4)
+        yield _from_link(links.read(record.take(links.reference_size)), what)
 
 
 def _from_symbol_table(
@@ -79,17 +92,18 @@ def _from_symbol_table(
             yield name, address
 
 
-def _from_link(link: Cursor, what: str) -> tuple[str, int]:
+def _from_link(link: Cursor, what: str) -> _Link:
     version = link.number(1)
     if version != 1:
         raise WeightsError(f"a link in {what} has version {version}: expected 1")
     flags = link.number(1)
-    kind = link.number(1) if flags & 0x08 else 0
-    link.skip((8 if flags & 0x04 else 0) + (1 if flags & 0x10 else 0))
+    kind = link.number(1) if flags & _HAS_KIND else 0
+    order = link.number(8) if flags & _HAS_ORDER else 0
+    link.skip(1 if flags & _HAS_ENCODING else 0)
     name = _as_name(link.take(link.number(1 << (flags & 0x03))), what)
     if kind != 0:
         raise _refused(name, what, _KINDS_OF_LINK.get(kind, "user-defined"))
-    return name, link.address()
+    return order, name, link.address()
 
 
 def _refused(name: str, what: str, kind: str) -> WeightsError:

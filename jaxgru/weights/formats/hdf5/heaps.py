@@ -1,15 +1,16 @@
-"""The heaps of an HDF5 file, where it keeps text of no fixed length."""
+"""The heaps of an HDF5 file: of text without a fixed length, and of links and attributes."""
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.hdf5.blocks import Blocks
-from jaxgru.weights.formats.hdf5.cursor import Cursor
+from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
+from jaxgru.weights.formats.hdf5.btrees import HUGE_OBJECTS, tree_records
 
 _HEADER = 16
 _OBJECT_HEADER = 16
+_MANAGED, _HUGE = 0, 1
 
 
 class Heaps:
-    """The global heap collections of a file, each looked through once.
+    """The global heap collections of a file, which hold text; each is read through once.
 
     Args:
         blocks: the file.
@@ -54,9 +55,99 @@ class Heaps:
             entry.skip(6)
             size = entry.address()
             objects[index] = address + _OBJECT_HEADER, size
-            address += _OBJECT_HEADER + _padded(size)
+            address += _OBJECT_HEADER + -(-size // 8) * 8
         return objects
 
 
-def _padded(size: int) -> int:
-    return -(-size // 8) * 8
+class FractalHeap:
+    """The heap of one group's links, or of one object's attributes, where those are many or large.
+
+    An object lies at an offset into blocks, which are in rows of a table: those of a row are of
+    one size, which doubles from row to row after the second. The largest blocks are tables again.
+
+    Args:
+        blocks: the file.
+        address: that of the heap's header.
+        what: the heap's name, for errors.
+
+    Raises:
+        WeightsError: the header is damaged, or the heap is compressed.
+    """
+
+    def __init__(self, blocks: Blocks, address: int, what: str) -> None:
+        self._blocks, self._what = blocks, what
+        head = blocks.checked(address, 146, what, b"FRHP\x00")
+        self.reference_size = head.number(2)
+        if head.number(2):
+            raise WeightsError(f"{what} is compressed: expected it as h5py writes it")
+        self._has_checksums = bool(head.number(1) & 2)
+        largest = head.number(4)
+        head.skip(8)
+        self._huge_tree = head.address()
+        head.skip(10 * 8)
+        columns, self._first, self._largest_direct = (head.number(n) for n in (2, 8, 8))
+        bits = head.number(2)
+        head.skip(2)
+        self._root, self._rows = head.address(), head.number(2)
+        sizes = (columns, self._first, self._largest_direct)
+        if bits > 64 or any(size == 0 or size & (size - 1) for size in sizes):
+            raise WeightsError(f"{what} has blocks of {sizes}: expected powers of two")
+        self._columns, self._row_size = columns, columns * self._first
+        self._offset_width = -(-bits // 8)
+        # Enough for the end of a block, or for the largest object if that takes less.
+        by_block, by_object = self._largest_direct.bit_length() - 1, largest.bit_length()
+        self._length_width = min(-(-by_block // 8), max(-(-by_object // 8), 1))
+        self._contents: dict[int, bytes] = {}  # of the blocks read, by address
+
+    def read(self, reference: bytes) -> Cursor:
+        """Return an object.
+
+        Raises:
+            WeightsError: there is no such object, or its block is damaged.
+        """
+        cursor = Cursor(reference, f"a reference into {self._what}")
+        kind = cursor.number(1) >> 4
+        if kind == _HUGE:
+            return self._read_huge(cursor.number(min(cursor.left, 8)))
+        if kind != _MANAGED:
+            raise WeightsError(f"{self._what} has an object of kind {kind}: expected 0 or 1")
+        at, length = cursor.number(self._offset_width), cursor.number(self._length_width)
+        block, rows, size = self._root, self._rows, self._first
+        while rows:  # 0: the block is no table
+            row = (at // self._row_size).bit_length()
+            if row >= rows:
+                raise WeightsError(f"{self._what} has no row {row}: expected one of {rows}")
+            size = self._first << max(row - 1, 0)
+            at -= self._row_size << row - 1 if row else 0
+            block = self._child(block, rows, row * self._columns + at // size)
+            at %= size
+            is_table = size > self._largest_direct
+            rows = (size // self._row_size).bit_length() if is_table else 0
+        if at + length > size:
+            raise WeightsError(f"{self._what} has an object beyond its block of {size} bytes")
+        return Cursor(self._block(block, size)[at : at + length], f"an object in {self._what}")
+
+    def _child(self, table: int, rows: int, place: int) -> int:
+        if table not in self._contents:
+            head = 13 + self._offset_width
+            size = head + 8 * rows * self._columns + 4
+            body = self._blocks.checked(table, size, self._what, b"FHIB\x00")
+            body.skip(head - 5)
+            self._contents[table] = body.take(body.left)
+        return int.from_bytes(self._contents[table][8 * place : 8 * place + 8], "little")
+
+    def _block(self, address: int, size: int) -> bytes:
+        if address not in self._contents:
+            # The checksum stands after the offset, and counts as zeros in itself.
+            place = 13 + self._offset_width if self._has_checksums else None
+            content = self._blocks.checked_at(address, size, self._what, b"FHDB\x00", place)
+            self._contents[address] = content
+        return self._contents[address]
+
+    def _read_huge(self, number: int) -> Cursor:
+        if self._huge_tree != UNDEFINED:
+            for record in tree_records(self._blocks, self._huge_tree, HUGE_OBJECTS, self._what):
+                address, length = record.address(), record.address()
+                if record.address() == number:
+                    return Cursor(self._blocks.read(address, length, self._what), self._what)
+        raise WeightsError(f"{self._what} has no large object {number}")

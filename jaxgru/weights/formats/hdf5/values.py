@@ -1,13 +1,12 @@
 """What the values of an HDF5 dataset or attribute are: their shape and their type."""
 
-import math
 from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.hdf5.cursor import Cursor
+from jaxgru.weights.formats.hdf5.blocks import Cursor
 from jaxgru.weights.limits import MAX_AXES
 
 _FLOAT, _STRING, _OPAQUE, _VARIABLE = 1, 3, 5, 9
@@ -21,6 +20,7 @@ _OTHERS = {
     8: "enumerations",
     9: "sequences",
     10: "arrays",
+    11: "complex numbers",
 }
 # A float's layout: size, then exponent's place and size, mantissa's place and size, and bias.
 _LAYOUTS: dict[tuple[int, ...], Any] = {
@@ -42,8 +42,8 @@ class Type(NamedTuple):
     name: str = "floating-point numbers"  # for errors
 
 
-def read_shape(space: Cursor, what: str) -> tuple[int, ...] | None:
-    """Return the shape that a dataspace message declares, None for one without any value.
+def read_extent(space: Cursor, what: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Return the shape of a dataspace message, and what it may grow to; None for no value at all.
 
     Raises:
         WeightsError: the message is damaged, or there are too many axes.
@@ -54,12 +54,13 @@ def read_shape(space: Cursor, what: str) -> tuple[int, ...] | None:
     axes = space.number(1)
     if axes > MAX_AXES:
         raise WeightsError(f"{what} has {axes} axes: expected at most {MAX_AXES}")
-    space.skip(1)
+    has_limits = space.number(1) & 1
     if version == 1:
         space.skip(5)
     elif space.number(1) == 2:
         return None
-    return tuple(space.number(8) for _ in range(axes))
+    shape = tuple(space.number(8) for _ in range(axes))
+    return shape, tuple(space.number(8) for _ in range(axes)) if has_limits else shape
 
 
 def read_type(message: Cursor, what: str) -> Type:
@@ -70,8 +71,8 @@ def read_type(message: Cursor, what: str) -> Type:
     """
     head = message.number(1)
     class_, version = head & 0x0F, head >> 4
-    if version not in (1, 2, 3):
-        raise WeightsError(f"{what} has a type of version {version}: expected 1, 2 or 3")
+    if not 1 <= version <= 5:
+        raise WeightsError(f"{what} has a type of version {version}: expected 1 to 5")
     bits = message.number(3)
     size = message.number(4)
     if size == 0:
@@ -85,11 +86,6 @@ def read_type(message: Cursor, what: str) -> Type:
     if class_ == _OPAQUE:
         return Type(size, is_opaque=True, name="opaque values")
     return Type(size, name=_name_of(class_))
-
-
-def count(shape: tuple[int, ...] | None) -> int:
-    """Return how many values a shape has."""
-    return 0 if shape is None else math.prod(shape)
 
 
 def _read_float(message: Cursor, bits: int, size: int) -> Type:
