@@ -34,8 +34,13 @@ def _no_hang():
     signal.signal(signal.SIGALRM, before)
 
 
+# What takes a reader to its limit of instructions.
+SLOW = {"pickles.checkpoints_within_doubled"}
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES]
+
+
 @pytest.mark.usefixtures("_no_hang")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_hostile_file(name, tmp_path):
     case = CASES[name]
     for library in case.needs:

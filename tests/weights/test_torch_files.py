@@ -1,13 +1,19 @@
 """Files of torch.save, in both of its formats, against what PyTorch itself makes of them."""
 
+import argparse
 import collections
+import datetime
 import io
+import pathlib
+import pickle
 import zipfile
 
 import cases
 import chex
 import jax
+import jax.numpy as jnp
 import live_torch
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -159,16 +165,114 @@ def test_assumptions_may_not_contradict(key, path):
         jaxgru.load(path, assume={"merge": "sum"})
 
 
-def test_whole_modules_and_programs_are_refused(key, path):
-    module = live_torch.build("layer", key)
+class Net(torch.nn.Module):
+    """A model as people pickle it whole: with modules of its own, and what else it was given."""
+
+    def __init__(self, key):
+        super().__init__()
+        self.options = argparse.Namespace(folder=pathlib.Path("runs"), at=datetime.date(2024, 1, 1))
+        self.encoder = torch.nn.Sequential(live_torch.build("bidirectional", key))
+        self.register_buffer("steps", torch.zeros(1))
+        self.cells = torch.nn.ModuleDict({"first": live_torch.build("cell, no bias", key)})
+
+
+class Runs:
+    """What runs a program wherever Python would let an object do so."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return pathlib.Path.touch, (self.path,), {"a": 1}, iter([1]), iter([("a", 1)])
+
+
+class Config(dict):
+    """A dict of one's own, with attributes beside its items."""
+
+    __slots__ = ("parent",)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_what_else_stands_beside_the_tensors(key, path, tmp_path, protocol):
+    """Objects of any class are passed over, or into: none is made, and nothing is run."""
+    state = live_torch.build("stack", key).state_dict()
+    canary = tmp_path / "canary"
+    config = Config(model=state)
+    config.parent = argparse.Namespace(config=config)
+    content = {
+        "args": argparse.Namespace(folder=pathlib.Path("runs"), at=datetime.datetime(2024, 1, 1)),
+        "runs": Runs(canary),
+        "by module": collections.defaultdict(list, {"gru": collections.OrderedDict(state)}),
+        "config": config,
+        "sets": [{1, 2}, frozenset({3}), bytearray(b"x"), 1j, Net, 10**400],
+        "numpy": {name: tensor.numpy() for name, tensor in state.items()},
+    }
+    expected = jaxgru.from_torch(state)
     for legacy in LEGACY:
-        torch.save(module, path, _use_new_zipfile_serialization=not legacy)
-        with pytest.raises(
-            jaxgru.WeightsError, match=r"names 'torch.nn.modules.rnn.GRU': expected"
-        ):
-            jaxgru.load(path)
-    torch.save(module.state_dict(), path, pickle_protocol=4)
-    with pytest.raises(jaxgru.WeightsError, match="its pickle is of protocol 4: expected"):
+        torch.save(
+            content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy
+        )
+        found = jaxgru.load_all(path)
+        assert list(found) == ["by module.gru", "config.model", "numpy"]
+        for net in found.values():
+            chex.assert_trees_all_equal(net, expected)
+    path.write_bytes(pickle.dumps(content, protocol))
+    assert list(jaxgru.load_all(path)) == ["by module.gru", "config.model", "numpy"]
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_whole_modules(key, path, protocol):
+    net = Net(key)
+    pickle_protocol = {"pickle_protocol": protocol}
+    writers = [
+        lambda: torch.save(net, path, **pickle_protocol),
+        lambda: torch.save(net, path, **pickle_protocol, _use_new_zipfile_serialization=False),
+        lambda: path.write_bytes(pickle.dumps(net, protocol)),
+        lambda: path.write_bytes(pickle.dumps(torch.nn.DataParallel(net).module, protocol)),
+    ]
+    for write in writers:
+        write()
+        found = jaxgru.load_all(path)
+        assert list(found) == ["encoder.0", "cells.first"]
+        chex.assert_trees_all_equal(found["encoder.0"], jaxgru.from_torch(net.encoder[0]))
+        chex.assert_trees_all_equal(found["cells.first"], jaxgru.from_torch(net.cells["first"]))
+    torch.save(net.encoder[0], path, **pickle_protocol)
+    chex.assert_trees_all_equal(jaxgru.load(path), jaxgru.from_torch(net.encoder[0]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_plain_pickles(key, x64, path, dtype):
+    """``pickle.dump`` of a state dict, and of its arrays of NumPy and JAX in every order."""
+    module = live_torch.build("layer", key, dtype)
+    expected = jaxgru.from_torch(module)
+    arrays = {name: np.asarray(_as_numpy(tensor)) for name, tensor in module.state_dict().items()}
+    states = [
+        dict(module.named_parameters()),
+        arrays,
+        {name: np.asfortranarray(array) for name, array in arrays.items()},
+        {name: jnp.asarray(array) for name, array in arrays.items()},
+    ]
+    if dtype != "bfloat16":  # NumPy has none of the other byte order
+        states.append(
+            {name: array.astype(array.dtype.newbyteorder(">")) for name, array in arrays.items()}
+        )
+    for state in states:
+        for protocol in (2, 5):
+            path.write_bytes(pickle.dumps({"params": state, "step": np.int64(3)}, protocol))
+            chex.assert_trees_all_equal(jaxgru.load(path), expected)
+
+
+def test_files_of_joblib(key, path):
+    joblib = pytest.importorskip("joblib")
+    module = live_torch.build("layer", key)
+    arrays = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+    arrays["weight_hh_l0"] = np.asfortranarray(arrays["weight_hh_l0"])
+    for protocol in (2, 3, 4, 5):
+        joblib.dump({"names": ["a"], "gru": arrays}, path, protocol=protocol)
+        chex.assert_trees_all_equal(jaxgru.load(path), jaxgru.from_torch(module))
+    joblib.dump({"gru": arrays, "names": np.array([None])}, path)
+    with pytest.raises(jaxgru.WeightsError, match="an array of joblib's of no type of number"):
         jaxgru.load(path)
 
 
@@ -213,6 +317,12 @@ def test_arrays_are_read_as_they_are(key, path):
     kernel = contents.gathered["gru"].net.kernel
     expected = module.weight_ih_l0.detach().numpy()
     np.testing.assert_array_equal(kernel[:, :4], expected[4:8].T)
+
+
+def _as_numpy(tensor):
+    if tensor.dtype == torch.bfloat16:  # which NumPy has from elsewhere
+        return tensor.view(torch.uint16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
 
 
 def _with(path, ending, change, compression=zipfile.ZIP_STORED):

@@ -1,34 +1,33 @@
-"""Files of ``torch.save`` (.pt, .pth, .tar and other names), read without PyTorch."""
+"""Files of ``torch.save`` (.pt, .pth, .tar and other names) and pickles, read without PyTorch."""
 
 import re
 
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.torch import archive, legacy
+from jaxgru.weights.formats.torch import archive, stream
 from jaxgru.weights.formats.zip import MAGIC
 from jaxgru.weights.results import Gathered
 
 # How a pickle begins: a protocol, and a frame, a container or a name. And not with what may look
 # so, the length that begins a safetensors file, which goes on with a brace.
-_PICKLE = re.compile(rb"\x80[\x02-\x05][\x95}\](c](?!.{5}\{)", re.DOTALL)
+_PICKLE = re.compile(rb"\x80[\x02-\x05][\x95}\](c\x8a](?!.{5}\{)", re.DOTALL)
 
 
 def recognises(look: Look) -> bool:
-    """Tell whether a file is of torch.save, or so like one that the reader can say what it is."""
+    """Return whether a file is of torch.save, or so like one that the reader can name it."""
     if look.head.startswith(MAGIC):
         # A damaged archive has no directory: its first entry is the pickle.
         if look.entries is None:
             return b"/" + archive.PICKLE.encode() in look.head
         return bool(archive.folders_of(look.entries))
-    is_pickle = _PICKLE.match(look.head) is not None
-    return look.head.startswith(legacy.BEGINNING) or is_pickle or _is_tar(look.head)
+    return _PICKLE.match(look.head) is not None or _is_tar(look.head)
 
 
 def read(source: Source) -> Gathered:
     """Return every GRU in a file, see ``Format.read``.
 
     Raises:
-        WeightsError: the file is damaged, holds more than tensors in plain containers, or no GRU.
+        WeightsError: the file is damaged, or holds no GRU.
     """
     head = source.file.read(512)
     source.file.seek(0)
@@ -39,7 +38,7 @@ def read(source: Source) -> Gathered:
             "it is a tar archive: expected a file of torch.save, which may be called .tar and is "
             "none; if one is in it, unpack it first"
         )
-    return legacy.read(source)
+    return stream.read(source)
 
 
 def _is_tar(head: bytes) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxgru.weights.contract import Source
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.torch.objects import Storage
-from jaxgru.weights.formats.torch.pickles import read_pickle
+from jaxgru.weights.formats.torch.pickles import Pickles, refuse
 from jaxgru.weights.formats.torch.tensors import TensorArrays, named_tensors
 from jaxgru.weights.formats.zip import open_archive, read_entry
 from jaxgru.weights.libraries import find
@@ -34,7 +34,7 @@ def read(source: Source) -> Gathered:
     with open_archive(source.file, source.size, "an archive of torch.save") as archive:
         folder = _folder(archive.namelist())
         pickle = read_entry(archive, folder + PICKLE)
-        root = read_pickle(io.BytesIO(pickle), len(pickle)).root
+        root = Pickles(len(pickle)).read(io.BytesIO(pickle))
         is_big = _is_big_endian(archive, folder)
 
         def storage(stored: Storage, item_size: int) -> bytes | bytearray:
@@ -50,7 +50,12 @@ def read(source: Source) -> Gathered:
                 return content
             return np.frombuffer(content, f"u{item_size}").byteswap().tobytes()
 
-        return find(TensorArrays(named_tensors(root, source.size), storage), source.assume)
+        tensors = named_tensors(root, source.size, _embedded)
+        return find(TensorArrays(tensors, storage), source.assume)
+
+
+def _embedded(content: bytes) -> Storage:
+    return refuse("has a storage in bytes")
 
 
 def _folder(names: list[str]) -> str:
