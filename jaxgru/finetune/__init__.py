@@ -2,37 +2,51 @@
 
 from jaxgru.optional import need
 
-# Nearly every module below stands on Optax: what is missing is said once, here.
+# Nearly every module below stands on Optax: a missing one is reported once, here.
 need("optax", "finetune", "fine-tuning")
 
 from jaxgru.finetune.batches import Batch, Position, batches  # noqa: E402
 from jaxgru.finetune.data import Sequences, next_step  # noqa: E402
 from jaxgru.finetune.evaluate import evaluate  # noqa: E402
 from jaxgru.finetune.fit import Result, fit  # noqa: E402
-from jaxgru.finetune.history import read_history  # noqa: E402
-from jaxgru.finetune.loop import FinetuneWarning  # noqa: E402
+from jaxgru.finetune.history import plot_history, read_history, write_history  # noqa: E402
+from jaxgru.finetune.loop import (  # noqa: E402
+    Epochs,
+    FinetuneWarning,
+    Round,
+    Steps,
+    patience,
+)
 from jaxgru.finetune.lora import LowRank, low_rank, merge  # noqa: E402
 from jaxgru.finetune.losses import Loss, classification, regression  # noqa: E402
-from jaxgru.finetune.model import Model, RunOptions, predict  # noqa: E402
-from jaxgru.finetune.plot_history import plot_history  # noqa: E402
-from jaxgru.finetune.readout import LinearReadout, Readout, linear_readout  # noqa: E402
+from jaxgru.finetune.model import (  # noqa: E402
+    LinearReadout,
+    Model,
+    RunOptions,
+    linear_readout,
+    predict,
+)
+from jaxgru.finetune.optimizers import averaged, pulled  # noqa: E402
 from jaxgru.finetune.sharding import data_mesh  # noqa: E402
 from jaxgru.finetune.train_step import TrainState, init_state, make_train_step  # noqa: E402
 from jaxgru.finetune.trainable import leaf_paths, trainable_mask  # noqa: E402
 
 __all__ = [
     "Batch",
+    "Epochs",
     "FinetuneWarning",
     "LinearReadout",
     "Loss",
     "LowRank",
     "Model",
     "Position",
-    "Readout",
     "Result",
+    "Round",
     "RunOptions",
     "Sequences",
+    "Steps",
     "TrainState",
+    "averaged",
     "batches",
     "classification",
     "data_mesh",
@@ -45,9 +59,12 @@ __all__ = [
     "make_train_step",
     "merge",
     "next_step",
+    "patience",
     "plot_history",
     "predict",
+    "pulled",
     "read_history",
     "regression",
     "trainable_mask",
+    "write_history",
 ]

@@ -9,31 +9,46 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgru.finetune.batches import Position
+from jaxgru.finetune.loop import Best, Progress
+from jaxgru.finetune.sharding import gather
 from jaxgru.finetune.trainable import leaf_paths
 from jaxgru.optional import need
 
 _KEPT = 2  # the newest, and the one before it
-_TOLD = 3  # differences that an error names
+_NAMED = 4  # differences that an error names
 
 
 class Checkpoints:
-    """The checkpoints of one run in a folder.
+    """The checkpoints of one run in a folder, or of none.
 
-    Orbax writes a checkpoint aside and moves it into place, so whatever stops a process leaves
-    the last complete one as it was.
+    Orbax writes a checkpoint aside and moves it into place, so the last complete one stays as it
+    is, whatever stops the process.
 
     Args:
-        folder: where they are; made if missing.
-        about: what the run is of, by name: another run's checkpoints are refused for what differs.
+        folder: where they are; made if missing. None: nothing is kept.
+        inputs: pytrees of arrays, by the words for a run that has others, as "other data": its
+            checkpoints are refused.
+        settings: the other things that make a run another one, by name.
 
     Raises:
         ImportError: Orbax is not installed.
         OSError: the folder cannot be made.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], about: dict[str, str]) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None,
+        inputs: dict[str, Any],
+        settings: dict[str, str],
+    ) -> None:
+        self._manager: Any = None
+        if folder is None:
+            return
         self._orbax = need("orbax.checkpoint", "finetune", "keeping checkpoints")
-        self._folder, self._about = Path(folder).absolute(), about
+        self._folder = Path(folder).absolute()
+        self._inputs = {name: _checksum(tree) for name, tree in inputs.items()}
+        self._settings = settings
         self._folder.mkdir(parents=True, exist_ok=True)
         options = self._orbax.CheckpointManagerOptions(
             max_to_keep=_KEPT,
@@ -42,24 +57,28 @@ class Checkpoints:
         )
         self._manager = self._orbax.CheckpointManager(self._folder, options=options)
 
-    def save(self, step: int, arrays: Any, notes: dict[str, Any]) -> None:
-        """Write the checkpoint of a step.
-
-        Args:
-            step: how many steps are done.
-            arrays: a pytree of arrays.
-            notes: what JSON can hold.
+    def save(self, progress: Progress) -> None:
+        """Write the checkpoint of a round.
 
         Raises:
             OSError: it cannot be written; the checkpoint before it is as it was.
         """
+        if self._manager is None:
+            return
+        notes = {
+            "inputs": self._inputs,
+            "settings": self._settings,
+            "position": list(progress.position),
+            "history": progress.history,
+            "best": None if progress.best is None else [progress.best.loss, progress.best.step],
+        }
         args = self._orbax.args
         try:
             self._manager.save(
-                step,
+                progress.steps,
                 args=args.Composite(
-                    arrays=args.StandardSave(_by_path(arrays)),
-                    notes=args.JsonSave({"about": self._about, **notes}),
+                    arrays=args.StandardSave(_by_path(gather(_arrays(progress)))),
+                    notes=args.JsonSave(notes),
                 ),
             )
         # Orbax and TensorStore have no error of their own for a disk that is full.
@@ -67,33 +86,38 @@ class Checkpoints:
             before = self._manager.latest_step()
             intact = "there is none before it" if before is None else f"that of {before} is intact"
             raise OSError(
-                f"{self._folder}: the checkpoint of step {step} could not be written, {intact}: "
-                f"{_in_one_line(error)}"
+                f"{self._folder}: the checkpoint of step {progress.steps} could not be written, "
+                f"{intact}: {_in_one_line(error)}"
             ) from error
 
-    def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-        """Return the arrays and the notes of the last checkpoint, None if there is none.
+    def restore(self, begin: Progress) -> Progress:
+        """Return the progress of the last checkpoint, that of the beginning where there is none.
 
         Args:
-            like: a pytree of the structure, the shapes and the types of the arrays.
+            begin: the run before its first step.
 
         Raises:
             ValueError: the checkpoint is of another run; what differs is named.
             OSError: it cannot be read.
         """
-        step = self._manager.latest_step()
+        step = None if self._manager is None else self._manager.latest_step()
         if step is None:
-            return None
+            return begin
         args = self._orbax.args
         notes = self._read(step, args.Composite(notes=args.JsonRestore())).notes
-        self._refuse_other_runs(step, notes.pop("about"))
-        flat = _by_path(like)
-        arrays = self._read(step, args.Composite(arrays=args.StandardRestore(flat))).arrays
-        return _like(like, arrays), notes
+        self._refuse_other_runs(step, notes)
+        like = _arrays(begin)
+        found = self._read(step, args.Composite(arrays=args.StandardRestore(_by_path(like)))).arrays
+        arrays = _like(like, found)
+        best = None if notes["best"] is None else Best(arrays["best"], *notes["best"])
+        return Progress(
+            arrays["state"], arrays["good"], best, Position(*notes["position"]), notes["history"]
+        )
 
     def close(self) -> None:
         """Let go of the folder."""
-        self._manager.close()
+        if self._manager is not None:
+            self._manager.close()
 
     def _read(self, step: int, args: Any) -> Any:
         try:
@@ -104,20 +128,22 @@ class Checkpoints:
                 f"{_in_one_line(error)}"
             ) from error
 
-    def _refuse_other_runs(self, step: int, there: dict[str, str]) -> None:
-        here = self._about
-        names = [name for name in (there | here) if there.get(name) != here.get(name)]
-        if not names:
-            return
-        told = [
-            f"{name} is {there.get(name, 'absent')} there and {here.get(name, 'absent')} here"
-            for name in names[:_TOLD]
+    def _refuse_other_runs(self, step: int, notes: dict[str, Any]) -> None:
+        inputs, settings = notes["inputs"], notes["settings"]
+        here = self._settings
+        differences = [name for name, checksum in self._inputs.items() if inputs[name] != checksum]
+        differences += [
+            f"{name} {settings.get(name, 'absent')} in place of {here.get(name, 'none')}"
+            for name in settings | here
+            if settings.get(name) != here.get(name)
         ]
-        more = f"; {len(names) - _TOLD} more differ" if len(names) > _TOLD else ""
-        raise ValueError(
-            f"{self._folder}: its checkpoint of step {step} is of another run: "
-            f"{'; '.join(told)}{more}"
-        )
+        if len(differences) > _NAMED:
+            differences[_NAMED:] = [f"{len(differences) - _NAMED} more differences"]
+        if differences:
+            raise ValueError(
+                f"{self._folder}: its checkpoint of step {step} is of another run, with "
+                f"{', '.join(differences)}: expected the same run, or an empty folder"
+            )
 
 
 def described(tree: Any) -> dict[str, str]:
@@ -128,8 +154,12 @@ def described(tree: Any) -> dict[str, str]:
     }
 
 
-def fingerprint(tree: Any) -> str:
-    """Return a checksum of the values of all arrays of a pytree."""
+def _arrays(progress: Progress) -> dict[str, Any]:
+    best = None if progress.best is None else progress.best.model
+    return {"state": progress.state, "good": progress.good, "best": best}
+
+
+def _checksum(tree: Any) -> str:
     checksum = 0
     for leaf in jax.tree.leaves(tree):
         checksum = zlib.crc32(_numbers(leaf).tobytes(), checksum)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxgru.finetune.batches import take
 from jaxgru.finetune.data import Sequences
 from jaxgru.finetune.losses import Loss, counted_steps, total_loss
-from jaxgru.finetune.model import Model, RunOptions, run_model
+from jaxgru.finetune.model import Model, RunOptions, checked_model, run_model
 from jaxgru.finetune.sharding import batch_size_of, place
 from jaxgru.finetune.validation import checked_data
 from jaxgru.recurrence.step import Precision
@@ -49,6 +49,7 @@ def evaluate(
     >>> evaluate(model, data, regression())
     1.0
     """
+    model = checked_model(model)
     data = checked_data(data, model, loss, "data")
     return mean_loss(model, data, loss, batch_size, precision=precision, mesh=mesh)
 

@@ -1,192 +1,177 @@
-"""Fine-tuning from beginning to end, built of nothing but the pieces beside it."""
+"""Fine-tuning from beginning to end, built of the pieces beside it."""
 
 import contextlib
 import functools
+import math
 import os
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax  # type: ignore[import-untyped]
 
-from jaxgru.dropout import Dropout
 from jaxgru.finetune.batches import Batch, Position, batches, count_batches
-from jaxgru.finetune.checkpoints import described, fingerprint
+from jaxgru.finetune.checkpoints import Checkpoints, described
 from jaxgru.finetune.data import Sequences
 from jaxgru.finetune.evaluate import mean_loss
-from jaxgru.finetune.fit_arguments import (
-    as_model,
-    check_choices,
-    check_sizes,
-    check_trained,
-    first_carry,
-    trained_by_default,
-)
 from jaxgru.finetune.history import Row
-from jaxgru.finetune.loop import NOT_FINITE, Goal, Progress, run_rounds
-from jaxgru.finetune.lora import merge
+from jaxgru.finetune.loop import (
+    NOT_FINITE,
+    Best,
+    Epochs,
+    FinetuneWarning,
+    OnRound,
+    Progress,
+    Steps,
+    check_sizes,
+    run_rounds,
+)
+from jaxgru.finetune.lora import LowRank, merge
 from jaxgru.finetune.losses import Loss
-from jaxgru.finetune.model import RunOptions
+from jaxgru.finetune.model import Model, RunOptions, checked_model, given_model, run_model
 from jaxgru.finetune.progress import training_bar
-from jaxgru.finetune.records import recording
 from jaxgru.finetune.sharding import batch_size_of, place, replicate
 from jaxgru.finetune.train_step import TrainState, init_state, make_train_step, result_model
 from jaxgru.finetune.trainable import leaf_paths, partition, trainable_mask
 from jaxgru.finetune.validation import checked_data
-from jaxgru.recurrence import Remat
-from jaxgru.recurrence.step import Precision
+from jaxgru.net import Backward, Bidirectional
 
 ADAM = optax.adam(1e-3)
 
 
 class Result(NamedTuple):
-    """What a run gave.
+    """The result of a run.
 
     Args:
-        net: the tuned net, low-rank changes merged.
-        readout: the tuned readout.
+        model: the tuned net and readout, low-rank changes merged.
         history: a row a round, see ``read_history``.
-        stopped: why the run is over: "steps", "epochs", "patience" or "not finite".
+        stopped: why the run is over: "epochs", "steps", "not finite", or what a function of
+            ``on_round`` returned, as "patience".
+        step: how many steps the model is behind: with validation data, those of the lowest
+            validation loss, 0 if none was lower than that before the first step.
     """
 
-    net: Any
-    readout: Any
+    model: Model
     history: list[Row]
     stopped: str
+    step: int
 
 
 def fit(
-    net: Any,
+    model: Model,
     data: Sequences,
-    *,
     loss: Loss,
+    until: Epochs | Steps,
+    *,
     key: jax.Array,
-    readout: Any = None,
-    steps: int | None = None,
-    epochs: int | None = None,
+    validation: Sequences | None = None,
     batch_size: int = 32,
+    window: int | None = None,
     optimizer: optax.GradientTransformation = ADAM,
     trainable: str | Sequence[str] | None = None,
-    pull: float = 0.0,
-    average: optax.GradientTransformation | None = None,
-    window: int | None = None,
-    dropout: float | Dropout = 0.0,
-    recurrent_dropout: float = 0.0,
-    precision: Precision = None,
-    remat: Remat = None,
-    validation: Sequences | None = None,
-    patience: int | None = None,
-    every: int | None = None,
+    options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
+    on_round: OnRound | Sequence[OnRound] = (),
     checkpoint_dir: str | os.PathLike[str] | None = None,
-    history_path: str | os.PathLike[str] | None = None,
-    progress: bool = True,
     mesh: jax.sharding.Mesh | None = None,
+    progress: bool = True,
 ) -> Result:
-    """Return a net fine-tuned on data.
+    """Return a model fine-tuned on data.
 
-    The step is that of ``make_train_step``, the data comes in the order of ``batches``. A run ends
-    after so many steps or epochs, when its validation loss no longer falls, or when a loss is NaN
-    or infinite.
+    The step is that of ``make_train_step``, the data comes in the order of ``batches``. With
+    validation data the result is the model of the round with the lowest validation loss, the start
+    counted as a round; without, it is that of the last round.
 
     Args:
-        net: what to tune, as ``jaxgru.gru`` takes it, or a ``LowRank`` of such.
-        data: what to learn from.
-        loss: what is to become small.
-        key: a JAX random key: of it come the order of the data and what is dropped.
-        readout: what makes predictions of the outputs of the net, a callable pytree; the outputs
-            are the predictions if None.
-        steps: how many steps to do. Give this or epochs.
-        epochs: how often to go through the data.
-        batch_size: sequences of a step; no more than there are.
-        optimizer: any of Optax.
-        trainable: patterns of what is trained, as in ``trainable_mask``, of a
-            ``Model(net, readout)``. All of it if None; of a ``LowRank`` its changes and the
-            readout. What is not trained stays equal to the bit, and no optimiser keeps state for
-            it.
-        pull: how strongly the net is drawn to what it was, see ``make_train_step``.
-        average: a transformation that averages the weights, as ``optax.ema(0.999)``: validation
-            and result are of the average.
+        model: what to tune.
+        data: the training data.
+        loss: what is minimised.
+        until: the length of the run and of its rounds, ``Epochs(100)`` or
+            ``Steps(10_000, every=500)``. At the end of a round there is a row in the history, a
+            validation and a checkpoint, so a round should take seconds, not less.
+        key: a JAX random key, for the order of the data and for dropout.
+        validation: data that is not trained on.
+        batch_size: sequences of a step, no more than there are.
         window: steps of a window: each is a step of training, see ``batches``.
-        dropout: in training, see ``jaxgru.gru``.
-        recurrent_dropout: in training, see ``jaxgru.gru``.
-        precision: of the matrix products, see ``jaxgru.gru``.
-        remat: what is kept for the gradient, see ``jaxgru.gru``.
-        validation: data not learned from, whose loss is taken at the end of each round.
-        patience: stop after so many rounds without a lower validation loss; the result is then
-            the model of the best round.
-        every: steps of a round; an epoch if None. At the end of each round there is a row in the
-            history, a validation and a checkpoint, so a round should take seconds, not less.
-        checkpoint_dir: where to keep checkpoints. If there are any, the run goes on from the last,
-            and ends with the weights, to the bit, that it would have had without interruption.
-        history_path: a file for the history, a JSON line a round; replaced if it exists.
-        progress: show a bar on stderr, if that is a terminal.
+        optimizer: any of Optax; see ``averaged`` and ``pulled`` too.
+        trainable: patterns of what is trained, as in ``trainable_mask``. None: all floating-point
+            weights; of a ``LowRank`` net its changes, and the readout. What is not trained stays
+            equal to the bit, and no optimiser keeps state for it.
+        options: how the net is run in training.
+        on_round: one or more functions, called with the ``Round`` after each round, as
+            ``patience(10)`` or ``write_history("run.jsonl")``. A function that returns a str stops
+            the run for that reason; None goes on. Where a run resumes, the round that it resumes
+            from is given first. Of several processes each calls them, and all have to decide alike.
+        checkpoint_dir: a folder for checkpoints. If it has any, the run resumes from the last, and
+            ends with the weights, to the bit, that it would have had without interruption.
         mesh: devices to share each batch, as ``data_mesh()``; batch_size is a multiple of their
             number then. JAX's default device if None.
+        progress: show a bar on stderr, if that is a terminal and tqdm is installed, and a line
+            where a run resumes.
 
     Returns:
-        The tuned net and readout, the history, and why the run is over.
+        The tuned model, the history, and why the run is over.
 
     Raises:
-        ValueError: the data is unsound or does not fit, arguments contradict, a pattern fits
-            nothing, or the checkpoints are of another run; the message says where and what.
-        ImportError: a library is missing.
-        OSError: a checkpoint or the history cannot be written.
+        ValueError: the data is unsound or does not fit, a pattern fits nothing, a function of
+            on_round returns something else, or the checkpoints are of another run; the message
+            names the place and what was expected.
+        ImportError: Orbax is missing, with checkpoint_dir.
+        OSError: a checkpoint cannot be written or read.
 
     Warns:
-        FinetuneWarning: a loss was NaN or infinite. The step is named, and the result is the
-            last model that had a finite loss.
+        FinetuneWarning: a loss was NaN or infinite, the step is named; or no round has a lower
+            validation loss than the start, so that the result is the model as it was.
 
     >>> import jax, numpy as np, jaxgru
-    >>> from jaxgru.finetune import Sequences, fit, regression
-    >>> net = jaxgru.init(jax.random.key(0), 3, 5)
+    >>> from jaxgru.finetune import Epochs, Model, Sequences, fit, regression
+    >>> model = Model(jaxgru.init(jax.random.key(0), 3, 5))
     >>> data = Sequences(np.ones((8, 20, 3), np.float32), np.zeros((8, 20, 5), np.float32))
-    >>> result = fit(net, data, loss=regression(), epochs=3, key=jax.random.key(1))
+    >>> result = fit(model, data, regression(), Epochs(3), key=jax.random.key(1))
     >>> result.stopped, [row["step"] for row in result.history]
     ('epochs', [1, 2, 3])
     >>> result.history[2]["loss"] < result.history[0]["loss"]
     True
     """
-    check_sizes(steps=steps, epochs=epochs, patience=patience, every=every, window=window)
-    check_choices(steps, epochs, patience, validation)
-    model = as_model(net, readout)
+    check_sizes(window=window)
+    if not isinstance(until, Epochs | Steps):
+        raise ValueError(f"until is {until!r}: expected Epochs(count) or Steps(count)")
+    model = checked_model(model)
     data = checked_data(data, model, loss, "data")
     if validation is not None:
         validation = checked_data(validation, model, loss, "validation")
-    mask = trainable_mask(model, trained_by_default(model) if trainable is None else trainable)
-    check_trained(model, mask)
+    mask = _trained(model, trainable)
     size = batch_size_of(batch_size, len(data.inputs), mesh)
     data_key, step_key = jax.random.split(key)
-    carry = None if window is None else first_carry(model, loss, data.inputs, size)
-    options = RunOptions(dropout, recurrent_dropout, precision, remat)
+    carry = None if window is None else _first_carry(model, loss, data.inputs, size)
     begin = Progress(
-        state=init_state(model, optimizer, mask=mask, key=step_key, average=average, carry=carry),
+        state=init_state(model, optimizer, mask=mask, key=step_key, carry=carry),
         good=model,
-        best=None if validation is None else model,
+        best=None if validation is None else Best(model, math.inf, 0),
         position=Position(),
         history=[],
     )
-    about = {
-        **described({"model": model}),
-        "trainable": ", ".join(leaf_paths(partition(model, mask)[0])),
-        "the original weights": fingerprint(model),
-        "data": fingerprint(data),
-        "validation": fingerprint(validation),
-        "the key": fingerprint(key),
-        "batch_size": f"{size}",
-        "window": f"{window}",
-        "pull": f"{pull}",
-        "how the net is run": f"{options}",
-        **described(begin.state),
-    }
-    train = make_train_step(
-        loss,
-        optimizer,
-        mask=mask,
-        pull=pull,
-        original=merge(model.net) if pull else None,
-        average=average,
-        options=options,
+    checkpoints = Checkpoints(
+        checkpoint_dir,
+        inputs={
+            "another key (of another seed)": key,
+            "other data": data,
+            "other validation data": validation,
+            "other weights at the start": model,
+        },
+        settings={
+            **described({"model": model}),
+            "trainable": ", ".join(leaf_paths(partition(model, mask)[0])),
+            "batch_size": f"{size}",
+            "window": f"{window}",
+            "options": f"{options}",
+            **described(begin.state),
+        },
     )
+    train = make_train_step(loss, optimizer, mask=mask, options=options)
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, float]:
         after, mean = train(state, place(batch, mesh))
@@ -195,40 +180,95 @@ def fit(
     validate = None
     if validation is not None:
         validate = functools.partial(
-            mean_loss, data=validation, loss=loss, batch_size=size, precision=precision, mesh=mesh
+            mean_loss,
+            data=validation,
+            loss=loss,
+            batch_size=size,
+            precision=options.precision,
+            mesh=mesh,
         )
-    goal = Goal(steps, epochs, every, patience)
-    with recording(begin, about, checkpoint_dir, history_path) as records:
-        start = _on_devices(records.resumed, mesh)
-        bar: Any = contextlib.nullcontext(_no_bar)
-        if progress and jax.process_index() == 0:
-            bar = training_bar(goal, start, count_batches(data, size))
-        with bar as on_step:
+    with contextlib.closing(checkpoints):
+        start = _on_devices(checkpoints.restore(begin), mesh)
+        shown = progress and jax.process_index() == 0
+        if shown and start.steps:
+            print(
+                f"{checkpoint_dir}: resumes after step {start.steps}, {start.position.epoch} "
+                "epochs done",
+                file=sys.stderr,
+            )
+        with training_bar(until, start, count_batches(data, size), shown=shown) as on_step:
             end, stopped = run_rounds(
                 start,
                 step,
                 batches(data, size, data_key, window=window, start=start.position),
-                goal,
+                until,
                 mask=mask,
                 validate=validate,
                 on_step=on_step,
-                on_round=records.add,
+                save=checkpoints.save,
+                on_round=[on_round] if callable(on_round) else on_round,
             )
-    tuned = end.good if stopped == NOT_FINITE else result_model(end.state, mask)
-    if patience is not None and end.best is not None:
-        tuned = end.best
-    return Result(merge(tuned.net), tuned.readout, end.history, stopped)
+    if end.best is None:
+        last = end.good if stopped == NOT_FINITE else result_model(end.state, mask)
+        return Result(given_model(last), end.history, stopped, end.steps)
+    if end.best.step == 0 and end.history:
+        warnings.warn(
+            f"no round has a lower validation loss than the {end.best.loss:.6g} before the first "
+            "step: the result is the model as it was",
+            FinetuneWarning,
+            stacklevel=2,
+        )
+    return Result(given_model(end.best.model), end.history, stopped, end.best.step)
+
+
+def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
+    """Return the mask of what is trained. Raises ValueError for a weight that has no gradient."""
+    if patterns is None:
+        floating = jax.tree.map(lambda leaf: bool(jnp.issubdtype(leaf.dtype, jnp.floating)), model)
+        if not isinstance(model.net, LowRank):
+            return floating
+        deltas = trainable_mask(model, "net.deltas.*")
+        return Model(deltas.net, floating.readout)
+    mask = trainable_mask(model, patterns)
+    for path, leaf, is_trained in zip(
+        leaf_paths(model), jax.tree.leaves(model), jax.tree.leaves(mask), strict=True
+    ):
+        if is_trained and not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(
+                f"{path} has dtype {leaf.dtype}: expected a floating-point type, as it is trained"
+            )
+    return mask
+
+
+def _first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) -> Any:
+    """Return the state of the net before the first window, for a batch.
+
+    Raises ValueError where windows cannot be.
+    """
+    if loss.on != "steps":
+        raise ValueError("window is given and the loss is on 'last': expected one on 'steps'")
+    nodes = jax.tree.leaves(merge(model.net), is_leaf=_goes_backward)
+    if any(map(_goes_backward, nodes)):
+        raise ValueError(
+            "window is given and a part of the net goes backward: expected a net that goes "
+            "forward, as the state of the other direction comes from later windows"
+        )
+    batch = jax.ShapeDtypeStruct((batch_size, *inputs.shape[1:]), inputs.dtype)
+    run = functools.partial(run_model, lengths=None, h0=None, on="steps")
+    _, h = jax.eval_shape(run, model, batch)
+    return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), h)
+
+
+def _goes_backward(node: Any) -> bool:
+    return isinstance(node, Backward | Bidirectional)
 
 
 def _on_devices(progress: Progress, mesh: jax.sharding.Mesh | None) -> Progress:
     """Return the progress with its arrays where the steps want them."""
     state = replicate(progress.state._replace(carry=None), mesh)
+    best = progress.best
     return progress._replace(
         state=state._replace(carry=place(progress.state.carry, mesh)),
         good=replicate(progress.good, mesh),
-        best=replicate(progress.best, mesh),
+        best=None if best is None else best._replace(model=replicate(best.model, mesh)),
     )
-
-
-def _no_bar(steps: int, position: Position, loss: float) -> None:
-    return None

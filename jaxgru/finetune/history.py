@@ -1,22 +1,28 @@
-"""The history of a run: one row a round, in memory and in a file of JSON lines."""
+"""The history of a run: a row a round, in memory, in a file of JSON lines and as a picture."""
 
+import errno
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import jax
+
 from jaxgru.atomic import replacing
+from jaxgru.plot_run import check_plot
 
 Row: TypeAlias = dict[str, Any]
 StrPath = str | os.PathLike[str]
+
+_MOST_DOTS = 60
 
 
 def read_history(path: StrPath) -> list[Row]:
     r"""Return the rows of a history file.
 
     Args:
-        path: a file that ``jaxgru.finetune.fit`` wrote; a last line cut off by a crash is left
-            out.
+        path: a file of ``write_history``; a last line cut off by a crash is left out.
 
     Returns:
         One dict a round, with ``step``, ``epoch``, ``loss``, ``seconds`` and, where there was
@@ -48,35 +54,97 @@ def read_history(path: StrPath) -> list[Row]:
     return rows
 
 
-class HistoryWriter:
-    """A history file that grows by a line a round.
+def write_history(path: StrPath) -> Callable[[Any], None]:
+    """Return a function for the ``on_round`` of ``fit`` that keeps the history in a file.
+
+    The first round replaces the file, with all rows of the run where it resumes, so no round is in
+    it twice; each later one adds a line. Of several processes the first alone writes.
 
     Args:
-        path: the file. What it held is replaced by the rows: those of the checkpoint that a run
-            goes on from, so that no round stands there twice.
-        rows: the rows to begin with.
+        path: the file.
+
+    Returns:
+        A function of a ``Round``; it raises OSError where it cannot write, as on a full disk.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: the folder of the file is missing.
+
+    >>> import pathlib, tempfile
+    >>> from jaxgru.finetune import Round, read_history, write_history
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "history.jsonl")
+    >>> write_history(path)(Round(None, [{"step": 1, "loss": 0.5}], best=None, resumed=False))
+    >>> read_history(path)
+    [{'step': 1, 'loss': 0.5}]
     """
+    if not Path(path).absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "its folder is missing", os.fspath(path))
+    written = 0
 
-    def __init__(self, path: StrPath, rows: list[Row]) -> None:
-        self._path = path
-        with replacing(path) as temporary:
-            temporary.write_text("".join(map(_line, rows)), encoding="utf-8")
+    def write(now: Any) -> None:
+        nonlocal written
+        if jax.process_index() != 0:
+            return
+        if written and len(now.history) == written + 1:
+            try:
+                with open(path, "a", encoding="utf-8") as file:
+                    file.write(_line(now.history[-1]))
+            except OSError as error:
+                # A failing write does not name its file.
+                raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
+        else:
+            with replacing(path) as temporary:
+                temporary.write_text("".join(map(_line, now.history)), encoding="utf-8")
+        written = len(now.history)
 
-    def append(self, row: Row) -> None:
-        """Write one more row, at once.
+    return write
 
-        Raises:
-            OSError: it cannot be written, as where the disk is full.
-        """
-        try:
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(_line(row))
-        except OSError as error:
-            # A failing write does not say by itself which file it was.
-            raise type(error)(error.errno, error.strerror, os.fspath(self._path)) from None
+
+def plot_history(history: Sequence[Row], path: StrPath) -> None:
+    """Draw the losses of a history, on a logarithmic axis if all are positive.
+
+    Args:
+        history: the rows of a ``Result``, or of ``read_history``.
+        path: the picture to write; its name's ending says the format, as .png, .svg or .pdf.
+
+    Raises:
+        ValueError: the history is empty, or Matplotlib has no such format.
+        ImportError: Matplotlib is not installed.
+        OSError: the picture cannot be written.
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "history.png")
+    >>> plot_history([{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}], path)
+    >>> path.stat().st_size > 0
+    True
+    """
+    check_plot(path)
+    if not history:
+        raise ValueError("the history has no rows: expected one at least")
+    # Figure and its canvas alone: pyplot would choose a window system and keep the figure.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = figure.subplots()
+    marker = "." if len(history) <= _MOST_DOTS else None
+    smallest = float("inf")
+    for name, label in (("loss", "training"), ("validation_loss", "validation")):
+        rows = [row for row in history if name in row]
+        if rows:
+            losses = [row[name] for row in rows]
+            smallest = min(smallest, *losses)
+            ax.plot([row["step"] for row in rows], losses, marker=marker, label=label)
+    if smallest > 0:
+        ax.set_yscale("log")
+    ax.set_xlabel("step")
+    ax.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    ax.set_ylabel("loss")
+    ax.grid(alpha=0.3)
+    ax.legend()
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
 
 
 def _line(row: Row) -> str:

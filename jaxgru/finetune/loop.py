@@ -1,21 +1,137 @@
-"""The loop of a run: step after step, and at the end of each round a look at where it stands."""
+"""The loop of a run: step after step, and after each round a row, a validation and the callers."""
 
+import dataclasses
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from jaxgru.finetune.batches import Batch, Position
 from jaxgru.finetune.history import Row
-from jaxgru.finetune.model import Model
+from jaxgru.finetune.model import Model, given_model
 from jaxgru.finetune.train_step import TrainState, result_model
 
 NOT_FINITE = "not finite"
 
 
 class FinetuneWarning(UserWarning):
-    """A run that ended otherwise than it was meant to."""
+    """A run that did not end as it was meant to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Epochs:
+    """The length of a run in passes through the data. Each is a round.
+
+    Args:
+        count: how many passes.
+
+    Raises:
+        ValueError: it is below 1.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        check_sizes(epochs=self.count)
+
+    def ends_round(self, steps: int, position: Position) -> bool:
+        """Return whether a round ends behind a step."""
+        return (position.batch, position.window) == (0, 0)
+
+    def reached(self, steps: int, position: Position) -> str | None:
+        """Return "epochs" if the run is over, else None."""
+        return "epochs" if position.epoch >= self.count else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The length of a run in steps of the optimiser.
+
+    Args:
+        count: how many steps.
+        every: steps of a round; a pass through the data if None. The last round may be shorter.
+
+    Raises:
+        ValueError: one of them is below 1.
+    """
+
+    count: int
+    every: int | None = None
+
+    def __post_init__(self) -> None:
+        check_sizes(steps=self.count, every=self.every)
+
+    def ends_round(self, steps: int, position: Position) -> bool:
+        """Return whether a round ends behind a step."""
+        if steps == self.count:
+            return True
+        if self.every is not None:
+            return steps % self.every == 0
+        return (position.batch, position.window) == (0, 0)
+
+    def reached(self, steps: int, position: Position) -> str | None:
+        """Return "steps" if the run is over, else None."""
+        return "steps" if steps >= self.count else None
+
+
+class Round(NamedTuple):
+    """The state of a run at the end of a round, for functions of one's own.
+
+    Args:
+        model: the weights behind the round (their average, where the optimiser is ``averaged``).
+        history: a row a round, the last of this one; see ``read_history``.
+        best: the step of the lowest validation loss, 0 for that before the first step; None
+            without validation data.
+        resumed: whether the round is the one that the run resumes from. It has been given before,
+            unless the interruption came first.
+    """
+
+    model: Model
+    history: list[Row]
+    best: int | None
+    resumed: bool
+
+
+OnRound: TypeAlias = Callable[[Round], str | None]
+
+
+def patience(rounds: int) -> OnRound:
+    """Return a stopping rule for ``fit``: so many rounds without a lower validation loss.
+
+    Args:
+        rounds: how many, at least 1.
+
+    Returns:
+        A function of a ``Round`` that returns "patience" to stop the run, else None.
+
+    Raises:
+        ValueError: rounds is below 1; or in the run, there is no validation data.
+
+    >>> from jaxgru.finetune import Round, patience
+    >>> rows = [{"step": 10}, {"step": 20}, {"step": 30}]
+    >>> patience(2)(Round(None, rows, best=10, resumed=False))
+    'patience'
+
+    Source: Prechelt 1998, early stopping.
+    """
+    check_sizes(patience=rounds)
+
+    def stop(now: Round) -> str | None:
+        if now.best is None:
+            raise ValueError(f"patience({rounds}) is given without validation data: expected both")
+        since_best = sum(row["step"] > now.best for row in now.history)
+        return "patience" if since_best >= rounds else None
+
+    return stop
+
+
+class Best(NamedTuple):
+    """The model of the lowest validation loss: the loss, and how many steps it is behind."""
+
+    model: Model
+    loss: float
+    step: int
 
 
 class Progress(NamedTuple):
@@ -24,14 +140,14 @@ class Progress(NamedTuple):
     Args:
         state: that of the training.
         good: the last model known to have a finite loss.
-        best: the model of the round of the lowest validation loss, None without validation.
+        best: that of the lowest validation loss, None without validation.
         position: where the data goes on.
         history: a row a round.
     """
 
     state: TrainState
     good: Model
-    best: Model | None
+    best: Best | None
     position: Position
     history: list[Row]
 
@@ -41,66 +157,56 @@ class Progress(NamedTuple):
         return int(self.state.step)
 
 
-class Goal(NamedTuple):
-    """When a round is over and when the run is: steps or epochs, one of them None."""
-
-    steps: int | None
-    epochs: int | None
-    every: int | None  # steps of a round; an epoch if None
-    patience: int | None  # rounds without a lower validation loss
-
-    def ends_round(self, steps: int, position: Position) -> bool:
-        """Return whether a round is over."""
-        if steps == self.steps:
-            return True
-        return _is_epoch(position) if self.every is None else steps % self.every == 0
-
-    def reached(self, progress: Progress) -> str | None:
-        """Return why the run is over, None if it is not."""
-        if self.patience is not None and _rounds_since_best(progress.history) >= self.patience:
-            return "patience"
-        if self.steps is not None and progress.steps >= self.steps:
-            return "steps"
-        if self.epochs is not None and progress.position.epoch >= self.epochs:
-            return "epochs"
-        return None
-
-
 def run_rounds(
     progress: Progress,
     step: Callable[[TrainState, Batch], tuple[TrainState, float]],
     stream: Iterator[tuple[Position, Batch]],
-    goal: Goal,
+    until: Epochs | Steps,
     *,
     mask: object,
     validate: Callable[[Model], float] | None,
     on_step: Callable[[int, Position, float], None],
-    on_round: Callable[[Progress], None],
+    save: Callable[[Progress], None],
+    on_round: Sequence[OnRound],
 ) -> tuple[Progress, str]:
-    """Go on until the goal is reached or a loss is not finite.
+    """Go on until the length is reached, a function stops the run or a loss is not finite.
 
     Args:
         progress: where to begin.
         step: does one step.
         stream: the batches from there on.
-        goal: when to stop.
+        until: the length of the run.
         mask: which weights are trained.
         validate: the validation loss of a model.
-        on_step: is told the step, the position and the loss, after every step.
-        on_round: is given the progress at the end of every round.
+        on_step: called with the step, the position and the loss after every step.
+        save: called with the progress at the end of every round.
+        on_round: called after it, and at once where the run resumes.
 
     Returns:
         The progress, at the end of a round or before the loss that was not finite, and why the run
         is over.
 
+    Raises:
+        ValueError: a function of on_round returns something else than None or a str.
+
     Warns:
         FinetuneWarning: a loss is not finite; the step is named.
     """
-    steps, seconds = progress.steps, _Seconds(progress.history)
-    losses: list[float] = []
-    while (stopped := goal.reached(progress)) is None:
-        state, good = progress.state, progress.good
-        while True:
+    steps, position = progress.steps, progress.position
+    seconds = _Seconds(progress.history)
+    stopped = None
+    if progress.history:
+        stopped = _called(on_round, progress, mask, resumed=True)
+    elif validate is not None:
+        start = result_model(progress.state, mask)
+        if not math.isfinite(loss := validate(start)):
+            _warn("the validation loss is not finite before the first step")
+            return progress, NOT_FINITE
+        progress = progress._replace(best=Best(start, loss, steps))
+    stopped = stopped or until.reached(steps, position)
+    while stopped is None:
+        state, good, losses = progress.state, progress.good, []
+        while not losses or not until.ends_round(steps, position):
             position, batch = next(stream)
             after, loss = step(state, batch)
             if not math.isfinite(loss):
@@ -110,15 +216,12 @@ def run_rounds(
             state, good, steps = after, result_model(state, mask), steps + 1
             losses.append(loss)
             on_step(steps, position, loss)
-            if goal.ends_round(steps, position):
-                break
         row: Row = {
             "step": steps,
             "epoch": position.epoch,
             "loss": sum(losses) / len(losses),
             "seconds": seconds.so_far(),
         }
-        losses = []
         best = progress.best
         if validate is not None:
             model = result_model(state, mask)
@@ -126,15 +229,43 @@ def run_rounds(
             if not math.isfinite(row["validation_loss"]):
                 _warn(f"the validation loss is not finite after step {steps}")
                 return progress._replace(state=state, good=good), NOT_FINITE
-            if best is not None and _is_lowest(row, progress.history):
-                best = model
+            if best is not None and row["validation_loss"] < best.loss:
+                best = Best(model, row["validation_loss"], steps)
         progress = Progress(state, good, best, position, [*progress.history, row])
-        on_round(progress)
+        save(progress)
+        stopped = _called(on_round, progress, mask) or until.reached(steps, position)
     return progress, stopped
 
 
+def check_sizes(**sizes: int | None) -> None:
+    """Raise ValueError, by the name of the argument, for any that is given and below 1."""
+    for name, size in sizes.items():
+        if size is not None and size < 1:
+            raise ValueError(f"{name} is {size}: expected at least 1")
+
+
+def _called(
+    functions: Sequence[OnRound], progress: Progress, mask: object, *, resumed: bool = False
+) -> str | None:
+    """Call all functions with the round, and return the first reason to stop."""
+    if not functions:
+        return None
+    model = given_model(result_model(progress.state, mask))
+    best = None if progress.best is None else progress.best.step
+    answers: list[Any] = [
+        function(Round(model, list(progress.history), best, resumed)) for function in functions
+    ]
+    for function, answer in zip(functions, answers, strict=True):
+        if answer is not None and not (isinstance(answer, str) and answer):
+            raise ValueError(
+                f"on_round: {getattr(function, '__name__', function)} returned {answer!r}: "
+                "expected None to go on, or a str, the reason to stop"
+            )
+    return next(filter(None, answers), None)
+
+
 def _warn(what: str) -> None:
-    # Said of the line that called fit: this is called from run_rounds, and that from fit.
+    # At the line that called fit: fit calls run_rounds, which calls this.
     warnings.warn(
         f"{what}: the result is the last model that had a finite loss",
         FinetuneWarning,
@@ -143,7 +274,7 @@ def _warn(what: str) -> None:
 
 
 class _Seconds:
-    """The time a run has taken, what it took before it was interrupted included."""
+    """The time a run has taken, that before an interruption included."""
 
     def __init__(self, history: list[Row]) -> None:
         before = history[-1]["seconds"] if history else 0.0
@@ -151,16 +282,3 @@ class _Seconds:
 
     def so_far(self) -> float:
         return round(time.monotonic() - self._start, 3)
-
-
-def _is_epoch(position: Position) -> bool:
-    return position.batch == 0 and position.window == 0
-
-
-def _is_lowest(row: Row, history: list[Row]) -> bool:
-    return all(row["validation_loss"] < other["validation_loss"] for other in history)
-
-
-def _rounds_since_best(history: list[Row]) -> int:
-    losses = [row["validation_loss"] for row in history]
-    return len(losses) - 1 - losses.index(min(losses)) if losses else 0

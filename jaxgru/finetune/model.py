@@ -1,13 +1,19 @@
-"""What is trained: a net and what reads its outputs; and its predictions."""
+"""What is trained: a net and its readout; and the predictions they make."""
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
 
 from jaxgru.dropout import Dropout
 from jaxgru.finetune.lora import merge
 from jaxgru.finetune.losses import On
+from jaxgru.net import check_net
 from jaxgru.recurrence import Remat
 from jaxgru.recurrence.step import Precision
 from jaxgru.sequence import gru
@@ -16,12 +22,15 @@ Array = jax.Array
 
 
 class Model(NamedTuple):
-    """A net and its readout: all weights there are, as one pytree.
+    """A net and its readout: all weights as one pytree.
 
     Args:
         net: as ``jaxgru.gru`` takes it, or a ``LowRank`` of such.
-        readout: a pytree that is called with the outputs of the net and returns predictions, or
-            None, where the outputs are the predictions.
+        readout: a callable pytree that maps one output of the net, ``(H,)``, to one prediction,
+            ``(O,)``; it is mapped over batch and time by ``jax.vmap``. Its arrays are weights,
+            whatever else it holds stays as it is. A ``linear_readout``, an ``eqx.nn.Linear``, an
+            ``nnx.Linear`` and a ``jax.tree_util.Partial(function, weights)`` are such pytrees.
+            None: the outputs are the predictions.
 
     >>> import jax, jaxgru
     >>> from jaxgru.finetune import Model, leaf_paths, linear_readout
@@ -41,6 +50,69 @@ class RunOptions(NamedTuple):
     recurrent_dropout: float = 0.0
     precision: Precision = None
     remat: Remat = None
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["kernel", "bias"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class LinearReadout:
+    """An affine map of the outputs of a net.
+
+    With ``W`` the kernel and ``b`` the bias: ``prediction = y W + b``.
+
+    Args:
+        kernel: ``(H, O)``.
+        bias: ``(O,)``.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxgru.finetune import LinearReadout
+    >>> LinearReadout(2 * jnp.eye(3), jnp.ones(3))(jnp.arange(3.0)).tolist()
+    [1.0, 3.0, 5.0]
+    """
+
+    kernel: Array
+    bias: Array
+
+    def __call__(self, y: Array) -> Array:
+        """Return the prediction ``(O,)`` for an output ``(H,)``."""
+        for name, wanted in (("kernel", (len(y), self.bias.size)), ("bias", self.bias.shape[:1])):
+            if (shape := getattr(self, name).shape) != wanted:
+                raise ValueError(
+                    f"its {name} has shape {shape}: expected {wanted}, as the net has {len(y)} "
+                    f"outputs and the bias {self.bias.size} numbers"
+                )
+        prediction: Array = y @ self.kernel.astype(y.dtype) + self.bias.astype(y.dtype)
+        return prediction
+
+
+def linear_readout(
+    key: Array, inputs: int, outputs: int, *, dtype: DTypeLike = jnp.float32
+) -> LinearReadout:
+    """Return a new linear readout: its kernel Glorot-uniform, its bias zero.
+
+    Args:
+        key: a JAX random key.
+        inputs: how many outputs the net has, H.
+        outputs: how many numbers a prediction has, O.
+        dtype: floating-point type of the weights.
+
+    Returns:
+        The readout, its kernel ``(H, O)``.
+
+    Raises:
+        ValueError: a size is below 1.
+
+    >>> import jax
+    >>> from jaxgru.finetune import linear_readout
+    >>> linear_readout(jax.random.key(0), 5, 2).kernel.shape
+    (5, 2)
+
+    Source: Glorot and Bengio 2010; the defaults of Keras' ``Dense``.
+    """
+    for name, size in (("inputs", inputs), ("outputs", outputs)):
+        if size < 1:
+            raise ValueError(f"{name} is {size}: expected at least 1")
+    kernel = jax.nn.initializers.glorot_uniform()(key, (inputs, outputs), dtype)
+    return LinearReadout(kernel, jnp.zeros(outputs, dtype))
 
 
 def predict(model: Model, inputs: Any, lengths: Any = None, *, on: On = "steps") -> Any:
@@ -65,7 +137,7 @@ def predict(model: Model, inputs: Any, lengths: Any = None, *, on: On = "steps")
     >>> predict(model, jnp.ones((4, 7, 3))).shape
     (4, 7, 2)
     """
-    predictions, _ = run_model(model, inputs, lengths, None, on=on)
+    predictions, _ = run_model(checked_model(model), inputs, lengths, None, on=on)
     return predictions
 
 
@@ -95,4 +167,91 @@ def run_model(
         remat=options.remat,
         key=key,
     )
-    return (ys if model.readout is None else model.readout(ys)), h
+    readout = model.readout
+    if readout is None:
+        return ys, h
+    for _ in range(jax.tree.leaves(ys)[0].ndim - 1):
+        readout = jax.vmap(readout)
+    return readout(ys), h
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["arrays"], meta_fields=["rest"])
+@dataclasses.dataclass(frozen=True)
+class _ReadoutArrays:
+    """A readout for ``jax.jit``: its arrays, and whatever else it holds as static data.
+
+    Args:
+        arrays: the readout, with None in the place of each leaf that is no array.
+        rest: the structure of the readout, and its leaves with None in the place of each array.
+    """
+
+    arrays: Any
+    rest: tuple[Any, tuple[Any, ...]]
+
+    def __call__(self, y: Any) -> Any:
+        return self.whole()(y)
+
+    def whole(self) -> Any:
+        structure, rest = self.rest
+        arrays = iter(jax.tree.leaves(self.arrays))
+        return jax.tree.unflatten(
+            structure, [next(arrays) if leaf is None else leaf for leaf in rest]
+        )
+
+
+def checked_model(model: Model) -> Model:
+    """Return a model whose leaves are all JAX arrays.
+
+    Raises ValueError unless it is a ``Model`` with a net, and its readout takes what the net gives.
+    """
+    if not isinstance(model, Model):
+        raise ValueError(f"model is a {type(model).__name__}: expected a Model(net, readout)")
+    net, readout = model
+    inputs, _ = check_net(jax.eval_shape(merge, net))
+    if readout is not None:
+        readout = _checked_readout(readout, net, inputs)
+    # Each array of its own type: a weak type would be another one after a step.
+    arrays: Model = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), Model(net, readout)
+    )
+    return arrays
+
+
+def given_model(model: Model) -> Model:
+    """Return the model as its owner has it: low-rank changes merged, the readout of its type."""
+    readout = model.readout
+    return Model(
+        merge(model.net), readout.whole() if isinstance(readout, _ReadoutArrays) else readout
+    )
+
+
+def _checked_readout(readout: Callable[[Any], Any], net: Any, inputs: int) -> Any:
+    if not callable(readout):
+        raise ValueError(f"readout is a {type(readout).__name__}: expected a callable pytree")
+    leaves, structure = jax.tree.flatten(readout)
+    if not all(map(_is_array, leaves)):
+        arrays = [leaf if _is_array(leaf) else None for leaf in leaves]
+        rest = tuple(None if _is_array(leaf) else leaf for leaf in leaves)
+        readout = _ReadoutArrays(jax.tree.unflatten(structure, arrays), (structure, rest))
+    x = jax.ShapeDtypeStruct((1, inputs), jnp.result_type(*jax.tree.leaves(net)))
+    ys = jax.eval_shape(lambda net, x: gru(merge(net), x)[0], net, x)
+    y = jax.tree.map(lambda ys: jax.ShapeDtypeStruct(ys.shape[1:], ys.dtype), ys)
+    try:
+        prediction = jax.eval_shape(lambda readout, y: readout(y), readout, y)
+    except ValueError as error:
+        raise ValueError(f"readout: {error}") from error
+    except Exception as error:  # a readout is anybody's function
+        shapes = " and ".join(str(leaf.shape) for leaf in jax.tree.leaves(y))
+        raise ValueError(
+            f"readout: it does not take an output of the net, of shape {shapes}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(prediction, "shape"):
+        raise ValueError(
+            f"readout: it gives a {type(prediction).__name__}: expected one array, the prediction"
+        )
+    return readout
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)

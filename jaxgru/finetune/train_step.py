@@ -9,25 +9,12 @@ import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
 
 from jaxgru.finetune.batches import Batch
-from jaxgru.finetune.lora import merge
 from jaxgru.finetune.losses import Loss, counted_steps, total_loss
 from jaxgru.finetune.model import Model, RunOptions, run_model
+from jaxgru.finetune.optimizers import average_in
 from jaxgru.finetune.trainable import combine, partition
-from jaxgru.params import at_least_float32
 
 Array = jax.Array
-
-
-class Average(NamedTuple):
-    """A running average of the trained weights.
-
-    Args:
-        weights: the average, None where a weight is not trained.
-        state: that of the transformation which takes the average.
-    """
-
-    weights: Any
-    state: Any
 
 
 class TrainState(NamedTuple):
@@ -36,7 +23,6 @@ class TrainState(NamedTuple):
     Args:
         model: the weights.
         optimizer_state: that of the optimiser, for the trained weights alone.
-        average: an ``Average``, or None.
         step: how many steps are done, an integer.
         key: a JAX random key, the same at every step; with the step it says what is dropped.
         carry: with windows, the state of the net behind the last one; None otherwise.
@@ -44,7 +30,6 @@ class TrainState(NamedTuple):
 
     model: Model
     optimizer_state: Any
-    average: Average | None
     step: Array
     key: Array
     carry: Any
@@ -56,7 +41,6 @@ def init_state(
     *,
     mask: Any,
     key: Array,
-    average: optax.GradientTransformation | None = None,
     carry: Any = None,
 ) -> TrainState:
     """Return the state before the first step.
@@ -66,7 +50,6 @@ def init_state(
         optimizer: any of Optax.
         mask: which weights are trained, as ``trainable_mask`` gives them.
         key: a JAX random key, for dropout.
-        average: see ``make_train_step``.
         carry: with windows, a state of the net, for ``(B,)`` sequences; what it holds is of no
             effect. None without windows.
 
@@ -81,11 +64,9 @@ def init_state(
     trained, _ = partition(model, mask)
     with _optax_promotion():
         optimizer_state = optimizer.init(trained)
-        averaged = None if average is None else Average(trained, average.init(trained))
     return TrainState(
         model=model,
         optimizer_state=optimizer_state,
-        average=averaged,
         step=jnp.zeros((), jnp.int32),
         key=key,
         carry=carry,
@@ -97,16 +78,13 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     mask: Any,
-    pull: float = 0.0,
-    original: Any = None,
-    average: optax.GradientTransformation | None = None,
     options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Array]]:
     """Return the function that does one step of training, compiled.
 
-    With ``w`` the trained weights, ``L`` the mean loss of the batch and ``w0`` the original ones::
+    With ``w`` the trained weights and ``L`` the mean loss of the batch::
 
-        G = d/dw [ L(w) + pull * sum((w_net - w0)^2) ]        w <- w + optimizer(G)
+        G = d/dw L(w)        w <- w + optimizer(G)
 
     With windows, the state carried from the window before is a constant here: no gradient passes
     from one window to another, and that is all that truncates it.
@@ -115,18 +93,11 @@ def make_train_step(
         loss: the loss.
         optimizer: any of Optax, with clipping, schedules and decay as it has them.
         mask: which weights are trained, in the structure of the model.
-        pull: how strongly the net is drawn to the original one, per squared unit of a weight.
-        original: the net to be drawn to, with pull.
-        average: a transformation that averages, as ``optax.ema(0.999)``. It is given the trained
-            weights after every step, and its results are the ``weights`` of the ``Average``.
         options: how the net is run.
 
     Returns:
         A function of a ``TrainState`` and a ``Batch`` that returns the state behind the step and
-        the mean loss of the batch, before the step and without pull. It keeps and donates neither.
-
-    Raises:
-        ValueError: there is a pull and no original, or the other way round.
+        the mean loss of the batch before the step. It keeps and donates neither.
 
     >>> import jax, jax.numpy as jnp, jaxgru, optax
     >>> from jaxgru.finetune import (
@@ -144,8 +115,6 @@ def make_train_step(
 
     Source: Werbos 1990 and Williams and Peng 1990 for truncated backpropagation through time.
     """
-    if (pull != 0) != (original is not None):
-        raise ValueError(f"pull is {pull} and original is {original}: expected both or none")
     # Some optimisers, as optax.lbfgs, want the value and the function itself; others ignore them.
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -155,30 +124,23 @@ def make_train_step(
         key = jax.random.fold_in(state.key, state.step)
         h0 = _state_before(state.carry, batch.begins)
 
-        def objective(trained: Any) -> tuple[Array, tuple[Array, Any]]:
-            model = combine(trained, fixed)
-            mean, h = _mean_loss(model, batch, h0, loss, options, key)
-            total = mean if original is None else mean + pull * _distance(model.net, original)
-            return total, (mean, h)
+        def objective(trained: Any) -> tuple[Array, Any]:
+            return _mean_loss(combine(trained, fixed), batch, h0, loss, options, key)
 
-        (value, (mean, h)), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
-        averaged = None
+        (mean, h), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
         with _optax_promotion():
             updates, optimizer_state = optimizer.update(
                 gradient,
                 state.optimizer_state,
                 trained,
-                value=value,
+                value=mean,
                 grad=gradient,
                 value_fn=lambda trained: objective(trained)[0],
             )
             trained = optax.apply_updates(trained, updates)
-            if average is not None and state.average is not None:
-                averaged = Average(*average.update(trained, state.average.state, trained))
         after = TrainState(
             model=combine(trained, fixed),
             optimizer_state=optimizer_state,
-            average=averaged,
             step=state.step + 1,
             key=state.key,
             carry=None if state.carry is None else h,
@@ -190,10 +152,11 @@ def make_train_step(
 
 def result_model(state: TrainState, mask: Any) -> Model:
     """Return the model of a state, its trained weights being the average where there is one."""
-    if state.average is None:
+    average = average_in(state.optimizer_state)
+    if average is None:
         return state.model
     _, fixed = partition(state.model, mask)
-    model: Model = combine(state.average.weights, fixed)
+    model: Model = combine(average, fixed)
     return model
 
 
@@ -219,12 +182,3 @@ def _state_before(carry: Any, begins: Any) -> Any:
     if carry is None:
         return None
     return jax.tree.map(lambda h: jnp.where(begins, jnp.zeros_like(h), h), carry)
-
-
-def _distance(net: Any, original: Any) -> Array:
-    """Return the sum of the squared differences of all weights of two nets."""
-
-    def squares(one: Array, other: Array) -> Array:
-        return jnp.sum((one - other).astype(at_least_float32(one.dtype)) ** 2)
-
-    return jax.tree.reduce(jnp.add, jax.tree.map(squares, merge(net), merge(original)))

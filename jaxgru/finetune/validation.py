@@ -1,4 +1,4 @@
-"""That data is sound, and fits the model and the loss: said before a long run begins."""
+"""Data is sound and fits the model and the loss: checked before a long run begins."""
 
 import functools
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 from jaxgru.finetune.data import Sequences
 from jaxgru.finetune.lora import merge
 from jaxgru.finetune.losses import Loss, counted_steps, total_loss
-from jaxgru.finetune.model import Model, predict
+from jaxgru.finetune.model import Model, run_model
 from jaxgru.net import check_net
 
 
@@ -33,9 +33,10 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
         counted = counted_inputs if loss.on == "steps" else counted_steps(lengths, inputs, "last")
         _check_finite("targets", targets, counted)
         # What a batch of all of it would give, found without computing it.
-        shapes = jax.eval_shape(functools.partial(predict, on=loss.on), model, inputs)
+        run = functools.partial(run_model, lengths=None, h0=None, on=loss.on)
+        shapes, _ = jax.eval_shape(run, model, inputs)
         if not hasattr(shapes, "shape"):
-            raise ValueError("the model gives several arrays: expected a readout that gives one")
+            raise ValueError("the net gives a pair of outputs: expected a readout of both")
         jax.eval_shape(functools.partial(total_loss, loss, counted=None), shapes, targets)
         if loss.check is not None:
             everything = np.ones(targets.shape[: 1 if loss.on == "last" else 2], bool)

@@ -1,0 +1,119 @@
+"""Optimisers around an optimiser: weights averaged over the steps, weights held near the start."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax  # type: ignore[import-untyped]
+
+from jaxgru.params import at_least_float32
+
+
+class AverageState(NamedTuple):
+    """The state of ``averaged``: that of the optimiser, that of the average, and the average."""
+
+    optimizer: Any
+    average: Any
+    weights: Any
+
+
+class PullState(NamedTuple):
+    """The state of ``pulled``: that of the optimiser, and the weights at the start."""
+
+    optimizer: Any
+    start: Any
+
+
+def averaged(
+    optimizer: optax.GradientTransformation, average: optax.GradientTransformation
+) -> optax.GradientTransformationExtraArgs:
+    """Return an optimiser that also averages the weights over the steps.
+
+    The average changes no step. Validation and the result of ``fit`` are of the average.
+
+    Args:
+        optimizer: any of Optax.
+        average: a transformation that averages, as ``optax.ema(0.999)``; it is given the trained
+            weights after every step.
+
+    >>> import optax
+    >>> from jaxgru.finetune import averaged
+    >>> optimizer = averaged(optax.adam(1e-3), optax.ema(0.999))
+
+    Source: Polyak and Juditsky 1992.
+    """
+    optimizer = optax.with_extra_args_support(optimizer)
+
+    def init(weights: Any) -> AverageState:
+        return AverageState(optimizer.init(weights), average.init(weights), weights)
+
+    def update(
+        gradient: Any, state: AverageState, weights: Any = None, **extra: Any
+    ) -> tuple[Any, AverageState]:
+        updates, inner = optimizer.update(gradient, state.optimizer, weights, **extra)
+        after = optax.apply_updates(weights, updates)
+        mean, averaging = average.update(after, state.average, after)
+        return updates, AverageState(inner, averaging, mean)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def pulled(
+    optimizer: optax.GradientTransformation, strength: float
+) -> optax.GradientTransformationExtraArgs:
+    """Return an optimiser of the loss and the squared distance of the net from its start.
+
+    With ``L`` the loss, ``w`` the trained weights of the net and ``w0`` those at the start::
+
+        L(w) + strength * sum((w - w0)^2)
+
+    The readout of a ``Model`` is free. Of a ``LowRank`` net the factors are held near their start.
+
+    Args:
+        optimizer: any of Optax.
+        strength: per squared unit of a weight.
+
+    >>> import optax
+    >>> from jaxgru.finetune import pulled
+    >>> optimizer = pulled(optax.adam(1e-3), 0.01)
+
+    Source: Li et al. 2018 (arXiv:1802.01483), L2-SP.
+    """
+    optimizer = optax.with_extra_args_support(optimizer)
+
+    def init(weights: Any) -> PullState:
+        return PullState(optimizer.init(weights), weights.net)
+
+    def update(
+        gradient: Any, state: PullState, weights: Any, *, value: Any, value_fn: Any, **_: Any
+    ) -> tuple[Any, PullState]:
+        def penalty(weights: Any) -> Any:
+            squares = jax.tree.map(_squared_distance, weights.net, state.start)
+            return strength * jax.tree.reduce(jnp.add, squares, 0.0)
+
+        gradient = jax.tree.map(jnp.add, gradient, jax.grad(penalty)(weights))
+        updates, inner = optimizer.update(
+            gradient,
+            state.optimizer,
+            weights,
+            value=value + penalty(weights),
+            grad=gradient,
+            value_fn=lambda weights: value_fn(weights) + penalty(weights),
+        )
+        return updates, PullState(inner, state.start)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def average_in(optimizer_state: Any) -> Any:
+    """Return the averaged weights in the state of an optimiser, None where there are none."""
+    nodes = jax.tree.leaves(optimizer_state, is_leaf=_is_average)
+    return next((node.weights for node in nodes if _is_average(node)), None)
+
+
+def _is_average(node: Any) -> bool:
+    return isinstance(node, AverageState)
+
+
+def _squared_distance(one: Any, other: Any) -> Any:
+    return jnp.sum((one - other).astype(at_least_float32(one.dtype)) ** 2)
