@@ -25,6 +25,7 @@ from jaxgru.finetune import (
     LinearReadout,
     Model,
     Sequences,
+    Steps,
     evaluate,
     fit,
     low_rank,
@@ -95,29 +96,26 @@ def trained() -> Model:
 
 def finetune(model: Model, data: Sequences, patterns: str, steps: int) -> tuple[Model, int]:
     """Return a model with some of its weights tuned, and how many numbers these are."""
-    net = model.net
+    start = model
     if patterns == "net.deltas.*":
-        net = low_rank(net, jax.random.key(0), rank=1)
+        start = Model(low_rank(model.net, jax.random.key(0), rank=1), model.readout)
     result = fit(
-        net,
+        start,
         data,
-        readout=model.readout,
-        loss=regression(),
-        trainable=patterns,
-        optimizer=optax.adam(optax.cosine_decay_schedule(0.01, steps)),
-        steps=steps,
-        batch_size=BATCH,
-        every=steps,
+        regression(),
+        Steps(steps, every=steps),
         key=jax.random.key(1),
+        batch_size=BATCH,
+        optimizer=optax.adam(optax.cosine_decay_schedule(0.01, steps)),
+        trainable=patterns,
     )
-    start = Model(net, model.readout)
     mask = trainable_mask(start, patterns)
     numbers = sum(
         leaf.size
         for leaf, chosen in zip(*map(jax.tree.leaves, (start, mask)), strict=True)
         if chosen
     )
-    return Model(result.net, result.readout), numbers
+    return result.model, numbers
 
 
 def put(text: str, path: Path) -> None:

@@ -31,7 +31,16 @@ import optax
 from sensed_spring import drifted, record
 
 import jaxgru
-from jaxgru.finetune import LinearReadout, Model, Sequences, data_mesh, evaluate, fit, regression
+from jaxgru.finetune import (
+    LinearReadout,
+    Model,
+    Sequences,
+    Steps,
+    data_mesh,
+    evaluate,
+    fit,
+    regression,
+)
 
 DATA = Path("examples/data")
 TRAINING, HELD_OUT, TIME, BATCH = 64, 64, 100, 16
@@ -53,28 +62,25 @@ def main() -> None:
     model = Model(jaxgru.load(DATA / "gru.npz"), readout)
 
     result = fit(
-        model.net,
+        model,
         data,
-        readout=model.readout,
-        loss=regression(),
-        optimizer=optax.adam(optax.cosine_decay_schedule(0.01, options.steps)),
-        steps=options.steps,
-        batch_size=BATCH,
-        every=100,
+        regression(),
+        Steps(options.steps, every=100),
         key=jax.random.key(0),
+        batch_size=BATCH,
+        optimizer=optax.adam(optax.cosine_decay_schedule(0.01, options.steps)),
         checkpoint_dir=options.checkpoints,
         mesh=mesh,
     )
     before, after = (
-        evaluate(model, held_out, regression(), mesh=mesh)
-        for model in (model, Model(result.net, result.readout))
+        evaluate(model, held_out, regression(), mesh=mesh) for model in (model, result.model)
     )
     if jax.process_index() == 0:
         print(
             f"{mesh.size} devices in {jax.process_count()} processes: "
             f"mean square error {before:.4f} before, {after:.4f} after"
         )
-        jaxgru.save(result.net, options.out)
+        jaxgru.save(result.model.net, options.out)
         print(f"wrote {options.out}")
 
 

@@ -31,8 +31,10 @@ DATA:
 With --loss next-step there are no targets: all are inputs, and their next step is the target.
 Held out are random sequences; of a single one, its last steps.
 
-exit codes: 0 done, 1 stopped at a loss that is not finite (the last good weights are written),
-2 an error
+Written are the weights of the lowest held-out loss, of all epochs and the start.
+
+exit codes: 0 done, 1 no epoch was better than the start (the weights are written as they were) or
+a loss was not finite, 2 an error
 """
 
 
@@ -99,7 +101,7 @@ def _add_task(group: Any) -> None:
         "--readout-output",
         metavar="OUT",
         type=Output,
-        help="train the readout too, or a new one without --readout, and write it",
+        help="train the readout too, a new one without --readout, and write it",
     )
     group.add_argument(
         "--held-out",
@@ -148,7 +150,7 @@ def _add_training(group: Any) -> None:
         "--patience",
         metavar="N",
         type=_whole,
-        help="stop after N epochs without a lower held-out loss, with the best weights",
+        help="stop after N epochs without a lower held-out loss",
     )
     group.add_argument("--seed", metavar="N", type=int, default=0, help="(%(default)s)")
 

@@ -1,7 +1,6 @@
-"""The work of ``jaxgru finetune``: read, tune, tell, write."""
+"""The work of ``jaxgru finetune``: read, tune, report, write."""
 
 import argparse
-import errno
 import os
 import tempfile
 from pathlib import Path
@@ -17,31 +16,38 @@ from jaxgru.atomic import replacing
 from jaxgru.cli.describe import in_a_line
 from jaxgru.cli.finetune_data import read_data, split_data
 from jaxgru.finetune import (
+    Epochs,
     LinearReadout,
     Loss,
     Model,
     Result,
     Sequences,
+    Steps,
     classification,
     evaluate,
     fit,
     linear_readout,
     low_rank,
+    patience,
     plot_history,
+    pulled,
     regression,
+    write_history,
 )
+from jaxgru.finetune.loop import OnRound
+from jaxgru.finetune.model import checked_model
 from jaxgru.finetune.validation import checked_data
 from jaxgru.net import check_net
 from jaxgru.params import at_least_float32
 from jaxgru.plot_run import check_plot
 from jaxgru.weights import WeightsError, load, save
 
-_NOT_FINITE = 1
+_NO_BETTER = 1
 _EPOCHS = 10
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the arguments say and return the exit code."""
+    """Do what the arguments ask for and return the exit code."""
     net = load(
         arguments.weights,
         layer=arguments.layer,
@@ -49,29 +55,29 @@ def run(arguments: argparse.Namespace) -> int:
         assume=dict(arguments.assume),
         external_data=arguments.external_data,
     )
-    _check_outputs(net, arguments)
+    _check_formats(net, arguments)
     loss = (classification if arguments.loss == "classification" else regression)(arguments.on)
     data = _in_type_of(
         net, read_data(arguments.data, arguments.targets, arguments.loss, arguments.on)
     )
     shuffle, start, readout_key = jax.random.split(jax.random.key(arguments.seed), 3)
-    readout = _readout(net, data, arguments, readout_key)
-    # The whole of it first: a place that is told is then a place in the file.
-    data = checked_data(data, Model(net, readout), loss, arguments.data)
+    model = Model(net, _readout(net, data, arguments, readout_key))
+    _check_predictions(model, data, arguments)
+    # The whole of it first: a place in a message is then a place in the file.
+    data = checked_data(data, model, loss, arguments.data)
     data, held_out = split_data(data, arguments.held_out, arguments.seed)
-    before = evaluate(Model(net, readout), held_out, loss)
+    before = evaluate(model, held_out, loss)
     print(f"{arguments.data}: {_counted(data)} to learn from, {_counted(held_out)} held out")
     print(f"loss on held-out data before: {before:.6g}", flush=True)
-    result = _fit(net, readout, data, held_out, loss, arguments, (shuffle, start))
-    after = evaluate(Model(result.net, result.readout), held_out, loss)
-    print(f"loss on held-out data after:  {after:.6g}")
+    result = _fit(model, data, held_out, loss, arguments, (shuffle, start))
+    after = evaluate(result.model, held_out, loss)
+    print(f"loss on held-out data after:  {after:.6g}, at step {result.step}")
     _write(result, arguments)
-    return _NOT_FINITE if result.stopped == "not finite" else 0
+    return _NO_BETTER if result.step == 0 or result.stopped == "not finite" else 0
 
 
 def _fit(
-    net: Any,
-    readout: Any,
+    model: Model,
     data: Sequences,
     held_out: Sequences,
     loss: Loss,
@@ -81,44 +87,44 @@ def _fit(
     optimizer = optax.adam(arguments.learning_rate)
     if arguments.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(arguments.clip_norm), optimizer)
+    if arguments.pull:
+        optimizer = pulled(optimizer, arguments.pull)
     shuffle, start = keys
     trainable = arguments.trainable or ["net.*"]
     if arguments.low_rank is not None:
         chosen = arguments.trainable or ["kernel", "recurrent_kernel"]
-        net = low_rank(net, start, rank=arguments.low_rank, kernels=chosen)
-        trainable = ["net.deltas.*"]
+        net = low_rank(model.net, start, rank=arguments.low_rank, kernels=chosen)
+        model, trainable = Model(net, model.readout), ["net.deltas.*"]
     if arguments.readout_output is not None:
         trainable = [*trainable, "readout.*"]
-    epochs = arguments.epochs
-    if epochs is None and arguments.steps is None:
-        epochs = _EPOCHS
+    until: Epochs | Steps = Epochs(arguments.epochs or _EPOCHS)
+    if arguments.steps is not None:
+        until = Steps(arguments.steps)
+    on_round: list[OnRound] = (
+        [] if arguments.history is None else [write_history(arguments.history)]
+    )
+    if arguments.patience is not None:
+        on_round.append(patience(arguments.patience))
     return fit(
-        net,
+        model,
         data,
-        loss=loss,
+        loss,
+        until,
         key=shuffle,
-        readout=readout,
-        steps=arguments.steps,
-        epochs=epochs,
+        validation=held_out,
         batch_size=arguments.batch_size,
+        window=arguments.window,
         optimizer=optimizer,
         trainable=trainable,
-        pull=arguments.pull,
-        window=arguments.window,
-        validation=held_out,
-        patience=arguments.patience,
+        on_round=on_round,
         checkpoint_dir=arguments.checkpoints,
-        history_path=arguments.history,
     )
 
 
-def _check_outputs(net: Any, arguments: argparse.Namespace) -> None:
+def _check_formats(net: Any, arguments: argparse.Namespace) -> None:
     """Raise the errors of writing before the work, not after it."""
     if arguments.plot is not None:
         check_plot(arguments.plot)
-    for path in (arguments.output, arguments.readout_output, arguments.history):
-        if path is not None and not Path(path).absolute().parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, "its folder is missing", path)
     with tempfile.TemporaryDirectory() as folder:
         try:
             save(net, Path(folder, Path(arguments.output).name), format=arguments.to)
@@ -133,7 +139,13 @@ def _readout(net: Any, data: Sequences, arguments: argparse.Namespace, key: Any)
         for name in ("kernel", "bias"):
             with open_array(arguments.readout, name) as reader:
                 arrays.append(jnp.asarray(reader.read_all().astype(_dtype(net))))
-        return LinearReadout(*arrays)
+        readout = LinearReadout(*arrays)
+        try:
+            checked_model(Model(net, readout))
+        except ValueError as error:
+            message = str(error).removeprefix("readout: ")
+            raise ValueError(f"{arguments.readout}: {message}") from None
+        return readout
     if arguments.readout_output is None:
         return None
     _, outputs = check_net(net)
@@ -144,14 +156,34 @@ def _readout(net: Any, data: Sequences, arguments: argparse.Namespace, key: Any)
     return linear_readout(key, outputs, data.targets.shape[-1], dtype=_dtype(net))
 
 
+def _check_predictions(model: Model, data: Sequences, arguments: argparse.Namespace) -> None:
+    """Raise ValueError, naming the options of the readout, if targets and predictions differ."""
+    if arguments.loss == "classification":
+        wanted, what = int(data.targets.max(initial=0)) + 1, "classes"
+    else:
+        wanted, what = data.targets.shape[-1], "numbers"
+    if model.readout is not None:
+        given, source = model.readout.bias.size, f"the predictions of --readout {arguments.readout}"
+        expected = "expected another --readout, or --readout-output OUT alone for a new one"
+    else:
+        given, source = check_net(model.net)[1], "the states, which are the predictions,"
+        expected = "expected --readout IN to read them, or --readout-output OUT to train a new one"
+    fits = wanted <= given if what == "classes" else wanted == given
+    if given is not None and not fits:
+        raise ValueError(
+            f"{arguments.data}: its targets have {wanted} {what} and {source} {given}: {expected}"
+        )
+
+
 def _write(result: Result, arguments: argparse.Namespace) -> None:
-    save(result.net, arguments.output, format=arguments.to)
-    print(f"{arguments.output}: {in_a_line(result.net)}, stopped by {result.stopped}")
+    net, readout = result.model
+    save(net, arguments.output, format=arguments.to)
+    print(f"{arguments.output}: {in_a_line(net)}, stopped by {result.stopped}")
     if arguments.readout_output is not None:
         with replacing(arguments.readout_output) as temporary, open(temporary, "wb") as file:
-            np.savez(file, kernel=result.readout.kernel, bias=result.readout.bias)
-        print(f"{arguments.readout_output}: the readout, kernel {result.readout.kernel.shape}")
-    if arguments.history is not None:
+            np.savez(file, kernel=readout.kernel, bias=readout.bias)
+        print(f"{arguments.readout_output}: the readout, kernel {readout.kernel.shape}")
+    if arguments.history is not None and result.history:
         print(f"{arguments.history}: {len(result.history)} lines")
     if arguments.plot is not None and result.history:
         plot_history(result.history, arguments.plot)

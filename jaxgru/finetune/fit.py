@@ -253,7 +253,7 @@ def _first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) 
             "window is given and a part of the net goes backward: expected a net that goes "
             "forward, as the state of the other direction comes from later windows"
         )
-    batch = jax.ShapeDtypeStruct((batch_size, *inputs.shape[1:]), inputs.dtype)
+    batch = np.broadcast_to(np.zeros((), inputs.dtype), (batch_size, *inputs.shape[1:]))
     run = functools.partial(run_model, lengths=None, h0=None, on="steps")
     _, h = jax.eval_shape(run, model, batch)
     return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), h)

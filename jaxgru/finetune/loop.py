@@ -204,8 +204,10 @@ def run_rounds(
             return progress, NOT_FINITE
         progress = progress._replace(best=Best(start, loss, steps))
     stopped = stopped or until.reached(steps, position)
+    losses: list[float] = []
     while stopped is None:
-        state, good, losses = progress.state, progress.good, []
+        state, good = progress.state, progress.good
+        losses.clear()
         while not losses or not until.ends_round(steps, position):
             position, batch = next(stream)
             after, loss = step(state, batch)

@@ -233,9 +233,8 @@ def _checked_readout(readout: Callable[[Any], Any], net: Any, inputs: int) -> An
         arrays = [leaf if _is_array(leaf) else None for leaf in leaves]
         rest = tuple(None if _is_array(leaf) else leaf for leaf in leaves)
         readout = _ReadoutArrays(jax.tree.unflatten(structure, arrays), (structure, rest))
-    x = jax.ShapeDtypeStruct((1, inputs), jnp.result_type(*jax.tree.leaves(net)))
-    ys = jax.eval_shape(lambda net, x: gru(merge(net), x)[0], net, x)
-    y = jax.tree.map(lambda ys: jax.ShapeDtypeStruct(ys.shape[1:], ys.dtype), ys)
+    x = jnp.zeros((1, inputs), jnp.result_type(*jax.tree.leaves(net)))
+    y = jax.eval_shape(lambda net: jax.tree.map(lambda ys: ys[0], gru(merge(net), x)[0]), net)
     try:
         prediction = jax.eval_shape(lambda readout, y: readout(y), readout, y)
     except ValueError as error:

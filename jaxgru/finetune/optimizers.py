@@ -89,7 +89,7 @@ def pulled(
     ) -> tuple[Any, PullState]:
         def penalty(weights: Any) -> Any:
             squares = jax.tree.map(_squared_distance, weights.net, state.start)
-            return strength * jax.tree.reduce(jnp.add, squares, 0.0)
+            return strength * sum(jax.tree.leaves(squares))
 
         gradient = jax.tree.map(jnp.add, gradient, jax.grad(penalty)(weights))
         updates, inner = optimizer.update(

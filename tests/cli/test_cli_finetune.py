@@ -12,6 +12,9 @@ import jaxgru
 import jaxgru.finetune as ft
 from jaxgru import cli
 
+# The suite makes warnings errors; here they are to reach the command line's stderr.
+pytestmark = pytest.mark.filterwarnings("always::jaxgru.finetune.FinetuneWarning")
+
 HEADER = "a,b,c,position,velocity"
 
 
@@ -22,6 +25,8 @@ def folder(tmp_path, monkeypatch):
     net, readout = finetuning.small_model()
     jaxgru.save(net, "gru.npz")
     np.savez("readout.npz", kernel=readout.kernel, bias=readout.bias)
+    np.savez("wide.npz", kernel=np.ones((4, 3)), bias=np.ones(3))
+    np.savez("tall.npz", kernel=np.ones((5, 2)), bias=np.ones(2))
     data = finetuning.small_data()
     np.savez("data.npz", inputs=data.inputs, targets=data.targets)
     (tmp_path / "csv").mkdir()
@@ -51,27 +56,25 @@ def test_tunes_as_fit_does_and_says_what_that_did(run, folder):
     )  # fmt: skip
     assert (code, err) == (0, [])
     # The oracle: the library, called with the held-out part that the seed says.
-    net, readout = finetuning.small_model()
     held = np.random.default_rng(0).permutation(8)[:2]
     data = finetuning.small_data()
     rest = np.setdiff1d(np.arange(8), held)
     held_out, learned = (
         ft.Sequences(*(array[np.sort(rows)] for array in data[:2])) for rows in (held, rest)
     )
-    before = ft.evaluate(ft.Model(net, readout), held_out, ft.regression())
+    before = ft.evaluate(finetuning.small_model(), held_out, ft.regression())
     result = finetuning.tune(
-        net, readout, learned, epochs=3, batch_size=2, optimizer=optax.adam(0.01),
-        key=jax.random.split(jax.random.key(0), 3)[0],
+        finetuning.small_model(), learned, ft.Epochs(3), batch_size=2, optimizer=optax.adam(0.01),
+        validation=held_out, key=jax.random.split(jax.random.key(0), 3)[0],
     )  # fmt: skip
     tuned_readout = ft.LinearReadout(**np.load("new.npz"))
-    assert finetuning.equal(jaxgru.load("tuned.npz"), result.net)
-    assert finetuning.equal(tuned_readout, result.readout)
-    after = ft.evaluate(ft.Model(result.net, result.readout), held_out, ft.regression())
+    assert finetuning.equal(ft.Model(jaxgru.load("tuned.npz"), tuned_readout), result.model)
+    after = ft.evaluate(result.model, held_out, ft.regression())
     assert out == [
         "data.npz: 6 sequences of up to 6 steps to learn from, "
         "2 sequences of up to 6 steps held out",
         f"loss on held-out data before: {before:.6g}",
-        f"loss on held-out data after:  {after:.6g}",
+        f"loss on held-out data after:  {after:.6g}, at step {result.step}",
         "tuned.npz: a layer: 3 inputs, 4 outputs, 108 parameters, float32, stopped by epochs",
         "new.npz: the readout, kernel (4, 2)",
         "run.jsonl: 3 lines",
@@ -97,9 +100,9 @@ def test_csv_files_are_the_same_data(run):
 def test_one_sequence_is_divided_in_time(run):
     code, out, _ = run(
         "csv/0.csv", "-o", "tuned.npz", "--steps", "1", "--targets", "position,velocity",
-        "--readout-output", "readout_new.npz", "--held-out", "0.5",
+        "--readout-output", "readout_new.npz", "--held-out", "0.5", "--learning-rate", "1e-9",
     )  # fmt: skip
-    assert code == 0
+    assert code != 2
     assert out[0] == (
         "csv/0.csv: 1 sequence of up to 3 steps to learn from, 1 sequence of up to 3 steps held out"
     )
@@ -108,31 +111,43 @@ def test_one_sequence_is_divided_in_time(run):
 
 def test_classes_of_sequences_of_different_lengths(run, folder):
     for i in range(8):
-        lines = [f"{t},{i},{-t},{i % 2}" for t in range(i + 1)]
+        lines = [f"{t},{i},{-t},{int(i > 3)}" for t in range(i + 1)]
         (folder / "csv" / f"{i}.csv").write_text("\n".join(lines))
     code, out, err = run(
-        "csv", "-o", "tuned.npz", "--steps", "1", "--targets", "4", "--loss", "classification",
-        "--on", "last", "--readout-output", "r.npz", "--low-rank", "1",
+        "csv", "-o", "tuned.npz", "--steps", "9", "--targets", "4", "--loss", "classification",
+        "--on", "last", "--readout-output", "r.npz", "--low-rank", "1", "--learning-rate", "0.05",
         "--trainable", "recurrent_kernel",
     )  # fmt: skip
     assert (code, err) == (0, [])
     assert "sequences of up to 8 steps" in out[0]
-    tuned, net = jaxgru.load("tuned.npz"), finetuning.small_model()[0]
+    tuned, net = jaxgru.load("tuned.npz"), finetuning.small_model().net
     assert not finetuning.equal(tuned.recurrent_kernel, net.recurrent_kernel)
     assert finetuning.equal((tuned.kernel, tuned.bias), (net.kernel, net.bias))
 
 
-# The suite makes warnings errors; here it is to reach the command line's stderr.
-@pytest.mark.filterwarnings("always::jaxgru.finetune.FinetuneWarning")
-def test_loss_that_is_not_finite_is_an_exit_code(run):
+@pytest.mark.parametrize(
+    ("rate", "warning"),
+    [("1e38", "the validation loss is not finite after step "), ("9", "no round has a lower vali")],
+)
+def test_run_that_makes_nothing_better_is_an_exit_code(run, rate, warning):
     code, out, err = run(
         "data.npz", "-o", "tuned.npz", "--readout", "readout.npz", "--readout-output", "r.npz",
-        "--learning-rate", "1e38", "--epochs", "9",
+        "--learning-rate", rate, "--epochs", "2",
     )  # fmt: skip
     assert code == 1
-    assert err[0].startswith("jaxgru: warning: the validation loss is not finite after step ")
-    assert out[3].endswith("stopped by not finite")
-    assert np.isfinite(jaxgru.load("tuned.npz").kernel).all()
+    assert err[0].startswith(f"jaxgru: warning: {warning}")
+    assert out[2] == f"{out[1].replace('before:', 'after: ')}, at step 0"
+    assert finetuning.equal(jaxgru.load("tuned.npz"), finetuning.small_model().net)
+
+
+def test_resumed_run_names_where_and_another_is_refused(run):
+    options = ("-o", "tuned.npz", "--readout", "readout.npz", "--checkpoints", "run")
+    assert run("data.npz", *options, "--epochs", "1")[0] == 0
+    code, _, (line,) = run("data.npz", *options, "--epochs", "2")
+    assert (code, line) == (0, "run: resumes after step 1, 1 epochs done")
+    code, _, (line,) = run("data.npz", *options, "--epochs", "2", "--seed", "1")
+    assert code == 2
+    assert "run: its checkpoint of step 2 is of another run, with another key (of another" in line
 
 
 @pytest.mark.parametrize(
@@ -144,7 +159,12 @@ def test_loss_that_is_not_finite_is_an_exit_code(run):
         (["data.npz", "-o", "missing/t.npz"], "missing/t.npz: its folder is missing"),
         (["data.npz", "-o", "t.foo"], "t.foo was not written: its name ends in '.foo': expected "),
         (["data.npz", "-o", "t.npz", "--plot", "x.foo"], "x.foo: its ending is '.foo', expected "),
-        (["data.npz", "-o", "t.npz"], "data.npz: targets has shape (8, 6, 2): expected (8, 6, "),
+        (["data.npz", "-o", "t.npz"], "data.npz: its targets have 2 numbers and the states, "
+         "which are the predictions, 4: expected --readout IN to read them, or --readout-output "),
+        (["data.npz", "-o", "t.npz", "--readout", "wide.npz"], "data.npz: its targets have 2 "
+         "numbers and the predictions of --readout wide.npz 3: expected another --readout, or "),
+        (["data.npz", "-o", "t.npz", "--readout", "tall.npz"], "tall.npz: its kernel has shape "
+         "(5, 2): expected (4, 2), as the net has 4 outputs"),
         (["data.npz", "-o", "t.npz", "--targets", "1"], "data.npz: expected no --targets with "),
         (["csv", "-o", "t.npz"], "csv: expected --targets COLUMNS, for .csv with --loss "),
         (["csv", "-o", "t.npz", "--targets", "x"], "csv/0.csv: it has no column 'x', expected 1 "

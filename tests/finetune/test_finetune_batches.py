@@ -8,7 +8,7 @@ import pytest
 
 import jaxgru.finetune as ft
 
-LENGTHS = np.array([6, 1, 4, 0, 3, 6, 2, 5])
+LENGTHS = finetuning.LENGTHS
 
 
 @pytest.mark.parametrize("window", [None, 4])
@@ -48,7 +48,7 @@ def test_an_epoch_has_every_sequence_once_in_an_order_of_its_own(key):
 
 
 def test_windows_cover_a_batch_until_its_longest_sequence_ends(key):
-    data = finetuning.small_data(lengths=np.array([6, 1, 4, 0, 3, 6, 2, 5]))
+    data = finetuning.small_data(lengths=LENGTHS)
     position, parts = ft.Position(), []
     for position, batch in ft.batches(data, 8, key, window=4):
         parts.append(batch)

@@ -37,34 +37,28 @@ print(main(["finetune", "weights.npz", "data.npz", "-o", "tuned.npz"]))
     )
 
 
-def test_missing_orbax_and_tqdm_name_the_extra(tmp_path):
+def test_runs_without_the_libraries_of_comfort_and_imports_none_unasked(tmp_path):
     script = f"""
 import sys
-sys.modules["orbax.checkpoint"] = sys.modules["tqdm"] = None
-import jax, numpy as np, jaxgru, jaxgru.finetune as ft
-net = jaxgru.init(jax.random.key(0), 3, 4)
-data = ft.Sequences(np.ones((2, 3, 3), np.float32), np.ones((2, 3, 4), np.float32))
-for options in ({{"checkpoint_dir": {str(tmp_path / "run")!r}}}, {{}}):
-    try:
-        ft.fit(net, data, loss=ft.regression(), key=jax.random.key(1), steps=1, **options)
-    except ImportError as error:
-        print(error)
-"""
-    checkpoints, bar = _run(script).split("\n")
-    assert checkpoints == (
-        'keeping checkpoints needs orbax, which is not installed: pip install "jaxgru[finetune]"'
-    )
-    assert bar == (
-        'a progress bar needs tqdm, which is not installed: pip install "jaxgru[finetune]"'
-    )
-
-
-def test_core_does_not_import_it():
-    script = """
-import sys, jaxgru, jaxgru.cli
+import jaxgru, jaxgru.cli
 print([name for name in ("jaxgru.finetune", "optax", "orbax", "tqdm") if name in sys.modules])
+sys.modules["orbax.checkpoint"] = sys.modules["tqdm"] = sys.modules["matplotlib"] = None
+import jax, numpy as np, jaxgru.finetune as ft
+model = ft.Model(jaxgru.init(jax.random.key(0), 3, 4))
+data = ft.Sequences(np.ones((2, 3, 3), np.float32), np.ones((2, 3, 4), np.float32))
+fit = lambda **options: ft.fit(
+    model, data, ft.regression(), ft.Steps(1), key=jax.random.key(1), **options)
+print(fit().stopped)
+try:
+    fit(checkpoint_dir={str(tmp_path / "run")!r})
+except ImportError as error:
+    print(error)
 """
-    assert _run(script) == "[]"
+    assert _run(script).split("\n") == [
+        "[]",
+        "steps",
+        'keeping checkpoints needs orbax, which is not installed: pip install "jaxgru[finetune]"',
+    ]
 
 
 def _run(script):

@@ -1,4 +1,4 @@
-"""The history: a row a round, as it goes; its plot; a bar where there is somebody to see it."""
+"""The history: a row a round, in a file as it goes; its plot; a bar on a terminal alone."""
 
 import io
 import re
@@ -9,27 +9,25 @@ import pytest
 import jaxgru.finetune as ft
 
 
-def test_rows_are_written_as_they_come_and_replace_what_was_there(tmp_path, monkeypatch):
+def test_rows_are_written_as_they_come_and_replace_what_was_there(tmp_path):
     path = tmp_path / "history.jsonl"
-    path.write_text("what another run left")
-    data = finetuning.small_data()
-    seen = []
-    validate = ft.fit.__globals__["mean_loss"]
-
-    def look(*args, **kwargs):
-        seen.append(len(ft.read_history(path)))
-        return validate(*args, **kwargs)
-
-    monkeypatch.setitem(ft.fit.__globals__, "mean_loss", look)
+    path.write_text("the history of another run\n")
+    data, written = finetuning.small_data(), []
+    keep = ft.write_history(path)
+    assert path.read_text() == "the history of another run\n"
     result = finetuning.tune(
-        *finetuning.small_model(), data, steps=3, every=1, validation=data, history_path=path
-    )
-    assert seen == [0, 1, 2]
-    assert ft.read_history(path) == result.history
+        finetuning.small_model(), data, ft.Steps(3, every=1), validation=data,
+        on_round=[keep, lambda now: written.append(ft.read_history(path))],
+    )  # fmt: skip
+    assert written == [result.history[:n] for n in (1, 2, 3)]
     assert [list(row) for row in result.history] == [
         ["step", "epoch", "loss", "seconds", "validation_loss"]
     ] * 3
     assert [row["epoch"] for row in result.history] == [0, 1, 1]
+    # Another run, and one that resumes: the file is of the run, from its first row on.
+    for rows in (result.history[:1], result.history):
+        keep(ft.Round(None, rows, best=None, resumed=True))
+        assert ft.read_history(path) == rows
 
 
 def test_file_that_is_no_history(tmp_path):
@@ -40,16 +38,8 @@ def test_file_that_is_no_history(tmp_path):
     path.write_text("loss: 1\n")
     with pytest.raises(ValueError, match=r"history\.jsonl: line 1 is no JSON: "):
         ft.read_history(path)
-
-
-def test_history_that_cannot_be_written(tmp_path):
-    with pytest.raises(OSError, match="No such file or directory"):
-        finetuning.tune(
-            *finetuning.small_model(),
-            finetuning.small_data(),
-            steps=1,
-            history_path=tmp_path / "missing" / "history.jsonl",
-        )
+    with pytest.raises(OSError, match="its folder is missing"):
+        ft.write_history(tmp_path / "missing" / "history.jsonl")
 
 
 def test_plot_has_a_line_for_each_loss(tmp_path, monkeypatch):
@@ -79,13 +69,7 @@ def test_bar_is_seen_on_a_terminal_alone(monkeypatch, is_terminal):
     stderr = io.StringIO()
     stderr.isatty = lambda: is_terminal
     monkeypatch.setattr("sys.stderr", stderr)
-    result = finetuning.tune(
-        *finetuning.small_model(), finetuning.small_data(), steps=2, progress=True
-    )
-    shown = stderr.getvalue()
-    if not is_terminal:
-        assert shown == ""
-        return
+    finetuning.tune(finetuning.small_model(), finetuning.small_data(), ft.Steps(2), progress=True)
     # Loss, how much is done and how long the rest may take.
-    assert re.search(r"1/2 \[.*<.*step.*, loss \d", shown)
-    assert result.stopped == "steps"
+    bar = re.search(r"1/2 \[.*<.*step.*, loss \d", stderr.getvalue())
+    assert bar if is_terminal else stderr.getvalue() == ""

@@ -1,4 +1,9 @@
-"""How a run stops before its steps are done: a loss that is not finite, no more progress."""
+"""The loop: its length, the best round, functions of one's own, a loss that is not finite.
+
+The oracle is a run made to fall and rise again: the training data is at 2, the validation data at
+1, and the one weight that is trained, a scale that begins at 0, passes 1 on its way to 2. A step is
+s <- s - 0.1 * 2 (s - 2), so after n of them s is 2 - 2 * 0.8^n.
+"""
 
 import finetuning
 import jax
@@ -6,89 +11,134 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.tree_util import Partial
 
 import jaxgru.finetune as ft
+
+# float32: a few roundings of numbers near 1.
+ROUNDING = {"rtol": 1e-4, "atol": 1e-6}
+
+
+def _scales(steps):
+    return 2 - 2 * 0.8 ** np.arange(steps + 1)
+
+
+def _rising_run(start=0.0, until=ft.Steps(8, every=1), **options):  # noqa: B008
+    net, _ = finetuning.small_model()
+    readout = Partial(lambda scale, y: jnp.ones_like(y[:2]) * scale, jnp.array(start))
+    data = finetuning.small_data()
+    two, one = (data._replace(targets=np.full_like(data.targets, value)) for value in (2, 1))
+    options = {"validation": one, "trainable": "readout.*"} | options
+    return finetuning.tune(
+        ft.Model(net, readout), two, until, batch_size=8, optimizer=optax.sgd(0.1), **options
+    )
+
+
+def _scale(result):
+    return result.model.readout.args[0]
+
+
+def test_result_is_the_best_round():
+    result = _rising_run()
+    losses = [row["validation_loss"] for row in result.history]
+    np.testing.assert_allclose(losses, (_scales(8)[1:] - 1) ** 2, **ROUNDING)
+    assert (result.stopped, result.step) == ("steps", 3) == ("steps", np.argmin(losses) + 1)
+    np.testing.assert_allclose(_scale(result), _scales(3)[-1], **ROUNDING)
+
+
+def test_result_is_the_last_round_without_validation():
+    result = _rising_run(validation=None)
+    assert result.step == 8
+    np.testing.assert_allclose(_scale(result), _scales(8)[-1], **ROUNDING)
+
+
+def test_start_that_no_round_is_better_than_is_the_result():
+    with pytest.warns(ft.FinetuneWarning, match="no round has a lower validation loss than the 0 "):
+        result = _rising_run(start=1.0)
+    assert (result.step, _scale(result)) == (0, 1.0)
+    assert len(result.history) == 8
+    assert result.history[0]["validation_loss"] > 0
+
+
+def test_functions_see_every_round_and_one_stops_the_run():
+    seen = []
+    result = _rising_run(on_round=[ft.patience(2), seen.append])
+    assert result.stopped == "patience"
+    assert [now.best for now in seen] == [1, 2, 3, 3, 3]
+    assert [len(now.history) for now in seen] == [1, 2, 3, 4, 5]
+    assert seen[-1].history == result.history
+    scales = [now.model.readout.args[0] for now in seen]
+    np.testing.assert_allclose(scales, _scales(5)[1:], **ROUNDING)
+    stop = _rising_run(on_round=lambda now: "near" if now.history[-1]["loss"] < 2 else None)
+    assert (stop.stopped, len(stop.history)) == ("near", 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda now: True, "on_round: <lambda> returned True: expected None to go on, or a str"),
+        (lambda now: "", "on_round: <lambda> returned '': expected None"),
+        (ft.patience(2), r"patience\(2\) is given without validation data: expected both"),
+    ],
+)  # fmt: skip
+def test_functions_that_cannot_be(function, message):
+    with pytest.raises(ValueError, match=message):
+        _rising_run(validation=None, on_round=function, until=ft.Steps(1))
 
 
 def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weights(tmp_path):
     # A small rate until the third update, which is infinite: the loss of step 4 is the first that
     # is not finite, so the weights before the third update are the last that were seen to be good.
     optimizer = optax.sgd(lambda count: jnp.where(count == 2, jnp.inf, 0.01))
-    options = {"batch_size": 8, "every": 1, "optimizer": optimizer}
-    data = finetuning.small_data()
-    good = finetuning.tune(*finetuning.small_model(), data, steps=2, **options)
-    with pytest.warns(ft.FinetuneWarning, match="the loss is not finite at step 4"):
-        result = finetuning.tune(
-            *finetuning.small_model(), data, steps=9, checkpoint_dir=tmp_path, **options
-        )
-    assert result.stopped == "not finite"
-    assert finetuning.equal((result.net, result.readout), (good.net, good.readout))
-    assert [row["step"] for row in result.history] == [1, 2, 3]
-    # Interrupted and begun again, it comes to the same end: the checkpoint of step 3 is of weights
-    # that are not good, and has the good ones beside them.
-    with pytest.warns(ft.FinetuneWarning, match="the loss is not finite at step 4"):
-        again = finetuning.tune(
-            *finetuning.small_model(), data, steps=9, checkpoint_dir=tmp_path, **options
-        )
-    assert finetuning.equal((again.net, again.readout), (good.net, good.readout))
+    options = {"batch_size": 8, "optimizer": optimizer}
+    data, model = finetuning.small_data(), finetuning.small_model()
+    good = finetuning.tune(model, data, ft.Steps(2), **options)
+    # Resumed, it comes to the same end: the checkpoint of step 3 is of weights that are not good,
+    # and has the good ones beside them.
+    for _ in range(2):
+        with pytest.warns(ft.FinetuneWarning, match="the loss is not finite at step 4"):
+            result = finetuning.tune(
+                model, data, ft.Steps(9, every=1), checkpoint_dir=tmp_path, **options
+            )
+        assert result.stopped == "not finite"
+        assert finetuning.equal(result.model, good.model)
+        assert [row["step"] for row in result.history] == [1, 2, 3]
 
 
 def test_validation_loss_that_is_not_finite_stops_too():
-    data = finetuning.small_data()
+    data, model = finetuning.small_data(), finetuning.small_model()
     far = data._replace(targets=np.full_like(data.targets, 1e30))  # its square is beyond float32
-    with pytest.warns(ft.FinetuneWarning, match="the validation loss is not finite after step 2"):
+    with pytest.warns(ft.FinetuneWarning, match="loss is not finite before the first step"):
+        result = finetuning.tune(model, data, ft.Epochs(9), validation=far)
+    assert (result.stopped, result.history, result.step) == ("not finite", [], 0)
+    # A step that goes too far: the start is the best that was seen.
+    with pytest.warns(ft.FinetuneWarning, match="the validation loss is not finite after step 1"):
         result = finetuning.tune(
-            *finetuning.small_model(), data, epochs=9, batch_size=4, validation=far
+            model, data, ft.Steps(3, every=1), validation=data, optimizer=optax.sgd(1e30)
         )
-    assert (result.stopped, result.history) == ("not finite", [])
-
-
-def test_patience_stops_and_gives_the_best_round():
-    # The loss of validation is made to fall and rise: the data is at 2, the validation at 1, and
-    # the one weight that is trained, a scale, goes from 0 through 1 to 2.
-    readout = ft.Readout(
-        lambda weights, ys: jnp.ones_like(ys[..., :2]) * weights["scale"], {"scale": 0.0}
-    )
-    net, _ = finetuning.small_model()
-    data = finetuning.small_data()
-    two, one = (data._replace(targets=np.full_like(data.targets, value)) for value in (2, 1))
-    result = finetuning.tune(
-        net, readout, two, epochs=99, batch_size=8, validation=one, patience=3,
-        optimizer=optax.sgd(0.1), trainable="readout.*",
-    )  # fmt: skip
-    losses = [row["validation_loss"] for row in result.history]
-    best = int(np.argmin(losses))
-    assert result.stopped == "patience"
-    assert 0 < best == len(losses) - 4
-    # One step is s <- s - 0.1 * 2 (s - 2): after n of them s is 2 - 2 * 0.8^n.
-    expected = 2 - 2 * 0.8 ** np.arange(1, len(losses) + 1)
-    # float32: a few roundings of numbers near 1.
-    np.testing.assert_allclose(losses, (expected - 1) ** 2, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(result.readout.weights["scale"], expected[best], rtol=1e-6)
+    assert (result.stopped, result.step) == ("not finite", 0)
+    assert finetuning.equal(result.model, model)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("arguments", "message"),
     [
-        ({}, "steps is None and epochs is None: expected one of them"),
-        ({"steps": 1, "epochs": 1}, "steps is 1 and epochs is 1: expected one of them"),
-        ({"steps": 0}, "steps is 0: expected at least 1"),
-        ({"steps": 1, "every": 0}, "every is 0: expected at least 1"),
-        ({"steps": 1, "batch_size": 0}, "batch_size is 0: expected at least 1"),
-        ({"steps": 1, "patience": 2}, "patience is 2 and there is no validation: expected both"),
-        ({"steps": 1, "trainable": "bia"}, "the pattern 'bia' fits no weight: expected one of net"),
+        (lambda: ft.Steps(0), "steps is 0: expected at least 1"),
+        (lambda: ft.Steps(1, every=0), "every is 0: expected at least 1"),
+        (lambda: ft.Epochs(0), "epochs is 0: expected at least 1"),
+        (lambda: ft.patience(0), "patience is 0: expected at least 1"),
+        (lambda: _rising_run(until=5), r"until is 5: expected Epochs\(count\) or Steps\(count\)"),
+        (lambda: _rising_run(trainable="bia"), "the pattern 'bia' fits no weight: expected one of"),
+        (lambda: _rising_run(window=0), "window is 0: expected at least 1"),
     ],
 )
-def test_arguments_that_contradict(options, message):
+def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
-        finetuning.tune(*finetuning.small_model(), finetuning.small_data(), **options)
+        arguments()
 
 
 def test_arguments_are_not_changed():
-    net, readout = finetuning.small_model()
-    before = jax.tree.map(lambda leaf: np.array(leaf), (net, readout))
-    data = finetuning.small_data()
-    copies = [array.copy() for array in data[:2]]
-    finetuning.tune(net, readout, data, steps=1)
-    assert finetuning.equal((net, readout), before)
-    assert finetuning.equal(list(data[:2]), copies)
+    model, data = finetuning.small_model(), finetuning.small_data()
+    before = jax.tree.map(np.array, (model, data))
+    finetuning.tune(model, data, ft.Steps(1))
+    assert finetuning.equal((model, data), before)

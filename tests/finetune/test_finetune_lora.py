@@ -34,25 +34,25 @@ def test_merged_net_has_the_outputs_of_training(key):
 
 
 def test_fit_trains_the_changes_alone_and_merges_them(key):
-    net, readout = finetuning.small_net(key), finetuning.small_readout(jax.random.fold_in(key, 1))
-    low = ft.low_rank(net, jax.random.fold_in(key, 2), rank=1)
+    net, readout = finetuning.small_model()
+    low = ft.low_rank(net, key, rank=1)
     data = finetuning.small_data()
-    result = finetuning.tune(low, readout, data, epochs=3, validation=data)
-    assert isinstance(result.net, jaxgru.GRUParams)
+    result = finetuning.tune(ft.Model(low, readout), data, ft.Epochs(3), validation=data)
+    tuned = result.model
+    assert isinstance(tuned.net, jaxgru.GRUParams)
     for name, is_changed in {
         "kernel": True, "recurrent_kernel": True, "bias": False, "recurrent_bias": False,
     }.items():  # fmt: skip
-        before, after = getattr(net, name), getattr(result.net, name)
+        before, after = getattr(net, name), getattr(tuned.net, name)
         assert finetuning.equal(before, after) != is_changed
         if is_changed:
             singular = np.linalg.svd(np.asarray(after - before, np.float64), compute_uv=False)
             # Of rank 1 but for the rounding of float32 numbers near 1.
             assert singular[1] < 1e-6 < singular[0]
-    assert not finetuning.equal(result.readout, readout)
-    # The last row is of the very weights that come back.
-    tuned = ft.Model(result.net, result.readout)
+    assert not finetuning.equal(tuned.readout, readout)
+    # The row of the best round is of the very weights that come back.
     evaluated = ft.evaluate(tuned, data, ft.regression(), batch_size=4)
-    assert evaluated == result.history[-1]["validation_loss"]
+    assert evaluated == min(row["validation_loss"] for row in result.history)
 
 
 def test_changes_begin_at_zero_and_can_be_of_one_kernel(key):
@@ -63,7 +63,7 @@ def test_changes_begin_at_zero_and_can_be_of_one_kernel(key):
 
 
 def test_bad_arguments(key):
-    net = finetuning.small_net(key)
+    net = finetuning.small_model().net
     with pytest.raises(ValueError, match="rank is 0: expected at least 1"):
         ft.low_rank(net, key, rank=0)
     with pytest.raises(ValueError, match=r"bias has shape \(12,\): expected a matrix to change"):

@@ -1,23 +1,20 @@
 """Losses over padded sequences are those over sequences cut to their lengths."""
 
 import finetuning
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxgru.finetune as ft
 
-LENGTHS = np.array([6, 1, 4, 0, 3, 6, 2, 5])
+LENGTHS = finetuning.LENGTHS
 
 
 @pytest.mark.parametrize("on", ["steps", "last"])
 @pytest.mark.parametrize("kind", ["regression", "classification"])
-def test_masked_loss_is_that_of_cut_sequences(key, kind, on):
+def test_masked_loss_is_that_of_cut_sequences(kind, on):
     # The oracle: each sequence by itself, cut to its length, the equations in NumPy.
-    model = ft.Model(
-        finetuning.small_net(key), finetuning.small_readout(jax.random.fold_in(key, 1))
-    )
+    model = finetuning.small_model()
     data = _data(kind, on)
     costs = []
     for xs, targets, length in zip(*data, strict=True):
@@ -37,18 +34,19 @@ def test_masked_loss_is_that_of_cut_sequences(key, kind, on):
     np.testing.assert_allclose(got, np.mean(costs), rtol=1e-5)
 
 
-def test_nan_in_padding_reaches_nothing(key):
+def test_nan_in_padding_reaches_nothing():
     # The relative error: it and its derivative are infinite at targets of 0, as padding has them.
     relative = ft.Loss(lambda p, y: (((p - y) / y) ** 2).sum(-1), "steps")
-    net, readout = finetuning.small_net(key), finetuning.small_readout(jax.random.fold_in(key, 1))
+    model = finetuning.small_model()
     clean = finetuning.small_data(lengths=LENGTHS)
     padding = np.arange(finetuning.TIME)[None, :, None] >= LENGTHS[:, None, None]
     inputs, targets = (np.where(padding, np.nan, array) for array in clean[:2])
     dirty = ft.Sequences(inputs, targets, LENGTHS)
-    # One compilation does for both: the shapes are the same, but fit makes a step of its own.
-    one, other = (finetuning.tune(net, readout, d, loss=relative, epochs=1) for d in (clean, dirty))
-    assert finetuning.equal((one.net, one.readout), (other.net, other.readout))
-    assert not finetuning.equal(one.net, net)
+    one, other = (
+        finetuning.tune(model, data, ft.Epochs(1), loss=relative) for data in (clean, dirty)
+    )
+    assert finetuning.equal(one.model, other.model)
+    assert not finetuning.equal(one.model, model)
     assert one.history[0]["loss"] == other.history[0]["loss"]
 
 
@@ -60,8 +58,8 @@ def test_next_step_is_the_input_one_later():
     np.testing.assert_array_equal(data.lengths, [3, 0])
 
 
-def test_a_loss_of_ones_own_gives_one_value_for_each_prediction(key):
-    model = ft.Model(finetuning.small_net(key), finetuning.small_readout(key))
+def test_a_loss_of_ones_own_gives_one_value_for_each_prediction():
+    model = finetuning.small_model()
     wrong = ft.Loss(lambda p, y: (p - y).sum(), "steps")
     with pytest.raises(ValueError, match=r"the loss gives values of shape \(\): expected \(8, 6\)"):
         ft.evaluate(model, finetuning.small_data(), wrong)

@@ -33,6 +33,7 @@ def alone(tmp_path_factory):
     return np.load(folder / "weights.npy")
 
 
+@pytest.mark.slow
 def test_eight_devices_end_where_one_does(alone, tmp_path):
     flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     _wait(_start(tmp_path, 1, 0, _free_port(), **flags))
@@ -66,7 +67,7 @@ def test_two_processes_end_where_one_does_though_one_of_them_is_killed(alone, tm
 def test_batch_is_a_multiple_of_the_devices():
     mesh = ft.data_mesh(jax.devices()[:1] * 3)
     with pytest.raises(ValueError, match="batch_size is 4: expected a multiple of 3, the devices"):
-        finetuning.tune(*finetuning.small_model(), finetuning.small_data(), steps=1, mesh=mesh)
+        finetuning.tune(finetuning.small_model(), finetuning.small_data(), ft.Steps(1), mesh=mesh)
 
 
 def _start_both(folder):

@@ -1,72 +1,103 @@
-"""A step of training is a step down the gradient that one would write down by hand."""
+"""A step of training is a step down the gradient that one would write down by hand.
+
+The oracle is JAX's own gradient, through a scan over gru_cell, of the loss over sequences cut to
+their lengths. It shares neither the derivative rule nor masks, batches, windows or losses.
+"""
 
 import finetuning
 import jax
 import jax.numpy as jnp
+import nets
 import numpy as np
 import optax
 import plain_loop
 import pytest
 
+import jaxgru
 import jaxgru.finetune as ft
 
 RATE = 0.1
+# float32: some hundred roundings of numbers near 1.
+ROUNDING = {"rtol": 1e-5, "atol": 1e-6}
 
 
-def test_step_is_the_gradient_by_hand(key):
-    # The oracle: JAX's own gradient, through a scan over gru_cell, of the loss over the sequences
-    # cut to their lengths. It shares neither the derivative rule nor masks, batches or losses.
-    net, readout = _model(key)
+def _squares(model, xs, targets, h0):
+    """Return the sum of the squares of all errors, and the last state."""
+    ys, h = plain_loop.plain_loop(model.net, jnp.asarray(xs), h0)
+    predictions = ys @ model.readout.kernel + model.readout.bias[None, None]
+    return jnp.sum((predictions - targets) ** 2), h
+
+
+def _compare(result, losses, model):
+    np.testing.assert_allclose([row["loss"] for row in result.history], losses, rtol=1e-5)
+    for got, wanted in zip(jax.tree.leaves(result.model), jax.tree.leaves(model), strict=True):
+        np.testing.assert_allclose(got, wanted, **ROUNDING)
+
+
+def test_step_is_the_gradient_by_hand():
+    model = finetuning.small_model()
     lengths = np.array([6, 2, 6, 0, 2, 6, 2, 6])
     data = finetuning.small_data(lengths=lengths)
 
     def loss_by_hand(model):
-        net, readout = model
         total = 0.0
         for length in (2, 6):
             xs, targets = (array[lengths == length, :length] for array in data[:2])
-            ys, _ = plain_loop.plain_loop(net, jnp.asarray(xs), jnp.zeros((len(xs), 4)))
-            predictions = ys @ readout.kernel + readout.bias[None, None]
-            total += jnp.sum((predictions - targets) ** 2) / 2
+            total += _squares(model, xs, targets, jnp.zeros((len(xs), 4)))[0] / 2
         return total / float(lengths.sum())
 
-    expected_loss, gradient = jax.jit(jax.value_and_grad(loss_by_hand))((net, readout))
-    result = finetuning.tune(net, readout, data, steps=1, batch_size=8, optimizer=optax.sgd(RATE))
-    # float32: some hundred roundings of numbers near 1.
-    np.testing.assert_allclose(result.history[0]["loss"], expected_loss, rtol=1e-5)
-    expected = jax.tree.map(lambda w, g: w - RATE * g, (net, readout), gradient)
-    for got, wanted in zip(
-        jax.tree.leaves((result.net, result.readout)), jax.tree.leaves(expected), strict=True
-    ):
-        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+    loss, gradient = jax.jit(jax.value_and_grad(loss_by_hand))(model)
+    result = finetuning.tune(model, data, ft.Steps(1), batch_size=8, optimizer=optax.sgd(RATE))
+    _compare(result, [loss], jax.tree.map(lambda w, g: w - RATE * g, model, gradient))
 
 
-def test_pull_is_the_squared_distance_of_the_net(key):
-    # A loss that is always 0 leaves the pull alone: w <- w - 2 rate pull (w - w0), by hand.
-    original, readout = _model(key)
-    model = ft.Model(jax.tree.map(lambda leaf: leaf + 1.0, original), readout)
-    mask = ft.trainable_mask(model, "*")
-    optimizer, free = optax.sgd(RATE), ft.Loss(lambda p, y: 0.0 * p.sum(-1), "steps")
-    step = ft.make_train_step(free, optimizer, mask=mask, pull=0.5, original=original)
-    state = ft.init_state(model, optimizer, mask=mask, key=key)
+def test_windows_are_those_of_a_loop_by_hand():
+    # The state is passed from window to window as plain numbers, and begins anew with each batch.
+    model, data = finetuning.small_model(), finetuning.small_data()
+
+    def loss_by_hand(model, xs, targets, h0):
+        squares, h = _squares(model, xs, targets, h0)
+        return squares / targets.size, h
+
+    value_and_gradient = jax.jit(jax.value_and_grad(loss_by_hand, has_aux=True))
+    expected, losses = model, []
+    for start in (0, 3, 0, 3):
+        h = jnp.zeros((8, 4)) if start == 0 else h  # noqa: F821
+        xs, targets = (array[:, start : start + 3] for array in data[:2])
+        (value, h), gradient = value_and_gradient(expected, xs, targets, h)
+        expected = jax.tree.map(lambda w, g: w - RATE * g, expected, gradient)
+        losses.append(value)
+    result = finetuning.tune(
+        model, data, ft.Steps(4, every=1), batch_size=8, window=3, optimizer=optax.sgd(RATE)
+    )
+    _compare(result, losses, expected)
+
+
+@pytest.mark.parametrize("name", ["concat", "backward among others"])
+def test_window_refuses_a_net_that_goes_backward(key, name):
+    net = nets.random_net(key, name)
+    _, outputs = jaxgru.net.check_net(net)
+    model = ft.Model(net, ft.linear_readout(key, outputs, 2))
+    with pytest.raises(ValueError, match="window is given and a part of the net goes backward"):
+        finetuning.tune(model, finetuning.small_data(), ft.Steps(1), window=3)
+
+
+def test_window_refuses_a_loss_on_the_last_state():
     data = finetuning.small_data()
-    after, loss = step(state, ft.Batch(data.inputs, data.targets, None, begins=True))
-    assert loss == 0.0
-    for got, w0 in zip(jax.tree.leaves(after.model.net), jax.tree.leaves(original), strict=True):
-        # Two roundings of numbers near 1.
-        np.testing.assert_allclose(got, w0 + 1 - 2 * RATE * 0.5, rtol=1e-6, atol=1e-6)
-    assert finetuning.equal(after.model.readout, readout)
+    data = data._replace(targets=data.targets[:, 0])
+    with pytest.raises(ValueError, match="window is given and the loss is on 'last'"):
+        finetuning.tune(
+            finetuning.small_model(), data, ft.Steps(1), window=3, loss=ft.regression("last")
+        )
 
 
 def test_step_keeps_what_it_is_given(key):
-    net, readout = _model(key)
-    model = ft.Model(net, readout)
+    model, data = finetuning.small_model(), finetuning.small_data()
     mask = ft.trainable_mask(model, "*")
     optimizer = optax.adam(RATE)
     step = ft.make_train_step(ft.regression(), optimizer, mask=mask)
     state = ft.init_state(model, optimizer, mask=mask, key=key)
-    before = jax.tree.map(lambda leaf: np.array(leaf), (state.model, state.optimizer_state))
-    data = finetuning.small_data()
+    before = jax.tree.map(np.array, (state.model, state.optimizer_state))
     batch = ft.Batch(data.inputs, data.targets, None, begins=True)
     first, loss = step(state, batch)
     again, same_loss = step(state, batch)
@@ -76,13 +107,14 @@ def test_step_keeps_what_it_is_given(key):
     assert not finetuning.equal(first.model, model)
 
 
-def test_pull_needs_an_original(key):
-    model = ft.Model(finetuning.small_net(key))
-    mask = ft.trainable_mask(model, "*")
-    with pytest.raises(ValueError, match=r"pull is 0\.5 and original is None: expected both"):
-        ft.make_train_step(ft.regression(), optax.sgd(RATE), mask=mask, pull=0.5)
-
-
-def _model(key):
-    net, readout = jax.random.split(key)
-    return finetuning.small_net(net), finetuning.small_readout(readout)
+def test_dropout_is_drawn_anew_at_each_step_and_not_in_validation():
+    model, data = finetuning.small_model(), finetuning.small_data()
+    with pytest.warns(ft.FinetuneWarning, match="no round has a lower validation loss"):
+        result = finetuning.tune(
+            model, data, ft.Steps(2, every=1), batch_size=8, validation=data,
+            optimizer=optax.set_to_zero(), options=ft.RunOptions(recurrent_dropout=0.5),
+        )  # fmt: skip
+    first, second = result.history
+    assert abs(first["loss"] - second["loss"]) > 1e-3  # beyond what another order could do
+    plain = ft.evaluate(model, data, ft.regression(), batch_size=8)
+    assert first["validation_loss"] == second["validation_loss"] == plain

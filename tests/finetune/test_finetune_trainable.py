@@ -3,7 +3,6 @@
 import finetuning
 import jax
 import nets
-import numpy as np
 import optax
 import pytest
 
@@ -30,13 +29,6 @@ def test_patterns_fit_paths_and_their_tails(key, patterns, expected):
     assert chosen == expected
 
 
-def test_model_has_the_net_and_the_readout_apart(key):
-    model = ft.Model(finetuning.small_net(key), finetuning.small_readout(key))
-    assert ft.trainable_mask(model, "net.*").readout == ft.LinearReadout(False, False)
-    assert ft.trainable_mask(model, "readout.*").readout == ft.LinearReadout(True, True)
-    assert not any(jax.tree.leaves(ft.trainable_mask(model, "readout.*").net))
-
-
 @pytest.mark.parametrize(
     ("patterns", "message"),
     [
@@ -46,56 +38,24 @@ def test_model_has_the_net_and_the_readout_apart(key):
         ("ernel", "the pattern 'ernel' fits no weight"),
     ],
 )  # fmt: skip
-def test_pattern_that_fits_nothing_tells_what_there_is(key, patterns, message):
+def test_pattern_that_fits_nothing_names_what_there_is(patterns, message):
     with pytest.raises(ValueError, match=message):
-        ft.trainable_mask(finetuning.small_net(key), patterns)
+        ft.trainable_mask(finetuning.small_model().net, patterns)
 
 
 def test_frozen_weights_stay_and_have_no_optimiser_state(key):
-    net, readout = finetuning.small_net(key), finetuning.small_readout(key)
+    model, patterns = finetuning.small_model(), ["recurrent_kernel", "readout.bias"]
     # Weight decay and momentum would move what is merely given no gradient.
     optimizer = optax.adamw(0.1, weight_decay=0.1)
     result = finetuning.tune(
-        net,
-        readout,
-        finetuning.small_data(),
-        epochs=2,
-        optimizer=optimizer,
-        trainable=["recurrent_kernel", "readout.bias"],
+        model, finetuning.small_data(), ft.Epochs(2), optimizer=optimizer, trainable=patterns
     )
     for path, before, after in zip(
-        ft.leaf_paths((net, readout)),
-        jax.tree.leaves((net, readout)),
-        jax.tree.leaves((result.net, result.readout)),
-        strict=True,
+        ft.leaf_paths(model), jax.tree.leaves(model), jax.tree.leaves(result.model), strict=True
     ):
-        is_trained = path in ("0.recurrent_kernel", "1.bias")
+        is_trained = path in ("net.recurrent_kernel", "readout.bias")
         assert finetuning.equal(before, after) != is_trained, path
-    model = ft.Model(net, readout)
-    mask = ft.trainable_mask(model, ["recurrent_kernel", "readout.bias"])
+    mask = ft.trainable_mask(model, patterns)
     state = ft.init_state(model, optimizer, mask=mask, key=key)
     shapes = sorted(leaf.shape for leaf in jax.tree.leaves(state.optimizer_state))
     assert shapes == sorted([(), (2,), (2,), (4, 12), (4, 12)])  # a count, mu and nu
-
-
-def test_readout_of_ones_own(key):
-    readout = ft.Readout(lambda weights, ys: ys[..., :2] * weights["scale"], {"scale": 1.5})
-    net = finetuning.small_net(key)
-    result = finetuning.tune(net, readout, finetuning.small_data(), epochs=2, trainable="readout.*")
-    assert finetuning.equal(result.net, net)
-    assert result.readout.weights["scale"] != 1.5
-    assert result.history[1]["loss"] < result.history[0]["loss"]
-
-
-def test_weights_are_arrays(key):
-    net = finetuning.small_net(key)
-    with pytest.raises(ValueError, match=r"readout\.weights\.f is a builtin_function_or_method"):
-        finetuning.tune(
-            net, ft.Readout(lambda w, ys: ys, {"f": sum}), finetuning.small_data(), steps=1
-        )
-
-
-def test_integer_weights_cannot_be_trained(key):
-    readout = ft.Readout(lambda weights, ys: ys[..., weights["which"]], {"which": np.array([0, 1])})
-    with pytest.raises(ValueError, match="which has dtype int32: expected a floating-point type"):
-        finetuning.tune(finetuning.small_net(key), readout, finetuning.small_data(), steps=1)

@@ -28,24 +28,21 @@ def main() -> None:
 
 def run(folder: Path, epochs: int, mesh: jax.sharding.Mesh | None) -> None:
     """Tune a small net with all that a checkpoint has to hold: windows, dropout, an average."""
-    data = finetuning.small_data(lengths=np.array([6, 1, 4, 0, 3, 6, 2, 5]))
+    data = finetuning.small_data(lengths=finetuning.LENGTHS)
     result = finetuning.tune(
-        *finetuning.small_model(),
+        finetuning.small_model(),
         data,
-        epochs=epochs,
+        ft.Steps(2 * epochs, every=1),  # of two windows each: a checkpoint may be between them
         batch_size=8,  # to be shared by as many devices
         window=3,
-        every=1,  # so that a checkpoint may be between two windows
-        recurrent_dropout=0.2,
-        average=optax.ema(0.9),
-        optimizer=optax.adam(0.01),
-        validation=data,
-        patience=40,
+        options=ft.RunOptions(recurrent_dropout=0.2),
+        optimizer=ft.averaged(optax.adam(0.01), optax.ema(0.9)),
+        validation=finetuning.small_data(seed=1),
+        on_round=[ft.write_history(folder / "history.jsonl"), ft.patience(400)],
         checkpoint_dir=folder / "checkpoints",
-        history_path=folder / "history.jsonl",
         mesh=mesh,
     )
-    weights = [np.ravel(leaf) for leaf in jax.tree.leaves((result.net, result.readout))]
+    weights = [np.ravel(leaf) for leaf in jax.tree.leaves(result.model)]
     if jax.process_index() == 0:
         np.save(folder / "weights.npy", np.concatenate(weights))
 

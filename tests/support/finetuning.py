@@ -10,24 +10,17 @@ pytest.importorskip("optax")
 import jaxgru.finetune as ft
 
 COUNT, TIME = 8, 6
+LENGTHS = np.array([6, 1, 4, 0, 3, 6, 2, 5])
 
 
-def small_net(key):
-    """Return a layer with random weights and biases."""
-    return cases.random_params(key, 3, 4)
-
-
-def small_readout(key):
-    """Return a linear readout with random weights and biases."""
-    kernel, bias = jax.random.split(key)
-    return ft.LinearReadout(
-        jax.random.normal(kernel, (4, 2), np.float32), jax.random.normal(bias, (2,), np.float32)
+def small_model(seed=0):
+    """Return a layer and a linear readout, all of their weights and biases random."""
+    net, kernel, bias = jax.random.split(jax.random.key(seed), 3)
+    readout = ft.LinearReadout(
+        jax.random.normal(kernel, (4, 2), np.float32),
+        jax.random.normal(bias, (2,), np.float32),
     )
-
-
-def small_model():
-    """Return the arguments net and readout of ``tune``, the same at every call."""
-    return small_net(jax.random.key(0)), small_readout(jax.random.key(1))
+    return ft.Model(cases.random_params(net, 3, 4), readout)
 
 
 def small_data(seed=0, lengths=None):
@@ -38,19 +31,19 @@ def small_data(seed=0, lengths=None):
     return ft.Sequences(inputs, targets, None if lengths is None else np.asarray(lengths))
 
 
-def tune(net, readout, data, **options):
-    """Return the result of ``fit`` with what most tests have in common."""
+def tune(model, data, until, **options):
+    """Return the result of ``fit`` with the arguments that most tests have in common."""
     options = {
         "loss": ft.regression(),
         "key": jax.random.key(7),
         "batch_size": 4,
         "progress": False,
     } | options
-    return ft.fit(net, data, readout=readout, **options)
+    return ft.fit(model, data, options.pop("loss"), until, **options)
 
 
 def equal(one, other):
-    """Tell whether two pytrees have the same structure and the same bits."""
+    """Return whether two pytrees of one structure have the same bits."""
     assert jax.tree.structure(one) == jax.tree.structure(other)
     return all(
         np.asarray(a).tobytes() == np.asarray(b).tobytes()
