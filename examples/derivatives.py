@@ -38,7 +38,7 @@ from sensed_spring import SENSORS
 
 import jaxgru
 from jaxgru.atomic import replacing
-from jaxgru.plot_run import check_plot
+from jaxgru.plot.figure import check_plot
 
 DATA = Path("examples/data")
 DAMPING = 1.0  # keeps the step where the errors are about linear in the weights

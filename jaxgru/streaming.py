@@ -1,53 +1,74 @@
-"""Sequences longer than memory: run through a GRU in chunks, the state handed on."""
+"""Sequences longer than memory: run through a net in chunks, the state handed on."""
 
+import contextlib
+import functools
 import math
+import os
+import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.arrayfiles import ArrayReader, Window
-from jaxgru.params import GRUParams
+from jaxgru.arrayfiles import Window
+from jaxgru.layers import directions, layers, run_layers, split_state
+from jaxgru.net import Net, check_net
 from jaxgru.sequence import gru
 
 
 class Chunk(NamedTuple):
-    """Inputs ``xs (rows, steps, I)`` in a window, and the states ``ys (rows, steps, H)``."""
+    """Inputs ``xs (rows, steps, I)`` in a window, and the outputs ``ys (rows, steps, O)``."""
 
     window: Window
     xs: np.ndarray
     ys: np.ndarray
 
 
+class Sequences(Protocol):
+    """Sequences ``(..., T, I)`` to be read in parts, as by ``jaxgru.arrayfiles.open_array``."""
+
+    shape: tuple[int, ...]
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return the part in the window, ``(rows, steps, I)``."""
+
+
 def stream(
-    params: GRUParams,
-    inputs: ArrayReader,
+    net: Net,
+    inputs: Sequences,
     h0: np.ndarray | None = None,
     *,
     steps: int | None = None,
     reverse: bool = False,
+    all_layers: bool = False,
 ) -> Iterator[Chunk]:
-    """Give the states of a GRU chunk by chunk, with no more than one chunk in memory.
+    """Give the outputs of a net chunk by chunk, with no more than one chunk in memory.
 
-    As ``h`` is the only thing that passes from step to step, the chunks are together what
-    ``jaxgru.gru`` gives for the whole. Products are computed in the full precision of their type,
-    on accelerators too.
+    As the state is the only thing that passes from step to step, the chunks are together what
+    ``jaxgru.gru`` gives for the whole. Where layers go both ways a chunk is a whole sequence.
+    Products are computed in the full precision of their type, on accelerators too.
 
     Args:
-        params: the weights, I inputs and H units.
-        inputs: the sequences ``(..., T, I)``: any object with ``shape`` and ``read(window)``.
-        h0: the state before the first step: ``(..., H)``, or ``(H,)`` for every sequence; zeros
-            if None.
+        net: a layer, a ``Bidirectional``, a ``Backward`` or a stack; I inputs, O outputs, and H
+            units of all layers together.
+        inputs: the sequences ``(..., T, I)``.
+        h0: the state before the first step, of all layers side by side: ``(..., H)``, or ``(H,)``
+            for every sequence; zeros if None.
         steps: how many steps at a time; as many as keep a chunk near 64 MiB if None.
         reverse: go from the last step to the first.
+        all_layers: give the states of all layers side by side, ``(rows, steps, H)``, and not the
+            outputs of the last.
 
     Yields:
         The chunks in the order of computation. Inputs are rounded to the type of the weights,
-        or float32 if that is wider.
+        or float32 if that is wider. A pair of outputs, of a merge None, stands side by side.
 
     Raises:
-        ValueError: steps is below 1, or a shape does not fit the weights.
+        ValueError: steps is below 1 or given for a net that goes both ways, a shape does not fit
+            the weights, or a sequence for such a net does not fit in memory.
 
     >>> import jax, numpy as np, jaxgru
     >>> from jaxgru.streaming import stream
@@ -59,41 +80,51 @@ def stream(
     >>> [chunk.ys.shape for chunk in stream(params, Ones(), steps=4)]
     [(1, 4, 5), (1, 3, 5)]
     """
-    shape, units = inputs.shape, params.hidden_size
-    if len(shape) < 2 or shape[-1] != params.input_size:
-        raise ValueError(f"inputs have shape {shape}: expected (..., T, {params.input_size})")
+    shape, (size, _) = inputs.shape, check_net(net)
+    if len(shape) < 2 or shape[-1] != size:
+        raise ValueError(f"inputs have shape {shape}: expected (..., T, {size})")
     *batch, time, _ = shape
+    units = sum(layer.hidden_size for _, layer in layers(net))
     h0 = np.zeros(units) if h0 is None else h0
     if h0.shape not in ((units,), (*batch, units)):
         raise ValueError(f"h0 has shape {h0.shape}: expected ({units},) or {(*batch, units)}")
-    starts = h0.reshape(-1, units)
-    all_rows = math.prod(batch)
-    rows_at_once, steps_at_once = _chunk_size(params, all_rows, time, steps)
-    firsts = range(0, time, steps_at_once)
-    for first_row in range(0, all_rows, rows_at_once):
-        rows = slice(first_row, min(first_row + rows_at_once, all_rows))
+    ways = directions(net, reverse)
+    rows_at_once, steps_at_once = _chunk_size(net, math.prod(batch), time, steps, len(ways) > 1)
+    starts, firsts = h0.reshape(-1, units), range(0, time, steps_at_once)
+    for first_row in range(0, math.prod(batch), rows_at_once):
+        rows = slice(first_row, min(first_row + rows_at_once, math.prod(batch)))
         start = starts if h0.ndim == 1 else starts[rows]
-        h = rounded(np.broadcast_to(start, (rows.stop - rows.start, units)), params)
-        for first in reversed(firsts) if reverse else firsts:
+        start = rounded(np.broadcast_to(start, (rows.stop - rows.start, units)), net)
+        h = split_state(net, start)
+        for first in reversed(firsts) if ways == {True} else firsts:
             window = Window(rows, slice(first, min(first + steps_at_once, time)))
-            xs = rounded(inputs.read(window), params)
-            ys, h = _gru(params, xs, h, reverse=reverse, precision="highest")
+            xs = rounded(inputs.read(window), net)
+            ys, h = _run(net, xs, h, reverse=reverse, all_layers=all_layers)
             yield Chunk(window, xs, np.asarray(ys))
 
 
-def state_dtype(params: GRUParams) -> np.dtype:
+def state_dtype(net: Net) -> np.dtype:
     """Return the type of the state: that of the weights, or float32 if that is wider."""
-    return np.dtype(np.float32) if params.dtype.itemsize < 4 else params.dtype
+    widest: np.dtype = max((leaf.dtype for leaf in jax.tree.leaves(net)), key=lambda d: d.itemsize)
+    return np.dtype(np.float32) if widest.itemsize < 4 else widest
 
 
-def rounded(array: np.ndarray, params: GRUParams) -> np.ndarray:
+def rounded(array: np.ndarray, net: Net) -> np.ndarray:
     """Return numbers in the type of the state; a double beyond float32 is infinite in it."""
     with np.errstate(over="ignore"):
-        return array.astype(state_dtype(params))
+        return array.astype(state_dtype(net))
 
 
 # Compiled once for each shape of a chunk.
-_gru = jax.jit(gru, static_argnames=("reverse", "precision"))
+@functools.partial(jax.jit, static_argnames=("reverse", "all_layers"))
+def _run(net: Net, xs: Any, h: Any, *, reverse: bool, all_layers: bool) -> tuple[jax.Array, Any]:
+    if all_layers:
+        _, h, runs = run_layers(net, xs, h, reverse=reverse, precision="highest")
+        ys: Any = tuple(run.ys for run in runs)
+    else:
+        ys, h = gru(net, xs, h, reverse=reverse, precision="highest")
+    return jnp.concatenate(ys, axis=-1) if isinstance(ys, tuple) else ys, h
+
 
 # Large enough that starting a chunk costs nothing, small enough for any machine.
 _CHUNK_BYTES = 64 * 2**20
@@ -102,13 +133,38 @@ _CHUNK_BYTES = 64 * 2**20
 _LONG_ENOUGH = 1024
 
 
-def _chunk_size(params: GRUParams, rows: int, time: int, steps: int | None) -> tuple[int, int]:
+def _chunk_size(
+    net: Net, rows: int, time: int, steps: int | None, both_ways: bool
+) -> tuple[int, int]:
     """Return how many sequences, and how many steps of them, to take at a time."""
     if steps is not None and steps < 1:
         raise ValueError(f"steps is {steps}: expected at least 1")
-    # What one step of one sequence holds in memory: the input, three projections, the state.
-    numbers = params.input_size + 4 * params.hidden_size
-    fitting = max(1, _CHUNK_BYTES // (state_dtype(params).itemsize * numbers))
+    # What one step of one sequence holds in memory: inputs, three projections, states.
+    numbers = sum(layer.input_size + 4 * layer.hidden_size for _, layer in layers(net))
+    each = state_dtype(net).itemsize * numbers
+    if both_ways:
+        if steps is not None:
+            raise ValueError(
+                f"steps is {steps}: expected None, as a net that goes both ways needs "
+                "whole sequences"
+            )
+        if (needed := each * time) > (there := _memory()):
+            raise ValueError(
+                f"a net that goes both ways needs whole sequences in memory: {time:,} steps take "
+                f"about {needed / 2**30:,.1f} GiB, expected at most {there / 2**30:,.1f} GiB"
+            )
+        steps = max(1, time)
+    fitting = max(1, _CHUNK_BYTES // each)
     wanted = min(max(1, time), steps or _LONG_ENOUGH)
     rows = max(1, min(rows, fitting // wanted))
     return rows, steps or max(1, fitting // rows)
+
+
+def _memory() -> int:
+    """Return how many bytes of memory this process may have, as far as the system lets it know."""
+    limits = [sys.maxsize]
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    with contextlib.suppress(OSError, ValueError):  # of a container
+        limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(limits)

@@ -1,13 +1,14 @@
 """Arrays in .npy, .npz, .csv and whitespace .txt files, read and written a part at a time."""
 
-from jaxgru.arrayfiles.files import FORMATS, create_array, open_array
 from jaxgru.arrayfiles.interface import (
+    FORMATS,
     ArrayFileError,
     ArrayFileWarning,
-    ArrayReader,
-    ArrayWriter,
     Window,
+    sequence_name,
 )
+from jaxgru.arrayfiles.reading import ArrayReader, open_array
+from jaxgru.arrayfiles.writing import ArrayWriter, create_array
 
 __all__ = [
     "FORMATS",
@@ -18,4 +19,5 @@ __all__ = [
     "Window",
     "create_array",
     "open_array",
+    "sequence_name",
 ]

@@ -1,8 +1,13 @@
-"""What the formats have in common: a window of an array, its reader, its writer, its error."""
+"""What reading and writing have in common: the formats, a window of an array, the errors."""
 
-from typing import Any, NamedTuple, Protocol
+import math
+import os
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+
+FORMATS = (".npy", ".npz", ".csv", ".txt")
 
 
 class ArrayFileError(ValueError):
@@ -10,7 +15,7 @@ class ArrayFileError(ValueError):
 
 
 class ArrayFileWarning(UserWarning):
-    """An array that was read, and that holds something to know about: NaN or Inf."""
+    """An array was read, and it holds NaN or Inf or could be read in two ways."""
 
 
 class Window(NamedTuple):
@@ -35,27 +40,30 @@ class Window(NamedTuple):
         part: np.ndarray = whole[index]
         return part
 
-    def place(self, row: int, step: int) -> str:
-        """Return in words where, in the whole, an entry of this window's part is."""
-        return f"sequence {self.rows.start + row}, step {self.steps.start + step}"
+    def place(self, batch: tuple[int, ...], row: int, step: int) -> str:
+        """Return in words where, in an array with these batch axes, an entry of the part is."""
+        name = f"step {self.steps.start + step}"
+        return f"{sequence_name(batch, self.rows.start + row)}, {name}" if batch else name
 
 
-class ArrayReader(Protocol):
-    """An array in an open file."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the whole array."""
-
-    def read(self, window: Window) -> np.ndarray:
-        """Return the part in the window, ``(rows, steps, F)``, of an array ``(..., T, F)``."""
-
-    def read_all(self) -> np.ndarray:
-        """Return the whole array."""
+def sequence_name(batch: tuple[int, ...], number: int) -> str:
+    """Return in words which sequence one is that is counted through all batch axes."""
+    index = [int(i) for i in np.unravel_index(number, batch)]
+    return f"sequence {index[0] if len(index) == 1 else tuple(index)}"
 
 
-class ArrayWriter(Protocol):
-    """An array in a file that is being written."""
+def format_of(path: str | os.PathLike[str]) -> str:
+    """Return the ending of a name, in lower case; ArrayFileError unless it is a format's."""
+    ending = Path(path).suffix.lower()
+    if ending not in FORMATS:
+        raise ArrayFileError(
+            f"{os.fspath(path)}: its ending is {ending!r}, expected one of {', '.join(FORMATS)}"
+        )
+    return ending
 
-    def write(self, window: Window, part: np.ndarray) -> None:
-        """Write the part in the window, ``(rows, steps, F)``; parts may come in any order."""
+
+def mapped(file: IO[bytes], shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return the array whose numbers are all that an open file has, left where they are."""
+    if math.prod(shape) == 0:  # nothing to map, which is refused
+        return np.empty(shape, dtype)
+    return np.asarray(np.memmap(file, dtype, "r", 0, shape))

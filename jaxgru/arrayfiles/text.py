@@ -1,139 +1,132 @@
 """Arrays as text: one step a line, its numbers between commas or white space."""
 
 import contextlib
-import itertools
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, NamedTuple
+import csv
+import os
+import warnings
+from typing import IO
 
 import numpy as np
 
-from jaxgru.arrayfiles.interface import ArrayFileError, ArrayReader, Window
-
-Array = np.ndarray
+from jaxgru.arrayfiles.interface import ArrayFileError, ArrayFileWarning
 
 
-class TextReader:
-    """The rows of numbers ``(T, F)`` of an open text file, read a window at a time.
+def convert_text(
+    path: str | os.PathLike[str], delimiter: str | None, target: IO[bytes]
+) -> tuple[tuple[str, ...], tuple[int, int]]:
+    """Write the rows of a text to an open file, as numbers in double precision.
 
-    Empty lines and lines that begin with ``#`` are passed over, and so is a header: a first line
-    none of whose cells is a number.
+    Empty lines and lines that begin with ``#`` are passed over. The first line is a header if none
+    of its cells is a number, or if pandas writes such a header for columns without names: the
+    numbers from 0 on, with or without an empty cell for the index.
 
     Args:
-        file: the file, open for reading in binary, at its start.
-        name: what error messages call it.
+        path: the text.
         delimiter: what stands between two numbers; None is any white space.
+        target: where the numbers go, row by row.
+
+    Returns:
+        The names in the header, none without one, and the shape ``(T, F)``.
 
     Raises:
-        ArrayFileError: there are no rows; or, on reading, a row has fewer or more cells than the
-            first, or a cell is no number. Line and column are named, counted from 1.
+        ArrayFileError: there are no rows, a row has fewer or more cells than the first, or a cell
+            is no number. Line and column are named, counted from 1.
     """
+    names: tuple[str, ...] = ()
+    count, width, read = 0, 0, 0
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        while lines := file.readlines(_BLOCK):
+            rows = {
+                read + i: line
+                for i, line in enumerate(lines, start=1)
+                if line.strip() and not line.lstrip().startswith("#")
+            }
+            read += len(lines)
+            if rows and width == 0:
+                first, *others = (_cells(line, delimiter) for line in list(rows.values())[:2])
+                width = len(first)
+                if _is_header(path, first, *others):
+                    names = tuple(first)
+                    del rows[next(iter(rows))]
+            if rows:
+                _numbers(path, rows, delimiter, width).tofile(target)
+                count += len(rows)
+    if count == 0:
+        raise ArrayFileError(f"{os.fspath(path)}: it holds no rows of numbers")
+    target.flush()
+    return names, (count, width)
 
-    def __init__(self, file: IO[bytes], name: str, delimiter: bytes | None) -> None:
-        self._file, self._name, self._delimiter = file, name, delimiter
-        lines = self._lines(_Mark(0, 0))
-        first = next(lines, None)
-        if first is not None and self._is_header(first[1]):
-            first = next(lines, None)
-        if first is None:
-            raise ArrayFileError(f"{name}: it holds no rows of numbers")
-        self._marks: list[_Mark] = []
-        for row, (mark, _) in enumerate(itertools.chain([first], lines)):
-            if row % _ROWS_PER_MARK == 0:
-                self._marks.append(mark)
-        self._shape = (row + 1, len(self._cells(first[1])))
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the whole array."""
-        return self._shape
+_BLOCK = 1 << 24  # characters at a time
 
-    def read(self, window: Window) -> Array:
-        """Return the steps of the window, ``(1, steps, F)``, in double precision."""
-        return self._read(window.steps.start, window.steps.stop)[np.newaxis]
 
-    def read_all(self) -> Array:
-        """Return all steps, ``(T, F)``, in double precision."""
-        return self._read(0, self._shape[0])
+def _cells(line: str, delimiter: str | None) -> list[str]:
+    if delimiter is None:
+        return line.split()
+    with contextlib.suppress(csv.Error):  # of a cell beyond any use
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+    return line.strip().split(delimiter)
 
-    def _read(self, first: int, last: int) -> Array:
-        array = np.empty((last - first, self._shape[1]))
-        mark, skipped = divmod(first, _ROWS_PER_MARK)
-        lines = itertools.islice(self._lines(self._marks[mark]), skipped, None)
-        for row in array:
-            if (found := next(lines, None)) is None:
-                raise ArrayFileError(f"{self._name}: it lost rows while it was read")
-            before, line = found
-            row[:] = self._numbers(line, before.line + 1)
-        return array
 
-    def _lines(self, start: "_Mark") -> Iterator[tuple["_Mark", bytes]]:
-        """Give every line with cells from ``start`` on, with what comes before it."""
-        self._file.seek(start.offset)
-        mark = start
-        for line in self._file:
-            content = line.removeprefix(_BYTE_ORDER_MARK) if mark.line == 0 else line
-            content = content.strip()
-            if content and not content.startswith(b"#"):
-                yield mark, content
-            mark = _Mark(mark.offset + len(line), mark.line + 1)
-
-    def _cells(self, line: bytes) -> list[bytes]:
-        return [cell.strip() for cell in line.split(self._delimiter)]
-
-    def _is_header(self, line: bytes) -> bool:
+def _is_header(
+    path: str | os.PathLike[str], first: list[str], second: list[str] | None = None
+) -> bool:
+    if not any(map(_is_number, first)):
         # A line of empty cells is no header but a row whose numbers are missing.
-        cells = self._cells(line)
-        return any(cells) and not any(map(_is_number, cells))
-
-    def _numbers(self, line: bytes, number: int) -> list[float]:
-        cells = line.split(self._delimiter)
-        # This runs for every number of a file: what is wrong is found out only where something is.
-        with contextlib.suppress(ValueError):
-            numbers = list(map(float, cells))
-            if len(cells) == self._shape[1] and b"_" not in line:
-                return numbers
-        raise ArrayFileError(f"{self._name}: line {number}{self._fault(line)}")
-
-    def _fault(self, line: bytes) -> str:
-        """Return what is wrong with a line: the end of a sentence that begins with its number."""
-        cells = self._cells(line)
-        if len(cells) != self._shape[1]:
-            return f" has {len(cells)} columns, expected {self._shape[1]}, as in the first row"
-        column = next(column for column, cell in enumerate(cells) if not _is_number(cell))
-        shown = ascii(cells[column].decode("utf-8", "replace")[:40])
-        return f", column {column + 1} is {shown}, expected a number"
-
-
-def write_text(reader: ArrayReader, path: Path, delimiter: str) -> None:
-    """Write an array ``(T, F)`` of float32 or float64 as text that reads back to the same bits."""
-    time, features = reader.shape
-    rows = max(1, _NUMBERS_AT_A_TIME // max(1, features))
-    with open(path, "wb") as file:
-        for start in range(0, time, rows):
-            window = Window(slice(0, 1), slice(start, min(start + rows, time)))
-            (part,) = reader.read(window)
-            # As many digits as tell any two numbers of the type apart.
-            digits = 9 if part.dtype.itemsize <= 4 else 17
-            np.savetxt(file, part, f"%.{digits}g", delimiter)
+        return any(first)
+    counted = [str(number) for number in range(len(first))]
+    if first == ["", *counted[:-1]]:
+        return True
+    if first != counted or second is None:
+        return False
+    # As pandas writes columns without names; above whole numbers it may be a row like the others,
+    # and so may a single zero, which many a signal begins with.
+    whole = all(cell.lstrip("+-").isdecimal() for cell in second)
+    header = not whole and len(first) > 1
+    if header or len(first) > 1 or not whole:
+        taken, otherwise = (
+            ("a header, as pandas writes it", "write 0.0 for a number")
+            if header
+            else ("numbers", "begin it with # if it is a header")
+        )
+        warnings.warn(
+            f"{os.fspath(path)}: its first line, {','.join(first)[:40]}, was taken for {taken}: "
+            f"{otherwise}",
+            ArrayFileWarning,
+            stacklevel=2,
+        )
+    return header
 
 
-class _Mark(NamedTuple):
-    """A place in the file: how many bytes and how many lines come before it."""
+def _numbers(
+    path: str | os.PathLike[str], rows: dict[int, str], delimiter: str | None, width: int
+) -> np.ndarray:
+    try:
+        quote = None if delimiter is None else '"'
+        table = np.loadtxt(
+            rows.values(), delimiter=delimiter, comments=None, quotechar=quote, ndmin=2
+        )
+    except ValueError as error:
+        fault = str(error)
+    else:
+        if table.shape[1] == width:
+            return table
+        fault = f"it has {table.shape[1]} columns, expected {width}"
+    for number, line in rows.items():
+        cells = _cells(line, delimiter)
+        if len(cells) != width:
+            fault = f"line {number} has {len(cells)} columns, expected {width}, as in the first row"
+            break
+        if bad := [column for column, cell in enumerate(cells) if not _is_number(cell)]:
+            shown = ascii(cells[bad[0]][:40])
+            fault = f"line {number}, column {bad[0] + 1} is {shown}, expected a number"
+            break
+    raise ArrayFileError(f"{os.fspath(path)}: {fault}")
 
-    offset: int
-    line: int
 
-
-# Between two marks lines are counted, so this trades a small index for a short search.
-_ROWS_PER_MARK = 1024
-_NUMBERS_AT_A_TIME = 1 << 20
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # spreadsheets write it at the start of UTF-8
-
-
-def _is_number(cell: bytes) -> bool:
+def _is_number(cell: str) -> bool:
     try:
         float(cell)
     except ValueError:
         return False
-    return b"_" not in cell  # Python's own digit grouping is nobody's data
+    return "_" not in cell  # Python's own digit grouping is nobody's data

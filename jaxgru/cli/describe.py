@@ -5,32 +5,51 @@ from typing import Any
 
 import numpy as np
 
+from jaxgru.layers import layers
 from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GATES, GRUParams
 
 _ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
 
-def layers_of(net: Net, place: str = "") -> Iterator[tuple[str, GRUParams]]:
-    """Yield each layer of a net with the place where it stands, as one writes it in Python."""
-    if isinstance(net, GRUParams):
-        yield place, net
-    elif isinstance(net, Bidirectional):
-        yield from layers_of(net.forward, f"{place}.forward")
-        yield from layers_of(net.backward, f"{place}.backward")
-    elif isinstance(net, Backward):
-        yield from layers_of(net.net, f"{place}.net")
-    else:
-        for i, layer in enumerate(net):
-            yield from layers_of(layer, f"{place}[{i}]")
-
-
 def in_a_line(net: Net) -> str:
-    """Return what a net is in a few words: its structure, sizes and type."""
+    """Return what a net is in a line: its structure and its sizes."""
+    return f"{structure(net)}: {sizes(net)}"
+
+
+def structure(net: Net) -> str:
+    """Return what a net is made of.
+
+    >>> import jax, jaxgru
+    >>> a, b = jaxgru.init(jax.random.key(0), 3, 4), jaxgru.init(jax.random.key(1), 4, 4)
+    >>> structure((a, b)), structure(jaxgru.Backward(a))
+    ('a stack of 2 GRU layers', 'a GRU layer from the last step to the first')
+    >>> structure([jaxgru.Bidirectional(a, a, "sum"), b])
+    'a stack of 2: a bidirectional GRU layer (merge sum), a GRU layer'
+    """
+    if isinstance(net, GRUParams):
+        return "a GRU layer"
+    if isinstance(net, Backward):
+        return f"{structure(net.net)} from the last step to the first"
+    if isinstance(net, Bidirectional):
+        if isinstance(net.forward, GRUParams) and isinstance(net.backward, GRUParams):
+            return f"a bidirectional GRU layer (merge {net.merge})"
+        sides = f"{structure(net.forward)} forward, {structure(net.backward)} backward"
+        return f"a bidirectional net (merge {net.merge}) of {sides}"
+    kinds = [structure(layer) for layer in net]
+    if len(kinds) == 1:
+        return kinds[0]
+    if len(set(kinds)) == 1 and " layer" in kinds[0]:
+        return f"a stack of {len(kinds)} {kinds[0][2:].replace('layer', 'layers', 1)}"
+    return f"a stack of {len(kinds)}: {', '.join(kinds)}"
+
+
+def sizes(net: Net) -> str:
+    """Return how many inputs, outputs and parameters a net has, and their types."""
     inputs, outputs = check_net(net)
-    dtypes = ", ".join(sorted({params.dtype.name for _, params in layers_of(net)}))
+    dtypes = ", ".join(sorted({params.dtype.name for _, params in layers(net)}))
     gives = f"{outputs} outputs" if outputs is not None else "a pair of outputs"
-    return f"{_structure(net)}: {inputs} inputs, {gives}, {_parameters(net):,} parameters, {dtypes}"
+    return f"{inputs} inputs, {gives}, {_parameters(net):,} parameters, {dtypes}"
 
 
 def summary(params: GRUParams) -> Iterator[str]:
@@ -68,18 +87,8 @@ def table(params: GRUParams) -> Iterator[str]:
         yield row + (f" {nan:>7} {inf:>7}" if counts else "")
 
 
-def _structure(net: Net) -> str:
-    if isinstance(net, GRUParams):
-        return "a layer"
-    if isinstance(net, Bidirectional):
-        return f"{_structure(net.forward)} in both directions (merge {net.merge})"
-    if isinstance(net, Backward):
-        return f"{_structure(net.net)} from the last step to the first"
-    return f"{len(net)} times {_structure(net[0])}" if len(net) > 1 else _structure(net[0])
-
-
 def _parameters(net: Net) -> int:
-    arrays = (getattr(params, name) for _, params in layers_of(net) for name in _ARRAYS)
+    arrays = (getattr(params, name) for _, params in layers(net) for name in _ARRAYS)
     return sum(value.size for value in arrays if value is not None)
 
 

@@ -124,40 +124,11 @@ def _columns(file: Path, targets: str | None) -> tuple[Array, Array]:
     """Return the inputs and the targets of a .csv file, ``(T, I)`` and ``(T, O)``."""
     with open_array(file, "inputs") as reader:
         table = reader.read_all()
-    chosen = [] if targets is None else [_column(name, file, table) for name in targets.split(",")]
+        chosen = [] if targets is None else reader.columns(targets)
     others = [column for column in range(table.shape[1]) if column not in chosen]
     if not others:
         raise ArrayFileError(f"{file}: all its columns are targets, expected an input at least")
     return table[:, others], table[:, chosen]
-
-
-def _column(name: str, file: Path, table: Array) -> int:
-    header = _header(file)
-    if name.strip() in header:
-        return header.index(name.strip())
-    count = table.shape[1]
-    if name.strip().isdecimal() and 1 <= int(name) <= count:
-        return int(name) - 1
-    columns = f"1 to {count}" + (f", or one of {', '.join(header)}" if header else "")
-    raise ArrayFileError(f"{file}: it has no column {name.strip()!r}, expected {columns}")
-
-
-def _header(file: Path) -> list[str]:
-    """Return the names in the first line that is neither empty nor a comment, if it has names."""
-    with open(file, encoding="utf-8-sig", errors="replace") as lines:
-        for line in lines:
-            if line.strip() and not line.startswith("#"):
-                cells = [cell.strip() for cell in line.split(",")]
-                return [] if any(map(_is_number, cells)) else cells
-    return []
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def _padded(sequences: list[Array], time: int) -> Array:

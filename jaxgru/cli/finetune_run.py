@@ -39,7 +39,7 @@ from jaxgru.finetune.model import checked_model
 from jaxgru.finetune.validation import checked_data
 from jaxgru.net import check_net
 from jaxgru.params import at_least_float32
-from jaxgru.plot_run import check_plot
+from jaxgru.plot.figure import check_plot
 from jaxgru.weights import WeightsError, load, save
 
 _NO_BETTER = 1

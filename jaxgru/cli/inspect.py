@@ -3,9 +3,11 @@
 import argparse
 from typing import Any
 
-from jaxgru.cli.describe import in_a_line, layers_of, summary, table
+from jaxgru.cli.describe import in_a_line, sizes, structure, summary, table
 from jaxgru.cli.files import Output, Weights
 from jaxgru.cli.source import add_source_options, source_options
+from jaxgru.layers import layers
+from jaxgru.plot import check_plot, plot_weights
 from jaxgru.weights import Contents, WeightsError, read_all
 from jaxgru.weights.reading import about
 from jaxgru.weights.results import Found, pick, warn
@@ -16,8 +18,9 @@ examples:
   jaxgru inspect GRUMatrices.npz --plot weights.png
   jaxgru inspect model.keras --layer gru_1
 
-A file with several GRUs is shown as a list; --layer picks one of them. The table has a row for
-each gate's block of each array, in the equations
+A file with several GRUs is shown as a list; --layer picks one of them. Of a net of several layers
+each is shown with its place. The table has a row for each gate's block of each array, in the
+equations
   z  = sigma(x Wz + bz + h Uz + cz)                 update
   r  = sigma(x Wr + br + h Ur + cr)                 reset
   n  = phi(x Wh + bh + r * (h Uh + ch))             candidate, reset_after=True
@@ -51,6 +54,8 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.plot is not None:
+        check_plot(arguments.plot)  # before the work, not after it
     contents = read_all(arguments.file, **source_options(arguments))
     if arguments.layer is None and len(contents.gathered) > 1:
         _list(arguments, contents)
@@ -77,24 +82,14 @@ def _list(arguments: argparse.Namespace, contents: Contents) -> None:
 
 
 def _show(arguments: argparse.Namespace, format_: str, found: Found) -> None:
-    layers = list(layers_of(found.net))
-    kind = "a GRU layer" if len(layers) == 1 else f"a GRU of {len(layers)} layers"
-    print(f"{arguments.file}: {kind}, format {format_}")
-    if not (len(layers) == 1 and layers[0][0] == ""):
-        print(in_a_line(found.net))
-    for place, params in layers:
-        print(f"\nnet{place}" if place else "")
+    print(f"{arguments.file}: {structure(found.net)}, format {format_}")
+    several = len(layers(found.net)) > 1
+    if several:
+        print(sizes(found.net))
+    for place, params in layers(found.net):
+        print(f"\n{place}" if several else "")
         print("\n".join(summary(params)) + "\n")
         print("\n".join(table(params)))
     if arguments.plot is not None:
-        from jaxgru.plot_weights import plot_weights
-
-        with about(arguments.file):
-            plot_weights(_one_layer(layers), arguments.plot)
+        plot_weights(found.net, arguments.plot)
         print(f"\nheat maps: {arguments.plot}")
-
-
-def _one_layer(layers: list[Any]) -> Any:
-    if len(layers) > 1:
-        raise WeightsError(f"it is a GRU of {len(layers)} layers: expected one layer to draw")
-    return layers[0][1]

@@ -1,4 +1,4 @@
-"""``jaxgru run``: inputs through a GRU, its states to a file or to a table."""
+"""``jaxgru run``: inputs through a net, its states to a file or to a table."""
 
 import argparse
 import contextlib
@@ -13,17 +13,21 @@ import numpy as np
 from jaxgru.arrayfiles import ArrayReader, Window, create_array, open_array
 from jaxgru.cli.files import Input, Output, Weights
 from jaxgru.cli.progress import progress_bar
-from jaxgru.cli.run_arrays import check_expected, check_inputs, read_h0
+from jaxgru.cli.run_arrays import (
+    NonFiniteWarner,
+    check_expected,
+    check_inputs,
+    choose_columns,
+    read_h0,
+)
 from jaxgru.cli.run_comparison import Comparison
-from jaxgru.cli.run_non_finite import NonFiniteWarner
-from jaxgru.cli.run_table import Table
+from jaxgru.cli.run_table import Columns, Table
 from jaxgru.cli.source import add_source_options, source_options
-from jaxgru.net import Backward
-from jaxgru.params import GRUParams
-from jaxgru.plot_run import check_plot, plot_run
+from jaxgru.layers import directions, split_state
+from jaxgru.net import Net
+from jaxgru.plot import check_plot, plot_run
 from jaxgru.streaming import Chunk, rounded, state_dtype, stream
-from jaxgru.weights import WeightsError, load
-from jaxgru.weights.conventions import only_layer
+from jaxgru.weights import load
 from jaxgru.weights.equations import EQUATIONS
 
 _EXAMPLES = """\
@@ -34,14 +38,21 @@ examples:
       the states as a file, the gates of the sequence as a plot
   jaxgru run weights.npz inputs.npy --expect states.npy
       how far the states are from the expected ones; exit code 1 beyond the tolerance
+  jaxgru run stack.pt log.csv --columns ax,ay,az --all-layers -o states.npy
+      some columns of a file through a stack, and the states of each of its layers
+
+nets: the states are the outputs of the last layer, of both directions in the order of the steps.
+  With --all-layers they are the states of every layer side by side, in the order that inspect
+  shows, and H0 always is. A net that goes both ways needs whole sequences in memory.
 
 files of numbers (INPUTS, OUT, H0, EXPECTED), by the ending of their name:
   .npy  an array: inputs (T, I), or a batch (..., T, I); states (T, H) or (..., T, H); h0 (H,) or
         (..., H). Integers are taken as the numbers they are.
   .npz  the same. If it holds several arrays, the one called inputs, outputs (of OUT and
         EXPECTED) or h0 is taken. Such a file is read whole.
-  .csv  one sequence, a line for each step. A first line without any number is a header. Empty
-        lines and lines that begin with # are passed over.
+  .csv  one sequence, a line for each step. A first line without any number is a header, and so is
+        one of 0,1,2... as pandas writes it. Empty lines and lines that begin with # are passed
+        over.
   .txt  the same, with spaces or tabs instead of commas.
 Numbers are rounded to the type of the weights (float32 if that is narrower). Inputs other than
 .npz may be larger than memory: they are read, and the states written, in parts. OUT is replaced
@@ -58,8 +69,8 @@ def add_parser(subparsers: Any) -> None:
     """Add this subcommand to the parser of the command line."""
     parser = subparsers.add_parser(
         "run",
-        help="run a GRU on inputs, write, show, plot or check its states",
-        description="Run a GRU on inputs; write, show, plot or check its states.",
+        help="run a net on inputs, write, show, plot or check its states",
+        description="Run a net on inputs; write, show, plot or check its states.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -73,6 +84,16 @@ def add_parser(subparsers: Any) -> None:
         "-o", "--output", metavar="OUT", type=Output, help="write the states, no table"
     )
     add_source_options(parser)
+    columns = parser.add_mutually_exclusive_group()
+    columns.add_argument(
+        "--columns",
+        metavar="LIST",
+        help="the columns to take of INPUTS, in this order: names in its header, or numbers from 1",
+    )
+    columns.add_argument("--skip", metavar="LIST", help="the columns to leave out of INPUTS")
+    parser.add_argument(
+        "--all-layers", action="store_true", help="the states of every layer, not of the last"
+    )
     parser.add_argument(
         "--h0", metavar="H0", type=Input, help="state before the first step (default: zeros)"
     )
@@ -107,92 +128,98 @@ def add_parser(subparsers: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         check_plot(arguments.plot)  # before the work, not after it
-    params = _load_layer(arguments)
-    with contextlib.ExitStack() as files:
-        inputs = files.enter_context(open_array(arguments.inputs, "inputs"))
-        check_inputs(inputs, params, arguments)
-        h0 = read_h0(arguments.h0, params, inputs)
-        shape = (*inputs.shape[:-1], params.hidden_size)
-        comparison = None
-        if arguments.expect is not None:
-            expected = files.enter_context(open_array(arguments.expect, "outputs"))
-            check_expected(expected, shape, arguments)
-            comparison = Comparison(expected)
-        chunks = stream(params, inputs, h0, steps=arguments.chunk, reverse=arguments.reverse)
-        _consume(chunks, shape, comparison, params, arguments)
-        if arguments.plot is not None:
-            _plot(params, inputs, h0, arguments)
-    return 0 if comparison is None else _report(comparison, arguments)
-
-
-def _load_layer(arguments: argparse.Namespace) -> GRUParams:
-    """Return the layer to run; one that goes backward is run in reverse."""
     net = load(
         arguments.weights,
         layer=arguments.layer,
         equations=arguments.equations,
         **source_options(arguments),
     )
-    if isinstance(net, Backward):
-        if arguments.reverse:
-            raise WeightsError(
-                f"{arguments.weights}: its GRU goes from the last step to the first: expected no "
-                "--reverse"
-            )
-        arguments.reverse = True
-        net = net.net
-    try:
-        return only_layer(net, "run")
-    except WeightsError as error:
-        raise WeightsError(
-            f"{arguments.weights}: {error}; jaxgru.gru runs nets of several"
-        ) from None
+    _check_directions(net, arguments)
+    columns = Columns.of(net, arguments.all_layers)
+    with contextlib.ExitStack() as files:
+        inputs = files.enter_context(open_array(arguments.inputs, "inputs"))
+        inputs = choose_columns(inputs, arguments)
+        check_inputs(inputs, net, arguments)
+        h0 = read_h0(arguments.h0, net, inputs.shape[:-2])
+        shape = (*inputs.shape[:-1], len(columns.labels))
+        comparison = None
+        takers: list[Callable[[Chunk], None]] = [NonFiniteWarner(inputs).add]
+        if arguments.expect is not None:
+            expected = files.enter_context(open_array(arguments.expect, "outputs"))
+            check_expected(expected, shape, arguments)
+            comparison = Comparison(expected, columns)
+            takers.append(comparison.add)
+        chunks = stream(
+            net,
+            inputs,
+            h0,
+            steps=arguments.chunk,
+            reverse=arguments.reverse,
+            all_layers=arguments.all_layers,
+        )
+        if arguments.output is None:
+            table = Table(shape, columns, shutil.get_terminal_size().columns)
+            _consume(chunks, [*takers, table.add], shape)
+            print(table)
+        else:
+            _write(chunks, takers, shape, state_dtype(net), arguments.output)
+            print(f"{arguments.output}: states {shape} of {state_dtype(net)}{columns}")
+        if arguments.plot is not None:
+            _plot(net, inputs, h0, arguments)
+    return 0 if comparison is None else _report(comparison, arguments)
+
+
+def _check_directions(net: Net, arguments: argparse.Namespace) -> None:
+    ways = directions(net)
+    if arguments.reverse and True in ways:
+        raise ValueError(
+            f"{arguments.weights}: its net has a backward direction: expected no --reverse"
+        )
+    if arguments.chunk is not None and len(ways) > 1:
+        raise ValueError(
+            f"{arguments.weights}: its net goes both ways and needs whole sequences: expected no "
+            "--chunk"
+        )
+
+
+def _write(
+    chunks: Iterator[Chunk],
+    takers: list[Callable[[Chunk], None]],
+    shape: tuple[int, ...],
+    dtype: Any,
+    path: str,
+) -> None:
+    with create_array(path, shape, dtype, "outputs") as writer:
+        _consume(chunks, [*takers, lambda chunk: writer.write(chunk.window, chunk.ys)], shape)
 
 
 def _consume(
-    chunks: Iterator[Chunk],
-    shape: tuple[int, ...],
-    comparison: Comparison | None,
-    params: GRUParams,
-    arguments: argparse.Namespace,
+    chunks: Iterator[Chunk], takers: list[Callable[[Chunk], None]], shape: tuple[int, ...]
 ) -> None:
-    """Give every chunk to whoever is to see it."""
-    takers: list[Callable[[Chunk], None]] = [NonFiniteWarner(arguments.inputs).add]
-    if comparison is not None:
-        takers.append(comparison.add)
-    with contextlib.ExitStack() as stack:
-        table = None
-        if arguments.output is None:
-            table = Table(shape, shutil.get_terminal_size().columns)
-            takers.append(table.add)
-        else:
-            dtype = state_dtype(params)
-            writer = stack.enter_context(create_array(arguments.output, shape, dtype, "outputs"))
-            takers.append(lambda chunk: writer.write(chunk.window, chunk.ys))
-        advance = stack.enter_context(progress_bar(math.prod(shape[:-1])))
+    """Give every chunk to all takers."""
+    with progress_bar(math.prod(shape[:-1])) as advance:
         for chunk in chunks:
             for take in takers:
                 take(chunk)
             advance(math.prod(chunk.ys.shape[:-1]))
-    if table is None:
-        print(f"{arguments.output}: states {shape} of {state_dtype(params)}")
-    else:
-        print(table)
 
 
 def _plot(
-    params: GRUParams, inputs: ArrayReader, h0: np.ndarray | None, arguments: argparse.Namespace
+    net: Net, inputs: ArrayReader, h0: np.ndarray | None, arguments: argparse.Namespace
 ) -> None:
     """Draw the first sequence, and of a long one the steps that are computed first."""
     *batch, time, _ = inputs.shape
-    start = max(0, time - _PLOTTED_STEPS) if arguments.reverse else 0
-    window = Window(slice(0, 1), slice(start, min(time, start + _PLOTTED_STEPS)))
-    (xs,) = rounded(inputs.read(window), params)
+    ways = directions(net, arguments.reverse)
+    # A net that goes both ways has to see all steps, and they are in memory anyway.
+    most = _PLOTTED_STEPS if len(ways) == 1 else time
+    start = max(0, time - most) if ways == {True} else 0
+    window = Window(slice(0, 1), slice(start, min(time, start + most)))
+    (xs,) = rounded(inputs.read(window), net)
     first = None
     if h0 is not None:
-        first = jnp.asarray(rounded(h0 if h0.ndim == 1 else h0[(0,) * len(batch)], params))
+        first = split_state(net, rounded(h0 if h0.ndim == 1 else h0[(0,) * len(batch)], net))
     plot_run(
-        params,
+        net,
         jnp.asarray(xs),
         arguments.plot,
         first,
@@ -206,10 +233,8 @@ def _plot(
 
 def _report(comparison: Comparison, arguments: argparse.Namespace) -> int:
     within = comparison.absolute <= arguments.tolerance
-    at = f" at {comparison.place}" if comparison.place else ""
     print(
-        f"against {arguments.expect}: largest absolute error {comparison.absolute:.3g}{at}, "
-        f"largest relative error {comparison.relative:.3g}; "
+        f"against {arguments.expect}: {comparison}; "
         f"{'within' if within else 'BEYOND'} the tolerance of {arguments.tolerance:g}"
     )
     return 0 if within else _BEYOND_TOLERANCE

@@ -1,4 +1,4 @@
-"""The arrays that ``jaxgru run`` takes: do they fit the weights and one another?"""
+"""The arrays that ``jaxgru run`` takes: do they fit the net and one another, are they finite?"""
 
 import argparse
 import warnings
@@ -6,16 +6,30 @@ import warnings
 import numpy as np
 
 from jaxgru.arrayfiles import ArrayFileError, ArrayFileWarning, ArrayReader, open_array
-from jaxgru.params import GRUParams
+from jaxgru.layers import layers
+from jaxgru.net import Net, check_net
+from jaxgru.streaming import Chunk
 
 
-def check_inputs(inputs: ArrayReader, params: GRUParams, arguments: argparse.Namespace) -> None:
-    """Raise ArrayFileError unless the inputs fit the weights, and a plot if one is wanted."""
-    shape, size = inputs.shape, params.input_size
+def choose_columns(inputs: ArrayReader, arguments: argparse.Namespace) -> ArrayReader:
+    """Return a reader of the columns of --columns, or of all but those of --skip."""
+    if arguments.columns is not None:
+        return inputs.only(inputs.columns(arguments.columns))
+    if arguments.skip is not None:
+        skipped = inputs.columns(arguments.skip)
+        return inputs.only([i for i in range(inputs.shape[-1]) if i not in skipped])
+    return inputs
+
+
+def check_inputs(inputs: ArrayReader, net: Net, arguments: argparse.Namespace) -> None:
+    """Raise ArrayFileError unless the inputs fit the net, and a plot if one is wanted."""
+    shape, (size, _) = inputs.shape, check_net(net)
     if len(shape) < 2 or shape[-1] != size:
+        named = f"; its columns are {', '.join(map(repr, inputs.names))}" if inputs.names else ""
+        choice = " (--columns or --skip chooses)" if shape and shape[-1] > size else ""
         raise ArrayFileError(
             f"{arguments.inputs}: it has shape {shape}, expected (T, {size}) or (..., T, {size}), "
-            f"as {arguments.weights} has {size} inputs"
+            f"as {arguments.weights} has {size} inputs{named}{choice}"
         )
     if arguments.plot is not None and 0 in shape[:-1]:
         raise ArrayFileError(f"{arguments.inputs}: its shape {shape} has no step to plot")
@@ -32,8 +46,10 @@ def check_expected(
         )
 
 
-def read_h0(path: str | None, params: GRUParams, inputs: ArrayReader) -> np.ndarray | None:
+def read_h0(path: str | None, net: Net, batch: tuple[int, ...]) -> np.ndarray | None:
     """Return the state before the first step, ``(H,)`` or ``(..., H)``; None without a path.
+
+    H are the units of all layers, whose states stand side by side.
 
     Raises:
         ArrayFileError: its shape fits neither the weights nor the inputs.
@@ -42,14 +58,45 @@ def read_h0(path: str | None, params: GRUParams, inputs: ArrayReader) -> np.ndar
         return None
     with open_array(path, "h0") as reader:
         h0 = reader.read_all()
-    units = params.hidden_size
-    each = (*inputs.shape[:-2], units)
+    sizes = {place: layer.hidden_size for place, layer in layers(net)}
+    units = sum(sizes.values())
+    each = (*batch, units)
     if max(h0.shape, default=0) == h0.size == units:
         # One state, for every sequence, whatever axes of length 1 it has: text always has two.
         h0 = h0.reshape(units)
     elif h0.shape != each:
         wanted = f"({units},)" if each == (units,) else f"({units},) or {each}"
-        raise ArrayFileError(f"{path}: it has shape {h0.shape}, expected {wanted}")
+        parts = ", ".join(f"{place} ({size})" for place, size in sizes.items())
+        of = f": the states of {parts} side by side" if len(sizes) > 1 else ""
+        raise ArrayFileError(f"{path}: it has shape {h0.shape}, expected {wanted}{of}")
     if not np.isfinite(h0).all():
-        warnings.warn(f"{path}: NaN or Inf", ArrayFileWarning, stacklevel=2)
+        place = ", ".join(map(str, np.argwhere(~np.isfinite(h0))[0]))
+        warnings.warn(f"{path}: NaN or Inf at [{place}]", ArrayFileWarning, stacklevel=2)
     return h0
+
+
+class NonFiniteWarner:
+    """Warns of the first NaN or Inf in the inputs, in the order of computation.
+
+    Args:
+        inputs: where they are read from.
+    """
+
+    def __init__(self, inputs: ArrayReader) -> None:
+        self._inputs = inputs
+        self._found = False
+
+    def add(self, chunk: Chunk) -> None:
+        """Look at one more chunk."""
+        if self._found or np.isfinite(chunk.xs).all():
+            return
+        self._found = True
+        row, step, column = map(int, np.argwhere(~np.isfinite(chunk.xs))[0])
+        names = self._inputs.names
+        named = f" ({names[column]})" if names else ""
+        place = chunk.window.place(self._inputs.shape[:-2], row, step)
+        warnings.warn(
+            f"{self._inputs.name}: NaN or Inf at {place}, input {column}{named}",
+            ArrayFileWarning,
+            stacklevel=2,
+        )

@@ -1,37 +1,46 @@
-"""States held against expected ones, chunk by chunk: the largest errors, and where."""
+"""States held against expected ones, chunk by chunk: the largest error, and where."""
 
 import numpy as np
 
 from jaxgru.arrayfiles import ArrayReader
+from jaxgru.cli.run_table import Columns
 from jaxgru.streaming import Chunk
 
 
 class Comparison:
-    """The largest errors of the states so far.
+    """The largest error of the states so far.
 
-    For a state y where e is expected they are ``|y - e|`` and ``|y - e| / |e|``, in double
-    precision. Where one of the two is NaN, the error is infinite.
+    For a state y where e is expected it is ``|y - e|``, in double precision. Where one of the two
+    is NaN, the error is infinite. The scale to hold it against is the largest ``|e|``: the error
+    of a state near zero is no larger than that of others, and would look so beside it.
 
     Args:
         expected: the expected states, of the shape of all states.
+        columns: what the last axis of the states is.
     """
 
-    def __init__(self, expected: ArrayReader) -> None:
-        self.absolute = self.relative = 0.0
-        self.place = ""  # of the largest absolute error
-        self._expected = expected
+    def __init__(self, expected: ArrayReader, columns: Columns) -> None:
+        self.absolute = self.scale = 0.0
+        self._place = ""
+        self._expected, self._columns = expected, columns
 
     def add(self, chunk: Chunk) -> None:
         """Take one more chunk into account."""
         expected = self._expected.read(chunk.window).astype(np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
+        with np.errstate(invalid="ignore"):
             difference = np.abs(chunk.ys - expected)
-            ratio = difference / np.abs(expected)
-        ratio[difference == 0] = 0.0  # 0/0 is no error
-        for errors in (difference, ratio):
-            errors[np.isnan(errors)] = np.inf
-        self.relative = max(self.relative, ratio.max(initial=0.0))
+        difference[chunk.ys == expected] = 0.0  # Inf, where Inf is expected
+        difference[np.isnan(difference)] = np.inf
+        finite = np.abs(expected[np.isfinite(expected)])
+        self.scale = max(self.scale, finite.max(initial=0.0))
         if difference.max(initial=0.0) > self.absolute:
             self.absolute = difference.max()
-            row, step, unit = np.unravel_index(difference.argmax(), difference.shape)
-            self.place = f"{chunk.window.place(int(row), int(step))}, unit {unit}"
+            row, step, column = map(int, np.unravel_index(difference.argmax(), difference.shape))
+            place = chunk.window.place(self._expected.shape[:-2], row, step)
+            self._place = f" at {place}, {self._columns.label(column)}"
+
+    def __str__(self) -> str:
+        text = f"largest absolute error {self.absolute:.3g}{self._place}"
+        if self.scale > 0 and np.isfinite(self.absolute):
+            text += f", {self.absolute / self.scale:.3g} of the largest state"
+        return text

@@ -1,10 +1,52 @@
 """States as a table to read: all of a short sequence, beginning and end of a long one."""
 
+import dataclasses
 import math
 
 import numpy as np
 
+from jaxgru.arrayfiles import sequence_name
+from jaxgru.layers import layers, output_size
+from jaxgru.net import Net
 from jaxgru.streaming import Chunk
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """What the last axis of the states is: parts of it by name, one after the other.
+
+    Args:
+        sizes: of each part; the name of an only one is not shown.
+        word: for a column: "unit" or "output".
+    """
+
+    sizes: dict[str, int]
+    word: str
+
+    @classmethod
+    def of(cls, net: Net, all_layers: bool) -> "Columns":
+        """Return what they are of a net: the outputs of its last layer, or the states of all."""
+        if all_layers:
+            return cls({place: layer.hidden_size for place, layer in layers(net)}, "unit")
+        return cls({"net": output_size(net)}, "unit" if len(layers(net)) == 1 else "output")
+
+    @property
+    def labels(self) -> list[tuple[str, str]]:
+        """Of each column its part and its name there."""
+        sizes = self.sizes.items()
+        return [(place, f"{self.word} {i}") for place, size in sizes for i in range(size)]
+
+    def label(self, column: int) -> str:
+        """Return the name of a column."""
+        return " ".join(self.labels[column][len(self.sizes) == 1 :])
+
+    def __str__(self) -> str:
+        """Return which columns belong to which part, as slices; nothing where there is one."""
+        if len(self.sizes) == 1:
+            return ""
+        ends = np.cumsum([0, *self.sizes.values()])
+        parts = zip(self.sizes, ends, ends[1:], strict=False)
+        return ": " + ", ".join(f"{place} in [..., {i}:{j}]" for place, i, j in parts)
 
 
 class Table:
@@ -12,12 +54,13 @@ class Table:
 
     Args:
         shape: the shape of all states, ``(..., T, H)``.
+        columns: what the last axis is.
         width: how many characters a line may have.
     """
 
-    def __init__(self, shape: tuple[int, ...], width: int) -> None:
+    def __init__(self, shape: tuple[int, ...], columns: Columns, width: int) -> None:
         *batch, time, units = shape
-        self._shape = shape
+        self._shape, self._columns = shape, columns
         self._sequences = math.prod(batch)
         self._steps = [*range(min(time, _EDGE)), *range(max(_EDGE, time - _EDGE), time)]
         self._units = min(units, max(1, (width - _STEP_WIDTH) // _CELL_WIDTH))
@@ -36,8 +79,8 @@ class Table:
         lines = []
         for number in range(min(self._sequences, _SEQUENCES)):
             if len(self._shape) > 2:
-                lines.append(f"sequence {number}")
-            lines.append(self._heading())
+                lines.append(sequence_name(self._shape[:-2], number))
+            lines += self._heading()
             for before, step in zip([-1, *self._steps], self._steps, strict=False):
                 if step > before + 1:
                     lines.append(f"{'...':>{_STEP_WIDTH}}")
@@ -45,9 +88,15 @@ class Table:
                 lines.append(f"{step:{_STEP_WIDTH}}{cells}")
         return "\n".join([*lines, self._remark()])
 
-    def _heading(self) -> str:
-        units = "".join(f"{f'unit {unit}':>{_CELL_WIDTH}}" for unit in range(self._units))
-        return f"{'step':>{_STEP_WIDTH}}{units}"
+    def _heading(self) -> list[str]:
+        labels = self._columns.labels[: self._units]
+        cells = "".join(f"{name:>{_CELL_WIDTH}}" for _, name in labels)
+        heading = [f"{'step':>{_STEP_WIDTH}}{cells}"]
+        if len(self._columns.sizes) > 1:  # each place above the first column of its part
+            starts = (place if name.endswith(" 0") else "" for place, name in labels)
+            cells = "".join(f"{start:>{_CELL_WIDTH}}" for start in starts)
+            heading.insert(0, f"{'':{_STEP_WIDTH}}{cells}".rstrip())
+        return heading
 
     def _remark(self) -> str:
         shown = (
@@ -55,7 +104,8 @@ class Table:
             and len(self._steps) == self._shape[-2]
             and self._units == self._shape[-1]
         )
-        return f"states {self._shape}" + ("" if shown else ", shown in part: -o writes all")
+        part = "" if shown else ", shown in part: -o writes all"
+        return f"states {self._shape}{self._columns}{part}"
 
 
 _EDGE = 10  # steps at either end

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import jax
 
 from jaxgru.atomic import replacing
-from jaxgru.plot_run import check_plot
+from jaxgru.plot.figure import check_plot, new_figure, save_figure, whole_numbers
 
 Row: TypeAlias = dict[str, Any]
 StrPath = str | os.PathLike[str]
@@ -120,13 +120,7 @@ def plot_history(history: Sequence[Row], path: StrPath) -> None:
     check_plot(path)
     if not history:
         raise ValueError("the history has no rows: expected one at least")
-    # Figure and its canvas alone: pyplot would choose a window system and keep the figure.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(8, 5), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 5)
     ax = figure.subplots()
     marker = "." if len(history) <= _MOST_DOTS else None
     smallest = float("inf")
@@ -139,12 +133,11 @@ def plot_history(history: Sequence[Row], path: StrPath) -> None:
     if smallest > 0:
         ax.set_yscale("log")
     ax.set_xlabel("step")
-    ax.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    whole_numbers(ax.xaxis, 10)
     ax.set_ylabel("loss")
     ax.grid(alpha=0.3)
     ax.legend()
-    with replacing(path) as temporary:
-        figure.savefig(temporary)
+    save_figure(figure, path)
 
 
 def _line(row: Row) -> str:

@@ -75,7 +75,7 @@ def test_tunes_as_fit_does_and_says_what_that_did(run, folder):
         "2 sequences of up to 6 steps held out",
         f"loss on held-out data before: {before:.6g}",
         f"loss on held-out data after:  {after:.6g}, at step {result.step}",
-        "tuned.npz: a layer: 3 inputs, 4 outputs, 108 parameters, float32, stopped by epochs",
+        "tuned.npz: a GRU layer: 3 inputs, 4 outputs, 108 parameters, float32, stopped by epochs",
         "new.npz: the readout, kernel (4, 2)",
         "run.jsonl: 3 lines",
         "run.png: the losses",

@@ -1,0 +1,127 @@
+"""A net layer by layer: which layers it has, which way they go, and the states of each."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgru.net import Backward, Bidirectional, Net, check_net, map_state, merged
+from jaxgru.params import GRUParams
+from jaxgru.sequence import gru
+
+Array = jax.Array
+
+
+class LayerRun(NamedTuple):
+    """What a layer of a net did with sequences.
+
+    Args:
+        place: where the layer stands, as one writes it in Python, such as ``net[0].forward``.
+        params: its weights, I inputs and H units.
+        xs: its inputs, ``(..., T, I)``.
+        before: its states before each step, ``(..., T, H)``.
+        ys: its states, ``(..., T, H)``.
+    """
+
+    place: str
+    params: GRUParams
+    xs: Array
+    before: Array
+    ys: Array
+
+
+def layers(net: Net) -> list[tuple[str, GRUParams]]:
+    """Return each layer of a net with its place, in the order of the arrays of a state.
+
+    >>> import jax, jaxgru
+    >>> a = jaxgru.init(jax.random.key(0), 5, 5)
+    >>> [place for place, _ in layers([jaxgru.Bidirectional(a, a, "sum"), a])]
+    ['net[0].forward', 'net[0].backward', 'net[1]']
+    """
+    found: list[tuple[str, GRUParams]] = []
+    map_state(lambda layer, _, place: found.append((place, layer)), net, None, "net")
+    return found
+
+
+def output_size(net: Net) -> int:
+    """Return how many outputs a net gives, those of a pair counted together."""
+    _, outputs = check_net(net)
+    if outputs is not None:
+        return outputs
+    if isinstance(net, Bidirectional):
+        return 2 * output_size(net.forward)
+    return output_size(net.net if isinstance(net, Backward) else net[-1])  # type: ignore[index]
+
+
+def split_state(net: Net, h: Any) -> Any:
+    """Return the states of layers that stand side by side, ``(..., H1 + H2 + ...)``, as a net's."""
+    stop = 0
+
+    def part(layer: GRUParams, _: None, __: str) -> Any:
+        nonlocal stop
+        start, stop = stop, stop + layer.hidden_size
+        return h[..., start:stop]
+
+    return map_state(part, net, None, "h0")
+
+
+def directions(net: Net, reverse: bool = False) -> set[bool]:
+    """Return the ways that the layers of a net go: False from first to last, True backward."""
+    if isinstance(net, GRUParams):
+        return {reverse}
+    if isinstance(net, Bidirectional):
+        return directions(net.forward, reverse) | directions(net.backward, not reverse)
+    if isinstance(net, Backward):
+        return directions(net.net, not reverse)
+    return set().union(*(directions(layer, reverse) for layer in net))
+
+
+def run_layers(
+    net: Net, xs: Array, h0: Any = None, *, reverse: bool = False, precision: Any = None
+) -> tuple[Any, Any, list[LayerRun]]:
+    """Return the outputs and the last state, as ``jaxgru.gru`` does, and the run of each layer.
+
+    Args:
+        net: a layer, a ``Bidirectional``, a ``Backward`` or a stack.
+        xs: the input, ``(..., T, I)``.
+        h0: the state before the first step, in the structure of the net; zeros if None.
+        reverse: go from the last step to the first.
+        precision: of the matrix products, as in ``jaxgru.gru``.
+
+    Raises:
+        ValueError: as ``jaxgru.gru``.
+
+    >>> import jax, jax.numpy as jnp, jaxgru
+    >>> stack = jaxgru.init(jax.random.key(0), 3, 5), jaxgru.init(jax.random.key(1), 5, 4)
+    >>> ys, h, (first, second) = run_layers(stack, jnp.ones((7, 3)))
+    >>> first.ys.shape, second.xs.shape, ys.shape
+    ((7, 5), (7, 5), (7, 4))
+    """
+    runs: list[LayerRun] = []
+
+    def run(net: Net, xs: Array, h0: Any, place: str, reverse: bool) -> tuple[Any, Any]:
+        if isinstance(net, Bidirectional):
+            forward, h_forward = run(net.forward, xs, h0.forward, f"{place}.forward", reverse)
+            backward, h_back = run(net.backward, xs, h0.backward, f"{place}.backward", not reverse)
+            h = Bidirectional(h_forward, h_back, net.merge)
+            return merged(net.merge, forward, backward), h
+        if isinstance(net, Backward):
+            ys, h = run(net.net, xs, h0.net, f"{place}.net", not reverse)
+            return ys, Backward(h)
+        if isinstance(net, GRUParams):
+            ys, h = gru(net, xs, h0, reverse=reverse, precision=precision)
+            h0 = jnp.zeros_like(h) if h0 is None else jnp.broadcast_to(h0, h.shape)
+            first = h0.astype(ys.dtype)[..., None, :]
+            parts = [ys[..., 1:, :], first] if reverse else [first, ys[..., :-1, :]]
+            runs.append(LayerRun(place, net, xs, jnp.concatenate(parts, axis=-2), ys))
+            return ys, h
+        last = []
+        for i, layer in enumerate(net):
+            xs, h = run(layer, xs, h0[i], f"{place}[{i}]", reverse)
+            last.append(h)
+        return xs, type(net)(last)
+
+    # None in the place of a part of the state becomes one for each layer.
+    h0 = map_state(lambda _, h, __: h, net, h0, "h0")
+    ys, h = run(net, xs, h0, "net", reverse)
+    return ys, h, runs

@@ -1,0 +1,81 @@
+"""What the pictures share: a figure without a window system, its file, and heat maps."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgru.atomic import replacing
+from jaxgru.optional import need
+
+
+def check_plot(path: str | os.PathLike[str]) -> None:
+    """Raise the errors of a picture that its path alone can cause: before the work.
+
+    Raises:
+        ValueError: Matplotlib has no such format.
+        ImportError: Matplotlib is not installed.
+        OSError: the folder is missing.
+    """
+    need("matplotlib", "plot", "drawing")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    ending = Path(path).suffix
+    formats = sorted(FigureCanvasBase.get_supported_filetypes())
+    if ending.lower().removeprefix(".") not in formats:
+        raise ValueError(
+            f"{os.fspath(path)}: its ending is {ending!r}, expected a picture: {', '.join(formats)}"
+        )
+    if not Path(path).absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "its folder is missing", os.fspath(path))
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty Matplotlib figure of a size in inches."""
+    # Figure and its canvas alone: pyplot would choose a window system and keep the figure.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+    """Write a figure; the ending of the path says the format."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
+
+
+def heat_map(ax: Any, values: Any, limits: tuple[float, float], **options: Any) -> Any:
+    """Draw an array with its first axis downwards, and return the image.
+
+    Limits of one sign are drawn from dark to bright, others about a white zero. NaN and Inf stand
+    out in green.
+    """
+    from matplotlib import colormaps
+
+    colours = colormaps["viridis" if limits[0] >= 0 else "RdBu_r"]
+    return ax.imshow(
+        np.ma.masked_invalid(values),
+        cmap=colours.with_extremes(bad="limegreen"),
+        vmin=limits[0],
+        vmax=limits[1],
+        aspect="auto",
+        **options,
+    )
+
+
+def about_zero(values: Any) -> tuple[float, float]:
+    """Return limits of a colour scale about zero that hold all finite numbers of an array."""
+    largest = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
+    return -largest, largest
+
+
+def whole_numbers(axis: Any, most: int) -> None:
+    """Put ticks at whole numbers only, and no more than a number of intervals."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(most, integer=True))

@@ -1,0 +1,165 @@
+"""The pictures: what is drawn is what the oracle computes, and what the weights are.
+
+Float32 against float64 over ten steps of states within 1 is off by a few roundings of 6e-8 each.
+"""
+
+import itertools
+import subprocess
+import sys
+
+import cases
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+
+import jaxgru
+from jaxgru.plot import check_plot, plot_run, plot_weights
+
+matplotlib = pytest.importorskip("matplotlib")
+
+TOLERANCE = 1e-6
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """The figures that are saved, to look into; they are not drawn."""
+    from matplotlib.figure import Figure
+
+    saved = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: saved.append(figure))
+    return saved
+
+
+def drawn(figure, panels):
+    """Return the values of the first panels, each (T, H), whether lines or a heat map."""
+    values = []
+    for ax in figure.axes[:panels]:
+        if ax.images:
+            values.append(ax.images[0].get_array().T)
+        else:
+            values.append(np.stack([line.get_ydata() for line in ax.lines], axis=1))
+    return values
+
+
+def gates_of(params, xs, h, reverse):
+    """Return z, r, n and h of every step, from the oracle."""
+    steps = {}
+    for t in reversed(range(len(xs))) if reverse else range(len(xs)):
+        steps[t] = oracle.cell(params, h, xs[t])
+        h = steps[t]["h"]
+    return {gate: np.stack([steps[t][gate] for t in range(len(xs))]) for gate in "zrnh"}
+
+
+@pytest.mark.parametrize("units", [8, 9])  # lines up to eight, then a heat map
+@pytest.mark.parametrize("reverse", [False, True])
+def test_every_panel_shows_what_the_oracle_computes(key, tmp_path, figures, units, reverse):
+    keys = jax.random.split(key, 3)
+    params = cases.random_params(keys[0], 2, units)
+    xs = cases.random_inputs(keys[1], (10, 2))
+    h0 = None if units == 8 else cases.random_inputs(keys[2], (units,))
+    plot_run(params, xs, tmp_path / "run.png", h0, reverse=reverse, first_step=100)
+    expected = gates_of(params, xs, np.zeros(units) if h0 is None else h0, reverse)
+    for panel, gate in zip(drawn(figures[0], 4), "zrnh", strict=True):
+        np.testing.assert_allclose(panel, expected[gate], rtol=0, atol=TOLERANCE)
+    last = figures[0].axes[3]
+    assert (last.get_xlim(), last.get_xlabel()) == ((99.5, 109.5), "time step")
+
+
+def test_the_layers_of_a_net_stand_side_by_side(key, tmp_path, figures):
+    keys = jax.random.split(key, 3)
+    forward, backward = (cases.random_params(k, 2, 3) for k in keys[:2])
+    xs = cases.random_inputs(keys[2], (10, 2))
+    h0 = jaxgru.Bidirectional(jnp.ones(3), None)
+    plot_run([jaxgru.Bidirectional(forward, backward)], xs, tmp_path / "run.png", [h0])
+    expected = [gates_of(forward, xs, np.ones(3), False), gates_of(backward, xs, np.zeros(3), True)]
+    # Row by row: the gate of each layer, and then the next gate.
+    for i, panel in enumerate(drawn(figures[0], 8)):
+        np.testing.assert_allclose(panel, expected[i % 2]["zrnh"[i // 2]], rtol=0, atol=TOLERANCE)
+    titles = [ax.get_title(loc="left") for ax in figures[0].axes[:2]]
+    assert titles[0].startswith("net[0].forward, 3 units\n")
+    assert titles[1].startswith("net[0].backward, 3 units\n")
+
+
+def test_nan_stands_out_and_leaves_the_colour_scale(key, tmp_path, figures):
+    params = cases.random_params(key, 2, 9)
+    xs = jnp.ones((10, 2)).at[4].set(jnp.nan)
+    plot_run(params, xs, tmp_path / "run.png")
+    update = figures[0].axes[0].images[0]
+    assert update.get_clim() == (0, 1)
+    assert update.get_cmap().get_bad().tolist() == list(matplotlib.colors.to_rgba("limegreen"))
+    np.testing.assert_array_equal(
+        np.ma.getmaskarray(update.get_array()).all(axis=0), np.arange(10) >= 4
+    )
+    low, high = figures[0].axes[3].images[0].get_clim()
+    assert 0 < high == -low < 1
+
+
+@pytest.mark.parametrize("biases", ["no bias", "input bias", "both biases"])
+def test_weights_are_drawn_block_by_block(key, tmp_path, figures, biases):
+    params = jax.tree.map(np.array, cases.random_params(key, 2, 32, biases=biases))
+    params.recurrent_kernel[1, 1] = np.nan
+    params.recurrent_kernel[2, 2] = 100
+    plot_weights(params, tmp_path / "weights.png")
+    rows = [params.kernel, params.recurrent_kernel]
+    stacked = [b for b in (params.bias, params.recurrent_bias) if b is not None]
+    rows += [np.stack(stacked)] if stacked else []
+    maps = [ax.images[0] for ax in figures[0].axes if ax.images][: 3 * len(rows)]
+    for array, images in zip(rows, np.reshape(maps, (-1, 3)), strict=True):
+        for block, image in zip(np.split(array, 3, axis=1), images, strict=True):
+            np.testing.assert_array_equal(image.get_array(), np.ma.masked_invalid(block))
+    # A large number in one array leaves the colours of another as they are.
+    assert maps[3].get_clim() == (-100, 100)
+    assert maps[0].get_clim()[1] == pytest.approx(np.abs(params.kernel).max())
+
+
+def test_ticks_stand_apart(key, tmp_path, figures):
+    net = (cases.random_params(key, 6, 32), cases.random_params(key, 32, 32))
+    plot_weights(net, tmp_path / "weights.png")
+    (figure,) = figures
+    figure.canvas.draw()
+    for ax in figure.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            boxes = [label.get_window_extent() for label in axis.get_ticklabels()]
+            shown = [box for box in boxes if box.width > 0]
+            assert not any(a.overlaps(b) for a, b in itertools.pairwise(shown))
+
+
+@pytest.mark.parametrize(
+    ("ending", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")]
+)
+def test_the_ending_says_the_format(key, tmp_path, ending, start):
+    plot_weights(cases.random_params(key, 2, 3), tmp_path / f"weights{ending}")
+    assert (tmp_path / f"weights{ending}").read_bytes().startswith(start)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("shape", [(2,), (0, 2), (3, 7, 2)])
+def test_what_is_no_sequence_is_refused(key, tmp_path, shape):
+    with pytest.raises(ValueError, match=r"xs has shape .*: expected \(T, I\), T at least 1"):
+        plot_run(cases.random_params(key, 2, 3), jnp.ones(shape), tmp_path / "run.png")
+
+
+def test_a_path_that_will_not_do_is_told_before_the_work(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"its ending is '.txt', expected a picture: .*png"):
+        check_plot(tmp_path / "run.txt")
+    with pytest.raises(FileNotFoundError, match="its folder is missing"):
+        check_plot(tmp_path / "absent" / "run.png")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "jaxgru\[plot\]"'):
+        check_plot(tmp_path / "run.png")
+
+
+@pytest.mark.slow
+def test_drawing_leaves_pyplot_alone(tmp_path):
+    program = """
+import sys, jax, jaxgru
+from jaxgru.plot import plot_run, plot_weights
+assert "matplotlib" not in sys.modules
+params = jaxgru.init(jax.random.key(0), 2, 3)
+plot_run(params, jax.numpy.ones((7, 2)), sys.argv[1])
+plot_weights(params, sys.argv[1])
+assert "matplotlib.pyplot" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program, tmp_path / "run.png"], check=True)
