@@ -11,7 +11,7 @@ from jaxgru.net import check_net
 from jaxgru.weights.contract import Source
 from jaxgru.weights.equations import Equations, check_equations, from_notebook, map_layers
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.registry import find_by_content
+from jaxgru.weights.registry import find_by_content, read_folder
 from jaxgru.weights.results import Found, Gathered
 from jaxgru.weights.unspecified import check_assume
 
@@ -39,16 +39,18 @@ def read_all(
     """
     check_equations(equations)
     assume = check_assume(assume)
-    with about(path), _opened(path) as file:
-        folder = Path(path).parent if external_data else None
-        source = Source(file, os.fstat(file.fileno()).st_size, assume, folder)
-        format_ = find_by_content(source)
-        gathered = format_.read(source)
+    with about(path):
+        if os.path.isdir(path):
+            name, gathered = read_folder(Path(path), assume)
+        else:
+            folder = Path(path).parent if external_data else None
+            with _opened(path) as file:
+                source = Source(file, os.fstat(file.fileno()).st_size, assume, folder)
+                format_ = find_by_content(source)
+                name, gathered = format_.name, format_.read(source)
         if not gathered:
-            raise WeightsError(f"there is no GRU in it: expected one at least in {format_.content}")
-    return Contents(
-        format_.name, {name: _checked(found, equations) for name, found in gathered.items()}
-    )
+            raise WeightsError("there is no GRU in it: expected one at least")
+    return Contents(name, {layer: _checked(found, equations) for layer, found in gathered.items()})
 
 
 @contextlib.contextmanager
@@ -76,7 +78,6 @@ def _checked(found: Found | WeightsError, equations: Equations) -> Found | Weigh
 def _opened(path: StrPath) -> Iterator[BinaryIO]:
     # Asked before opening: to open a pipe is to wait for whoever writes to it.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        kind = "a directory" if os.path.isdir(path) else "no regular file"
-        raise WeightsError(f"it is {kind}: expected a file of weights")
+        raise WeightsError("it is no regular file: expected a file of weights")
     with open(path, "rb") as file:
         yield file

@@ -2,30 +2,33 @@
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from jaxgru.net import Net
 from jaxgru.weights.contract import HEAD, Format, Look, Source
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats import (
-    bare_arrays,
     keras,
     msgpack,
+    named_json,
     npz,
     onnx,
+    orbax,
     safetensors,
-    shards,
     torch,
     torch_safetensors,
+    unsupported,
 )
 from jaxgru.weights.formats.keras import archive as keras_archive
 from jaxgru.weights.formats.keras.writing import write_keras, write_weights_h5
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC
+from jaxgru.weights.results import Gathered
 
 # The first that recognises a file reads it: what has a clear sign stands before what has less.
 FORMATS = (
-    Format("torch", "a file of torch.save", torch.recognises, torch.read),
+    Format("torch", "a file of torch.save or a pickle", torch.recognises, torch.read),
     Format(
         "keras",
         "a .keras file",
@@ -60,12 +63,8 @@ FORMATS = (
         write=torch_safetensors.write,
     ),
     Format("onnx", "an ONNX model", onnx.recognises, onnx.read, (".onnx",), onnx.write),
+    Format("json", "weights in JSON", named_json.recognises, named_json.read),
     Format("msgpack", "a MessagePack file of Flax", msgpack.recognises, msgpack.read),
-)
-# What is recognised for no more than to say what to do instead.
-REFUSED = (
-    Format("npy", "NumPy arrays without names", bare_arrays.recognises, bare_arrays.read),
-    Format("sharded", "the index of several files", shards.recognises, shards.read),
 )
 
 
@@ -78,13 +77,24 @@ def find_by_content(source: Source) -> Format:
     head = source.file.read(HEAD)
     look = Look(head, _entries(source) if head.startswith(MAGIC) else None, source.size)
     source.file.seek(0)
-    for candidate in (*REFUSED, *FORMATS):
+    for candidate in (*unsupported.FORMATS, *FORMATS):
         if candidate.recognises(look):
             return candidate
     held = f"it begins with {head[:16]!r}" if head else "it is empty"
     # Two that differ in what is written are one to read.
     readable = _listed(dict.fromkeys(known.content for known in FORMATS))
     raise WeightsError(f"{held}: expected {readable}")
+
+
+def read_folder(folder: Path, assume: Mapping[str, Any]) -> tuple[str, Gathered]:
+    """Return the format of a folder, and every GRU in it.
+
+    Raises:
+        WeightsError: the folder is no checkpoint that is read, or is damaged.
+    """
+    if not orbax.recognises(folder):
+        raise unsupported.refuse_folder([path.name for path in folder.iterdir()])
+    return "orbax", orbax.read(folder, assume)
 
 
 def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net, Path], None]:

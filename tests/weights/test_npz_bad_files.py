@@ -84,10 +84,10 @@ _EXACTLY = "expected exactly wMatrix, uMatrix, biases"
 _F4 = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }"
 
 _BAD = {
-    "empty": (b"", "it is empty: expected a file of torch.save or a .keras file or "),
+    "empty": (b"", "it is empty: expected a file of torch.save or a pickle or "),
     "text": (b"wMatrix 1 2 3\n", "it begins with b'wMatrix 1 2 3\\n': expected a file of"),
-    "pickle": (pickle.dumps(_arrays(), 4), "its pickle is of protocol 4"),
-    "one array, no archive": (_npy(np.ones(3)), "its arrays have no names"),
+    "pickle": (pickle.dumps(_arrays(), 4), "no GRU is among its 3 arrays"),
+    "one array, no archive": (_npy(np.ones(3)), "arrays that have no names"),
     "only a zip's first bytes": (b"PK\x03\x04", "the zip archive is damaged or cut short"),
     "truncated": (_npz()[:-30], "the zip archive is damaged or cut short"),
     "first half": (_npz()[:500], "the zip archive is damaged or cut short"),

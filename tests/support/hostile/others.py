@@ -40,10 +40,16 @@ def tar_out_of_the_folder(folder):
     return content.getvalue()
 
 
-@refused("it begins with")
+@refused("it is no JSON")
 def json_nested_deeply(folder):
     """JSON, 100,000 deep."""
     return b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+
+
+@refused("it is no JSON|nested over 32 levels|no GRU")
+def json_of_small_lists(folder):
+    """JSON of a million empty lists, each of 56 bytes in Python, in a list that is an array."""
+    return b'{"a":[' + b"[]," * 1_000_000 + b"[]]}"
 
 
 @refused("index")

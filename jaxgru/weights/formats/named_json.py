@@ -1,0 +1,155 @@
+"""Weights in JSON: RTNeural's models, and arrays by name as nested lists.
+
+========  =======================================================================================
+layout    what it is
+========  =======================================================================================
+layers    ``{"in_shape": ..., "layers": [{"type": "gru", "activation": "tanh", "weights": ...}]}``
+          as RTNeural exports Keras and newer PyTorch models: Keras' arrays, biases ``(2, 3H)``
+names     a PyTorch state dict, ``{"gru.weight_ih_l0": [[...], ...]}``, alone or within objects
+========  =======================================================================================
+
+JSON has one type of number. The arrays are float32 if that holds every number exactly, as it does
+where float32 was written with all its digits; otherwise float64.
+
+Source: RTNeural's ``model_utils.py``, ``model_utils_torch.py`` and ``torch_helpers.h``.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jaxgru.activations import ACTIVATIONS
+from jaxgru.net import Net
+from jaxgru.params import GRUParams
+from jaxgru.weights.contract import Look, Source
+from jaxgru.weights.dtypes import Arrays, Unread
+from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.libraries import find
+from jaxgru.weights.libraries.names import attempt, check_arrays
+from jaxgru.weights.limits import MAX_AXES
+from jaxgru.weights.results import Gathered
+from jaxgru.weights.unspecified import Settling
+
+_OBJECT = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]')
+_DEEPEST = 32
+
+
+def recognises(look: Look) -> bool:
+    """Return whether a file begins as an object of JSON."""
+    return _OBJECT.match(look.head) is not None
+
+
+def read(source: Source) -> Gathered:
+    """Return every GRU of a model, see ``Format.read``.
+
+    Raises:
+        WeightsError: the file is no JSON, or holds no GRU.
+    """
+    try:
+        tree = json.loads(source.file.read(), object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"it is no JSON ({first_line(error)})") from None
+    layers = tree.get("layers")
+    if isinstance(layers, list) and "in_shape" in tree:
+        return _from_layers(layers, source)
+    named = list(_arrays(tree, (), 0))
+    arrays = dict(named)
+    if len(arrays) < len(named):
+        raise WeightsError("two of its arrays have one name: expected a name for each")
+    return find(_as_floats(arrays), source.assume)
+
+
+def _from_layers(layers: list[Any], source: Source) -> Gathered:
+    gathered: Gathered = {}
+    kinds = []
+    for layer in layers:
+        kinds.append(str(layer.get("type")) if isinstance(layer, dict) else "")
+        if kinds[-1] == "gru":
+            count = kinds.count("gru") - 1
+            name = layer.get("name") or (f"gru_{count}" if count else "gru")
+            if not isinstance(name, str) or name in gathered:
+                raise WeightsError(f"two layers are called {shown(name)}: expected a name for each")
+            gathered[name] = attempt(functools.partial(_layer, layer), source.assume)
+    if not gathered:
+        found = shown(", ".join(kinds[:10]))
+        raise WeightsError(f"its {len(kinds)} layers are {found}: expected one of type gru")
+    return gathered
+
+
+def _layer(layer: dict[str, Any], settling: Settling) -> Net:
+    weights = layer.get("weights")
+    if not isinstance(weights, list) or len(weights) not in (2, 3):
+        raise WeightsError("weights is no list of two or three arrays: expected Keras' arrays")
+    names = ("recurrent_kernel", "kernel", "bias")
+    values = (weights[1], weights[0], *weights[2:])
+    arrays = {name: _array(value) for name, value in zip(names, values, strict=False)}
+    for name, array in arrays.items():
+        if isinstance(array, Unread):
+            raise WeightsError(f"{name} holds {array.dtype}: expected rows of numbers")
+    shapes: dict[str, tuple[str, ...]] = {"recurrent_kernel": ("H", "3H"), "kernel": ("I", "3H")}
+    has_two = "bias" in arrays and len(arrays["bias"].shape) == 2
+    if "bias" in arrays:
+        shapes["bias"] = ("2", "3H") if has_two else ("3H",)
+    found = check_arrays(_as_floats(arrays), "", shapes)
+    bias, recurrent_bias = found["bias"] if has_two else (found.get("bias"), None)
+    activation = layer.get("activation")
+    settling.pick("reverse", False)
+    return GRUParams(
+        found["kernel"],
+        found["recurrent_kernel"],
+        bias,
+        recurrent_bias,
+        reset_after=settling.pick("reset_after", *([has_two] if "bias" in found else [])),
+        activation=settling.pick("activation", *([activation] * (activation in ACTIVATIONS))),
+        recurrent_activation=settling.pick("recurrent_activation"),
+    )
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) < len(pairs):
+        raise ValueError("a key is there twice")
+    return tree
+
+
+def _arrays(tree: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, Any]]:
+    """Yield the lists in objects, by the keys on the way joined with dots."""
+    if depth > _DEEPEST:
+        raise WeightsError(f"its objects are nested over {_DEEPEST} levels: expected fewer")
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _arrays(value, (*path, key), depth + 1)
+        elif isinstance(value, list):
+            yield ".".join((*path, key)), _array(value)
+
+
+def _array(value: Any) -> Any:
+    """Return nested lists of numbers as float64, and others by their shape alone."""
+    shape: list[int] = []
+    level = [value]
+    while level and type(level[0]) is list:
+        shape.append(len(level[0]))
+        if len(shape) > MAX_AXES or any(
+            type(row) is not list or len(row) != shape[-1] for row in level
+        ):
+            return Unread((), "lists of different lengths")
+        level = [item for row in level for item in row]
+    if any(type(number) not in (int, float) for number in level):
+        return Unread(tuple(shape), "no numbers")
+    try:
+        return np.array(level, np.float64).reshape(shape)
+    except OverflowError:
+        return Unread(tuple(shape), "numbers beyond float64")
+
+
+def _as_floats(arrays: dict[str, Any]) -> Arrays:
+    """Return arrays as float32 if that changes none of their numbers."""
+    read = {name: array for name, array in arrays.items() if not isinstance(array, Unread)}
+    with np.errstate(over="ignore"):
+        singles = {name: array.astype(np.float32) for name, array in read.items()}
+    same = all(np.array_equal(read[name], singles[name], equal_nan=True) for name in read)
+    return arrays | singles if same else arrays

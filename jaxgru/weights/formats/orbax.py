@@ -1,0 +1,148 @@
+"""Checkpoints of Orbax: folders with a tree's names in JSON, and its arrays as Zarr.
+
+Nothing of the tree is restored: the arrays are read one by one, once their names are those of a
+GRU, through TensorStore, the library that Orbax writes them by. A folder may be a checkpoint, or
+one step of a ``CheckpointManager`` with a checkpoint for each item.
+
+Source: ``orbax/checkpoint/_src/metadata/tree.py``.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgru.optional import need
+from jaxgru.weights.dtypes import FLOATS, Unread
+from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.libraries import find
+from jaxgru.weights.limits import bytes_of, check_declared
+from jaxgru.weights.results import Gathered
+
+_NAMES = "_METADATA"  # of a checkpoint
+_STEP = "_CHECKPOINT_METADATA"  # of a step
+_LARGEST = 16 * 2**20  # of the JSON with the names
+
+
+def recognises(folder: Path) -> bool:
+    """Return whether a folder is a checkpoint of Orbax, a step, or has steps in it."""
+    return any((folder / name).is_file() for name in (_NAMES, _STEP)) or bool(_steps(folder))
+
+
+def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
+    """Return every GRU in a checkpoint, by its place in the tree.
+
+    Args:
+        folder: the checkpoint, a step, or what holds one step.
+        assume: see ``jaxgru.weights.unspecified``.
+
+    Raises:
+        WeightsError: it holds several steps, is damaged, or holds no GRU.
+        ImportError: TensorStore is not installed.
+    """
+    steps = sorted(_steps(folder), key=int)
+    if len(steps) > 1:
+        raise WeightsError(
+            f"it holds the steps {', '.join(steps[-20:])}: expected one of them, such as "
+            f"{folder / steps[-1]}"
+        )
+    folder = folder / steps[0] if steps else folder
+    items = {"": folder} if (folder / _NAMES).is_file() else {}
+    for path in sorted(folder.iterdir()) if not items else ():
+        if (path / _NAMES).is_file():
+            items[path.name] = path
+    if not items:
+        raise WeightsError(f"it has no {_NAMES}: expected one, as Orbax writes beside the arrays")
+    arrays = _Arrays()
+    for name, path in items.items():
+        # What is alone in its step, or named by Orbax, adds nothing to names.
+        arrays.add(path, "" if len(items) == 1 else name)
+    return find(arrays, assume)
+
+
+class _Arrays(Mapping[str, "NDArray[Any] | Unread"]):
+    """The arrays of checkpoints by name; one is read when it is asked for."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, tuple[Path, dict[str, Any]]] = {}
+        self._left: dict[Path, int] = {}
+
+    def add(self, folder: Path, prefix: str) -> None:
+        """Add the arrays of a checkpoint under a prefix."""
+        metadata = _read_names(folder)
+        for entry in metadata["tree_metadata"].values():
+            try:
+                keys = [str(part["key"]) for part in entry["key_metadata"]]
+            except (KeyError, TypeError):
+                raise WeightsError(f"{_NAMES} has an entry without keys: expected some") from None
+            name = "/".join([prefix, *keys] if prefix else keys)
+            if name in self._places:
+                raise WeightsError(f"{shown(name)} is there twice: expected it once")
+            self._places[name] = folder, _spec(folder, ".".join(keys), metadata)
+
+    def __getitem__(self, name: str) -> "NDArray[Any] | Unread":
+        folder, spec = self._places[name]
+        tensorstore = need("tensorstore", "orbax", "reading a checkpoint of Orbax")
+        try:
+            store = tensorstore.open(spec, read=True).result()
+            dtype = store.dtype.numpy_dtype
+            if dtype.name not in FLOATS:
+                return Unread(tuple(store.shape), str(dtype))
+            size = bytes_of(shown(name), store.shape, dtype.itemsize)
+            if folder not in self._left:
+                self._left[folder] = sum(path.stat().st_size for path in folder.rglob("*"))
+            check_declared(size, self._left[folder], shown(name))
+            return np.asarray(store.read().result())
+        except WeightsError:
+            raise
+        # Whatever the library meets in damaged files, paths of the disk in its messages.
+        except Exception as error:
+            reason = shown(first_line(error))
+            raise WeightsError(f"{shown(name)} is missing or damaged ({reason})") from error
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _steps(folder: Path) -> list[str]:
+    return [
+        path.name
+        for path in folder.iterdir()
+        if path.name.isdecimal() and path.name.isascii() and (path / _STEP).is_file()
+    ]
+
+
+def _read_names(folder: Path) -> dict[str, Any]:
+    path = folder / _NAMES
+    if path.stat().st_size > _LARGEST:
+        raise WeightsError(f"{_NAMES} has {path.stat().st_size} bytes: expected at most {_LARGEST}")
+    try:
+        metadata = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{_NAMES} is no JSON ({first_line(error)})") from None
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("tree_metadata"), dict):
+        raise WeightsError(f"{_NAMES} has no tree_metadata: expected the names of the arrays")
+    return metadata
+
+
+def _spec(folder: Path, path: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return how TensorStore opens an array."""
+    base = f"file://{folder.absolute()}/"
+    if metadata.get("use_ocdbt"):
+        store: dict[str, Any] = {"driver": "ocdbt", "base": base, "path": f"{path}/"}
+    else:
+        store = {"driver": "file", "path": f"{folder.absolute()}/{path}/"}
+    spec: dict[str, Any] = {
+        "driver": "zarr3" if metadata.get("use_zarr3") else "zarr",
+        "kvstore": store,
+    }
+    # Where chunks of fill values are written too, an absent one is damage.
+    if metadata.get("store_array_data_equal_to_fill_value"):
+        spec["fill_missing_data_reads"] = False
+    return spec
