@@ -6,7 +6,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from benchmarks.contenders import LIBRARIES, OURS
 from benchmarks.measure import Row
@@ -18,6 +19,8 @@ COLOURS = {
     library: "#c1121f" if library == OURS else matplotlib.colormaps["tab20"](2 * number - 1)
     for number, library in enumerate(LIBRARIES)
 }
+
+_HALO = withStroke(linewidth=2, foreground="white")
 
 
 def plot_peers(path: Path, tasks: Sequence[Sequence[Row]], title: str) -> None:
@@ -60,6 +63,7 @@ def plot_scaling(path: Path, sweeps: Mapping[str, Sequence[Row]], title: str) ->
         _draw_curves(axes_compile, rows, size, lambda row: row.compile_seconds)
         axes_compile.set_ylabel("compiling it, s")
         axes_compile.set_yscale("linear")
+        axes_compile.yaxis.set_major_formatter("{x:.1f}")
         axes_compile.set_ylim(bottom=0)
     panels[0, 0].legend()
     figure.suptitle(f"Training: cost over time and batch\n{title}")
@@ -90,10 +94,12 @@ def plot_features(
             shift = (number - (len(by_library) - 1) / 2) * width
             places = [features.index(name) + shift for name in ratios]
             bars = axes.bar(places, ratios.values(), width, color=COLOURS[library], label=library)
-            axes.bar_label(bars, fmt="%.2f", fontsize=7)
+            # In a white halo, as the line at 1 and those of the grid pass there.
+            axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1, path_effects=[_HALO])
         axes.axhline(1, color=COLOURS[OURS], linewidth=0.8, zorder=0)
         axes.set_ylabel(f"{kind}, jaxgru's plain layer = 1")
         axes.grid(axis="y", alpha=0.3)
+        axes.set_axisbelow(True)
     names = [name.replace(", ", ",\n") for name in features]
     panels[-1].set_xticks(range(len(features)), names, fontsize=8)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=9)
@@ -108,8 +114,14 @@ def _draw_curves(axes: Axes, rows: Sequence[Row], size: str, value: Callable[[Ro
             (getattr(row.shape, size), value(row)) for row in train if row.entry.library == library
         ]
         axes.loglog(*zip(*points, strict=True), "o-", color=COLOURS[library], label=library)
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    sizes = sorted({getattr(row.shape, size) for row in train})
+    axes.set_xticks(sizes, [f"{number:,}" for number in sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
+    low, high = axes.get_ylim()
+    # 1, 2, 3, 5, 10, ... where that is few ticks, else every power of ten.
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if high < 50 * low else (1,)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(size)
     axes.grid(alpha=0.3)
 
@@ -140,10 +152,10 @@ def _draw_ratios(axes: Axes, kind: str, tasks: Sequence[Sequence[Row]]) -> None:
         for place, ratio in zip(places, ratios, strict=True):
             text = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
             above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
-            axes.annotate(text, (place, max(ratio, 1)), fontsize=7, **above)
+            axes.annotate(text, (place, max(ratio, 1)), fontsize=7, path_effects=[_HALO], **above)
     axes.axhline(1, color=COLOURS[OURS], label=OURS)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_ylabel(f"{kind}, jaxgru = 1")
     axes.set_xticks(range(len(tasks)), [str(rows[0].shape) for rows in tasks])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.contenders import OURS
 from benchmarks.learning.race import Run
 from benchmarks.learning.task import BLOCK, Task
 from benchmarks.plots import COLOURS, save
@@ -37,18 +38,25 @@ def plot_tasks(path: Path, races: Mapping[Task, Sequence[Mapping[str, Run]]], ti
             axes.grid(alpha=0.3)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=9)
     seeds = len(next(iter(races.values())))
-    figure.suptitle(f"Learning from scratch, {seeds} seeds; dotted: the target\n{title}")
+    figure.suptitle(
+        f"Learning from scratch, {seeds} seeds; dotted: the target; broad, below: jaxgru\n{title}"
+    )
     save(figure, path)
 
 
 def _style(name: str, *, labelled: bool) -> dict[str, object]:
-    """Return how an entry's line looks; one that has options is dashed."""
+    """Return how an entry's line looks; one that has options is dashed.
+
+    jaxgru's is broad and lies below the others: where curves are one, both are seen.
+    """
     library = next(
         library for library in COLOURS if name == library or name.startswith(f"{library} ")
     )
     return {
         "color": COLOURS[library],
-        "linewidth": 1,
+        "linewidth": 3 if library == OURS else 1,
+        "alpha": 0.6 if library == OURS else 1,
+        "zorder": 1 if library == OURS else 2,
         "linestyle": "-" if name == library else "--",
         "label": name if labelled else None,
     }
