@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from jaxgru.cli.files import Input, Output, OutputFolder, Weights
@@ -47,28 +48,15 @@ def add_parser(subparsers: Any) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "weights", metavar="WEIGHTS", type=Weights, help="weights; the content says the format"
-    )
-    parser.add_argument(
-        "data", metavar="DATA", type=Input, help=".npz, .csv or a folder of .csv, see below"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="TUNED",
-        type=Output,
-        required=True,
-        help="the file to write; the ending says the format",
-    )
-    parser.add_argument("--to", metavar="FORMAT", help="the format of TUNED, if not by its ending")
+    add = parser.add_argument
+    add("weights", metavar="WEIGHTS", type=Weights, help="weights; the content says the format")
+    add("data", metavar="DATA", type=Input, help=".npz, .csv or a folder of .csv, see below")
+    text = "the file to write; the ending says the format"
+    add("-o", "--output", metavar="TUNED", type=Output, required=True, help=text)
+    add("--to", metavar="FORMAT", help="the format of TUNED, if not by its ending")
     add_source_options(parser)
-    parser.add_argument(
-        "--equations",
-        choices=EQUATIONS,
-        default="keras",
-        help="what WEIGHTS is meant for (default: %(default)s); TUNED is meant for keras'",
-    )
+    text = "what WEIGHTS is meant for (default: %(default)s); TUNED is meant for keras'"
+    add("--equations", choices=EQUATIONS, default="keras", help=text)
     _add_task(parser.add_argument_group("what is learned"))
     _add_training(parser.add_argument_group("how"))
     _add_records(parser.add_argument_group("what is kept"))
@@ -76,98 +64,48 @@ def add_parser(subparsers: Any) -> None:
 
 
 def _add_task(group: Any) -> None:
-    group.add_argument(
-        "--loss",
-        choices=("regression", "classification", "next-step"),
-        default="regression",
-        help="squared error, cross-entropy, or squared error to the next input "
-        "(default: %(default)s)",
-    )
-    group.add_argument(
-        "--on",
-        choices=("steps", "last"),
-        default="steps",
-        help="whether every step has a target or each sequence one (default: %(default)s)",
-    )
-    group.add_argument("--targets", metavar="COLUMNS", help="of .csv: names or numbers with commas")
-    group.add_argument(
-        "--readout",
-        metavar="IN",
-        type=Input,
-        help="a .npz of kernel (H, O) and bias (O,) that makes predictions of the states; the "
-        "states are the predictions if there is no readout",
-    )
-    group.add_argument(
-        "--readout-output",
-        metavar="OUT",
-        type=Output,
-        help="train the readout too, a new one without --readout, and write it",
-    )
-    group.add_argument(
-        "--held-out",
-        metavar="FRACTION",
-        type=_fraction,
-        default=0.2,
-        help="how much of the data is not learned from (default: %(default)s)",
-    )
+    add = group.add_argument
+    losses = ("regression", "classification", "next-step")
+    text = "squared error, cross-entropy, or squared error to the next input (default: %(default)s)"
+    add("--loss", choices=losses, default="regression", help=text)
+    text = "whether every step has a target or each sequence one (default: %(default)s)"
+    add("--on", choices=("steps", "last"), default="steps", help=text)
+    add("--targets", metavar="COLUMNS", help="of .csv: names or numbers with commas")
+    text = "a .npz of kernel (H, O) and bias (O,) that makes predictions of the states; without a "
+    text += "readout the states are the predictions"
+    add("--readout", metavar="IN", type=Input, help=text)
+    text = "train the readout too, a new one without --readout, and write it"
+    add("--readout-output", metavar="OUT", type=Output, help=text)
+    text = "how much of the data is not learned from (default: %(default)s)"
+    add("--held-out", metavar="FRACTION", type=_fraction, default=0.2, help=text)
 
 
 def _add_training(group: Any) -> None:
+    add = group.add_argument
     length = group.add_mutually_exclusive_group()
     length.add_argument("--epochs", metavar="N", type=_whole, help="times through the data (10)")
     length.add_argument("--steps", metavar="N", type=_whole, help="steps of training")
-    group.add_argument("--batch-size", metavar="N", type=_whole, default=32, help="(%(default)s)")
-    group.add_argument(
-        "--learning-rate", metavar="RATE", type=_positive, default=1e-3, help="(%(default)s)"
-    )
-    group.add_argument(
-        "--clip-norm", metavar="NORM", type=_positive, help="scale larger gradients down to it"
-    )
-    group.add_argument(
-        "--trainable",
-        metavar="PATTERN",
-        action="append",
-        help="train weights of this path alone, as recurrent_kernel or '0.forward.*' (again for "
-        "each)",
-    )
-    group.add_argument(
-        "--low-rank",
-        metavar="RANK",
-        type=_whole,
-        help="train changes of this rank of the kernels, all or those of --trainable",
-    )
-    group.add_argument(
-        "--pull",
-        metavar="STRENGTH",
-        type=_positive,
-        default=0.0,
-        help="draw the weights to the original ones",
-    )
-    group.add_argument(
-        "--window", metavar="STEPS", type=_whole, help="truncate backpropagation to windows"
-    )
-    group.add_argument(
-        "--patience",
-        metavar="N",
-        type=_whole,
-        help="stop after N epochs without a lower held-out loss",
-    )
-    group.add_argument("--seed", metavar="N", type=int, default=0, help="(%(default)s)")
+    add("--batch-size", metavar="N", type=_whole, default=32, help="(%(default)s)")
+    add("--learning-rate", metavar="RATE", type=_positive, default=1e-3, help="(%(default)s)")
+    add("--clip-norm", metavar="NORM", type=_positive, help="scale larger gradients down to it")
+    text = "train weights of this path alone, as recurrent_kernel or '0.forward.*' (again for each)"
+    add("--trainable", metavar="PATTERN", action="append", help=text)
+    text = "train changes of this rank of the kernels, all or those of --trainable"
+    add("--low-rank", metavar="RANK", type=_whole, help=text)
+    text = "hold the weights near the original ones"
+    add("--pull", metavar="STRENGTH", type=_positive, default=0.0, help=text)
+    add("--window", metavar="STEPS", type=_whole, help="truncate backpropagation to windows")
+    text = "stop after N epochs without a lower held-out loss"
+    add("--patience", metavar="N", type=_whole, help=text)
+    add("--seed", metavar="N", type=int, default=0, help="(%(default)s)")
 
 
 def _add_records(group: Any) -> None:
-    group.add_argument(
-        "--checkpoints",
-        metavar="FOLDER",
-        type=OutputFolder,
-        help="save every epoch, and go on there",
-    )
-    group.add_argument(
-        "--history", metavar="JSONL", type=Output, help="write a line for every epoch"
-    )
-    group.add_argument(
-        "--plot", metavar="IMAGE", type=Output, help="draw the losses (.png, .svg, .pdf)"
-    )
+    add = group.add_argument
+    text = "keep a checkpoint of every epoch, and resume from the last"
+    add("--checkpoints", metavar="FOLDER", type=OutputFolder, help=text)
+    add("--history", metavar="JSONL", type=Output, help="write a line for every epoch")
+    add("--plot", metavar="IMAGE", type=Output, help="draw the losses (.png, .svg, .pdf)")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -179,21 +117,19 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _fraction(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < (value := float(text)) < 1:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} given, expected a number between 0 and 1")
+    return _number(text, float, lambda value: 0 < value < 1, "a number between 0 and 1")
 
 
 def _positive(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < (value := float(text)) < float("inf"):
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} given, expected a number above 0")
+    return _number(text, float, lambda value: 0 < value < float("inf"), "a number above 0")
 
 
 def _whole(text: str) -> int:
+    return int(_number(text, int, lambda value: value >= 1, "a whole number from 1 on"))
+
+
+def _number(text: str, kind: type[float], fits: Callable[[float], bool], expected: str) -> float:
     with contextlib.suppress(ValueError):
-        if (value := int(text)) >= 1:
+        if fits(value := kind(text)):
             return value
-    raise argparse.ArgumentTypeError(f"{text!r} given, expected a whole number from 1 on")
+    raise argparse.ArgumentTypeError(f"{text!r} given, expected {expected}")

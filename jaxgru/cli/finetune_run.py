@@ -94,12 +94,10 @@ def _fit(
     if arguments.low_rank is not None:
         chosen = arguments.trainable or ["kernel", "recurrent_kernel"]
         net = low_rank(model.net, start, rank=arguments.low_rank, kernels=chosen)
-        model, trainable = Model(net, model.readout), ["net.deltas.*"]
+        model, trainable = model._replace(net=net), ["net.deltas.*"]
     if arguments.readout_output is not None:
         trainable = [*trainable, "readout.*"]
-    until: Epochs | Steps = Epochs(arguments.epochs or _EPOCHS)
-    if arguments.steps is not None:
-        until = Steps(arguments.steps)
+    steps, epochs = arguments.steps, arguments.epochs or _EPOCHS
     on_round: list[OnRound] = (
         [] if arguments.history is None else [write_history(arguments.history)]
     )
@@ -109,7 +107,7 @@ def _fit(
         model,
         data,
         loss,
-        until,
+        Epochs(epochs) if steps is None else Steps(steps),
         key=shuffle,
         validation=held_out,
         batch_size=arguments.batch_size,
@@ -151,28 +149,29 @@ def _readout(net: Any, data: Sequences, arguments: argparse.Namespace, key: Any)
     _, outputs = check_net(net)
     if outputs is None:
         raise ValueError(f"{arguments.weights}: it gives a pair of outputs: expected one to read")
-    if arguments.loss == "classification":
-        return linear_readout(key, outputs, int(data.targets.max()) + 1, dtype=_dtype(net))
-    return linear_readout(key, outputs, data.targets.shape[-1], dtype=_dtype(net))
+    return linear_readout(key, outputs, _outputs_wanted(data, arguments), dtype=_dtype(net))
 
 
 def _check_predictions(model: Model, data: Sequences, arguments: argparse.Namespace) -> None:
     """Raise ValueError, naming the options of the readout, if targets and predictions differ."""
-    if arguments.loss == "classification":
-        wanted, what = int(data.targets.max(initial=0)) + 1, "classes"
-    else:
-        wanted, what = data.targets.shape[-1], "numbers"
+    wanted, given = _outputs_wanted(data, arguments), check_net(model.net)[1]
+    source = "the states, which are the predictions,"
+    expected = "expected --readout IN to read them, or --readout-output OUT to train a new one"
     if model.readout is not None:
         given, source = model.readout.bias.size, f"the predictions of --readout {arguments.readout}"
         expected = "expected another --readout, or --readout-output OUT alone for a new one"
-    else:
-        given, source = check_net(model.net)[1], "the states, which are the predictions,"
-        expected = "expected --readout IN to read them, or --readout-output OUT to train a new one"
-    fits = wanted <= given if what == "classes" else wanted == given
-    if given is not None and not fits:
+    classes = arguments.loss == "classification"
+    if given is not None and (wanted > given or (not classes and wanted < given)):
         raise ValueError(
-            f"{arguments.data}: its targets have {wanted} {what} and {source} {given}: {expected}"
+            f"{arguments.data}: its targets have {wanted} {'classes' if classes else 'numbers'} "
+            f"and {source} {given}: {expected}"
         )
+
+
+def _outputs_wanted(data: Sequences, arguments: argparse.Namespace) -> int:
+    if arguments.loss == "classification":
+        return int(data.targets.max(initial=0)) + 1
+    return int(data.targets.shape[-1])
 
 
 def _write(result: Result, arguments: argparse.Namespace) -> None:

@@ -72,15 +72,11 @@ class Checkpoints:
             "history": progress.history,
             "best": None if progress.best is None else [progress.best.loss, progress.best.step],
         }
-        args = self._orbax.args
+        arrays = _by_path(gather(_arrays(progress)))
+        orbax = self._orbax.args
+        args = orbax.Composite(arrays=orbax.StandardSave(arrays), notes=orbax.JsonSave(notes))
         try:
-            self._manager.save(
-                progress.steps,
-                args=args.Composite(
-                    arrays=args.StandardSave(_by_path(gather(_arrays(progress)))),
-                    notes=args.JsonSave(notes),
-                ),
-            )
+            self._manager.save(progress.steps, args=args)
         # Orbax and TensorStore have no error of their own for a disk that is full.
         except Exception as error:
             before = self._manager.latest_step()
@@ -91,10 +87,7 @@ class Checkpoints:
             ) from error
 
     def restore(self, begin: Progress) -> Progress:
-        """Return the progress of the last checkpoint, that of the beginning where there is none.
-
-        Args:
-            begin: the run before its first step.
+        """Return the progress of the last checkpoint, or the given start where there is none.
 
         Raises:
             ValueError: the checkpoint is of another run; what differs is named.

@@ -56,7 +56,7 @@ def evaluate(
 
 def mean_loss(
     model: Model,
-    data: Sequences,
+    data: Any,
     loss: Loss,
     batch_size: int,
     *,
@@ -77,13 +77,7 @@ def mean_loss(
 
 @functools.partial(jax.jit, static_argnames=("loss", "precision"))
 def _total(model: Model, data: Sequences, loss: Loss, precision: Precision) -> tuple[Any, Any]:
-    predictions, _ = run_model(
-        model,
-        data.inputs,
-        data.lengths,
-        None,
-        on=loss.on,
-        options=RunOptions(precision=precision),
-    )
+    options = RunOptions(precision=precision)
+    predictions, _ = run_model(model, data.inputs, data.lengths, None, on=loss.on, options=options)
     counted = counted_steps(data.lengths, data.inputs, loss.on)
     return total_loss(loss, predictions, data.targets, counted)

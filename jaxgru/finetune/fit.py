@@ -177,25 +177,15 @@ def fit(
         after, mean = train(state, place(batch, mesh))
         return after, float(mean)
 
-    validate = None
-    if validation is not None:
-        validate = functools.partial(
-            mean_loss,
-            data=validation,
-            loss=loss,
-            batch_size=size,
-            precision=options.precision,
-            mesh=mesh,
-        )
+    def validate(model: Model) -> float:
+        return mean_loss(model, validation, loss, size, precision=options.precision, mesh=mesh)
+
     with contextlib.closing(checkpoints):
         start = _on_devices(checkpoints.restore(begin), mesh)
         shown = progress and jax.process_index() == 0
         if shown and start.steps:
-            print(
-                f"{checkpoint_dir}: resumes after step {start.steps}, {start.position.epoch} "
-                "epochs done",
-                file=sys.stderr,
-            )
+            done = f"step {start.steps}, {start.position.epoch} epochs done"
+            print(f"{checkpoint_dir}: resumes after {done}", file=sys.stderr)
         with training_bar(until, start, count_batches(data, size), shown=shown) as on_step:
             end, stopped = run_rounds(
                 start,
@@ -203,7 +193,7 @@ def fit(
                 batches(data, size, data_key, window=window, start=start.position),
                 until,
                 mask=mask,
-                validate=validate,
+                validate=None if validation is None else validate,
                 on_step=on_step,
                 save=checkpoints.save,
                 on_round=[on_round] if callable(on_round) else on_round,
@@ -230,10 +220,9 @@ def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
         deltas = trainable_mask(model, "net.deltas.*")
         return Model(deltas.net, floating.readout)
     mask = trainable_mask(model, patterns)
-    for path, leaf, is_trained in zip(
-        leaf_paths(model), jax.tree.leaves(model), jax.tree.leaves(mask), strict=True
-    ):
-        if is_trained and not jnp.issubdtype(leaf.dtype, jnp.floating):
+    trained, _ = partition(model, mask)
+    for path, leaf in zip(leaf_paths(trained), jax.tree.leaves(trained), strict=True):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise ValueError(
                 f"{path} has dtype {leaf.dtype}: expected a floating-point type, as it is trained"
             )

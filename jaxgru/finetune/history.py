@@ -63,11 +63,8 @@ def write_history(path: StrPath) -> Callable[[Any], None]:
     Args:
         path: the file.
 
-    Returns:
-        A function of a ``Round``; it raises OSError where it cannot write, as on a full disk.
-
     Raises:
-        OSError: the folder of the file is missing.
+        OSError: the folder of the file is missing; or in the run, it cannot be written.
 
     >>> import pathlib, tempfile
     >>> from jaxgru.finetune import Round, read_history, write_history
@@ -78,23 +75,23 @@ def write_history(path: StrPath) -> Callable[[Any], None]:
     """
     if not Path(path).absolute().parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "its folder is missing", os.fspath(path))
-    written = 0
+    written = 0  # rows
 
     def write(now: Any) -> None:
         nonlocal written
         if jax.process_index() != 0:
             return
-        if written and len(now.history) == written + 1:
-            try:
+        lines = [json.dumps(row) + "\n" for row in now.history]
+        try:
+            if written and len(lines) == written + 1:
                 with open(path, "a", encoding="utf-8") as file:
-                    file.write(_line(now.history[-1]))
-            except OSError as error:
-                # A failing write does not name its file.
-                raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
-        else:
-            with replacing(path) as temporary:
-                temporary.write_text("".join(map(_line, now.history)), encoding="utf-8")
-        written = len(now.history)
+                    file.write(lines[-1])
+            else:
+                with replacing(path) as temporary:
+                    temporary.write_text("".join(lines), encoding="utf-8")
+        except OSError as error:  # a failing write does not name its file
+            raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
+        written = len(lines)
 
     return write
 
@@ -138,7 +135,3 @@ def plot_history(history: Sequence[Row], path: StrPath) -> None:
     ax.grid(alpha=0.3)
     ax.legend()
     save_figure(figure, path)
-
-
-def _line(row: Row) -> str:
-    return json.dumps(row) + "\n"

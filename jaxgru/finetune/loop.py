@@ -21,14 +21,7 @@ class FinetuneWarning(UserWarning):
 
 @dataclasses.dataclass(frozen=True)
 class Epochs:
-    """The length of a run in passes through the data. Each is a round.
-
-    Args:
-        count: how many passes.
-
-    Raises:
-        ValueError: it is below 1.
-    """
+    """The length of a run: ``count`` passes through the data, at least 1. Each is a round."""
 
     count: int
 
@@ -46,14 +39,9 @@ class Epochs:
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """The length of a run in steps of the optimiser.
+    """The length of a run: ``count`` steps of the optimiser, at least 1.
 
-    Args:
-        count: how many steps.
-        every: steps of a round; a pass through the data if None. The last round may be shorter.
-
-    Raises:
-        ValueError: one of them is below 1.
+    A round is ``every`` steps, or a pass through the data if None; the last one may be shorter.
     """
 
     count: int
@@ -64,11 +52,9 @@ class Steps:
 
     def ends_round(self, steps: int, position: Position) -> bool:
         """Return whether a round ends behind a step."""
-        if steps == self.count:
-            return True
-        if self.every is not None:
-            return steps % self.every == 0
-        return (position.batch, position.window) == (0, 0)
+        if self.every is None:
+            return steps == self.count or (position.batch, position.window) == (0, 0)
+        return steps == self.count or steps % self.every == 0
 
     def reached(self, steps: int, position: Position) -> str | None:
         """Return "steps" if the run is over, else None."""
@@ -79,12 +65,10 @@ class Round(NamedTuple):
     """The state of a run at the end of a round, for functions of one's own.
 
     Args:
-        model: the weights behind the round (their average, where the optimiser is ``averaged``).
+        model: the model, its weights averaged where the optimiser is ``averaged``.
         history: a row a round, the last of this one; see ``read_history``.
-        best: the step of the lowest validation loss, 0 for that before the first step; None
-            without validation data.
-        resumed: whether the round is the one that the run resumes from. It has been given before,
-            unless the interruption came first.
+        best: the step of the lowest validation loss, 0 for the start; None without validation data.
+        resumed: whether the run has just resumed from this round, which was given before.
     """
 
     model: Model
@@ -120,8 +104,7 @@ def patience(rounds: int) -> OnRound:
     def stop(now: Round) -> str | None:
         if now.best is None:
             raise ValueError(f"patience({rounds}) is given without validation data: expected both")
-        since_best = sum(row["step"] > now.best for row in now.history)
-        return "patience" if since_best >= rounds else None
+        return "patience" if sum(row["step"] > now.best for row in now.history) >= rounds else None
 
     return stop
 
@@ -185,15 +168,10 @@ def run_rounds(
     Returns:
         The progress, at the end of a round or before the loss that was not finite, and why the run
         is over.
-
-    Raises:
-        ValueError: a function of on_round returns something else than None or a str.
-
-    Warns:
-        FinetuneWarning: a loss is not finite; the step is named.
     """
     steps, position = progress.steps, progress.position
-    seconds = _Seconds(progress.history)
+    # The time before an interruption counts.
+    began = time.monotonic() - (progress.history[-1]["seconds"] if progress.history else 0.0)
     stopped = None
     if progress.history:
         stopped = _called(on_round, progress, mask, resumed=True)
@@ -222,7 +200,7 @@ def run_rounds(
             "step": steps,
             "epoch": position.epoch,
             "loss": sum(losses) / len(losses),
-            "seconds": seconds.so_far(),
+            "seconds": round(time.monotonic() - began, 3),
         }
         best = progress.best
         if validate is not None:
@@ -252,35 +230,21 @@ def _called(
     """Call all functions with the round, and return the first reason to stop."""
     if not functions:
         return None
-    model = given_model(result_model(progress.state, mask))
     best = None if progress.best is None else progress.best.step
-    answers: list[Any] = [
-        function(Round(model, list(progress.history), best, resumed)) for function in functions
-    ]
-    for function, answer in zip(functions, answers, strict=True):
+    model = given_model(result_model(progress.state, mask))
+    now = Round(model, list(progress.history), best, resumed)
+    reasons = []
+    for function in functions:
+        answer: Any = function(now)
         if answer is not None and not (isinstance(answer, str) and answer):
             raise ValueError(
                 f"on_round: {getattr(function, '__name__', function)} returned {answer!r}: "
                 "expected None to go on, or a str, the reason to stop"
             )
-    return next(filter(None, answers), None)
+        reasons.append(answer)
+    return next(filter(None, reasons), None)
 
 
 def _warn(what: str) -> None:
-    # At the line that called fit: fit calls run_rounds, which calls this.
-    warnings.warn(
-        f"{what}: the result is the last model that had a finite loss",
-        FinetuneWarning,
-        stacklevel=4,
-    )
-
-
-class _Seconds:
-    """The time a run has taken, that before an interruption included."""
-
-    def __init__(self, history: list[Row]) -> None:
-        before = history[-1]["seconds"] if history else 0.0
-        self._start = time.monotonic() - before
-
-    def so_far(self) -> float:
-        return round(time.monotonic() - self._start, 3)
+    message = f"{what}: the result is the last model that had a finite loss"
+    warnings.warn(message, FinetuneWarning, stacklevel=4)  # at the line that called fit

@@ -55,13 +55,11 @@ class RunOptions(NamedTuple):
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["kernel", "bias"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class LinearReadout:
-    """An affine map of the outputs of a net.
-
-    With ``W`` the kernel and ``b`` the bias: ``prediction = y W + b``.
+    """An affine map of an output: ``prediction = y W + b``.
 
     Args:
-        kernel: ``(H, O)``.
-        bias: ``(O,)``.
+        kernel: W, ``(H, O)``.
+        bias: b, ``(O,)``.
 
     >>> import jax, jax.numpy as jnp
     >>> from jaxgru.finetune import LinearReadout
@@ -151,21 +149,15 @@ def run_model(
     options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
     key: Array | None = None,
 ) -> tuple[Any, Any]:
-    """Return the predictions of a model and the last state of its net.
-
-    Arguments are those of ``predict``, and of ``jaxgru.gru`` for h0, the options and the key.
-    """
+    """Return the predictions of a model and the last state of its net, see ``jaxgru.gru``."""
     ys, h = gru(
         merge(model.net),
         jnp.asarray(inputs),
         h0,
         lengths=None if lengths is None else jnp.asarray(lengths),
         return_sequences=on == "steps",
-        dropout=options.dropout,
-        recurrent_dropout=options.recurrent_dropout,
-        precision=options.precision,
-        remat=options.remat,
         key=key,
+        **options._asdict(),
     )
     readout = model.readout
     if readout is None:
@@ -178,15 +170,10 @@ def run_model(
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["arrays"], meta_fields=["rest"])
 @dataclasses.dataclass(frozen=True)
 class _ReadoutArrays:
-    """A readout for ``jax.jit``: its arrays, and whatever else it holds as static data.
+    """A readout for ``jax.jit``: its arrays, and whatever else it holds as static data."""
 
-    Args:
-        arrays: the readout, with None in the place of each leaf that is no array.
-        rest: the structure of the readout, and its leaves with None in the place of each array.
-    """
-
-    arrays: Any
-    rest: tuple[Any, tuple[Any, ...]]
+    arrays: Any  # the readout, with None in the place of each leaf that is no array
+    rest: tuple[Any, tuple[Any, ...]]  # its structure, and its leaves with None for each array
 
     def __call__(self, y: Any) -> Any:
         return self.whole()(y)
@@ -194,9 +181,8 @@ class _ReadoutArrays:
     def whole(self) -> Any:
         structure, rest = self.rest
         arrays = iter(jax.tree.leaves(self.arrays))
-        return jax.tree.unflatten(
-            structure, [next(arrays) if leaf is None else leaf for leaf in rest]
-        )
+        leaves = [next(arrays) if leaf is None else leaf for leaf in rest]
+        return jax.tree.unflatten(structure, leaves)
 
 
 def checked_model(model: Model) -> Model:
@@ -218,11 +204,9 @@ def checked_model(model: Model) -> Model:
 
 
 def given_model(model: Model) -> Model:
-    """Return the model as its owner has it: low-rank changes merged, the readout of its type."""
-    readout = model.readout
-    return Model(
-        merge(model.net), readout.whole() if isinstance(readout, _ReadoutArrays) else readout
-    )
+    """Return the model as it was given: low-rank changes merged, the readout of its own type."""
+    net, readout = merge(model.net), model.readout
+    return Model(net, readout.whole() if isinstance(readout, _ReadoutArrays) else readout)
 
 
 def _checked_readout(readout: Callable[[Any], Any], net: Any, inputs: int) -> Any:

@@ -3,10 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax  # type: ignore[import-untyped]
-
-from jaxgru.params import at_least_float32
 
 
 class AverageState(NamedTuple):
@@ -15,13 +12,6 @@ class AverageState(NamedTuple):
     optimizer: Any
     average: Any
     weights: Any
-
-
-class PullState(NamedTuple):
-    """The state of ``pulled``: that of the optimiser, and the weights at the start."""
-
-    optimizer: Any
-    start: Any
 
 
 def averaged(
@@ -68,6 +58,7 @@ def pulled(
         L(w) + strength * sum((w - w0)^2)
 
     The readout of a ``Model`` is free. Of a ``LowRank`` net the factors are held near their start.
+    A line search is given the gradient of this sum, and the values of the loss alone.
 
     Args:
         optimizer: any of Optax.
@@ -79,30 +70,18 @@ def pulled(
 
     Source: Li et al. 2018 (arXiv:1802.01483), L2-SP.
     """
-    optimizer = optax.with_extra_args_support(optimizer)
 
-    def init(weights: Any) -> PullState:
-        return PullState(optimizer.init(weights), weights.net)
-
-    def update(
-        gradient: Any, state: PullState, weights: Any, *, value: Any, value_fn: Any, **_: Any
-    ) -> tuple[Any, PullState]:
-        def penalty(weights: Any) -> Any:
-            squares = jax.tree.map(_squared_distance, weights.net, state.start)
-            return strength * sum(jax.tree.leaves(squares))
-
-        gradient = jax.tree.map(jnp.add, gradient, jax.grad(penalty)(weights))
-        updates, inner = optimizer.update(
-            gradient,
-            state.optimizer,
-            weights,
-            value=value + penalty(weights),
-            grad=gradient,
-            value_fn=lambda weights: value_fn(weights) + penalty(weights),
+    def update(gradient: Any, start: Any, weights: Any = None) -> tuple[Any, Any]:
+        net = jax.tree.map(
+            lambda g, w, w0: g + (2 * strength * (w - w0)).astype(g.dtype),
+            gradient.net,
+            weights.net,
+            start,
         )
-        return updates, PullState(inner, state.start)
+        return gradient._replace(net=net), start
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    pull = optax.GradientTransformation(lambda weights: weights.net, update)
+    return optax.chain(pull, optimizer)
 
 
 def average_in(optimizer_state: Any) -> Any:
@@ -113,7 +92,3 @@ def average_in(optimizer_state: Any) -> Any:
 
 def _is_average(node: Any) -> bool:
     return isinstance(node, AverageState)
-
-
-def _squared_distance(one: Any, other: Any) -> Any:
-    return jnp.sum((one - other).astype(at_least_float32(one.dtype)) ** 2)

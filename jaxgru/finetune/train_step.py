@@ -122,10 +122,21 @@ def make_train_step(
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Array]:
         trained, fixed = partition(state.model, mask)
         key = jax.random.fold_in(state.key, state.step)
-        h0 = _state_before(state.carry, batch.begins)
+        h0 = jax.tree.map(lambda h: jnp.where(batch.begins, jnp.zeros_like(h), h), state.carry)
+        counted = counted_steps(batch.lengths, batch.inputs, loss.on)
 
         def objective(trained: Any) -> tuple[Array, Any]:
-            return _mean_loss(combine(trained, fixed), batch, h0, loss, options, key)
+            predictions, h = run_model(
+                combine(trained, fixed),
+                batch.inputs,
+                batch.lengths,
+                h0,
+                on=loss.on,
+                options=options,
+                key=key,
+            )
+            total, count = total_loss(loss, predictions, batch.targets, counted)
+            return total / count, h
 
         (mean, h), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
         with _optax_promotion():
@@ -165,20 +176,3 @@ def _optax_promotion() -> Iterator[None]:
     """JAX's own promotion of types and ranks: Optax is written for it, whatever a user has set."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
-
-
-def _mean_loss(
-    model: Model, batch: Batch, h0: Any, loss: Loss, options: RunOptions, key: Array
-) -> tuple[Array, Any]:
-    predictions, h = run_model(
-        model, batch.inputs, batch.lengths, h0, on=loss.on, options=options, key=key
-    )
-    counted = counted_steps(batch.lengths, batch.inputs, loss.on)
-    total, count = total_loss(loss, predictions, batch.targets, counted)
-    return total / count, h
-
-
-def _state_before(carry: Any, begins: Any) -> Any:
-    if carry is None:
-        return None
-    return jax.tree.map(lambda h: jnp.where(begins, jnp.zeros_like(h), h), carry)

@@ -1,11 +1,13 @@
-"""The examples of training and fine-tuning do what their docstrings say, in a small setting.
+"""The examples and the page of fine-tuning do what they claim, in a small setting.
 
 Hundreds of steps of an optimiser carry on what the processor rounds, so no test holds a printed
 loss to its digits: each holds what the docstring claims of it.
 """
 
 import importlib
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +21,8 @@ import pytest
 import jaxgru
 
 pytest.importorskip("optax")
+from jaxgru.finetune import Epochs, Model, evaluate, fit, regression
+
 ROOT = Path(__file__).parents[2]
 
 # A reader's script runs under JAX's own promotion rules.
@@ -31,9 +35,60 @@ def in_the_root(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "examples")
 
 
-def test_plain_loop_recovers_and_writes_the_weights(capsys, tmp_path):
-    importlib.import_module("finetune_plain").main(steps=90, out=tmp_path / "tuned.npz")
-    before, *after = _numbers(capsys)
+@pytest.mark.slow
+@pytest.mark.live
+def test_the_page_runs_as_it_is_pasted(tmp_path, monkeypatch):
+    """Its blocks of commands and of Python, but for the last, in a fresh folder."""
+    page = (ROOT / "docs" / "finetuning.md").read_text(encoding="utf-8")
+    commands, python = (
+        re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("text", "python")
+    )
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    jaxgru_command = tmp_path / "jaxgru"
+    jaxgru_command.write_text(f'#!/bin/sh\nexec {sys.executable} -m jaxgru "$@"\n')
+    jaxgru_command.chmod(0o755)
+    folders = (tmp_path, Path(sys.executable).parent, os.environ["PATH"])
+    environment = {"PATH": ":".join(map(str, folders)), "PYTHONPATH": str(ROOT)}
+    monkeypatch.chdir(tmp_path)
+    for block in commands:
+        lines = re.findall(r"^\$ (.*)", block, re.MULTILINE)
+        done = subprocess.run(
+            ["bash", "-ec", "\n".join(lines)], capture_output=True, text=True, check=True,
+            env=os.environ | environment,
+        )  # fmt: skip
+        # The last digits depend on the processor, the words do not.
+        shown = re.sub(r"^\$.*\n", "", block, flags=re.MULTILINE)
+        assert re.sub(r"[\d.]+", "#", done.stdout) == re.sub(r"[\d.]+", "#", shown)
+    names = {}
+    for block in python[:3]:
+        exec(block, names)
+    model, data, loss = names["model"], names["held_out"], regression()
+    assert evaluate(names["result"].model, data, loss) < 0.015 < 0.1 < evaluate(model, data, loss)
+    for name, readout in names["readouts"].items():
+        result = fit(
+            Model(model.net, readout), data, loss, Epochs(1), key=jax.random.key(0),
+            validation=data, on_round=names["on_round"],
+        )  # fmt: skip
+        assert type(result.model.readout) is type(readout), name
+        assert result.stopped == "epochs"
+    assert (tmp_path / "run.png").stat().st_size > 0
+
+
+@pytest.fixture
+def numbers_of(capsys):
+    """Run an example, and return the numbers with two to four decimals that it prints."""
+
+    def run(name, **options):
+        importlib.import_module(name).main(**options)
+        printed = re.sub(r"^ *0\.0[39]? ", "", capsys.readouterr().out, flags=re.MULTILINE)
+        return [float(number) for number in re.findall(r"-?\d\.\d{2,4}\b", printed)]
+
+    return run
+
+
+@pytest.mark.slow
+def test_plain_loop_recovers_and_writes_the_weights(numbers_of, tmp_path):
+    before, *after = numbers_of("finetune_plain", steps=90, out=tmp_path / "tuned.npz")
     # Seen: 0.1575, and 0.0098 at the end; a layer that had not drifted has 0.0086.
     assert len(after) == 3
     assert after[-1] < 0.015 < 0.1 < before
@@ -41,17 +96,17 @@ def test_plain_loop_recovers_and_writes_the_weights(capsys, tmp_path):
     assert not jnp.array_equal(tuned.kernel, jaxgru.load("examples/data/gru.npz").kernel)
 
 
-def test_flax_learns_the_readout_then_everything(capsys):
+@pytest.mark.slow
+@pytest.mark.live
+def test_flax_learns_the_readout_then_everything(numbers_of):
     pytest.importorskip("flax", minversion="0.12")
-    importlib.import_module("finetune_flax").main(steps=100)
-    readout_alone, everything = _numbers(capsys)
+    readout_alone, everything = numbers_of("finetune_flax", steps=100)
     assert everything < 0.02 < readout_alone < 0.1
 
 
+@pytest.mark.live
 def test_flax_changes_what_the_filter_names_and_nothing_else():
-    pytest.importorskip("flax", minversion="0.12")
-    from flax import nnx
-
+    nnx = pytest.importorskip("flax.nnx")
     example = importlib.import_module("finetune_flax")
     params = jaxgru.load("examples/data/gru.npz")
     model = example.Estimator(params, outputs=2, rngs=nnx.Rngs(0))
@@ -62,6 +117,8 @@ def test_flax_changes_what_the_filter_names_and_nothing_else():
     assert jax.tree.all(jax.tree.map(jnp.array_equal, nnx.as_pure(model.gru), params))
 
 
+@pytest.mark.slow
+@pytest.mark.live
 def test_equinox_recovers_with_the_memory_frozen(capsys):
     pytest.importorskip("equinox")
     importlib.import_module("finetune_equinox").main(steps=100)
@@ -89,43 +146,44 @@ def test_the_policy_sees_the_same_states_in_the_rollout_and_in_the_loss(key):
     np.testing.assert_allclose(after, again, rtol=0, atol=1e-5)
 
 
-def test_the_policy_learns_to_remember(capsys):
-    importlib.import_module("recurrent_policy").main(updates=200)
-    rewards = _numbers(capsys)
+@pytest.mark.slow
+def test_the_policy_learns_to_remember(numbers_of):
+    rewards = numbers_of("recurrent_policy", updates=200)
     assert len(rewards) == 6
     # Without memory the mean of the rewards, each 1 or -1, is 0; seen in four runs: 0.99 and more.
     assert rewards[0] < 0.3
     assert rewards[-1] > 0.8
 
 
-def test_the_language_model_comes_near_to_what_is_possible(capsys):
-    importlib.import_module("char_language_model").main(steps=100)
-    *bits, best = _numbers(capsys)
+@pytest.mark.slow
+def test_the_language_model_comes_near_to_what_is_possible(numbers_of):
+    *bits, best = numbers_of("char_language_model", steps=100)
     assert best == 0.372
     # The text has 20 characters, log2(20) = 4.3 bits; seen after 100 steps: 0.455.
     assert bits[0] > 4
     assert best < bits[-1] < 0.6
 
 
-def test_the_adapting_layer_follows_the_drift(capsys):
-    importlib.import_module("online_adaptation").main(seconds=1000)
-    numbers = np.array(_numbers(capsys)).reshape(4, 2)
+@pytest.mark.slow
+def test_the_adapting_layer_follows_the_drift(numbers_of):
+    numbers = np.array(numbers_of("online_adaptation", seconds=1000)).reshape(4, 2)
     (fixed_before, _), *_, (fixed, adapting) = numbers
     assert fixed > 10 * fixed_before
     assert adapting < 0.3 * fixed
 
 
-def test_a_penalty_on_the_jacobian_makes_noise_matter_less(capsys):
-    importlib.import_module("jacobian_regularised").main(steps=60)
-    table = np.array(_numbers(capsys)).reshape(3, 3)
+@pytest.mark.slow
+def test_a_penalty_on_the_jacobian_makes_noise_matter_less(numbers_of):
+    table = np.array(numbers_of("jacobian_regularised", steps=60)).reshape(3, 3)
     jacobian, error, with_noise = table.T
     assert np.all(np.diff(jacobian) < 0)
     assert np.all(np.diff(with_noise) < 0)
-    # What the docstring says of noise, to first order: of variance 0.09.
+    # The docstring's effect of noise, to first order: of variance 0.09.
     np.testing.assert_allclose(with_noise - error, 0.09 * jacobian, rtol=0.15)
 
 
-def test_the_table_of_ways_tells_what_each_recovers(monkeypatch):
+@pytest.mark.slow
+def test_the_table_of_ways_has_what_each_recovers(monkeypatch, tmp_path):
     example = importlib.import_module("finetune_compared")
     lora = "a change of rank 1 of both kernels (LoRA)"
     ways = {name: example.WAYS[name] for name in ("the readout", lora)}
@@ -136,19 +194,13 @@ def test_the_table_of_ways_tells_what_each_recovers(monkeypatch):
     for row, start in ((readout, "| the readout | 14 |"), (low_rank, f"| {lora} | 48 |")):
         assert row.startswith(start)
         assert 50 < int(re.search(r"(\d+) %", row)[1]) <= 100
-
-
-def test_the_table_is_put_between_its_marks(tmp_path):
-    example = importlib.import_module("finetune_compared")
     page = tmp_path / "page.md"
     page.write_text(f"above\n{example.BEGIN}| old |\n{example.END}below\n", encoding="utf-8")
     example.put("| new |\n", page)
-    expected = f"above\n{example.BEGIN}| new |\n{example.END}below\n"
-    assert page.read_text(encoding="utf-8") == expected
+    assert page.read_text() == f"above\n{example.BEGIN}| new |\n{example.END}below\n"
     page.write_text("no marks\n", encoding="utf-8")
     with pytest.raises(SystemExit, match="has no line"):
         example.put("| new |\n", page)
-    assert page.read_text(encoding="utf-8") == "no marks\n"
 
 
 @pytest.mark.slow
@@ -180,9 +232,3 @@ def test_two_processes_tune_as_one_does(monkeypatch, tmp_path):
         # Adam divides by the gradient's own size, so the last bits of a sum in another order
         # may move a weight by 1e-5 or so; ten steps of 0.01 move it by up to 0.1.
         np.testing.assert_allclose(np.load(shared)[name], array, rtol=0, atol=1e-4)
-
-
-def _numbers(capsys):
-    """Return the numbers with two to four decimals that were printed, but for the weights."""
-    printed = re.sub(r"^ *0\.0[39]? ", "", capsys.readouterr().out, flags=re.MULTILINE)
-    return [float(number) for number in re.findall(r"-?\d\.\d{2,4}\b", printed)]
