@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import NamedTuple
 
-from fuzz.mutations import Mutation, hdf5, messagepack, pickles, protobuf, safetensors, zips
+from fuzz.mutations import Mutation, hdf5, messagepack, pickles, protobuf, safetensors, trees, zips
 from fuzz.seeds import arrays, keras, onnx, torch
 
 
@@ -32,10 +32,14 @@ FORMATS = (
     Format("safetensors-torch", (), arrays.safetensors_of_torch_names, (safetensors.mutate,)),
     Format("keras", ("keras",), keras.keras_archive, _ZIP),
     Format("keras-weights", ("keras",), keras.keras_weights, (hdf5.mutate,)),
+    Format("keras-weights-newer", ("keras",), keras.keras_weights_newer, (hdf5.mutate,)),
     Format("keras-legacy", ("keras",), keras.keras_legacy, (hdf5.mutate,)),
     Format("keras-legacy-weights", ("keras",), keras.keras_legacy_weights, (hdf5.mutate,)),
     Format("torch", ("torch",), torch.torch_zip, _ZIP),
     Format("torch-legacy", ("torch",), torch.torch_legacy, (pickles.mutate,)),
+    Format("torch-objects", ("torch",), torch.torch_objects, _ZIP),
+    Format("pickle", ("torch",), torch.pickles, (pickles.mutate,)),
+    Format("json", (), arrays.named_json, (trees.mutate_json,)),
     Format("onnx", ("onnx",), onnx.onnx_models, (protobuf.mutate,)),
 )
 NAMES = tuple(known.name for known in FORMATS)

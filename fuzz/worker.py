@@ -1,7 +1,9 @@
 """The process that mutates and reads: it may crash or hang, and its campaign goes on without it."""
 
+import contextlib
 import dataclasses
 import faulthandler
+import importlib
 import signal
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -65,8 +67,18 @@ def work(task: Task, first: int, results: Connection) -> None:
             results.send(Step(number, verdict, limits.used().since(before)))
 
 
+# What a reader of any format may import; a mutation can turn a file into another format.
+_LIBRARIES = (
+    "google.protobuf.message", "msgpack", "onnx", "onnx.numpy_helper", "onnx.reference",
+    "safetensors.numpy",
+)  # fmt: skip
+
+
 def _warm_up(task: Task, path: Path) -> None:
-    """Read what is sound and what is not, so that libraries are loaded before memory is limited."""
+    """Load what readers import before memory is limited, and read what is sound and what is not."""
+    for library in _LIBRARIES:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(library)
     for content in task.files:
         for some in (content, content[: len(content) // 2]):
             path.write_bytes(some)

@@ -16,6 +16,10 @@ _CALLS = (
     b"cnumpy\nzeros\n(J\xff\xff\xff\x7ftR",
     b"cbuiltins\nbytearray\n(J\xff\xff\xff\x7ftR",
     b"ccollections\nOrderedDict\n)R",
+    b"\x8c\x02os\x8c\x06system\x93(X\x04\x00\x00\x00truet\x81",
+    b"ctorch._utils\n_rebuild_parameter\n(NN}t}\x92",
+    b"cnumpy._core.multiarray\n_reconstruct\n)R(K\x01K\x02\x85N\x89C\x00tb",
+    b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}X\x05\x00\x00\x00shape)sb",
 )
 _STRINGS = (
     b"", b"cuda:0", b"meta", b"cpu", b"../../0", b"0", b"1", b"os", b"system", b"gru.weight_ih_l0",
@@ -53,6 +57,9 @@ def _with_argument(rng: Random, name: str, opcode: bytes) -> bytes:
         return opcode[:1] + (rng.choice(raw.INTERESTING) % 2 ** (8 * width)).to_bytes(
             width, "little"
         )
+    if name == "SHORT_BINUNICODE":
+        text = rng.choice(_STRINGS)
+        return opcode[:1] + bytes([len(text)]) + text
     if name == "BINUNICODE":
         text = rng.choice(_STRINGS)
         return opcode[:1] + len(text).to_bytes(4, "little") + text

@@ -1,6 +1,7 @@
 """Files of named arrays: npz, safetensors and MessagePack."""
 
 import io
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,23 @@ def safetensors_of_torch_names() -> tuple[bytes, ...]:
     nested = torch_names(rng, "encoder.lstm.", ["", "_reverse"], layers=2, dtype=np.float16)
     several = {"head.weight": np.ones((2, 3), np.float32), **nested}
     return repeatable_safetensors(save(one)), repeatable_safetensors(save(several))
+
+
+def named_json() -> tuple[bytes, ...]:
+    """Return JSON as RTNeural exports models of Keras, and with PyTorch's names."""
+    rng = np.random.default_rng(12)
+    arrays = torch_names(rng, "rec.", [""])
+    names = {name: array.tolist() for name, array in arrays.items()}
+    params = jaxgru.init(jax.random.key(13), INPUTS, UNITS)
+    weights: Any = [params.kernel, params.recurrent_kernel]
+    weights = [*(array.tolist() for array in weights), [[0.5] * 9, [0.25] * 9]]
+    layers = [
+        {"type": "gru", "activation": "tanh", "shape": [None, None, UNITS], "weights": weights},
+        {"type": "gru", "activation": "", "name": "b", "weights": [*weights[:2], [0.5] * 9]},
+        {"type": "dense", "activation": "", "weights": [[[1.0]], [0.0]]},
+    ]
+    trees = ({"in_shape": [None, None, INPUTS], "layers": layers}, {"state_dict": names})
+    return tuple(json.dumps(tree).encode() for tree in trees)
 
 
 def torch_names(

@@ -1,5 +1,6 @@
 """Files of Keras 3: its own two formats, and the two that it keeps writing for Keras 1 and 2."""
 
+import io
 import os
 import tempfile
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from fuzz.mutations.hdf5 import without_times
 from fuzz.seeds.repeatable import repeatable_keras
 
 
@@ -26,6 +28,15 @@ def keras_weights() -> tuple[bytes, ...]:
     return _written("net.weights.h5", lambda model, path: model.save_weights(path))
 
 
+def keras_weights_newer() -> tuple[bytes, ...]:
+    """Return .weights.h5 files as newer versions of HDF5 write them, with options of h5py."""
+    return tuple(
+        _rewritten(content, libver, tracked)
+        for content in keras_weights()
+        for libver, tracked in (("v108", False), ("v110", True))
+    )
+
+
 def keras_legacy() -> tuple[bytes, ...]:
     """Return .h5 files of whole models, with their configuration in an attribute."""
     return _written("net.h5", _save_legacy)
@@ -34,6 +45,37 @@ def keras_legacy() -> tuple[bytes, ...]:
 def keras_legacy_weights() -> tuple[bytes, ...]:
     """Return .h5 files of weights alone, in the layout of Keras 1 and 2."""
     return _written("net.h5", _save_legacy_weights)
+
+
+def _rewritten(content: bytes, libver: str, tracked: bool) -> bytes:
+    """Return a file with its objects written anew, and with more of them than a header holds."""
+    options: list[dict[str, Any]] = [
+        {},
+        {"chunks": True, "compression": "gzip", "shuffle": True, "fletcher32": True},
+        {"chunks": (1, 2), "maxshape": (None, 99), "compression": "lzf"},
+        {"chunks": (1, 1), "maxshape": (None, None)},
+        {"chunks": (2, 1)},
+    ]
+    image = io.BytesIO()
+    with (
+        h5py.File(io.BytesIO(content)) as old,
+        h5py.File(image, "w", libver=(libver, "v110"), track_order=tracked) as new,
+    ):
+
+        def copy(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                chosen = options[len(name) % 5] if len(item.shape) == 2 else {}
+                new.create_dataset(name, data=item[()], **chosen)
+            else:
+                new.require_group(name)
+            new[name].attrs.update(item.attrs)
+
+        old.visititems(copy)
+        new.attrs.update(old.attrs)
+        for number in range(10):
+            new.attrs[f"about {number}"] = "x" * number
+            new.create_group(f"more/{number}")
+    return without_times(image.getvalue())
 
 
 def _written(name: str, write: Callable[[Any, Path], None]) -> tuple[bytes, ...]:

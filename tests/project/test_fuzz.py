@@ -22,7 +22,8 @@ pytestmark = pytest.mark.usefixtures("default_promotion")
 ROOT = Path(__file__).parents[2]
 NAMES = (
     "npz", "npz-jax", "msgpack", "safetensors", "safetensors-torch", "keras", "keras-weights",
-    "keras-legacy", "keras-legacy-weights", "torch", "torch-legacy", "onnx",
+    "keras-weights-newer", "keras-legacy", "keras-legacy-weights", "torch", "torch-legacy",
+    "torch-objects", "pickle", "json", "onnx",
 )  # fmt: skip
 # Of each format; the full count is for the command.
 COUNT = 150

@@ -59,7 +59,8 @@ def _read(pickles: Pickles, content: bytes) -> tuple[Any, _Contents]:
     root = pickles.read(stream)
     storages = {}
     for stub in pickles.outside:
-        if stub.arguments[0][:1] == ("storage",):
+        reference = stub.arguments[0]
+        if type(reference) is tuple and reference[:1] == ("storage",):  # or one to a class
             storage = storage_of(stub)
             storages[storage.key] = storage
     keys = pickles.read(stream)
