@@ -4,6 +4,7 @@ import struct
 
 from hostile.cases import refused
 from hostile.sound import arrays, keras_h5
+from jaxgru.weights.formats.hdf5.checksums import lookup3
 
 FIRST = "layers/gru/cell/vars/0"
 
@@ -15,7 +16,7 @@ def _secret(folder):
     return str(path)
 
 
-def _replaced(replace):
+def _replaced(replace, **options):
     """Return a file in which the first array is what ``replace(file, array)`` puts there."""
 
     def spoil(file):
@@ -23,7 +24,106 @@ def _replaced(replace):
         del file[FIRST]
         replace(file, array)
 
-    return keras_h5(spoil)
+    return keras_h5(spoil, **options)
+
+
+def _sealed(content):
+    """Return a structure of the newer versions with its checksum."""
+    return content + lookup3(content).to_bytes(4, "little")
+
+
+def _with_root(*messages):
+    """Return a file of the newer version, its root's header made of these messages, and its end."""
+    content = keras_h5(libver="v110")
+    body = b"".join(struct.pack("<BHB", kind, len(m), 0) + m for kind, m in messages)
+    header = _sealed(b"OHDR\x02\x02" + struct.pack("<L", len(body)) + body)
+    superblock = content[:12] + struct.pack("<4Q", 0, 2**64 - 1, len(content), len(content))
+    return _sealed(superblock) + content[48:] + header, len(content) + len(header)
+
+
+def _with_links(records, **heap):
+    """Return a newer file whose root keeps links in a heap, with a tree of these records."""
+    content, end = _with_root((2, b"\0\0" + struct.pack("<2Q", 0, 0)))
+    tree, root = end, end + 38
+    fields = {"huge": 2**64 - 1, "rows": 0, "root": 2**64 - 1} | heap
+    node = _sealed(b"BTLF\0\x05" + records)
+    head = _sealed(
+        b"BTHD\0\x05"
+        + struct.pack("<LHHBB", 512, 11, 0, 100, 40)
+        + struct.pack("<QHQ", root, len(records) // 11, len(records) // 11)
+    )
+    frhp = _sealed(
+        b"FRHP\0"
+        + struct.pack("<HHBL", 7, 0, 2, 4096)
+        + struct.pack("<2Q", 0, fields["huge"])
+        + bytes(80)
+        + struct.pack("<H2QHH", 4, 512, 65536, 32, 1)
+        + struct.pack("<QH", fields["root"], fields["rows"])
+    )
+    content, _ = _with_root((2, b"\0\0" + struct.pack("<2Q", end + 38 + len(node), tree)))
+    return content + head + node + frhp, end + 38 + len(node) + len(frhp)
+
+
+@refused(r"a link of another kind \(external\)", "h5py")
+def external_link_in_a_newer_file(folder):
+    """A link to another file's array, in a header of the newer version."""
+    import h5py
+
+    secret = _secret(folder)
+    return _replaced(
+        lambda file, _: file.update({FIRST: h5py.ExternalLink(secret, FIRST)}), libver="latest"
+    )
+
+
+@refused("goes on in a circle", "h5py")
+def newer_header_that_goes_on_in_itself(folder):
+    """An object's header whose continuation continues with itself."""
+    _, end = _with_root((16, bytes(16)))
+    message = struct.pack("<2Q", end, 4 + 4 + 16 + 4)
+    content, _ = _with_root((16, message))
+    return content + _sealed(b"OCHK" + struct.pack("<BHB", 16, 16, 0) + message)
+
+
+@refused("the heap of links in / has (no row|an object of kind)", "h5py")
+def heap_of_rows_without_end(folder):
+    """A reference to an object at the end of a heap of 4 GiB, which has no rows there."""
+    content, _ = _with_links(bytes(4) + b"\0" + b"\xff" * 6, rows=3)
+    return content
+
+
+@refused("should take 65536 bytes at byte .*: expected a place within", "h5py")
+def heap_whose_table_is_itself(folder):
+    """A table of blocks whose every entry is the table: a way down that never ends."""
+    content, end = _with_links(bytes(4) + b"\0" + b"\xff\xff\xff\x7f\x10\0", rows=21)
+    content, _ = _with_links(bytes(4) + b"\0" + b"\xff\xff\xff\x7f\x10\0", rows=21, root=end)
+    table = b"FHIB\0" + bytes(12) + struct.pack("<Q", end) * 84
+    return content + _sealed(table)
+
+
+@refused("has no large object", "h5py")
+def large_object_that_is_nowhere(folder):
+    """A link that is a large object, in a heap that has none."""
+    return _with_links(bytes(4) + b"\x10" + bytes(6))[0]
+
+
+@refused("expected its checksum", "h5py")
+def header_with_another_checksum(folder):
+    """An object's header whose bytes are not those that were summed."""
+    content = bytearray(keras_h5(libver="latest"))
+    content[content.index(b"OHDR") + 20] ^= 1
+    return bytes(content)
+
+
+@refused("reading it would take more than|damaged chunk|a chunk of", "h5py")
+def lzf_that_grows(folder):
+    """A chunk of LZF whose 3 bytes are 264 each, of 80 MiB in all."""
+
+    def replace(file, array):
+        options = {"chunks": array.shape, "compression": "lzf"}
+        dataset = file.create_dataset(FIRST, array.shape, "f4", **options)
+        dataset.id.write_direct_chunk((0, 0), b"\0x" + b"\xe0\xff\0" * 300_000)
+
+    return _replaced(replace, libver="latest")
 
 
 @refused(r"a link of another kind \(external\)", "h5py")

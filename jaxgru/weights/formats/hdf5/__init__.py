@@ -7,7 +7,8 @@ without guards raised 141 MemoryErrors, took over 60 s on a file of 1.3 MiB and 
 
 Every place is checked against the file before it is read, checksums are compared, no other file is
 opened, and one budget bounds all that reading takes (``blocks``). External, soft and user-defined
-links, external storage and virtual datasets are refused.
+links, external storage and virtual datasets are refused. Every function here raises WeightsError
+for what is damaged or not read; ``what`` is the name of a piece in its messages.
 
 Source: the HDF5 File Format Specification, version 3.0; of the parts that it leaves open, HDF5's
 ``H5HF*.c``, ``H5B2*.c``, ``H5EA*.c`` and ``H5FA*.c``.

@@ -21,16 +21,7 @@ class Attribute(NamedTuple):
 
 
 def find_attributes(blocks: Blocks, messages: list[Message], what: str) -> dict[str, Attribute]:
-    """Return the attributes of an object by name; what they hold is parsed only when read.
-
-    Args:
-        blocks: the file.
-        messages: the object's header.
-        what: the object's name, for errors.
-
-    Raises:
-        WeightsError: one is damaged, or there twice.
-    """
+    """Return the attributes of an object by name; what they hold is parsed only when read."""
     found: dict[str, Attribute] = {}
     stored = [message for message in messages if message.kind == ATTRIBUTE]
     for message in (*stored, *_from_heap_of(blocks, messages, what)):
@@ -42,17 +33,7 @@ def find_attributes(blocks: Blocks, messages: list[Message], what: str) -> dict[
 
 
 def read_texts(blocks: Blocks, heaps: Heaps, attribute: Attribute, where: str) -> tuple[str, ...]:
-    """Return what an attribute says: one text, or a list of any length.
-
-    Args:
-        blocks: the file.
-        heaps: its heaps.
-        attribute: the attribute.
-        where: its name, for errors.
-
-    Raises:
-        WeightsError: the attribute is damaged, or holds no text.
-    """
+    """Return what an attribute says: one text, or a list of any length."""
     extent = read_extent(Cursor(attribute.space, where), where)
     values = 0 if extent is None else math.prod(extent[0])
     if values == 0:

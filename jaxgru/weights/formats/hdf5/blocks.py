@@ -16,12 +16,7 @@ _CHECKED = 16
 
 
 class Cursor:
-    """Bytes read from the front, as little-endian numbers and pieces.
-
-    Args:
-        content: the bytes.
-        what: their name, for errors.
-    """
+    """Bytes read from the front, as little-endian numbers and pieces."""
 
     def __init__(self, content: bytes, what: str) -> None:
         self._content = content
@@ -68,10 +63,6 @@ class Blocks:
 
     Thousands of parts of a hostile file can lead to the same large piece. Bytes counted where they
     are read bound time and memory for every structure in one place.
-
-    Args:
-        file: the open file.
-        size: its size in bytes.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -81,16 +72,7 @@ class Blocks:
         self._left = self._allowed
 
     def read(self, address: int, length: int, what: str) -> bytes:
-        """Return a piece of the file.
-
-        Args:
-            address: where it begins, in bytes.
-            length: its length in bytes.
-            what: its name, for errors.
-
-        Raises:
-            WeightsError: the piece is not within the file, or the budget is spent.
-        """
+        """Return a piece of the file."""
         if length > self._size or address > self._size - length:
             where = "nowhere" if address == UNDEFINED else f"at byte {address}"
             raise WeightsError(
@@ -109,22 +91,14 @@ class Blocks:
         return self.read(address, min(length, max(self._size - address, 0)), what)
 
     def checked(self, address: int, length: int, what: str, signature: bytes) -> Cursor:
-        """Return a piece that ends in a checksum, without signature and checksum.
-
-        Raises:
-            WeightsError: as in ``read``, or the signature or the checksum is another.
-        """
+        """Return a piece that ends in a checksum, without signature and checksum."""
         content = self.checked_at(address, length, what, signature, max(length - 4, 0))
         return Cursor(content[len(signature) : -4], what)
 
     def checked_at(
         self, address: int, length: int, what: str, signature: bytes, place: int | None
     ) -> bytes:
-        """Return a piece whose checksum is at a place: of all before the end, or with zeros there.
-
-        Raises:
-            WeightsError: as in ``checked``.
-        """
+        """Return a piece with a checksum at a place: of what is before, or of all but itself."""
         content = self.read(address, length, what)
         # Compared first: what has another signature is no such structure.
         Cursor(content, what).expect(signature)

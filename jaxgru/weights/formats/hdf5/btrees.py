@@ -24,18 +24,7 @@ _FRAME = 10
 def tree_entries(
     blocks: Blocks, root: int, kind: int, key_size: int, what: str
 ) -> Iterator[tuple[bytes, int]]:
-    """Yield the keys and addresses in the leaves of a tree of the first version, in order.
-
-    Args:
-        blocks: the file.
-        root: the address of the tree's root.
-        kind: what the tree indexes.
-        key_size: the size of a key in bytes.
-        what: the tree's name, for errors.
-
-    Raises:
-        WeightsError: the tree is damaged, leads twice to one place, or is too deep.
-    """
+    """Yield the keys and addresses in the leaves of a tree of the first version, in order."""
     seen = {root}
     pending: list[tuple[int, int | None]] = [(root, None)]
     while pending:
@@ -64,17 +53,7 @@ def tree_entries(
 
 
 def tree_records(blocks: Blocks, address: int, kind: int, what: str) -> Iterator[Cursor]:
-    """Yield the records of a tree of the second version, in no order.
-
-    Args:
-        blocks: the file.
-        address: that of the tree's header.
-        kind: of its records.
-        what: the tree's name, for errors.
-
-    Raises:
-        WeightsError: the tree is damaged, leads twice to one place, or is too deep.
-    """
+    """Yield the records of a tree of the second version, in no order."""
     head = blocks.checked(address, 38, what, b"BTHD\x00" + bytes([kind]))
     node_size, record_size, depth = head.number(4), head.number(2), head.number(2)
     head.skip(2)

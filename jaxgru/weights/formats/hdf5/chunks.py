@@ -73,21 +73,7 @@ def read_chunks(
     dtype: np.dtype[Any],
     what: str,
 ) -> NDArray[Any]:
-    """Return the numbers of a dataset in chunks.
-
-    Args:
-        blocks: the file.
-        messages: the dataset's header.
-        layout: the rest of its layout message, behind the kind.
-        version: the layout's.
-        shape: the dataset's.
-        limits: what each size of it may grow to.
-        dtype: of its numbers.
-        what: its name, for errors.
-
-    Raises:
-        WeightsError: a chunk is missing, damaged, or compressed in a way that is not known.
-    """
+    """Return the numbers of a dataset in chunks."""
     flags = layout.number(1) if version > 3 else 0
     if flags & _WHOLE_EDGES:
         raise WeightsError(f"{what} leaves chunks at its edges unfiltered: expected all filtered")

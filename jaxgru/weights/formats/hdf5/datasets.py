@@ -29,11 +29,7 @@ def is_dataset(messages: list[Message]) -> bool:
 
 
 def shape_of(messages: list[Message], what: str) -> tuple[int, ...]:
-    """Return the shape of a dataset, ``(0,)`` for one without any value.
-
-    Raises:
-        WeightsError: the shape is missing or damaged.
-    """
+    """Return the shape of a dataset, ``(0,)`` for one without any value."""
     return _extent(messages, what)[0]
 
 
@@ -48,18 +44,7 @@ def check_size(blocks: Blocks, messages: list[Message], what: str) -> None:
 def read_dataset(
     blocks: Blocks, messages: list[Message], what: str, opaque: np.dtype[Any] | None = None
 ) -> NDArray[Any]:
-    """Return the numbers of a dataset.
-
-    Args:
-        blocks: the file.
-        messages: the dataset's header.
-        what: its name, for errors.
-        opaque: the type of number to take opaque values for, if any.
-
-    Raises:
-        WeightsError: they are no floating-point numbers, more than they may be, not in the file,
-            or compressed in a way that is not known.
-    """
+    """Return the numbers of a dataset."""
     if any(message.kind == EXTERNAL_FILES for message in messages):
         raise WeightsError(
             f"{what} has its values in another file (external storage): expected them here"

@@ -22,13 +22,6 @@ class Hdf5:
     """The groups, datasets and attributes of an open HDF5 file.
 
     A path is the names from the root on, with ``/`` between them; ``""`` is the root.
-
-    Args:
-        file: the open file.
-        size: its size in bytes.
-
-    Raises:
-        WeightsError: the file is no such file, is damaged, or has links that are refused.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -54,20 +47,11 @@ class Hdf5:
         return path in self._objects and self._objects[path].is_array
 
     def shape(self, path: str) -> tuple[int, ...]:
-        """Return the shape that a dataset declares.
-
-        Raises:
-            WeightsError: there is no dataset there, or it is damaged.
-        """
+        """Return the shape that a dataset declares."""
         return shape_of(self._dataset(path), shown(path))
 
     def read(self, path: str) -> NDArray[Any]:
-        """Return the numbers of a dataset.
-
-        Raises:
-            WeightsError: there is no dataset there; it holds no floating-point numbers; they are
-                not in this file, damaged, or more than they may be.
-        """
+        """Return the numbers of a dataset."""
         messages = self._dataset(path)
         # HDF5 has no bfloat16: Keras writes it as opaque values and says so beside them.
         says_bfloat16 = self.text(path, "dtype") == "bfloat16"
@@ -75,11 +59,7 @@ class Hdf5:
         return read_dataset(self._blocks, messages, shown(path), opaque)
 
     def text(self, path: str, attribute: str) -> str | None:
-        """Return the text of an attribute, None if there is no such attribute.
-
-        Raises:
-            WeightsError: it holds something else, or is damaged.
-        """
+        """Return the text of an attribute, None if there is no such attribute."""
         texts = self._attribute(path, attribute)
         if texts is None:
             return None
@@ -94,9 +74,6 @@ class Hdf5:
 
         Keras cuts a list too long for one attribute in pieces: ``name0``, ``name1``, ... They are
         put together.
-
-        Raises:
-            WeightsError: it holds something else, or is damaged.
         """
         texts = self._attribute(path, attribute)
         if texts is not None:
@@ -137,16 +114,7 @@ class _Object:
 
 
 def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:
-    """Return every object of a file by its path.
-
-    Args:
-        blocks: the file.
-        root: the address of the root group's header.
-
-    Raises:
-        WeightsError: the file is damaged; has a link that is refused; links to an object twice,
-            as in a circle; or is too deep.
-    """
+    """Return every object of a file by its path."""
     objects = {"": _read(blocks, root, "")}
     if not objects[""].is_group:
         raise WeightsError(f"{shown('')} is no group: expected one")

@@ -24,15 +24,7 @@ class Filter(NamedTuple):
 
 
 def read_filters(messages: list[Message], what: str) -> list[Filter]:
-    """Return the filters of a dataset in the order in which they were applied.
-
-    Args:
-        messages: the dataset's header.
-        what: its name, for errors.
-
-    Raises:
-        WeightsError: one is not known, or the message is damaged.
-    """
+    """Return the filters of a dataset in the order in which they were applied."""
     message = one_of(messages, FILTERS, f"the filters of {what}")
     if message is None:
         return []
@@ -47,19 +39,7 @@ def read_filters(messages: list[Message], what: str) -> list[Filter]:
 def undo(
     blocks: Blocks, content: bytes, filters: list[Filter], skipped: int, size: int, what: str
 ) -> bytes:
-    """Return a chunk as it was before it was filtered.
-
-    Args:
-        blocks: the file, whose budget it takes.
-        content: the chunk in the file.
-        filters: as applied.
-        skipped: bits of those left out for this chunk.
-        size: of the chunk, in bytes.
-        what: the dataset's name, for errors.
-
-    Raises:
-        WeightsError: the chunk is damaged, or of another size.
-    """
+    """Return a chunk as it was before it was filtered."""
     for place in reversed(range(len(filters))):
         if skipped >> place & 1:
             continue

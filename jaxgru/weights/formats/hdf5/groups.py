@@ -32,17 +32,7 @@ def is_group(messages: list[Message]) -> bool:
 
 
 def members(blocks: Blocks, messages: list[Message], what: str) -> Iterator[tuple[str, int]]:
-    """Yield the name and the header's address of each member of a group, in the file's order.
-
-    Args:
-        blocks: the file.
-        messages: the group's header.
-        what: the group's name, for errors.
-
-    Raises:
-        WeightsError: a member is linked softly, externally or by a user's own kind of link, or
-            the group is damaged or of a layout that is not read.
-    """
+    """Yield the name and the header's address of each member of a group, in the file's order."""
     table = one_of(messages, SYMBOL_TABLE, f"the symbol table of {what}")
     if table is not None:
         yield from _from_symbol_table(blocks, table.address(), table.address(), what)

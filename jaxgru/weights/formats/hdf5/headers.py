@@ -42,11 +42,7 @@ class Message(NamedTuple):
 
 
 def find_root(blocks: Blocks, size: int) -> int:
-    """Return the address of the root group's header.
-
-    Raises:
-        WeightsError: it is no HDF5 file, is cut short, or has a layout that is not read.
-    """
+    """Return the address of the root group's header."""
     what = "the HDF5 file's beginning"
     head = Cursor(blocks.read(0, 9, what), what)
     head.expect(SIGNATURE)
@@ -76,16 +72,7 @@ def find_root(blocks: Blocks, size: int) -> int:
 
 
 def read_header(blocks: Blocks, address: int, what: str) -> list[Message]:
-    """Return the messages of the object at an address.
-
-    Args:
-        blocks: the file.
-        address: where the header begins.
-        what: the object's name, for errors.
-
-    Raises:
-        WeightsError: there is no such header, or it is damaged.
-    """
+    """Return the messages of the object at an address."""
     what = f"the header of {what}"
     prefix = Cursor(blocks.read(address, _FIRST_PREFIX, what), what)
     version = prefix.number(1)
@@ -113,16 +100,7 @@ def read_header(blocks: Blocks, address: int, what: str) -> list[Message]:
 
 
 def one_of(messages: list[Message], kind: int, what: str) -> Cursor | None:
-    """Return the body of the one message of a kind, None if there is none.
-
-    Args:
-        messages: a header's.
-        kind: the kind wanted.
-        what: the message and its object, for errors.
-
-    Raises:
-        WeightsError: there are several, or the one is kept elsewhere.
-    """
+    """Return the body of the one message of a kind, None if there is none."""
     found = [message for message in messages if message.kind == kind]
     if not found:
         return None

@@ -10,28 +10,14 @@ _MANAGED, _HUGE = 0, 1
 
 
 class Heaps:
-    """The global heap collections of a file, which hold text; each is read through once.
-
-    Args:
-        blocks: the file.
-    """
+    """The global heap collections of a file, which hold text; each is read through once."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
         self._known: dict[int, dict[int, tuple[int, int]]] = {}
 
     def read(self, address: int, index: int, length: int, what: str) -> bytes:
-        """Return the first bytes of an object in the collection at an address.
-
-        Args:
-            address: the collection's.
-            index: the object's number in it.
-            length: how many bytes.
-            what: whose bytes they are, for errors.
-
-        Raises:
-            WeightsError: there is no such object, or it is shorter.
-        """
+        """Return the first bytes of an object in the collection at an address."""
         if address not in self._known:
             self._known[address] = self._objects(address, f"the heap of {what}")
         start, size = self._known[address].get(index, (0, 0))
@@ -64,14 +50,6 @@ class FractalHeap:
 
     An object lies at an offset into blocks, which are in rows of a table: those of a row are of
     one size, which doubles from row to row after the second. The largest blocks are tables again.
-
-    Args:
-        blocks: the file.
-        address: that of the heap's header.
-        what: the heap's name, for errors.
-
-    Raises:
-        WeightsError: the header is damaged, or the heap is compressed.
     """
 
     def __init__(self, blocks: Blocks, address: int, what: str) -> None:
@@ -100,11 +78,7 @@ class FractalHeap:
         self._contents: dict[int, bytes] = {}  # of the blocks read, by address
 
     def read(self, reference: bytes) -> Cursor:
-        """Return an object.
-
-        Raises:
-            WeightsError: there is no such object, or its block is damaged.
-        """
+        """Return an object."""
         cursor = Cursor(reference, f"a reference into {self._what}")
         kind = cursor.number(1) >> 4
         if kind == _HUGE:

@@ -43,11 +43,7 @@ class Type(NamedTuple):
 
 
 def read_extent(space: Cursor, what: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the shape of a dataspace message, and what it may grow to; None for no value at all.
-
-    Raises:
-        WeightsError: the message is damaged, or there are too many axes.
-    """
+    """Return the shape of a dataspace, and what it may grow to; None where there is no value."""
     version = space.number(1)
     if version not in (1, 2):
         raise WeightsError(f"{what} has a dataspace of version {version}: expected 1 or 2")
@@ -64,11 +60,7 @@ def read_extent(space: Cursor, what: str) -> tuple[tuple[int, ...], tuple[int, .
 
 
 def read_type(message: Cursor, what: str) -> Type:
-    """Return the type that a datatype message declares.
-
-    Raises:
-        WeightsError: the message is damaged.
-    """
+    """Return the type that a datatype message declares."""
     head = message.number(1)
     class_, version = head & 0x0F, head >> 4
     if not 1 <= version <= 5:
