@@ -32,122 +32,107 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def params(key):
-    return cases.random_params(key, INPUTS, UNITS)
+def params(key, tmp_path, monkeypatch):
+    """The weights in weights.npz of the folder that the test is run in."""
+    monkeypatch.chdir(tmp_path)
+    params = cases.random_params(key, INPUTS, UNITS)
+    jaxgru.save(params, "weights.npz")
+    return params
 
 
 @pytest.fixture
-def weights(params, tmp_path):
-    """The path of a weights file."""
-    jaxgru.save(params, tmp_path / "weights.npz")
-    return tmp_path / "weights.npz"
-
-
-@pytest.fixture
-def run(capsys, weights):
+def run(capsys, params):
     """Run the subcommand in this process: its exit code, output and error lines."""
 
-    def run(*arguments, weights=weights):
-        code = cli.main(["run", str(weights), *map(str, arguments)])
+    def run(*arguments, weights="weights.npz"):
+        code = cli.main(["run", weights, *map(str, arguments)])
         captured = capsys.readouterr()
-        return code, captured.out, captured.err.splitlines()
+        errors = captured.err.splitlines()
+        return code, captured.out, [line.removeprefix("jaxgru: ") for line in errors]
 
     return run
 
 
 @pytest.fixture
-def inputs(key, tmp_path):
-    """The path of a batch of two good input sequences."""
-    return store(tmp_path / "inputs.npy", numbers(key, (2, TIME, INPUTS)))
+def xs(key, params):
+    """Two sequences, in xs.npy as well."""
+    xs = numbers(key, (2, TIME, INPUTS))
+    np.save("xs.npy", xs)
+    return xs
 
 
 def numbers(key, shape):
-    return np.asarray(cases.random_inputs(key, shape))
+    return np.array(cases.random_inputs(key, shape))
 
 
-def store(path, array, name="inputs"):
+def store(name, array, key="inputs"):
     """Write an array with NumPy alone."""
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix == ".npz":
-        np.savez(path, **{name: array}, other=np.zeros(1))
+    if name.endswith(".npy"):
+        np.save(name, array)
+    elif name.endswith(".npz"):
+        np.savez(name, **{key: array}, other=np.zeros(1))
     else:
-        np.savetxt(path, array, delimiter="," if path.suffix == ".csv" else " ")
-    return path
+        np.savetxt(name, array, delimiter="," if name.endswith(".csv") else " ")
+    return name
 
 
-def fetch(path):
+def fetch(name):
     """Read an array with NumPy alone."""
-    if path.suffix == ".npy":
-        return np.load(path)
-    if path.suffix == ".npz":
-        return np.load(path)["outputs"]
-    return np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None, ndmin=2)
+    if name.endswith(".npy"):
+        return np.load(name)
+    if name.endswith(".npz"):
+        return np.load(name)["outputs"]
+    return np.loadtxt(name, delimiter="," if name.endswith(".csv") else None, ndmin=2)
 
 
-@pytest.mark.parametrize("reverse", [[], ["--reverse"]])
+def assert_close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize("ending", FORMATS)
-def test_every_format_whole_and_in_chunks(run, params, key, tmp_path, ending, reverse):
-    xs = numbers(key, (TIME, INPUTS))
-    inputs, output = store(tmp_path / f"inputs{ending}", xs), tmp_path / f"states{ending}"
-    expected, _ = oracle.gru(params, xs, reverse=bool(reverse))
-    for chunk in ([], ["--chunk", 5], ["--chunk", 1000]):
-        code, text, errors = run(inputs, "-o", output, *chunk, *reverse)
+def test_every_format_whole_and_in_chunks(run, params, xs, ending):
+    inputs = store(f"inputs{ending}", xs[0])
+    for reverse in ([], ["--reverse"]):
+        expected, _ = oracle.gru(params, xs[0], reverse=bool(reverse))
+        for chunk in ([], ["--chunk", 5]):
+            code, text, errors = run(inputs, "-o", f"out{ending}", *chunk, *reverse)
+            assert (code, errors) == (0, [])
+            assert text == f"out{ending}: states ({TIME}, {UNITS}) of float32\n"
+            assert_close(fetch(f"out{ending}"), expected)
+        states = store(f"expected{ending}", expected, "outputs")
+        code, text, errors = run(inputs, "--expect", states, *reverse)
         assert (code, errors) == (0, [])
-        assert text == f"{output}: states ({TIME}, {UNITS}) of float32\n"
-        np.testing.assert_allclose(fetch(output), expected, rtol=0, atol=TOLERANCE)
-    states = store(tmp_path / f"expected{ending}", expected, "outputs")
-    code, text, errors = run(inputs, "--expect", states, *reverse)
-    assert (code, errors) == (0, [])
-    assert text.endswith(" of the largest state; within the tolerance of 1e-06\n")
+        assert text.endswith(" of the largest state; within the tolerance of 1e-06\n")
 
 
-@pytest.mark.parametrize("options", [[], ["--chunk", "5", "--reverse"]])
-@pytest.mark.parametrize("ending", [".npy", ".npz"])
-def test_a_batch_with_its_states(run, params, key, tmp_path, ending, options):
-    keys = jax.random.split(key)
-    xs, h0 = numbers(keys[0], (2, 3, TIME, INPUTS)), numbers(keys[1], (2, 3, UNITS))
-    inputs = store(tmp_path / f"inputs{ending}", xs)
-    state = store(tmp_path / f"h0{ending}", h0, "h0")
-    output = tmp_path / f"states{ending}"
-    code, _, errors = run(inputs, "-o", output, "--h0", state, *options)
-    assert (code, errors) == (0, [])
-    expected, _ = oracle.gru_batch(params, xs, h0, reverse="--reverse" in options)
-    np.testing.assert_allclose(fetch(output), expected, rtol=0, atol=TOLERANCE)
-
-
-def test_one_state_from_every_format(run, params, inputs, key, tmp_path):
-    h0 = numbers(key, (UNITS,))
-    expected, _ = oracle.gru_batch(params, np.load(inputs), h0)
+@pytest.mark.parametrize("ending", FORMATS)
+def test_states_to_begin_with(run, params, xs, key, ending):
+    h0 = numbers(key, (2, UNITS))
     shapes = {".npy": (UNITS,), ".npz": (1, UNITS), ".csv": (1, UNITS), ".txt": (UNITS, 1)}
-    for ending, shape in shapes.items():
-        state = store(tmp_path / f"h0{ending}", h0.reshape(shape), "h0")
-        code, _, errors = run(inputs, "-o", tmp_path / "states.npy", "--h0", state)
+    given = [h0[0].reshape(shapes[ending]), *([h0] if ending in (".npy", ".npz") else [])]
+    for state in given:
+        code, _, errors = run("xs.npy", "-o", "o.npy", "--h0", store(f"h{ending}", state, "h0"))
         assert (code, errors) == (0, [])
-        states = np.load(tmp_path / "states.npy")
-        np.testing.assert_allclose(states, expected, rtol=0, atol=TOLERANCE)
+        assert_close(fetch("o.npy"), oracle.gru_batch(params, xs, state.reshape(-1, UNITS))[0])
 
 
-def test_the_notebooks_equations_give_its_state(run, params, key, tmp_path):
-    xs = numbers(key, (1, INPUTS))
-    store(tmp_path / "inputs.npy", xs)
-    run(tmp_path / "inputs.npy", "-o", tmp_path / "states.npy", "--equations", "notebook")
+def test_the_notebooks_equations_give_its_state(run, params, xs):
+    run("xs.npy", "-o", "o.npy", "--equations", "notebook")
     # From zero, with h' = z n + (1 - z) h, and both of the candidate's biases outside its gate.
-    a = xs[0] @ params.kernel + params.bias + params.recurrent_bias
-    expected = np.tanh(a[2 * UNITS :]) / (1 + np.exp(-a[:UNITS]))
-    states = np.load(tmp_path / "states.npy")
-    np.testing.assert_allclose(states[0], expected, rtol=0, atol=TOLERANCE)
+    a = xs[0, 0] @ params.kernel + params.bias + params.recurrent_bias
+    assert_close(fetch("o.npy")[0, 0], np.tanh(a[2 * UNITS :]) / (1 + np.exp(-a[:UNITS])))
 
 
-@pytest.mark.parametrize("shape", [(0, INPUTS), (0, TIME, INPUTS), (2, 0, INPUTS)])
-def test_inputs_without_steps_give_states_without_steps(run, tmp_path, shape):
-    store(tmp_path / "inputs.npy", np.zeros(shape))
-    code, _, errors = run(tmp_path / "inputs.npy", "-o", tmp_path / "states.npy")
-    assert (code, errors) == (0, [])
-    assert np.load(tmp_path / "states.npy").shape == (*shape[:-1], UNITS)
-    code, text, errors = run(tmp_path / "inputs.npy")
-    assert (code, errors) == (0, [])
-    assert text.endswith(f"states {(*shape[:-1], UNITS)}\n")
+def test_inputs_without_steps_give_states_without_steps(run):
+    for shape in [(0, INPUTS), (0, TIME, INPUTS), (2, 0, INPUTS)]:
+        store("empty.npy", np.zeros(shape))
+        assert run("empty.npy", "-o", "o.npy")[::2] == (0, [])
+        assert fetch("o.npy").shape == (*shape[:-1], UNITS)
+        code, text, errors = run("empty.npy")
+        assert (code, errors) == (0, [])
+        assert text.endswith(f"states {(*shape[:-1], UNITS)}\n")
+    code, _, errors = run("empty.npy", "--plot", "run.png")
+    assert (code, errors) == (2, ["error: empty.npy: its shape (2, 0, 3) has no step to plot"])
 
 
 # Nets
@@ -172,23 +157,19 @@ def each_layer(net, xs, h0):
     return xs, found
 
 
-@pytest.mark.parametrize(
-    ("name", "chunk"),
-    [("stack", ["--chunk", "6"]), ("bidirectional stack", []), ("pair", [])],
-)
-def test_nets_and_the_states_of_all_their_layers(run, key, tmp_path, name, chunk):
-    keys = jax.random.split(key, 3)
-    net = nets.random_net(keys[0], name)
-    xs, h0 = numbers(keys[1], (2, TIME, INPUTS)), nets.random_state(keys[2], net, (2,))
-    jaxgru.save(net, tmp_path / "net.safetensors")
-    state = store(tmp_path / "h0.npy", np.concatenate(jax.tree.leaves(h0), axis=-1))
-    given = [store(tmp_path / "i.npy", xs), "--h0", state, *chunk]
+@pytest.mark.parametrize("name", ["stack", "bidirectional stack", "pair", "backward"])
+def test_nets_and_the_states_of_all_their_layers(run, xs, key, name):
+    net = nets.random_net(key, name)
+    h0 = nets.random_state(key, net, (2,))
+    jaxgru.save(net, "net.safetensors")
+    state = store("h0.npy", np.concatenate(jax.tree.leaves(h0), axis=-1))
     outputs, states = each_layer(net, xs, h0)
     outputs = np.concatenate(outputs, axis=-1) if isinstance(outputs, tuple) else outputs
+    chunk = ["--chunk", "6"] if name in ("stack", "backward") else []
     for option, expected in (([], outputs), (["--all-layers"], np.concatenate(states, axis=-1))):
-        wanted = store(tmp_path / "e.npy", expected)
+        wanted = store("e.npy", expected)
         code, text, errors = run(
-            *given, *option, "--expect", wanted, weights=tmp_path / "net.safetensors"
+            "xs.npy", "--h0", state, *chunk, *option, "--expect", wanted, weights="net.safetensors"
         )
         assert (code, errors) == (0, []), text
         assert f"states {expected.shape}" in text
@@ -197,123 +178,91 @@ def test_nets_and_the_states_of_all_their_layers(run, key, tmp_path, name, chunk
             assert "net[0] in [..., 0:4], net[1] in [..., 4:6]" in text
 
 
-def test_a_backward_layer_goes_from_the_end_in_chunks(run, params, key, tmp_path):
-    xs = numbers(key, (TIME, INPUTS))
-    jaxgru.save(jaxgru.Backward(params), tmp_path / "net.safetensors")
-    given = [store(tmp_path / "i.csv", xs), "--chunk", 5, "-o", tmp_path / "o.npy"]
-    code, _, errors = run(*given, weights=tmp_path / "net.safetensors")
-    assert (code, errors) == (0, [])
-    expected, _ = oracle.gru(params, xs, reverse=True)
-    np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, rtol=0, atol=TOLERANCE)
-
-
-def test_what_a_net_that_goes_both_ways_cannot_do(run, params, inputs, tmp_path):
-    weights = tmp_path / "net.safetensors"
-    jaxgru.save((jaxgru.Bidirectional(params, params, "sum"),), weights)
+def test_what_a_net_that_goes_both_ways_cannot_do(run, params, xs):
+    jaxgru.save((jaxgru.Bidirectional(params, params, "sum"),), "net.safetensors")
     for option, message in {
-        ("--chunk", 5): "its net goes both ways and needs whole sequences: expected no --chunk",
-        ("--reverse",): "its net has a backward direction: expected no --reverse",
-        ("--h0", inputs): "it has shape (2, 12, 3), expected (8,) or (2, 8): the states of "
-        "net[0].forward (4), net[0].backward (4) side by side",
+        ("--chunk", 5): "net.safetensors: its net goes both ways and needs whole sequences: "
+        "expected no --chunk",
+        ("--reverse",): "net.safetensors: its net has a backward direction: expected no --reverse",
+        ("--h0", "xs.npy"): "xs.npy: it has shape (2, 12, 3), expected (8,) or (2, 8): the states "
+        "of net[0].forward (4), net[0].backward (4) side by side",
     }.items():
-        code, text, errors = run(inputs, *option, weights=weights)
-        name = inputs if "--h0" in option else weights
-        assert (code, text, errors) == (2, "", [f"jaxgru: error: {name}: {message}"])
+        result = run("xs.npy", *option, weights="net.safetensors")
+        assert result == (2, "", [f"error: {message}"])
 
 
-# Columns
+# Columns, headers, NaN
 
 
-def test_columns_of_a_file(run, params, key, tmp_path):
-    xs = numbers(key, (TIME, INPUTS))
-    table = np.column_stack([np.arange(TIME), xs[:, ::-1]])
-    path, output = tmp_path / "log.csv", tmp_path / "states.npy"
-    np.savetxt(path, table, delimiter=",", header="t,ax,ay,az", comments="")
-    np.save(tmp_path / "log.npy", table)
-    expected, _ = oracle.gru(params, xs)
-    for source, choice in ((path, "az,ay,2"), (tmp_path / "log.npy", "4,3,2")):
-        code, _, errors = run(source, "--columns", choice, "-o", output)
+def test_columns_of_a_file(run, params, xs):
+    table = np.column_stack([np.arange(TIME), xs[0, :, ::-1]])
+    np.savetxt("log.csv", table, delimiter=",", header="t,ax,ay,az", comments="")
+    np.save("log.npy", table)
+    for options, inputs in {
+        ("log.csv", "--columns", "az,ay,2"): xs[0],
+        ("log.npy", "--columns", "4,3,2"): xs[0],
+        ("log.csv", "--skip", "t"): xs[0, :, ::-1],
+    }.items():
+        code, _, errors = run(*options, "-o", "o.npy")
         assert (code, errors) == (0, [])
-        np.testing.assert_allclose(np.load(output), expected, rtol=0, atol=TOLERANCE)
-    code, _, errors = run(path, "--skip", "t", "-o", output)
-    assert (code, errors) == (0, [])
-    expected, _ = oracle.gru(params, xs[:, ::-1])
-    np.testing.assert_allclose(np.load(output), expected, rtol=0, atol=TOLERANCE)
+        assert_close(fetch("o.npy"), oracle.gru(params, inputs)[0])
     for options, message in {
-        (): f"{path}: it has shape (12, 4), expected (T, 3) or (..., T, 3), as {tmp_path}/weights"
-        ".npz has 3 inputs; its columns are 't', 'ax', 'ay', 'az' (--columns or --skip chooses)",
-        ("--columns", "ax,x"): f"{path}: it has no column 'x', expected 1 to 4, or one of t, ax, ",
+        (): "log.csv: it has shape (12, 4), expected (T, 3) or (..., T, 3), as weights.npz has 3 "
+        "inputs; its columns are 't', 'ax', 'ay', 'az' (--columns or --skip chooses)",
+        ("--columns", "x"): "log.csv: it has no column 'x', expected 1 to 4, or one of t, ax, ay, ",
         ("--columns", "t", "--skip", "t"): "argument --skip: not allowed with argument --columns",
     }.items():
-        code, text, errors = run(path, *options)
+        code, text, errors = run("log.csv", *options)
         assert (code, text, len(errors)) == (2, "", 1)
-        assert errors[0].startswith(f"jaxgru: error: {message}")
+        assert errors[0].startswith(f"error: {message}")
 
 
 @warnings_are_shown
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
-def test_nan_and_inf_are_run_and_warned_about_once(run, tmp_path, bad):
-    xs = np.zeros((2, TIME, INPUTS))
+def test_nan_and_inf_are_run_and_warned_about_once(run, xs, bad):
+    xs = np.array(xs, float)
     xs[1, 7:, 2] = bad
-    path = store(tmp_path / "inputs.npy", xs)
-    code, _, errors = run(path, "--chunk", "5")
+    code, _, errors = run(store("bad.npy", xs), "--chunk", "5")
     assert code == 0
-    assert errors == [f"jaxgru: warning: {path}: NaN or Inf at sequence 1, step 7, input 2"]
+    assert errors == ["warning: bad.npy: NaN or Inf at sequence 1, step 7, input 2"]
 
 
 @warnings_are_shown
-def test_warnings_name_the_column_and_the_header(run, tmp_path):
-    path = tmp_path / "inputs.csv"
-    path.write_text("0,1,2\n0.5,1.0,2.0\n0.5,nan,0.0\n")  # as pandas writes it
-    state = store(tmp_path / "h0.npy", np.array([0, np.nan, 0, 0]))
-    code, text, errors = run(path, "--h0", state)
+def test_warnings_name_the_column_and_the_header(run):
+    Path("xs.csv").write_text("0,1,2\n0.5,1.0,2.0\n0.5,nan,0.0\n")  # as pandas writes it
+    code, text, errors = run("xs.csv", "--h0", store("h0.npy", np.array([0, np.nan, 0, 0])))
     assert code == 0
     assert text.endswith("states (2, 4)\n")
-    assert [line.removeprefix("jaxgru: warning: ") for line in errors] == [
-        f"{path}: its first line, 0,1,2, was taken for a header, as pandas writes it: write 0.0 "
-        "for a number",
-        f"{state}: NaN or Inf at [1]",
-        f"{path}: NaN or Inf at step 1, input 1 (1)",
+    assert [line.removeprefix("warning: ") for line in errors] == [
+        "xs.csv: its first line, 0,1,2, was taken for a header, as pandas writes it: write 0.0 for "
+        "a number",
+        "h0.npy: NaN or Inf at [1]",
+        "xs.csv: NaN or Inf at step 1, input 1 (1)",
     ]
 
 
 # The table
 
 
-def rows_of(text):
-    """Return the table's numbers by step."""
-    cells = [line.split() for line in text.splitlines()]
-    return {int(row[0]): list(map(float, row[1:])) for row in cells if row and row[0].isdigit()}
-
-
-def test_a_short_sequence_is_shown_whole(run, params, key, tmp_path):
-    xs = numbers(key, (TIME, INPUTS))
-    code, text, errors = run(store(tmp_path / "inputs.npy", xs))
-    assert (code, errors) == (0, [])
+def test_of_a_long_sequence_both_ends_are_shown(run, params, key):
+    xs = numbers(key, (60, INPUTS))
+    _, text, _ = run(store("long.npy", xs), "--chunk", "12")
     lines = text.splitlines()
     assert lines[0].split() == ["step", "unit", "0", "unit", "1", "unit", "2", "unit", "3"]
-    assert lines[-1] == f"states ({TIME}, {UNITS})"
-    rows = rows_of(text)
-    assert list(rows) == list(range(TIME))
-    expected, _ = oracle.gru(params, xs)
-    np.testing.assert_allclose(list(rows.values()), expected, rtol=0, atol=TOLERANCE)
-
-
-def test_of_a_long_sequence_both_ends_are_shown(run, params, key, tmp_path):
-    xs = numbers(key, (60, INPUTS))
-    _, text, _ = run(store(tmp_path / "inputs.npy", xs), "--chunk", "12")
-    rows = rows_of(text)
+    assert lines[-1] == f"states (60, {UNITS}), shown in part: -o writes all"
+    rows = {int(line.split()[0]): line.split()[1:] for line in lines if line.split()[0].isdigit()}
     assert list(rows) == [*range(10), *range(50, 60)]
-    assert [line.strip() for line in text.splitlines()].count("...") == 1
-    assert text.splitlines()[-1] == f"states (60, {UNITS}), shown in part: -o writes all"
+    assert [line.strip() for line in lines].count("...") == 1
     expected, _ = oracle.gru(params, xs)
-    np.testing.assert_allclose(list(rows.values()), expected[list(rows)], rtol=0, atol=TOLERANCE)
+    assert_close(np.array(list(rows.values()), float), expected[list(rows)])
+    _, text, _ = run(store("short.npy", xs[:TIME]))
+    assert text.count("\n") == 1 + TIME + 1
+    assert text.endswith(f"\nstates ({TIME}, {UNITS})\n")
 
 
-def test_of_many_sequences_and_units_the_first_are_shown(run, key, tmp_path, monkeypatch):
+def test_of_many_sequences_and_units_the_first_are_shown(run, key, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    path = store(tmp_path / "inputs.npy", numbers(key, (2, 3, 1, INPUTS)))
-    _, text, _ = run(path)
+    _, text, _ = run(store("many.npy", numbers(key, (2, 3, 1, INPUTS))))
     lines = text.splitlines()
     named = [line for line in lines if line.startswith("sequence")]
     assert named == ["sequence (0, 0)", "sequence (0, 1)", "sequence (0, 2)"]
@@ -324,39 +273,39 @@ def test_of_many_sequences_and_units_the_first_are_shown(run, key, tmp_path, mon
 # --expect
 
 
-def test_errors_are_reported_with_their_place(run, params, inputs, tmp_path):
-    expected, _ = oracle.gru_batch(params, np.load(inputs))
+def test_errors_are_reported_with_their_place(run, params, xs):
+    expected, _ = oracle.gru_batch(params, xs)
     expected[1, 7, 2] += 0.25
-    scale = np.abs(expected).max()
-    states = store(tmp_path / "e.npy", expected)
-    code, text, errors = run(inputs, "--expect", states, "-o", tmp_path / "o.npy", "--chunk", "5")
+    code, text, errors = run(
+        "xs.npy", "--expect", store("e.npy", expected), "-o", "o.npy", "--chunk", "5"
+    )
     assert (code, errors) == (1, [])
     assert text.splitlines()[-1] == (
-        f"against {states}: largest absolute error 0.25 at sequence 1, step 7, unit 2, "
-        f"{0.25 / scale:.3g} of the largest state; BEYOND the tolerance of 1e-06"
+        "against e.npy: largest absolute error 0.25 at sequence 1, step 7, unit 2, "
+        f"{0.25 / np.abs(expected).max():.3g} of the largest state; "
+        "BEYOND the tolerance of 1e-06"
     )
     # The states are right whatever was expected: they are written all the same.
-    assert (tmp_path / "o.npy").exists()
-    code, text, _ = run(inputs, "--expect", states, "--tolerance", 0.26)
-    assert code == 0
-    assert "; within the tolerance of 0.26" in text
-    code, text, _ = run(inputs, "--expect", tmp_path / "o.npy", "--tolerance", "0")
-    assert code == 0
-    assert "largest absolute error 0, 0 of the largest state; within" in text
+    for options, message in {
+        ("e.npy", "--tolerance", 0.26): "; within the tolerance of 0.26",
+        ("o.npy", "--tolerance", 0): "largest absolute error 0, 0 of the largest state; within",
+    }.items():
+        code, text, _ = run("xs.npy", "--expect", *options)
+        assert code == 0
+        assert message in text
 
 
 @warnings_are_shown
 @pytest.mark.parametrize("side", ["inputs", "expected"])
-def test_nan_is_never_within_a_tolerance(run, params, key, tmp_path, side):
-    xs = numbers(key, (TIME, INPUTS)).copy()
-    expected, _ = oracle.gru(params, xs)
+def test_nan_is_never_within_a_tolerance(run, params, xs, side):
+    expected, _ = oracle.gru(params, xs[0])
     if side == "inputs":
-        xs[5, 0] = np.nan
+        xs[0, 5, 0] = np.nan
         expected[5:] = np.nan
     else:
         expected[5, 0] = np.nan
-    inputs, states = store(tmp_path / "i.npy", xs), store(tmp_path / "e.npy", expected)
-    code, text, _ = run(inputs, "--expect", states, "--tolerance", "1e300")
+    given = store("i.npy", xs[0]), "--expect", store("e.npy", expected)
+    code, text, _ = run(*given, "--tolerance", "1e300")
     assert code == 1
     assert "largest absolute error inf at step 5, unit 0; BEYOND" in text
 
@@ -364,129 +313,101 @@ def test_nan_is_never_within_a_tolerance(run, params, key, tmp_path, side):
 # --plot
 
 
-@pytest.mark.parametrize("both_ways", [False, True])
-def test_the_plot_shows_the_first_sequence(run, params, key, tmp_path, monkeypatch, both_ways):
+@pytest.mark.parametrize(
+    ("both_ways", "options", "first", "last"),
+    [(False, [], 0, 4), (False, ["--reverse"], TIME - 5, TIME - 1), (True, [], 0, TIME - 1)],
+)
+def test_the_plot_shows_the_first_sequence(
+    run, params, xs, key, monkeypatch, both_ways, options, first, last
+):
     pytest.importorskip("matplotlib")
     drawn = []
     monkeypatch.setattr(cli.run, "plot_run", lambda *given, **named: drawn.append((given, named)))
     monkeypatch.setattr(cli.run, "_PLOTTED_STEPS", 5)
-    net = jaxgru.Bidirectional(params, params) if both_ways else params
-    jaxgru.save(net, tmp_path / "net.safetensors")
-    keys = jax.random.split(key)
-    units = 2 * UNITS if both_ways else UNITS
-    xs, h0 = numbers(keys[0], (2, TIME, INPUTS)), numbers(keys[1], (2, units))
-    inputs, state = store(tmp_path / "i.npy", xs), store(tmp_path / "h.npy", h0)
-    for reverse, start in (([], 0), (["--reverse"], TIME - 5)):
-        stop = start + 5
-        if both_ways and reverse:
-            break
-        if both_ways:  # which has to see all steps
-            start, stop = 0, TIME
-        code, text, _ = run(
-            inputs, "--h0", state, "--plot", tmp_path / "run.png", *reverse,
-            weights=tmp_path / "net.safetensors",
-        )  # fmt: skip
-        assert code == 0
-        assert f"of sequence 0, steps {start} to {stop - 1} of {TIME}" in text
-        (_, plotted, _, first), named = drawn.pop()
-        np.testing.assert_array_equal(plotted, xs[0, start:stop])
-        np.testing.assert_array_equal(np.concatenate(jax.tree.leaves(first)), h0[0])
-        assert named == {"reverse": bool(reverse), "first_step": start}
+    jaxgru.save(jaxgru.Bidirectional(params, params) if both_ways else params, "n.safetensors")
+    h0 = numbers(key, (2, 2 * UNITS if both_ways else UNITS))
+    given = "xs.npy", "--h0", store("h.npy", h0), "--plot", "run.png"
+    code, text, _ = run(*given, *options, weights="n.safetensors")
+    assert code == 0
+    # A net that goes both ways has to see all steps.
+    assert f"of sequence 0, steps {first} to {last} of {TIME}" in text
+    ((_, plotted, _, state), named) = drawn.pop()
+    np.testing.assert_array_equal(plotted, xs[0, first : last + 1])
+    np.testing.assert_array_equal(np.concatenate(jax.tree.leaves(state)), h0[0])
+    assert named == {"reverse": bool(options), "first_step": first}
 
 
-def test_the_plot_is_written(run, inputs, tmp_path):
+def test_the_plot_is_written(run, xs):
     pytest.importorskip("matplotlib")
-    code, text, errors = run(inputs, "--plot", tmp_path / "run.png")
+    code, text, errors = run("xs.npy", "--plot", "run.png")
     assert (code, errors) == (0, [])
     assert text.endswith("run.png: gates and state of sequence 0, steps 0 to 11 of 12\n")
-    assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("run.png").read_bytes().startswith(b"\x89PNG")
 
 
 # Bad input: exit code 2, one line, and nothing written
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "message"),
+    ("content", "message"),
     [
-        ("i.npy", np.zeros((TIME, 4)), "it has shape (12, 4), expected (T, 3) or (..., T, 3), as "),
-        ("i.npy", np.zeros(INPUTS), "it has shape (3,), expected (T, 3) or (..., T, 3), as "),
-        ("i.npy", np.zeros(()), "it has shape (), expected (T, 3) or (..., T, 3), as "),
-        ("i.npy", np.zeros((TIME, INPUTS), complex), "it has dtype complex128, expected real"),
-        ("i.csv", b"", "it holds no rows of numbers"),
-        ("i.csv", b"a,b,c\n1,2,3\n1,x,3\n", "line 3, column 2 is 'x', expected a number"),
-        ("i.txt", b"1 2 3 4\n", "it has shape (1, 4), expected (T, 3)"),
-        ("i.npz", b"no archive", "it is no .npz file, or damaged"),
-        ("i.json", b"[]", "its ending is '.json', expected one of .npy, .npz, .csv, .txt"),
-        ("i.npy", None, "No such file or directory"),
+        (np.zeros((TIME, 4)), "it has shape (12, 4), expected (T, 3) or (..., T, 3), as weights"),
+        (np.zeros(INPUTS), "it has shape (3,), expected (T, 3) or (..., T, 3), as "),
+        (np.zeros(()), "it has shape (), expected (T, 3) or (..., T, 3), as "),
+        (np.zeros((TIME, INPUTS), complex), "it has dtype complex128, expected real"),
+        (b"no array", "it is no .npy file, or damaged"),
+        (None, "No such file or directory"),
     ],
 )
-def test_inputs_that_will_not_do(run, tmp_path, name, content, message):
-    path = tmp_path / name
+def test_inputs_that_will_not_do(run, content, message):
     if isinstance(content, bytes):
-        path.write_bytes(content)
+        Path("i.npy").write_bytes(content)
     elif content is not None:
-        np.save(path, content)
-    (tmp_path / "states.npy").write_bytes(b"old")
-    code, text, errors = run(path, "-o", tmp_path / "states.npy")
+        np.save("i.npy", content)
+    Path("o.npy").write_bytes(b"old")
+    code, text, errors = run("i.npy", "-o", "o.npy")
     assert (code, text, len(errors)) == (2, "", 1)
-    assert errors[0].startswith(f"jaxgru: error: {path}: {message}")
-    assert (tmp_path / "states.npy").read_bytes() == b"old"
+    assert errors[0].startswith(f"error: i.npy: {message}")
+    assert Path("o.npy").read_bytes() == b"old"
 
 
 @pytest.mark.parametrize("shape", [(UNITS + 1,), (3, UNITS), (2, 2), (2, UNITS, 1), ()])
-def test_a_state_that_does_not_fit(run, inputs, tmp_path, shape):
-    state = store(tmp_path / "h0.npy", np.zeros(shape))
-    code, text, errors = run(inputs, "--h0", state)
+def test_a_state_that_does_not_fit(run, xs, shape):
+    code, text, errors = run("xs.npy", "--h0", store("h0.npy", np.zeros(shape)))
     assert (code, text) == (2, "")
-    assert errors == [f"jaxgru: error: {state}: it has shape {shape}, expected (4,) or (2, 4)"]
+    assert errors == [f"error: h0.npy: it has shape {shape}, expected (4,) or (2, 4)"]
 
 
 @pytest.mark.parametrize("shape", [(TIME, UNITS), (2, TIME, UNITS + 1), (2, TIME + 1, UNITS)])
-def test_expected_states_that_do_not_fit(run, inputs, tmp_path, shape):
-    states = store(tmp_path / "states.npy", np.zeros(shape))
-    code, text, errors = run(inputs, "--expect", states)
+def test_expected_states_that_do_not_fit(run, xs, shape):
+    code, text, errors = run("xs.npy", "--expect", store("e.npy", np.zeros(shape)))
     assert (code, text) == (2, "")
-    assert errors == [
-        f"jaxgru: error: {states}: it has shape {shape}, expected (2, 12, 4), the shape of the "
-        f"states for {inputs}"
-    ]
+    message = f"e.npy: it has shape {shape}, expected (2, 12, 4), the shape of the states for xs"
+    assert errors == [f"error: {message}.npy"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tolerance", "-1"], "argument --tolerance: '-1' given, expected a number from 0 on"),
-        (["--tolerance", "nan"], "argument --tolerance: 'nan' given, expected a number from 0 on"),
-        (["--chunk", "0"], "argument --chunk: '0' given, expected a whole number from 1 on"),
-        (["--chunk", "2.5"], "argument --chunk: '2.5' given, expected a whole number from 1 on"),
-        (["--equations", "mine"], "argument --equations: invalid choice: 'mine'"),
-        (["-o", "{folder}/o.csv"], "{folder}/o.csv: it cannot hold shape (2, 12, 4), as text"),
-        (["-o", "{folder}/o.dat"], "{folder}/o.dat: its ending is '.dat', expected one of .npy"),
-        (["--h0", "{folder}/h0.npy"], "{folder}/h0.npy: No such file or directory"),
-        (["--expect", "{folder}/e.npy"], "{folder}/e.npy: No such file or directory"),
-        (["--plot", "{folder}/p.dat"], "{folder}/p.dat: its ending is '.dat', expected a picture"),
+        ("--tolerance -1", "argument --tolerance: '-1' given, expected a number from 0 on"),
+        ("--tolerance nan", "argument --tolerance: 'nan' given, expected a number from 0 on"),
+        ("--chunk 0", "argument --chunk: '0' given, expected a whole number from 1 on"),
+        ("--chunk 2.5", "argument --chunk: '2.5' given, expected a whole number from 1 on"),
+        ("--equations mine", "argument --equations: invalid choice: 'mine'"),
+        ("-o o.csv", "o.csv: it cannot hold shape (2, 12, 4), as text"),
+        ("-o o.dat", "o.dat: its ending is '.dat', expected one of .npy"),
+        ("--h0 h0.npy", "h0.npy: No such file or directory"),
+        ("--expect e.npy", "e.npy: No such file or directory"),
+        ("--plot p.dat", "p.dat: its ending is '.dat', expected a picture"),
+        ("--layer a", "weights.npz: layer is 'a': expected"),
     ],
 )
-def test_arguments_that_will_not_do(run, inputs, tmp_path, arguments, message):
-    before = sorted(tmp_path.rglob("*"))
-    code, text, errors = run(inputs, *(part.format(folder=tmp_path) for part in arguments))
+def test_arguments_that_will_not_do(run, xs, arguments, message):
+    before = sorted(Path().rglob("*"))
+    code, text, errors = run("xs.npy", *arguments.split())
     assert (code, text, len(errors)) == (2, "", 1)
-    assert errors[0].startswith(f"jaxgru: error: {message.format(folder=tmp_path)}")
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_no_step_gives_no_plot(run, tmp_path):
-    path = store(tmp_path / "inputs.npy", np.zeros((0, INPUTS)))
-    code, _, errors = run(path, "--plot", tmp_path / "run.png")
-    assert code == 2
-    assert errors == [f"jaxgru: error: {path}: its shape (0, 3) has no step to plot"]
-
-
-def test_weights_that_cannot_be_read(run, tmp_path, inputs):
-    (tmp_path / "bad.npz").write_bytes(b"no archive")
-    code, _, errors = run(inputs, weights=tmp_path / "bad.npz")
-    assert code == 2
-    assert errors[0].startswith(f"jaxgru: error: {tmp_path / 'bad.npz'}: ")
+    assert errors[0].startswith(f"error: {message}")
+    assert sorted(Path().rglob("*")) == before
 
 
 # Processes of their own
@@ -494,17 +415,18 @@ def test_weights_that_cannot_be_read(run, tmp_path, inputs):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("installed", [False, True], ids=["python -m jaxgru", "jaxgru"])
-def test_the_command_as_a_shell_runs_it(weights, inputs, tmp_path, installed):
+def test_the_command_as_a_shell_runs_it(params, xs, tmp_path, installed):
     script = Path(sys.executable).with_name("jaxgru")
     if installed and not script.exists():
         pytest.skip("the script is not installed beside this Python")
     command = [script] if installed else [sys.executable, "-m", "jaxgru"]
-    arguments = [*command, "run", weights, inputs, "--expect", tmp_path / "absent.npy"]
+    files = [tmp_path / name for name in ("weights.npz", "xs.npy", "absent.npy")]
+    arguments = [*command, "run", *files[:2], "--expect", files[2]]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert done.stderr.endswith("absent.npy: No such file or directory\n")
-    assert done.stderr.count("\n") == 1  # no progress bar where stderr is no terminal
+    # No progress bar where stderr is no terminal.
+    assert done.stderr == f"jaxgru: error: {files[2]}: No such file or directory\n"
 
 
 # What a shell starts in the background ignores SIGINT, and so does what that starts.
@@ -520,15 +442,16 @@ run_and_exit()
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 @pytest.mark.parametrize("ending", [".npy", ".csv"])
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_stopped_leaves_the_old_output(weights, tmp_path, ending, stop):
-    inputs, folder = tmp_path / "inputs.npy", tmp_path / "outputs"
+def test_a_run_that_is_stopped_leaves_the_old_output(params, tmp_path, ending, stop):
     # A sparse file, of more steps than can be done before the signal.
-    np.lib.format.open_memmap(inputs, "w+", np.float32, (20_000_000, INPUTS))
+    np.lib.format.open_memmap("inputs.npy", "w+", np.float32, (20_000_000, INPUTS))
+    folder = tmp_path / "outputs"
     folder.mkdir()
     output = folder / f"states{ending}"
     output.write_bytes(b"the old output")
-    command = [sys.executable, "-c", INTERRUPTIBLE, "run", weights, inputs, "-o", output]
-    with subprocess.Popen([*command, "--chunk", "1000"], stderr=subprocess.PIPE) as process:
+    arguments = ["run", "weights.npz", "inputs.npy", "-o", output, "--chunk", "1000"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         while len(list(folder.iterdir())) == 1 and process.poll() is None:
             time.sleep(0.01)
         time.sleep(0.5)
@@ -575,8 +498,8 @@ def test_the_bar_shows_how_far_a_long_run_is_to_who_watches(monkeypatch):
     assert file.shown == ""
 
 
-def test_without_tqdm_all_else_is_the_same(run, inputs, monkeypatch):
+def test_without_tqdm_all_else_is_the_same(run, xs, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    code, text, errors = run(inputs)
+    code, text, errors = run("xs.npy")
     assert (code, errors) == (0, [])
     assert text.endswith("states (2, 12, 4)\n")

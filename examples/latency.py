@@ -1,0 +1,116 @@
+"""One step at a time in as little time as can be; run it in the repository's root.
+
+A control loop has the inputs of one step, and needs the state before the next are there. A step of
+a small layer takes hardly any arithmetic: its time is the way from Python into compiled code and
+back. This script runs the same steps in several ways, by turns, and prints what a step takes in
+each, with the state as a NumPy array after every call. ``docs/latency.md`` has figures ::
+
+    python examples/latency.py --weights examples/data/gru.npz
+"""
+
+import argparse
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxgru
+
+CHUNKS = (16, 256)
+# A way to run: from the state and the inputs of so many steps to all states and the last one.
+Way = Callable[[Any, np.ndarray], tuple[np.ndarray, Any]]
+
+
+def main(weights: str, rounds: int, steps: int) -> None:
+    params = jaxgru.load(weights)
+    xs = np.random.default_rng(0).standard_normal((steps, params.input_size), np.float32)
+    expected, _ = jaxgru.gru(params, xs)
+    times: dict[str, list[float]] = {}
+    prepared = ways(params)
+    for round_ in range(rounds + 1):
+        for name, (size, way) in prepared.items():
+            h, states = np.zeros(params.hidden_size, np.float32), []
+            start = time.perf_counter()
+            for first in range(0, steps, size):
+                ys, h = way(h, xs[first : first + size])
+                states.append(ys)
+            each = (time.perf_counter() - start) / steps
+            if round_ == 0:  # the first compiles, and is checked
+                np.testing.assert_allclose(np.concatenate(states), expected, rtol=0, atol=2e-6)
+            else:
+                times.setdefault(name, []).append(1e6 * each)
+    sizes = f"{params.input_size} inputs, {params.hidden_size} units"
+    print(f"{f'us a step, {sizes}':40} {'least':>6} {'median':>7}")
+    for name, us in times.items():
+        print(f"{name:40} {min(us):6.2f} {np.median(us):7.2f}")
+
+
+def ways(params: jaxgru.GRUParams) -> dict[str, tuple[int, Way]]:
+    """Return each way by name, with how many steps it takes at a time."""
+    with_weights = jax.jit(jaxgru.gru_cell)
+    cell = functools.partial(jaxgru.gru_cell, params)  # the weights are constants of the program
+    h, x = jax.numpy.zeros(params.hidden_size), jax.numpy.zeros(params.input_size)
+    found = {
+        "jit(gru_cell), weights as an argument": _by_step(functools.partial(with_weights, params)),
+        "jit(gru_cell).lower().compile()": _by_step(
+            functools.partial(with_weights.lower(params, h, x).compile(), params)
+        ),
+        "weights closed over": _by_step(jax.jit(cell)),
+        "weights closed over, lower().compile()": _by_step(jax.jit(cell).lower(h, x).compile()),
+        "weights closed over, state donated": _by_step(jax.jit(cell, donate_argnums=0)),
+    }
+    prepared: dict[str, tuple[int, Way]] = {name: (1, way) for name, way in found.items()}
+    run = jax.jit(functools.partial(jaxgru.gru, params))
+    for size in CHUNKS:
+
+        def chunk(h: Any, xs: np.ndarray) -> tuple[np.ndarray, Any]:
+            ys, h = run(xs, h)
+            return np.asarray(ys), h
+
+        prepared[f"weights closed over, {size} steps a call"] = size, chunk
+    try:
+        prepared["ONNX Runtime"] = 1, _onnx(params)
+    except ImportError as error:
+        print(f"without ONNX Runtime: {error}")
+    return prepared
+
+
+def _by_step(cell: Callable[[Any, np.ndarray], Any]) -> Way:
+    def way(h: Any, xs: np.ndarray) -> tuple[np.ndarray, Any]:
+        h = cell(h, xs[0])
+        return np.asarray(h)[None], h
+
+    return way
+
+
+def _onnx(params: jaxgru.GRUParams) -> Way:
+    """Return a step by ONNX Runtime, on one core; its state is an input of the model."""
+    import onnx
+    import onnxruntime
+
+    model = jaxgru.to_onnx(params)
+    (node,) = (node for node in model.graph.node if node.op_type == "GRU")
+    node.input.extend(["", "h0"])
+    units = params.hidden_size
+    h0 = onnx.helper.make_tensor_value_info("h0", onnx.TensorProto.FLOAT, (1, 1, units))
+    model.graph.input.append(h0)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+    def way(h: np.ndarray, xs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        (h,) = session.run(["h"], {"x": xs[None], "h0": h.reshape(1, 1, units)})
+        return h, h
+
+    return way
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Time one step of a GRU, run in several ways.")
+    parser.add_argument("--weights", default="examples/data/gru.npz")
+    parser.add_argument("--rounds", type=int, default=50, help="how often each way is run")
+    parser.add_argument("--steps", type=int, default=512, help="the steps of each run")
+    main(**vars(parser.parse_args()))
