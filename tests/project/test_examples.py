@@ -37,7 +37,7 @@ def test_streaming_answers_each_line_and_goes_on_where_it_stopped(tmp_path):
     # The tolerance of test_examples_data.py; the text has eight decimals.
     np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-6)
     assert [path.name for path in tmp_path.iterdir()] == [state.name]
-    np.testing.assert_allclose(np.load(state)["h"], expected[-1], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(np.load(state)["arr_0"], expected[-1], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,18 @@ def test_streaming_tells_a_bad_line(line, message):
     assert done.returncode == 1
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("default_promotion")
+def test_latency_runs_each_way_to_the_same_states(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    latency = runpy.run_path(str(EXAMPLES / "latency.py"))
+    latency["main"]("examples/data/gru.npz", rounds=1, steps=32)  # which compares the states
+    printed = capsys.readouterr().out
+    ways = [line.split("  ")[0] for line in printed.splitlines() if line[-1].isdigit()]
+    assert len(ways) >= 8
+    assert "weights closed over, 16 steps a call" in ways
 
 
 def _stream(lines, *options):
