@@ -1,4 +1,8 @@
-"""The named activations, each with its derivative."""
+"""The named activations: each with its derivative, and its exact name in other libraries.
+
+A new one is a new entry of ``_ACTIVATIONS``. A name that means another function elsewhere is left
+out there: ``leaky_relu`` is -0.2 at -1 in Keras and -0.01 in JAX.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,22 +13,40 @@ import jax.numpy as jnp
 Array = jax.Array
 
 
-class Activation(NamedTuple):
-    """An elementwise function ``y = f(x)`` and its derivative.
+class Keras(NamedTuple):
+    """The names of an activation in Keras' configurations; the first is written."""
 
-    The derivative is given both x and y: most are told from y without a second transcendental,
-    and do not look at x.
+    names: tuple[str, ...]
+    versions: tuple[str, ...] = ("1", "2", "3")  # in which the names mean this function
+
+
+class Onnx(NamedTuple):
+    """An activation of ONNX's GRU with its parameters; None for one that it does not take."""
+
+    function: str
+    alpha: float | None = None
+    beta: float | None = None
+
+
+class Activation(NamedTuple):
+    """An elementwise function ``y = f(x)``, its derivative, and what is equal to it elsewhere.
+
+    The derivative is given both x and y: most follow from y without a second transcendental, and
+    do not look at x. ``keras``, ``onnx`` and ``flax`` are None where there is no equal.
     """
 
     value: Callable[[Array], Array]
     slope: Callable[[Any, Array], Array]
     needs_input: bool = False
+    keras: Keras | None = None
+    onnx: Onnx | None = None
+    flax: Callable[..., Array] | None = None  # what users of Flax pass: JAX's own function
 
 
 def get_activation(name: str, argument: str = "activation") -> Activation:
     """Return the activation called ``name``.
 
-    Raises ValueError with the known names, and that of the argument, if none is called so.
+    Raises ValueError with the known names, and that of the argument, if there is none.
     """
     try:
         return _ACTIVATIONS[name]
@@ -52,36 +74,111 @@ def _gelu_slope(x: Array, _: Array) -> Array:
     return jax.scipy.stats.norm.cdf(x) + x * jax.scipy.stats.norm.pdf(x)
 
 
-# At a kink the slope is that of the flat side, as in jax.nn.relu.
+# At a kink the slope is that of jax.nn's function: relu's flat side, leaky_relu's steep one.
 _ACTIVATIONS = {
-    "tanh": Activation(jnp.tanh, lambda x, y: 1.0 - y * y),
-    "sigmoid": Activation(jax.nn.sigmoid, lambda x, y: y * (1.0 - y)),
-    # Two functions go by this name: x/6 + 1/2 in Keras 3 and PyTorch ...
+    "tanh": Activation(
+        jnp.tanh,
+        lambda x, y: 1.0 - y * y,
+        keras=Keras(("tanh",)),
+        onnx=Onnx("Tanh"),
+        flax=jnp.tanh,
+    ),
+    "sigmoid": Activation(
+        jax.nn.sigmoid,
+        lambda x, y: y * (1.0 - y),
+        keras=Keras(("sigmoid",)),
+        onnx=Onnx("Sigmoid"),
+        flax=jax.nn.sigmoid,
+    ),
+    # Two functions have this name: x/6 + 1/2 in Keras 3 and PyTorch ...
     "hard_sigmoid": Activation(
         lambda x: jnp.clip(x / 6.0 + 0.5, 0.0, 1.0),
         lambda x, y: _indicator((y > 0) & (y < 1), y) / 6.0,
+        keras=Keras(("hard_sigmoid",), versions=("3",)),
+        onnx=Onnx("HardSigmoid", 1 / 6, 0.5),
+        flax=jax.nn.hard_sigmoid,
     ),
     # ... and 0.2 x + 1/2 in Keras 1 and 2, Theano and ONNX's default.
     "hard_sigmoid_keras2": Activation(
         lambda x: jnp.clip(0.2 * x + 0.5, 0.0, 1.0),
         lambda x, y: _indicator((y > 0) & (y < 1), y) * 0.2,
+        keras=Keras(("hard_sigmoid",), versions=("1", "2")),
+        onnx=Onnx("HardSigmoid", 0.2, 0.5),
     ),
     "hard_tanh": Activation(
-        lambda x: jnp.clip(x, -1.0, 1.0), lambda x, y: _indicator(jnp.abs(y) < 1, y)
+        lambda x: jnp.clip(x, -1.0, 1.0),
+        lambda x, y: _indicator(jnp.abs(y) < 1, y),
+        keras=Keras(("hard_tanh",)),
+        flax=jax.nn.hard_tanh,
     ),
-    "relu": Activation(jax.nn.relu, lambda x, y: _indicator(y > 0, y)),
-    "relu6": Activation(jax.nn.relu6, lambda x, y: _indicator((y > 0) & (y < 6), y)),
-    "elu": Activation(jax.nn.elu, lambda x, y: jnp.where(y > 0, jnp.ones_like(y), y + 1.0)),
+    "relu": Activation(
+        jax.nn.relu,
+        lambda x, y: _indicator(y > 0, y),
+        keras=Keras(("relu",)),
+        onnx=Onnx("Relu"),
+        flax=jax.nn.relu,
+    ),
+    "relu6": Activation(
+        jax.nn.relu6,
+        lambda x, y: _indicator((y > 0) & (y < 6), y),
+        keras=Keras(("relu6",)),
+        flax=jax.nn.relu6,
+    ),
+    # Keras' slope; jax.nn.leaky_relu has 0.01 by default, and ONNX's LeakyRelu too.
+    "leaky_relu": Activation(
+        lambda x: jax.nn.leaky_relu(x, 0.2),
+        lambda x, y: jnp.where(y >= 0, jnp.ones_like(y), jnp.full_like(y, 0.2)),
+        keras=Keras(("leaky_relu",), versions=("3",)),
+        onnx=Onnx("LeakyRelu", 0.2),
+    ),
+    "elu": Activation(
+        jax.nn.elu,
+        lambda x, y: jnp.where(y > 0, jnp.ones_like(y), y + 1.0),
+        keras=Keras(("elu", "celu")),  # with its alpha of 1 celu is the same function
+        onnx=Onnx("Elu", 1.0),
+        flax=jax.nn.elu,
+    ),
     "selu": Activation(
         jax.nn.selu,
         lambda x, y: jnp.where(y > 0, jnp.full_like(y, _SELU_SCALE), y + _SELU_SCALE * _SELU_ALPHA),
+        keras=Keras(("selu",)),
+        flax=jax.nn.selu,
     ),
-    "softplus": Activation(jax.nn.softplus, lambda x, y: -jnp.expm1(-y)),
-    "softsign": Activation(jax.nn.soft_sign, lambda x, y: (1.0 - jnp.abs(y)) ** 2),
-    "exponential": Activation(jnp.exp, lambda x, y: y),
-    "linear": Activation(lambda x: x, lambda x, y: jnp.ones_like(y)),
-    "silu": Activation(jax.nn.silu, _silu_slope, needs_input=True),
-    "gelu": Activation(lambda x: jax.nn.gelu(x, approximate=False), _gelu_slope, needs_input=True),
+    "softplus": Activation(
+        jax.nn.softplus,
+        lambda x, y: -jnp.expm1(-y),
+        keras=Keras(("softplus",)),
+        onnx=Onnx("Softplus"),
+        flax=jax.nn.softplus,
+    ),
+    "softsign": Activation(
+        jax.nn.soft_sign,
+        lambda x, y: (1.0 - jnp.abs(y)) ** 2,
+        keras=Keras(("softsign",)),
+        onnx=Onnx("Softsign"),
+        flax=jax.nn.soft_sign,
+    ),
+    "exponential": Activation(jnp.exp, lambda x, y: y, keras=Keras(("exponential",)), flax=jnp.exp),
+    "linear": Activation(
+        lambda x: x,
+        lambda x, y: jnp.ones_like(y),
+        keras=Keras(("linear",)),
+        onnx=Onnx("Affine", 1.0, 0.0),
+    ),
+    "silu": Activation(
+        jax.nn.silu,
+        _silu_slope,
+        needs_input=True,
+        keras=Keras(("silu", "swish")),
+        flax=jax.nn.silu,
+    ),
+    # jax.nn.gelu is by default the approximation by tanh, which Keras' is not.
+    "gelu": Activation(
+        lambda x: jax.nn.gelu(x, approximate=False),
+        _gelu_slope,
+        needs_input=True,
+        keras=Keras(("gelu",)),
+    ),
 }
 
 ACTIVATIONS = tuple(_ACTIVATIONS)

@@ -15,6 +15,12 @@ from jaxgru.cli.files import check_files
 
 SUBCOMMANDS = (inspect, run, finetune, convert)
 
+# How the library's messages name arguments, and what they are on the command line.
+_OPTIONS = {
+    "expected layer=, one of": "expected --layer, one of",
+    "(assume= says otherwise)": "(--assume says otherwise)",
+    "external_data=True": "--external-data",
+}
 _BAD_USE = 2
 _INTERRUPTED = 128 + 2  # as a shell reports SIGINT ...
 _PIPE_CLOSED = 128 + 13  # ... and SIGPIPE
@@ -98,18 +104,25 @@ def _parser() -> argparse.ArgumentParser:
 @contextlib.contextmanager
 def _warnings_in_one_line() -> Iterator[None]:
     def show(message: Warning | str, *_: object, **__: object) -> None:
-        print(f"jaxgru: warning: {' '.join(str(message).split())}", file=sys.stderr)
+        print(f"jaxgru: warning: {_as_typed(' '.join(str(message).split()))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
         yield
 
 
+def _as_typed(message: str) -> str:
+    """Return a message of the library with options of the command line for its arguments."""
+    for argument, option in _OPTIONS.items():
+        message = message.replace(argument, option)
+    return message
+
+
 def _in_one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename is not None else ""
         return f"{place}{error.strerror}"
-    message = " ".join(str(error).split())
+    message = _as_typed(" ".join(str(error).split()))
     # These say in words what is wrong. Any other error was not foreseen: its type says more.
     if isinstance(error, ValueError | OSError | ImportError):
         return message

@@ -40,42 +40,44 @@ def load(
     """Return a GRU in a file, as JAX arrays of the file's own type.
 
     The format is found from the content: npz, safetensors, msgpack, Keras' ``.keras``,
-    ``.weights.h5`` and older HDF5 files, PyTorch's archives, ONNX (docs/formats.md has what each
-    of them says and leaves unsaid). A file is never trusted: nothing in it is run, and before
-    anything is read its arrays are refused beyond 64 MiB or 32 times the file's size, whichever
-    is more.
+    ``.weights.h5`` and older HDF5 files, PyTorch's archives, ONNX (docs/formats.md lists them all,
+    with what each leaves out). A file is never trusted: nothing in it is run, and before anything
+    is read its arrays are refused beyond 64 MiB or 32 times the file's size, whichever is more.
 
     Args:
         path: the file.
-        layer: the name of the GRU, needed if the file holds several.
+        layer: the name of the GRU, needed if the file holds several. Names joined by ``+``, such
+            as ``"gru+gru_1"``, give one net of GRUs of which each takes the outputs of the one
+            before, and ``"*"`` that of all in the file; where a file has other layers between
+            them that change the values, as a Keras model may have, that is refused.
         equations: what the weights are meant for. ``"keras"``, the equations of ``GRUParams``, is
             what a trained layer computes. ``"notebook"`` is for weights meant for
             ``h' = z * n + (1 - z) * h`` and ``n = tanh(x Wh + bh + ch + r * (h Uh))``: they are
             converted, by negating the z blocks and adding ``ch`` to ``bh``, so that ``gru`` gives
             the notebook's result. (The notebook's code has a slip in it, which these equations
             have not: see ``jaxgru.weights.equations``.)
-        assume: what the file does not say, by field: ``activation``, ``recurrent_activation``,
+        assume: what the file leaves out, by field: ``activation``, ``recurrent_activation``,
             ``reset_after``, ``merge`` (of two directions) and ``reverse`` (from the last step to
-            the first). A field that the file does say must not differ.
+            the first). A field that is in the file must not differ.
         external_data: whether an ONNX model may keep its weights in other files, which must then
             be in the model's own folder.
 
     Returns:
         A ``GRUParams``; a ``Bidirectional`` or ``Backward`` of them for a GRU with another or one
-        more direction; a tuple where one module of the file has several layers.
+        more direction; a tuple of layers for several of the file, or for one module with several.
 
     Raises:
         WeightsError: the file is no weights file or damaged, its arrays do not fit, no net can
-            hold the GRU exactly, or layer does not name one; the message names the file, the
-            array, what was found and what was expected.
+            hold the GRU exactly, or layer names none; the message names the file, the array,
+            what was found and what was expected.
         OSError: the file is missing or may not be read.
         ValueError: equations or a field of assume is unknown.
         ImportError: the format needs a library; the message names the extra to install.
 
     Warns:
-        WeightsWarning: the file leaves something unsaid, and what was assumed; an array holds NaN
-            or Inf; or the file is float64 and JAX's x64 mode is off, so that the weights were
-            rounded to float32.
+        WeightsWarning: the file leaves a field out, and what was assumed; an array holds NaN or
+            Inf; or the file is float64 and JAX's x64 mode is off, so that the weights were rounded
+            to float32.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -114,10 +116,10 @@ def load_all(
     contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
     with about(path):
         found = {name: sound(contents.gathered, name) for name in contents.gathered}
-    return {
-        name: deliver(one, f"{os.fspath(path)}: {name}", stacklevel=2)
-        for name, one in found.items()
-    }
+    nets = {}
+    for name, one in found.items():  # not a comprehension: a warning would point at that
+        nets[name] = deliver(one, f"{os.fspath(path)}: {name}", stacklevel=2)
+    return nets
 
 
 def read(
@@ -143,7 +145,7 @@ def read(
 def save(
     net: Net, path: StrPath, *, format: str | None = None, equations: Equations = "keras"
 ) -> None:
-    """Write a net to a file, in the format that its name's ending says.
+    """Write a net to a file, in the format of its name's ending.
 
     =================  ======================  =====================================================
     ending             format                  holds
@@ -163,7 +165,7 @@ def save(
     Args:
         net: a ``GRUParams``, ``Bidirectional``, ``Backward``, or a tuple or list of them.
         path: the file to write.
-        format: the name of the format, where the ending does not say it.
+        format: the name of the format, where the ending belongs to none or to another.
         equations: what the written weights are meant for, as in ``load``.
 
     Raises:

@@ -1,28 +1,62 @@
-"""How others differ from ``GRUParams``: order of gates, sign, biases, and what they can hold."""
+"""How others differ from ``GRUParams``: order of gates, sign, biases, and what they can hold.
 
-from typing import Any
+Arrays are NumPy's. Those of a function being traced (``jax.jit``, ``jax.grad``) are converted
+alike; they have no values to look at, so that no check of values is made of them.
+"""
 
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.net import Net
+from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
 from jaxgru.weights.errors import WeightsError
 
 
-def from_rzn(array: Any, axis: int = -1) -> Any:
-    """Return an array with the blocks r, z, n along an axis in the order z, r, n."""
-    reset, update, candidate = np.split(array, 3, axis)
-    return np.concatenate([update, reset, candidate], axis)
+def is_traced(array: Any) -> bool:
+    """Tell whether an array is one of a function being traced, without values to look at."""
+    return isinstance(array, jax.core.Tracer)
+
+
+def to_numpy(tree: Any) -> Any:
+    """Return a tree with its arrays as NumPy's, but for those of a function being traced."""
+    return jax.tree.map(lambda array: array if is_traced(array) else np.asarray(array), tree)
+
+
+def numpy_of(*arrays: Any) -> Any:
+    """Return NumPy, or JAX's where an array is one of a function being traced."""
+    return jnp if any(map(is_traced, arrays)) else np
+
+
+def swap_gates(array: Any, axis: int = -1) -> Any:
+    """Return an array with its first two blocks of three exchanged: r, z, n to z, r, n, or back."""
+    xp = numpy_of(array)
+    first, second, candidate = xp.split(array, 3, axis)
+    return xp.concatenate([second, first, candidate], axis)
 
 
 def negate_update(array: Any) -> Any:
     """Return a copy of an array whose first third along the last axis, the z block, is negated."""
+    width = array.shape[-1] // 3
+    if is_traced(array):
+        return jnp.concatenate([-array[..., :width], array[..., width:]], axis=-1)
     array = array.copy()
-    block = array[..., : array.shape[-1] // 3]
-    # The sign's bit is turned over, as arithmetic warns of a signalling NaN, and changes it.
+    block = array[..., :width]
+    # The sign's bit is turned over: arithmetic warns of a signalling NaN, and changes it.
     bits = block.view(f"u{array.itemsize}")
     bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
     return array
+
+
+def both_biases(params: GRUParams) -> tuple[Any, Any]:
+    """Return the two biases of a layer, zeros in the place of None."""
+    none = np.zeros(3 * params.hidden_size, params.dtype)
+    bias = none if params.bias is None else params.bias
+    recurrent_bias = none if params.recurrent_bias is None else params.recurrent_bias
+    return bias, recurrent_bias
 
 
 def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
@@ -30,13 +64,14 @@ def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
 
     Args:
         bias: the input side's, or some blocks of it.
-        recurrent_bias: the state side's, likewise; it must be one that the reset gate does not
-            multiply.
+        recurrent_bias: the state side's, likewise, and not multiplied by the reset gate.
         holder: what holds one bias alone, for the error, such as ``"npz"``.
 
     Raises:
         WeightsError: two numbers are both non-zero, so that their sum may be rounded.
     """
+    if is_traced(bias) or is_traced(recurrent_bias):
+        return bias + recurrent_bias
     both = np.count_nonzero((bias != 0) & (recurrent_bias != 0))
     if both:
         raise WeightsError(
@@ -47,69 +82,112 @@ def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
     return np.where(recurrent_bias != 0, recurrent_bias, bias)
 
 
-def both_biases(params: GRUParams) -> tuple[Any, Any]:
-    """Return the two biases of a layer of NumPy arrays, zeros in the place of None."""
-    none = np.zeros(3 * params.hidden_size, params.dtype)
-    bias = none if params.bias is None else params.bias
-    recurrent_bias = none if params.recurrent_bias is None else params.recurrent_bias
-    return bias, recurrent_bias
-
-
 def one_gate_bias(params: GRUParams, holder: str) -> tuple[Any, Any]:
-    """Return biases of a layer of NumPy arrays for what has one bias for each gate.
-
-    Args:
-        params: the layer, with ``reset_after=True``.
-        holder: what has one alone, for the error, such as ``"Equinox's cell"``.
+    """Return the biases of a layer with ``reset_after=True`` for what has one bias for each gate.
 
     Returns:
         The input side's bias ``(3H,)``, which has the state side's of z and r in it, and the
         candidate's on the state side ``(H,)``.
 
     Raises:
-        WeightsError: to put the state side's into the input side's may round.
+        WeightsError: adding the state side's to the input side's may round.
     """
     bias, recurrent_bias = both_biases(params)
     gates = 2 * params.hidden_size
     shared = one_bias(bias[:gates], recurrent_bias[:gates], holder)
-    return np.concatenate([shared, bias[gates:]]), recurrent_bias[gates:]
+    return numpy_of(shared, bias).concatenate([shared, bias[gates:]]), recurrent_bias[gates:]
 
 
-def only_layer(net: Net, holder: str) -> GRUParams:
-    """Return the one layer of a net.
-
-    Args:
-        net: the net.
-        holder: what is to hold it, for the error, such as ``"npz"``.
-
-    Raises:
-        WeightsError: the net is more than a layer that goes from the first step to the last.
-    """
-    inner = net
-    while isinstance(inner, tuple | list) and len(inner) == 1:
-        inner = inner[0]
-    if isinstance(inner, GRUParams):
-        return inner
-    kind = f"a {type(inner).__name__}"
-    if isinstance(inner, tuple | list):
-        kind += f" of {len(inner)}"
-    raise WeightsError(f"net is {kind}: expected a single GRUParams, as {holder} holds one layer")
+# What most libraries' GRUs always are.
+TANH_SIGMOID: Mapping[str, Collection[Any]] = {
+    "activation": ("tanh",),
+    "recurrent_activation": ("sigmoid",),
+    "clip": (None,),
+}
 
 
-def check_variant(params: GRUParams, holder: str, *, reset_after: bool | None = None) -> None:
-    """Raise WeightsError unless a layer has tanh, sigmoid and no clip.
+class Layer(NamedTuple):
+    """A layer of a net as others have one: with one direction or two."""
 
-    Args:
-        params: the layer.
-        holder: what is to hold it, for the error, such as ``"Haiku's GRU"``.
-        reset_after: where that holds one of the two only: which.
-    """
-    fixed: dict[str, Any] = {"activation": "tanh", "recurrent_activation": "sigmoid", "clip": None}
-    if reset_after is not None:
-        fixed = {"reset_after": reset_after, **fixed}
-    for field, value in fixed.items():
-        if getattr(params, field) != value:
+    place: str  # in the net, such as "net[0]"
+    net: Any  # a GRUParams, a Bidirectional of two, or a Backward of one
+
+    @property
+    def sides(self) -> dict[str, GRUParams]:
+        """The directions by their places, the forward one first."""
+        if isinstance(self.net, GRUParams):
+            return {self.place: self.net}
+        names = ("forward", "backward") if isinstance(self.net, Bidirectional) else ("net",)
+        return {f"{self.place}.{name}": getattr(self.net, name) for name in names}
+
+
+class Holder(NamedTuple):
+    """What a library or a format can hold of a net: ``layers`` refuses the rest with the reason."""
+
+    name: str  # for errors, such as "Haiku's GRU"
+    fields: Mapping[str, Collection[Any]] = TANH_SIGMOID  # of a layer, with the values held
+    merges: Collection[str | None] = ()  # of two directions; none: it has one direction
+    has_backward: bool = False  # whether a layer may be a Backward
+    has_stacks: bool = False
+
+    def layers(self, net: Net) -> list[Layer]:
+        """Return the layers of a net as NumPy arrays, first one first.
+
+        Raises:
+            WeightsError: this cannot hold the net.
+            ValueError: the layers of the net do not fit together.
+        """
+        check_net(net)
+        layers = list(self._layers(to_numpy(net), "net"))
+        for layer in layers:
+            for place, params in layer.sides.items():
+                if not isinstance(params, GRUParams):
+                    raise self._refusal(place, params, "a GRUParams")
+                self.check(params, place)
+        return layers
+
+    def check(self, params: GRUParams, place: str = "net") -> None:
+        """Raise WeightsError unless the fields of a layer have values that this holds."""
+        for field, held in self.fields.items():
+            value = getattr(params, field)
+            if value not in held:
+                where = "" if place == "net" else f" of {place}"
+                options = " or ".join(map(repr, held))
+                raise WeightsError(
+                    f"{field}{where} is {value!r}: expected {options}, as {self.name} holds no "
+                    "other"
+                )
+
+    def _layers(self, net: Any, place: str) -> Iterator[Layer]:
+        if isinstance(net, tuple | list) and (self.has_stacks or len(net) == 1):
+            for i, layer in enumerate(net):
+                yield from self._layers(layer, f"{place}[{i}]" if len(net) > 1 else place)
+            return
+        is_held = (
+            isinstance(net, GRUParams)
+            or (isinstance(net, Bidirectional) and self.merges)
+            or (isinstance(net, Backward) and self.has_backward)
+        )
+        if not is_held:
+            raise self._refusal(place, net, self._expected())
+        if isinstance(net, Bidirectional) and net.merge not in self.merges:
+            options = " or ".join(map(repr, self.merges))
             raise WeightsError(
-                f"{field} is {getattr(params, field)!r}: expected {value!r}, as {holder} holds no "
+                f"merge of {place} is {net.merge!r}: expected {options}, as {self.name} holds no "
                 "other"
             )
+        yield Layer(place, net)
+
+    def _expected(self) -> str:
+        kinds = ["a GRUParams"]
+        kinds += ["a Bidirectional of two"] if self.merges else []
+        kinds += ["a Backward of one"] if self.has_backward else []
+        kinds += ["a tuple or list of layers"] if self.has_stacks else []
+        return " or ".join(kinds)
+
+    def _refusal(self, place: str, net: Any, expected: str) -> WeightsError:
+        size = f" of {len(net)}" if isinstance(net, tuple | list) else ""
+        return WeightsError(
+            f"{place} is a {type(net).__name__}{size}: expected {expected}, as {self.name} holds "
+            "no more"
+        )

@@ -22,8 +22,16 @@ def shown(value: Any, most: int = 80) -> str:
     """
     if isinstance(value, str | bytes):
         return ascii(value[:most]) + "..." * (len(value) > most)
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except RecursionError:  # lists in lists in lists
+        text = f"a {type(value).__name__}"
     return text[:most] + "..." * (len(text) > most)
+
+
+def plain(name: str, most: int = 80) -> str:
+    """Return a name from a file for a message: as it is if it is printable and short."""
+    return name if name.isprintable() and len(name) <= most else shown(name, most)
 
 
 def first_line(error: BaseException) -> str:

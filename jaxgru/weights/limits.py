@@ -1,4 +1,4 @@
-"""How much a file of weights may make us allocate."""
+"""How much a file of weights may make us allocate: one budget of bytes for every reader."""
 
 import math
 from collections.abc import Sequence
@@ -14,6 +14,22 @@ MAX_AXIS = 2**31 - 1
 MAX_AXES = 8
 
 
+class Budget:
+    """Bytes spent on the arrays of a file, which must fit a file of its size.
+
+    A small file can ask for much: by one array joined with itself, or used a thousand times.
+    """
+
+    def __init__(self, file_size: int) -> None:
+        self.file_size = file_size  # in bytes, with that of each file beside the first
+        self._spent = 0
+
+    def spend(self, size: int) -> None:
+        """Count bytes about to be allocated; raise WeightsError if they are too many."""
+        self._spent += size
+        check_declared(self._spent, self.file_size)
+
+
 def check_declared(declared: int, file_size: int, what: str = "its arrays") -> None:
     """Raise WeightsError if more is declared than a file of this size may hold, all in bytes."""
     allowed = max(SMALL, EXPANSION * file_size)
@@ -27,8 +43,8 @@ def check_declared(declared: int, file_size: int, what: str = "its arrays") -> N
 def bytes_of(name: str, shape: Sequence[int], itemsize: int) -> int:
     """Return how many bytes an array takes; raise WeightsError for a shape no weights have."""
     if len(shape) > MAX_AXES or not all(0 < size <= MAX_AXIS for size in shape):
-        shown = f"{tuple(shape[:MAX_AXES])}{' and more' if len(shape) > MAX_AXES else ''}"
+        cut = f"{tuple(shape[:MAX_AXES])}{' and more' if len(shape) > MAX_AXES else ''}"
         raise WeightsError(
-            f"{name} has shape {shown}: expected at most {MAX_AXES} axes, each from 1 to {MAX_AXIS}"
+            f"{name} has shape {cut}: expected at most {MAX_AXES} axes, each from 1 to {MAX_AXIS}"
         )
     return math.prod(shape) * itemsize

@@ -1,8 +1,8 @@
-"""A net as plain data and named arrays, and back: equal to the bit, and in every part.
+"""A net as JSON data and named arrays, and back: equal to the bit, and in every part.
 
-The data is JSON's: for each part of a net an object with its ``kind`` and its fields, where an
-array has its name instead. The name is the way to the array, such as ``0.forward.kernel`` in a
-stack whose first layer has two directions, and ``kernel`` where the net is one layer.
+The data has for each part of a net an object with its ``kind`` and its fields, where an array has
+its name instead. In safetensors files the name is the way to the array, such as
+``0.forward.kernel`` in a stack whose first layer has two directions.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from jaxgru.weights.errors import WeightsError, first_line, shown
 
 _LAYERS = {kind.__name__: kind for kind in (GRUParams, Bidirectional, Backward)}
 _STACKS: dict[str, Any] = {"tuple": tuple, "list": list}
-# What each field of a layer may be; the constructor knows the names of activations.
+# What each field of a layer may be; the constructor checks the names of activations.
 _FIELDS: dict[str, tuple[type, ...]] = {
     "kernel": (str,),
     "recurrent_kernel": (str,),
@@ -34,9 +34,9 @@ _MAX_DEPTH = 32
 
 
 def describe(net: Net) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what a net is, as data for JSON, and its arrays by their names."""
+    """Return a net as data for JSON, and its arrays by their names."""
     named = tree_map_with_path(lambda path, _: keystr(path, simple=True, separator="."), net)
-    return _data(named), dict(zip(jax.tree.leaves(named), jax.tree.leaves(net), strict=True))
+    return to_data(named), dict(zip(jax.tree.leaves(named), jax.tree.leaves(net), strict=True))
 
 
 def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
@@ -49,7 +49,7 @@ def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
     Raises:
         WeightsError: there is no such net, or the arrays are not exactly those it has.
     """
-    named = _named(data, _MAX_DEPTH)
+    named = from_data(data)
     names = jax.tree.leaves(named)
     if wrong := sorted(set(names).symmetric_difference(arrays)):
         some = ", ".join(map(shown, wrong[:3]))
@@ -62,26 +62,27 @@ def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
     return net
 
 
-def _data(named: Any) -> dict[str, Any]:
+def to_data(named: Any) -> dict[str, Any]:
+    """Return a net with names in the place of its arrays as data for JSON."""
     for kind, stack in _STACKS.items():  # a named tuple is a tuple
         if isinstance(named, stack):
-            return {"kind": kind, "layers": [_data(layer) for layer in named]}
+            return {"kind": kind, "layers": [to_data(layer) for layer in named]}
     fields = {field.name: getattr(named, field.name) for field in dataclasses.fields(named)}
     return {"kind": type(named).__name__} | {
-        name: value if name in _FIELDS else _data(value) for name, value in fields.items()
+        name: value if name in _FIELDS else to_data(value) for name, value in fields.items()
     }
 
 
-def _named(data: Any, depth: int) -> Any:
+def from_data(data: Any, depth: int = _MAX_DEPTH) -> Any:
+    """Return the net with names in the place of its arrays; raise WeightsError if it is none."""
     if not isinstance(data, dict) or depth == 0:
         raise WeightsError(
-            f"a part of the net is {shown(repr(data))}: expected an object, at most {_MAX_DEPTH} "
-            "deep"
+            f"a part of the net is {shown(data)}: expected an object, at most {_MAX_DEPTH} deep"
         )
     fields = dict(data)
     kind = str(fields.pop("kind", None))
     if kind in _STACKS and fields.keys() == {"layers"} and isinstance(fields["layers"], list):
-        return _STACKS[kind](_named(layer, depth - 1) for layer in fields["layers"])
+        return _STACKS[kind](from_data(layer, depth - 1) for layer in fields["layers"])
     layer = _LAYERS.get(kind)
     if layer is None or fields.keys() != {field.name for field in dataclasses.fields(layer)}:
         raise WeightsError(
@@ -90,9 +91,9 @@ def _named(data: Any, depth: int) -> Any:
         )
     for name, value in fields.items():
         if name not in _FIELDS:
-            fields[name] = _named(value, depth - 1)
+            fields[name] = from_data(value, depth - 1)
         elif type(value) not in _FIELDS[name]:
-            raise WeightsError(f"{name} of a layer is {shown(repr(value))}: expected another type")
+            raise WeightsError(f"{name} of a layer is {shown(value)}: expected another type")
     try:
         return layer(**fields)
     except (ValueError, OverflowError) as error:

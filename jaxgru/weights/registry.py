@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxgru.net import Net
 from jaxgru.weights.contract import HEAD, Format, Look, Source
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats import (
     keras,
     msgpack,
@@ -18,7 +18,6 @@ from jaxgru.weights.formats import (
     orbax,
     safetensors,
     torch,
-    torch_safetensors,
     unsupported,
 )
 from jaxgru.weights.formats.keras import archive as keras_archive
@@ -60,7 +59,7 @@ FORMATS = (
         "a safetensors file",
         safetensors.recognises,
         safetensors.read,
-        write=torch_safetensors.write,
+        write=safetensors.write_torch,
     ),
     Format("onnx", "an ONNX model", onnx.recognises, onnx.read, (".onnx",), onnx.write),
     Format("json", "weights in JSON", named_json.recognises, named_json.read),
@@ -80,7 +79,7 @@ def find_by_content(source: Source) -> Format:
     for candidate in (*unsupported.FORMATS, *FORMATS):
         if candidate.recognises(look):
             return candidate
-    held = f"it begins with {head[:16]!r}" if head else "it is empty"
+    held = f"it begins with {shown(head[:8])}" if head else "it is empty"
     # Two that differ in what is written are one to read.
     readable = _listed(dict.fromkeys(known.content for known in FORMATS))
     raise WeightsError(f"{held}: expected {readable}")

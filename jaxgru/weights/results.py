@@ -1,5 +1,6 @@
-"""The GRUs found in a file, and one of them for the caller: as JAX arrays, with warnings."""
+"""The GRUs found in a file, and the caller's choice of them: as JAX arrays, with warnings."""
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -8,18 +9,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.net import Net
-from jaxgru.weights.errors import WeightsError, WeightsWarning
+from jaxgru.net import Net, check_net
+from jaxgru.weights.conventions import is_traced
+from jaxgru.weights.errors import WeightsError, WeightsWarning, plain, shown
 
-# What a GRU is called whose file has no name for it.
+# The name of a GRU whose file has none for it.
 UNNAMED = "gru"
+# The name for all GRUs of a file, as one net.
+ALL = "*"
+_MOST_NAMES = 20  # in a message
 
 
 class Found(NamedTuple):
     """A GRU as a reader found it."""
 
     net: Net  # of NumPy arrays
-    notes: tuple[str, ...] = ()  # what the file did not say and was assumed
+    notes: tuple[str, ...] = ()  # what the file left out and was assumed
+    # The name of the GRU whose outputs are its inputs, or a phrase for other inputs; None: the
+    # file does not have it.
+    inputs: str | None = None
 
 
 # Every GRU of a file by its name, in the file's order. One that no net can hold exactly is there
@@ -28,19 +36,29 @@ Gathered = dict[str, Found | WeightsError]
 
 
 def pick(gathered: Gathered, layer: str | None) -> Found:
-    """Return the GRU called ``layer``, or the only one there is if ``layer`` is None.
+    """Return one GRU, or several that follow one another as one net.
+
+    Args:
+        gathered: those of a file, at least one.
+        layer: a name, several names joined by "+", "*" for all; None for the only one there is.
 
     Raises:
-        WeightsError: there is no such GRU, several without a word which, or it cannot be held.
+        WeightsError: there is no such GRU, there are several and layer is None, no net can hold
+            the GRU, or several do not follow one another.
     """
-    names = ", ".join(map(repr, gathered))
     if layer is None:
         if len(gathered) > 1:
-            raise WeightsError(f"it holds {len(gathered)} GRUs: expected layer=, one of {names}")
+            raise WeightsError(
+                f"it holds {len(gathered)} GRUs: expected layer=, one of {_listed(gathered)}; "
+                f"{_one_net(gathered)}"
+            )
         layer = next(iter(gathered))
-    if layer not in gathered:
-        raise WeightsError(f"layer is {layer!r}: expected one of {names}")
-    return sound(gathered, layer)
+    if layer in gathered:
+        return sound(gathered, layer)
+    names = list(gathered) if layer == ALL else layer.split("+")
+    if len(names) < 2 or not gathered.keys() >= set(names):
+        raise WeightsError(f"layer is {layer!r}: expected one of {_listed(gathered)}")
+    return _stacked(gathered, names)
 
 
 def sound(gathered: Gathered, name: str) -> Found:
@@ -48,9 +66,18 @@ def sound(gathered: Gathered, name: str) -> Found:
     found = gathered[name]
     if isinstance(found, WeightsError):
         # Where there is but one, its name tells nothing.
-        place = f"{name}: " if len(gathered) > 1 else ""
+        place = f"{plain(name)}: " if len(gathered) > 1 else ""
         raise WeightsError(f"{place}{found}") from found.__cause__
     return found
+
+
+def stack_of_all(gathered: Gathered) -> Found | None:
+    """Return all GRUs of a file as one net if the file has it that they follow one another."""
+    follow = all(
+        isinstance(found, Found) and (i == 0 or found.inputs == before)
+        for i, (before, found) in enumerate(zip(["", *gathered], gathered.values(), strict=False))
+    )
+    return _stacked(gathered, list(gathered)) if follow and len(gathered) > 1 else None
 
 
 def deliver(found: Found, place: str, *, stacklevel: int) -> Any:
@@ -74,28 +101,18 @@ def deliver(found: Found, place: str, *, stacklevel: int) -> Any:
 
 def warn(found: Found, place: str, more: list[str], *, stacklevel: int) -> None:
     """Give a warning for each note on a GRU, for NaN and Inf in it, and for each note more."""
-    for note in (*found.notes, *non_finite(found.net), *more):
+    for note in (*found.notes, *_non_finite(found.net), *more):
         warnings.warn(f"{place}: {note}", WeightsWarning, stacklevel=stacklevel + 1)
 
 
-def non_finite(net: Net) -> list[str]:
-    """Return a note for each array of a net that holds NaN or Inf."""
-    notes = []
-    for place, value in _arrays(net):
-        nan, inf = np.count_nonzero(np.isnan(value)), np.count_nonzero(np.isinf(value))
-        if nan or inf:
-            notes.append(f"{place} holds {nan} NaN and {inf} Inf among its {value.size} numbers")
-    return notes
-
-
-def to_jax(net: Net) -> tuple[Any, list[str]]:
-    """Return a net of NumPy arrays as one of JAX arrays, and a note if that rounded them.
+def to_jax(net: Any) -> tuple[Any, list[str]]:
+    """Return a tree of NumPy arrays as one of JAX arrays, and a note if that rounded them.
 
     Raises:
         WeightsError: rounding would make a finite number infinite.
     """
-    # JAX rounds float64 without a word where its x64 mode is off: here that is said. (NumPy's
-    # own word on an overflow would come before the error below.)
+    # JAX rounds float64 silently where its x64 mode is off: here that is noted. (NumPy's own
+    # warning of an overflow would come before the error below.)
     with np.errstate(over="ignore"):
         converted = jax.tree.map(jnp.asarray, net)
     rounded = []
@@ -114,6 +131,51 @@ def to_jax(net: Net) -> tuple[Any, list[str]]:
 
 
 _X64 = 'call jax.config.update("jax_enable_x64", True) first'
+
+
+def _stacked(gathered: Gathered, names: list[str]) -> Found:
+    parts = [sound(gathered, name) for name in names]
+    notes = [note for part in parts for note in part.notes]
+    for before, (name, part) in itertools.pairwise(zip(names, parts, strict=True)):
+        if part.inputs is None:
+            notes.append(
+                f"the file does not have it that {name!r} takes the outputs of {before[0]!r}"
+            )
+        elif part.inputs != before[0]:
+            raise WeightsError(
+                f"the inputs of {name!r} are {part.inputs}: expected the outputs of {before[0]!r}, "
+                "to be one net"
+            )
+    net = tuple(part.net for part in parts)
+    try:
+        check_net(net)
+    except ValueError as error:
+        raise WeightsError(f"{' and '.join(map(repr, names))} are no net: {error}") from None
+    return Found(net, tuple(dict.fromkeys(notes)), parts[0].inputs)
+
+
+def _listed(gathered: Gathered) -> str:
+    names = [shown(name) for name in gathered]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _one_net(gathered: Gathered) -> str:
+    if stack_of_all(gathered) is not None:
+        return f"or {ALL!r} for all of them as one net, as each takes the outputs of the one before"
+    return "or several that follow one another, joined by '+'"
+
+
+def _non_finite(net: Net) -> list[str]:
+    """Return a note for each array of a net that holds NaN or Inf."""
+    notes = []
+    for place, value in _arrays(net):
+        if is_traced(value):
+            continue
+        nan, inf = np.count_nonzero(np.isnan(value)), np.count_nonzero(np.isinf(value))
+        if nan or inf:
+            notes.append(f"{place} holds {nan} NaN and {inf} Inf among its {value.size} numbers")
+    return notes
 
 
 def _arrays(net: Net) -> Iterator[tuple[str, Any]]:

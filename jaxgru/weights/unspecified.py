@@ -1,4 +1,4 @@
-"""What a file of weights leaves unsaid, and what is then assumed."""
+"""The fields of a GRU that a file may leave out, and what is then assumed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,15 +14,15 @@ _ALLOWED: dict[str, tuple[Any, ...]] = {
     "reverse": (True, False),
     "merge": MERGES,
 }
-# The same fields where nobody says anything: what Keras 2 and 3, PyTorch and Flax begin with.
-_USUAL: dict[str, Any] = {
+# The defaults of Keras 2 and 3, PyTorch and Flax.
+_DEFAULTS: dict[str, Any] = {
     "activation": "tanh",
     "recurrent_activation": "sigmoid",
     "reset_after": True,
     "reverse": False,
     "merge": "concat",
 }
-_UNSAID = object()
+_LEFT_OUT = object()
 
 
 def check_assume(assume: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -41,51 +41,51 @@ def check_assume(assume: Mapping[str, Any] | None) -> dict[str, Any]:
     return checked
 
 
-class Settling:
-    """The fields of one GRU being settled between its file, its caller and what is usual.
+class Fields:
+    """The fields of one GRU: from its file, else from the caller, else the default.
 
-    >>> settling = Settling({"activation": "relu"})
-    >>> settling.pick("activation"), settling.pick("merge"), settling.pick("reset_after", False)
+    >>> fields = Fields({"activation": "relu"})
+    >>> fields.resolve("activation"), fields.resolve("merge"), fields.resolve("reset_after", False)
     ('relu', 'concat', False)
-    >>> settling.notes()
-    ("the file does not say merge: 'concat' is assumed (assume= says otherwise)",)
+    >>> fields.notes()
+    ("the file does not specify merge: 'concat' is assumed (assume= says otherwise)",)
     """
 
     def __init__(self, assume: Mapping[str, Any]) -> None:
         self._assume = assume
         self._assumed: dict[str, Any] = {}
 
-    def pick(self, field: str, said: Any = _UNSAID, *, usual: Any = _UNSAID) -> Any:
-        """Return the value of a field: what the file says, else the caller, else what is usual.
+    def resolve(self, field: str, in_file: Any = _LEFT_OUT, *, default: Any = _LEFT_OUT) -> Any:
+        """Return the value of a field.
 
         Args:
             field: one of activation, recurrent_activation, reset_after, reverse, merge.
-            said: what the file says, left out where it is silent. A format that has no choice,
-                such as PyTorch's, says its one value.
-            usual: what such a file's library began with, left out where that is what most do.
+            in_file: its value in the file, left out where the file leaves it out. A format
+                without a choice, such as PyTorch's, has its one value.
+            default: what the file's library had as default, where it is not the usual one.
 
         Raises:
-            WeightsError: the file says one thing and the caller another.
+            WeightsError: the file has one value and the caller another.
         """
-        if said is not _UNSAID:
-            if field in self._assume and self._assume[field] != said:
+        if in_file is not _LEFT_OUT:
+            if field in self._assume and self._assume[field] != in_file:
                 raise WeightsError(
-                    f"{field} is {said!r} in the file: expected nothing else in assume, which has "
-                    f"{self._assume[field]!r}"
+                    f"{field} is {in_file!r} in the file: expected nothing else in assume, which "
+                    f"has {self._assume[field]!r}"
                 )
-            return said
+            return in_file
         if field in self._assume:
             return self._assume[field]
-        self._assumed[field] = _USUAL[field] if usual is _UNSAID else usual
+        self._assumed[field] = _DEFAULTS[field] if default is _LEFT_OUT else default
         return self._assumed[field]
 
     def notes(self) -> tuple[str, ...]:
-        """Return what was assumed because nobody said it, as one note or none."""
+        """Return what was assumed, as one note or none."""
         if not self._assumed:
             return ()
         values = ", ".join(map(repr, self._assumed.values()))
         are = "is" if len(self._assumed) == 1 else "are"
         return (
-            f"the file does not say {', '.join(self._assumed)}: {values} {are} assumed "
+            f"the file does not specify {', '.join(self._assumed)}: {values} {are} assumed "
             "(assume= says otherwise)",
         )

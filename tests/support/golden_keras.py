@@ -38,12 +38,12 @@ def arrays(seed, inputs=INPUTS, units=UNITS):
     return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
-def write_keras(path, layers, groups, *, version="3.3.3", **options):
+def write_keras(path, layers, groups, *, version="3.3.3", class_name="Functional", **options):
     """Write a ``.keras`` file of a model with these layers' configurations.
 
     ``groups`` has the arrays of each object by the path of its group, "layers/gru/cell".
     """
-    config = layer_config("Functional", "model", layers=layers)
+    config = layer_config(class_name, "model", layers=layers)
     write_zip(path, json.dumps(config), groups, version=version, **options)
 
 

@@ -133,6 +133,7 @@ _NAMES = [
     "hard_tanh",
     "relu",
     "relu6",
+    "leaky_relu",
     "elu",
     "selu",
     "softplus",

@@ -16,6 +16,7 @@ _FUNCTIONS = {
     "hard_sigmoid": ("HardSigmoid", [1 / 6], [0.5]),
     "hard_sigmoid_keras2": ("HardSigmoid", [0.2], [0.5]),
     "relu": ("Relu", [], []),
+    "leaky_relu": ("LeakyRelu", [0.2], []),
     "elu": ("Elu", [1.0], []),
     "softplus": ("Softplus", [], []),
     "softsign": ("Softsign", [], []),

@@ -5,6 +5,7 @@ import warnings
 
 import cases
 import chex
+import golden_keras as golden
 import jax
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_one_that_cannot_be_held_leaves_its_neighbours_alone(several):
 
 @pytest.fixture
 def silent(key, tmp_path):
-    """A file that does not say its activations: a Flax cell's parameters."""
+    """A file that does not specify its activations: a Flax cell's parameters."""
     arrays = {}
     for i, (gate, bias) in enumerate(
         {"ir": True, "iz": True, "in": True, "hr": False, "hz": False, "hn": True}.items()
@@ -86,7 +87,9 @@ def silent(key, tmp_path):
 
 
 def test_what_is_assumed_is_said_and_can_be_said_otherwise(silent):
-    said = "does not say activation, recurrent_activation, reverse: 'tanh', 'sigmoid', False are as"
+    said = (
+        "does not specify activation, recurrent_activation, reverse: 'tanh', 'sigmoid', False are"
+    )
     with pytest.warns(jaxgru.WeightsWarning, match=said) as caught:
         usual = jaxgru.load(silent)
     assert caught[0].filename == __file__
@@ -139,77 +142,97 @@ def test_an_unknown_format_to_write(key, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-class TestCommandLine:
-    """The same from the command line."""
+class TestSeveralAsOneNet:
+    """GRUs that follow one another, picked by their names joined, or all of them."""
 
-    def test_inspect_lists_several(self, several, capsys):
-        assert cli.main(["inspect", str(several)]) == 0
-        lines = capsys.readouterr().out.splitlines()
-        assert lines[0] == f"{several}: 3 GRUs, format npz"
-        assert lines[2:4] == [
-            "decoder.rnn: a layer: 3 inputs, 4 outputs, 108 parameters, float32",
-            "encoder.rnn: a layer: 2 inputs, 3 outputs, 63 parameters, float32",
-        ]
-        assert lines[4].startswith("broken: refused, ")
+    def test_layers_of_a_sequential_model(self, tmp_path):
+        arrays = [golden.arrays(0), golden.arrays(1, inputs=4), golden.arrays(2, inputs=4)]
+        path = _keras_model(tmp_path, ["GRU", "Dropout", "GRU", "Masking", "GRU"], arrays)
+        all_of_them = "'gru_0', 'gru_2', 'gru_4'; or '*' for all of them as one net"
+        with pytest.raises(jaxgru.WeightsError, match=re.escape(all_of_them)):
+            jaxgru.load(path)
+        layers = tuple(jaxgru.load_all(path).values())
+        with warnings.catch_warnings(action="error"):
+            chex.assert_trees_all_equal(jaxgru.load(path, layer="*"), layers)
+            chex.assert_trees_all_equal(jaxgru.load(path, layer="gru_2+gru_4"), layers[1:])
+        for wrong in ("gru_0+gru_4", "gru_2+gru_0"):
+            with pytest.raises(jaxgru.WeightsError, match=r"the inputs of 'gru_\d' are "):
+                jaxgru.load(path, layer=wrong)
+        with pytest.raises(jaxgru.WeightsError, match=r"layer is 'gru_0\+dense': expected one of"):
+            jaxgru.load(path, layer="gru_0+dense")
 
-    def test_inspect_shows_one_of_several(self, several, capsys):
-        assert cli.main(["inspect", str(several), "--layer", "encoder.rnn"]) == 0
-        output = capsys.readouterr().out
-        assert f"{several}: a GRU layer, format npz\n\ninputs       2\n" in output
+    @pytest.mark.parametrize(
+        ("between", "reason"),
+        [
+            ("LayerNormalization", "are the outputs of LayerNormalization between"),
+            ("Custom>Dropout", "are the outputs of Custom>Dropout between"),
+            ("last state", "are no sequence of gru_0 in the order of time"),
+            ("backward", "are no sequence of gru_0 in the order of time"),
+        ],
+    )
+    def test_what_changes_the_values_between(self, tmp_path, between, reason):
+        options = {"last state": {"return_sequences": False}, "backward": {"go_backwards": True}}
+        classes = ["GRU", *([] if between in options else [between]), "GRU"]
+        arrays = [golden.arrays(0), golden.arrays(1, inputs=4)]
+        path = _keras_model(tmp_path, classes, arrays, **options.get(between, {}))
+        with (
+            pytest.raises(jaxgru.WeightsError, match=re.escape(reason)),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            jaxgru.load(path, layer="*")
 
-    def test_inspect_shows_each_layer_of_a_net(self, key, tmp_path, capsys):
-        sides = [cases.random_params(k, 2, 3) for k in jax.random.split(key)]
-        path = tmp_path / "both.safetensors"
-        jaxgru.save(jaxgru.Bidirectional(*sides, "sum"), path)
-        assert cli.main(["inspect", str(path)]) == 0
-        output = capsys.readouterr().out
-        assert "a layer in both directions (merge sum): 2 inputs, 3 outputs, 126 param" in output
-        assert output.index("\nnet.forward\n") < output.index("\nnet.backward\n")
+    def test_a_functional_model_by_the_calls_of_its_layers(self, tmp_path):
+        grus = [golden.gru_config(f"gru_{i}") for i in range(3)]
+        grus[1]["inbound_nodes"] = [_call("gru_0")]
+        # Keras 2's form; and a second call would be of other inputs too.
+        grus[2]["inbound_nodes"] = [[["gru_1", 0, 0, {}]]]
+        arrays = [golden.arrays(0), golden.arrays(1, inputs=4), golden.arrays(2, inputs=4)]
+        groups = {f"layers/gru{f'_{i}' * bool(i)}/cell": a for i, a in enumerate(arrays)}
+        golden.write_keras(tmp_path / "model.keras", grus, groups)
+        assert len(jaxgru.load(tmp_path / "model.keras", layer="*")) == 3
+        grus[2]["inbound_nodes"].append([["gru_0", 0, 0, {}]])
+        golden.write_keras(tmp_path / "model.keras", grus, groups)
+        with pytest.raises(jaxgru.WeightsError, match="of 'gru_2' are those of the model, or of s"):
+            jaxgru.load(tmp_path / "model.keras", layer="*")
 
-    def test_convert_takes_one_of_several_to_another_format(self, several, tmp_path, capsys):
-        target = tmp_path / "encoder.safetensors"
-        code = cli.main(["convert", str(several), str(target), "--layer", "encoder.rnn"])
-        assert code == 0, capsys.readouterr().err
-        chex.assert_trees_all_equal(jaxgru.load(target), jaxgru.load(several, layer="encoder.rnn"))
+    def test_where_the_file_has_no_order_of_its_layers(self, key, tmp_path):
+        arrays = _torch_names(key, "a.", 3, 4) | _torch_names(key, "b.", 4, 2)
+        np.savez(tmp_path / "x.npz", **arrays)
+        with pytest.warns(jaxgru.WeightsWarning, match="does not have it that 'b' takes the outp"):
+            net = jaxgru.load(tmp_path / "x.npz", layer="a+b")
+        assert [layer.hidden_size for layer in net] == [4, 2]
+        with pytest.raises(jaxgru.WeightsError, match=r"'b' and 'a' are no net: net\[0\] gives 2"):
+            jaxgru.load(tmp_path / "x.npz", layer="b+a")
 
-    def test_convert_to_a_format_by_name(self, several, tmp_path):
-        target = tmp_path / "encoder.safetensors"
-        options = ["--layer", "encoder.rnn", "--to", "torch-safetensors"]
-        assert cli.main(["convert", str(several), str(target), *options]) == 0
-        chex.assert_trees_all_equal(jaxgru.load(target), jaxgru.load(several, layer="encoder.rnn"))
+    def test_on_the_command_line(self, tmp_path, capsys):
+        arrays = [golden.arrays(0), golden.arrays(1, inputs=4)]
+        path = _keras_model(tmp_path, ["GRU", "GRU"], arrays)
+        target = str(tmp_path / "net.safetensors")
+        assert cli.main(["convert", str(path), target]) == 2
+        assert "expected --layer, one of 'gru_0', 'gru_1'; or '*' for" in capsys.readouterr().err
+        assert cli.main(["convert", str(path), target, "--layer", "gru_0+gru_1"]) == 0
+        assert len(jaxgru.load(target)) == 2
 
-    @pytest.mark.filterwarnings("default")
-    def test_assumptions_are_warned_of_until_they_are_given(self, silent, tmp_path, capsys):
-        target = str(tmp_path / "out.safetensors")
-        assert cli.main(["convert", str(silent), target]) == 0
-        assert "jaxgru: warning: " in capsys.readouterr().err
-        said = ["activation=relu", "recurrent_activation=sigmoid", "reverse=false"]
-        options = [word for assumption in said for word in ("--assume", assumption)]
-        assert cli.main(["convert", str(silent), target, *options]) == 0
-        assert capsys.readouterr().err == ""
-        assert jaxgru.load(target).activation == "relu"
 
-    def test_a_bad_assumption_is_one_line(self, silent, capsys):
-        assert cli.main(["inspect", str(silent), "--assume", "activation=swish"]) == 2
-        error = capsys.readouterr().err
-        assert "'activation=swish' given: assume['activation'] is 'swish'" in error
-        assert error.count("\n") == 1
+def test_every_warning_of_load_all_points_at_the_caller(silent):
+    with pytest.warns(jaxgru.WeightsWarning, match="does not specify") as caught:
+        jaxgru.load_all(silent)
+    assert {warning.filename for warning in caught} == {__file__}
 
-    def test_run_goes_backward_over_a_backward_net(self, key, tmp_path, capsys):
-        net = jaxgru.Backward(cases.random_params(key, 2, 3))
-        jaxgru.save(net, tmp_path / "net.safetensors")
-        np.save(tmp_path / "xs.npy", xs := np.asarray(cases.random_inputs(key, (5, 2))))
-        command = ["run", str(tmp_path / "net.safetensors"), str(tmp_path / "xs.npy")]
-        assert cli.main([*command, "-o", str(tmp_path / "ys.npy")]) == 0
-        # Compiled as two programs: a few roundings.
-        np.testing.assert_allclose(np.load(tmp_path / "ys.npy"), jaxgru.gru(net, xs)[0], atol=1e-6)
-        assert cli.main([*command, "--reverse"]) == 2
-        assert "expected no --reverse" in capsys.readouterr().err
 
-    def test_run_says_that_it_takes_one_layer(self, key, tmp_path, capsys):
-        net = tuple(cases.random_params(k, 3, 3) for k in jax.random.split(key))
-        jaxgru.save(net, tmp_path / "net.safetensors")
-        np.save(tmp_path / "xs.npy", np.zeros((5, 3), np.float32))
-        assert cli.main(["run", str(tmp_path / "net.safetensors"), str(tmp_path / "xs.npy")]) == 2
-        error = capsys.readouterr().err
-        assert "net is a tuple of 2: expected a single GRUParams, as run holds one layer" in error
+def _keras_model(folder, classes, arrays, **options):
+    """Return the path of a Sequential model of layers of these classes."""
+    layers = [
+        golden.gru_config(f"gru_{i}", **options)
+        if class_ == "GRU"
+        else golden.layer_config(class_, f"between_{i}")
+        for i, class_ in enumerate(classes)
+    ]
+    groups = {f"layers/gru{f'_{i}' * bool(i)}/cell": a for i, a in enumerate(arrays)}
+    golden.write_keras(folder / "model.keras", layers, groups, class_name="Sequential")
+    return folder / "model.keras"
+
+
+def _call(name):
+    history = {"class_name": "__keras_tensor__", "config": {"keras_history": [name, 0, 0]}}
+    return {"args": [history], "kwargs": {"mask": None}}

@@ -32,7 +32,7 @@ from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.names import attempt, check_arrays
 from jaxgru.weights.limits import MAX_AXES
 from jaxgru.weights.results import Gathered
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.unspecified import Fields
 
 _OBJECT = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]')
 _DEEPEST = 32
@@ -80,7 +80,7 @@ def _from_layers(layers: list[Any], source: Source) -> Gathered:
     return gathered
 
 
-def _layer(layer: dict[str, Any], settling: Settling) -> Net:
+def _layer(layer: dict[str, Any], fields: Fields) -> Net:
     weights = layer.get("weights")
     if not isinstance(weights, list) or len(weights) not in (2, 3):
         raise WeightsError("weights is no list of two or three arrays: expected Keras' arrays")
@@ -97,15 +97,15 @@ def _layer(layer: dict[str, Any], settling: Settling) -> Net:
     found = check_arrays(_as_floats(arrays), "", shapes)
     bias, recurrent_bias = found["bias"] if has_two else (found.get("bias"), None)
     activation = layer.get("activation")
-    settling.pick("reverse", False)
+    fields.resolve("reverse", False)
     return GRUParams(
         found["kernel"],
         found["recurrent_kernel"],
         bias,
         recurrent_bias,
-        reset_after=settling.pick("reset_after", *([has_two] if "bias" in found else [])),
-        activation=settling.pick("activation", *([activation] * (activation in ACTIVATIONS))),
-        recurrent_activation=settling.pick("recurrent_activation"),
+        reset_after=fields.resolve("reset_after", *([has_two] if "bias" in found else [])),
+        activation=fields.resolve("activation", *([activation] * (activation in ACTIVATIONS))),
+        recurrent_activation=fields.resolve("recurrent_activation"),
     )
 
 

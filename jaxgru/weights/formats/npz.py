@@ -14,27 +14,44 @@ key           shape                  meaning
 
 It holds nothing else, so the activations are tanh and sigmoid. A file without any of these keys is
 read by its arrays' names, as the libraries have them (``jaxgru.weights.libraries``).
-``read`` gives NumPy arrays to the bit; ``write`` refuses what would not come back equal in value.
+
+A .npz file is a zip archive of .npy files. ``numpy.load`` allocates what a header asks for and,
+where allowed, runs what an object array holds. Here every size is compared with the file before
+anything is allocated, and only plain floating-point arrays are read.
 """
 
+import re
+import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxgru.net import Backward, Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.contract import Look, Source
-from jaxgru.weights.conventions import both_biases, check_variant, one_bias, only_layer
-from jaxgru.weights.dtypes import check_floats
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.npz_arrays import plain, read_arrays
-from jaxgru.weights.formats.zip import MAGIC
+from jaxgru.weights.conventions import Holder, both_biases, one_bias
+from jaxgru.weights.dtypes import Unread, check_floats
+from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.formats.zip import DAMAGE, MAGIC, fill, open_archive
 from jaxgru.weights.libraries import find
+from jaxgru.weights.limits import bytes_of
 from jaxgru.weights.results import UNNAMED, Found, Gathered
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.unspecified import Fields
 
 KEYS = ("wMatrix", "uMatrix", "biases")
+_HOLDER = Holder("npz")
+_ENDING = ".npy"
+_MAGIC = b"\x93NUMPY"
+# A header is a dict as Python writes it, by NumPy always with these keys in this order. NumPy reads
+# it with Python's parser, which can be made to use much memory. (Python 2 wrote sizes as in 5L.)
+_HEADER = re.compile(
+    r"\{\s*'descr':\s*(?P<dtype>.*?),\s*'fortran_order':\s*(?P<fortran>True|False),"
+    r"\s*'shape':\s*\((?P<shape>[\s\d,L-]*)\),?\s*\}\s*"
+)
+_LONGEST_HEADER = 10_000
+_DTYPE = re.compile(r"'([<>=|])f([248])'")
 
 
 def recognises(look: Look) -> bool:
@@ -64,7 +81,7 @@ def read(source: Source) -> Gathered:
         recurrent_kernel=recurrent_kernel,
         bias=biases[0] if reset_after else biases,
         recurrent_bias=biases[1] if reset_after else None,
-        reset_after=Settling(source.assume).pick("reset_after", reset_after),
+        reset_after=Fields(source.assume).resolve("reset_after", reset_after),
         activation=source.assume.get("activation", "tanh"),
         recurrent_activation=source.assume.get("recurrent_activation", "sigmoid"),
     )
@@ -72,15 +89,12 @@ def read(source: Source) -> Gathered:
 
 
 def write(net: Net, path: Path) -> None:
-    """Write a net of one layer, given as NumPy arrays.
-
-    A bias that is None is written as zeros, as the format has no other way to say so.
+    """Write a net of one layer, given as NumPy arrays; a bias that is None as zeros.
 
     Raises:
         WeightsError: the format cannot hold this net.
     """
-    params = only_layer(net, "npz")
-    check_variant(params, "npz")
+    params: GRUParams = _HOLDER.layers(net)[0].net
     for field in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
         value = getattr(params, field)
         if value is not None and value.dtype not in (np.float16, np.float32, np.float64):
@@ -91,16 +105,84 @@ def write(net: Net, path: Path) -> None:
     bias, recurrent_bias = both_biases(params)
     if params.reset_after:
         biases = np.stack([bias, recurrent_bias])
-    else:  # both are added outside the reset gate, so that one can say it
+    else:  # both are added outside the reset gate, where they are one
         biases = one_bias(bias, recurrent_bias, "npz")
     with open(path, "wb") as file:  # np.savez would add an ending to a path
         np.savez(file, wMatrix=params.kernel, uMatrix=params.recurrent_kernel, biases=biases)
 
 
+def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
+    """Return the arrays of a .npz file by their names, without the ending ``.npy``.
+
+    They are in native byte order. One that is not of floating-point numbers is left unread.
+
+    Raises:
+        WeightsError: the archive is damaged, has a name twice, holds what is no array, or declares
+            more than it has.
+    """
+    with open_archive(
+        source.file, source.size, "a .npz file, or a .keras file or one of torch.save"
+    ) as archive:
+        entries = archive.infolist()
+        for entry in entries:
+            if not entry.filename.endswith(_ENDING):
+                raise WeightsError(
+                    f"{shown(entry.filename)} is there: expected names that end in {_ENDING}, as "
+                    "those of NumPy's arrays do"
+                )
+        return {
+            entry.filename.removesuffix(_ENDING): _read_array(archive, entry) for entry in entries
+        }
+
+
+def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any] | Unread:
+    name = _key(entry.filename.removesuffix(_ENDING))
+    try:
+        with archive.open(entry) as file:
+            shape, is_fortran, dtype = _read_header(file)
+            if (known := _DTYPE.fullmatch(dtype)) is None:
+                return Unread(shape, shown(dtype.strip("'")))
+            stored = np.dtype(f"{known[1]}f{known[2]}")
+            declared = 0 if 0 in shape else bytes_of(name, shape, stored.itemsize)
+            held = entry.file_size - file.tell()
+            if declared != held:
+                raise WeightsError(
+                    f"{name} declares shape {shape} of {stored.name}, {declared} bytes: expected "
+                    f"the {held} bytes that it has"
+                )
+            content = np.empty(declared, np.uint8)
+            fill(file, content.data)
+            file.read(1)  # zipfile compares checksums only once it has met the end
+    except DAMAGE as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{name} is damaged ({first_line(error)}): expected an array") from error
+    array = content.view(stored).reshape(shape, order="F" if is_fortran else "C")
+    return array.astype(stored.newbyteorder("="), order="C", copy=False)
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, str]:
+    start = file.read(len(_MAGIC) + 2)
+    magic, version = start[: len(_MAGIC)], tuple(start[len(_MAGIC) :])
+    if magic != _MAGIC:
+        raise ValueError(f"it begins with {shown(magic)}: expected {_MAGIC!r}")
+    # Version 3 is for records with names beyond Latin-1 only: no array of numbers.
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"its .npy version is {version}: expected (1, 0) or (2, 0)")
+    length = int.from_bytes(file.read(2 if version == (1, 0) else 4), "little")
+    if length > _LONGEST_HEADER:
+        raise ValueError(f"its header has {length} bytes: expected at most {_LONGEST_HEADER}")
+    header = _HEADER.fullmatch(file.read(length).decode("latin-1"))
+    if header is None:
+        raise ValueError("its header has no dtype, order and shape")
+    shape = tuple(int(size.rstrip("L")) for size in header["shape"].split(",") if size.strip())
+    return shape, header["fortran"] == "True", header["dtype"]
+
+
 def _check_keys(names: list[str]) -> None:
     wrong = {
         "missing": [key for key in KEYS if key not in names],
-        "unknown": [plain(name) for name in sorted(set(names) - set(KEYS))[:5]],
+        "unknown": [_key(name) for name in sorted(set(names) - set(KEYS))[:5]],
     }
     found = [f"{', '.join(some)} is {what}" for what, some in wrong.items() if some]
     if found:
@@ -121,3 +203,8 @@ def _check_shapes(w: tuple[int, ...], u: tuple[int, ...], b: tuple[int, ...]) ->
             f"biases has shape {b}: expected (2, {3 * units}) for reset_after=True or "
             f"({3 * units},) for reset_after=False, for the {units} units of uMatrix"
         )
+
+
+def _key(name: str) -> str:
+    """Return an array's name for a message."""
+    return name if name.isidentifier() and len(name) <= 40 else shown(name)

@@ -1,4 +1,4 @@
-"""Any net in a safetensors file that says itself what it is; and what others name in such files.
+"""Safetensors files: any net, with its structure in the header; and what others name in them.
 
 The header's text (``__metadata__``) of ours is::
 
@@ -8,35 +8,58 @@ The header's text (``__metadata__``) of ours is::
 
 The arrays are those of the net, of any of the format's floating-point types, to the bit. A file
 without this text is read by its arrays' names (``jaxgru.weights.libraries``), as PyTorch's are.
+
+A file is eight bytes with the length of the header, the header, and the arrays' bytes. The header
+is JSON: for each array its dtype, its shape, and where its bytes begin and end. It is read here and
+not by ``safetensors.safe_open``: of version 0.8 that takes the last of two arrays of one name and
+passes over unknown keys, so that the header would have to be parsed before anyway; it refuses a
+file for one array of a type that it lacks, and gives no float8 in NumPy.
+
+Source: the format's description in the README of huggingface/safetensors.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
 
+import ml_dtypes
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxgru.net import Net
 from jaxgru.optional import need
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.dtypes import Unread
 from jaxgru.weights.errors import WeightsError, first_line, shown
-from jaxgru.weights.formats.safetensors_file import (
-    DTYPES,
-    MAX_HEADER,
-    SafetensorsFile,
-    header_length,
-)
+from jaxgru.weights.formats.zip import fill
 from jaxgru.weights.libraries import find
+from jaxgru.weights.libraries.torch import state_of
+from jaxgru.weights.limits import bytes_of
 from jaxgru.weights.net_json import describe, rebuild
 from jaxgru.weights.results import UNNAMED, Found, Gathered
 
 _FORMAT = "jaxgru"
 _VERSION = 1
+_MAX_HEADER = 100_000_000  # the format's own limit
+# How many signs a header may have that go with a value: an array's entry has ten.
+_MAX_SIGNS = 1_000_000
+_METADATA = "__metadata__"
+_ENTRY = {"dtype", "shape", "data_offsets"}
+# By the format's names; the floating-point numbers among them are read.
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F32": np.dtype(np.float32),
+    "F64": np.dtype(np.float64),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+}
 
 
 def recognises(look: Look) -> bool:
     """Tell whether a file begins with the length of a header and a JSON object."""
-    return look.head[8:9] == b"{" and header_length(look.head) <= MAX_HEADER
+    return look.head[8:9] == b"{" and _header_length(look.head) <= _MAX_HEADER
 
 
 def read(source: Source) -> Gathered:
@@ -45,7 +68,7 @@ def read(source: Source) -> Gathered:
     Raises:
         WeightsError: the file is damaged, holds no GRU, or was written by a newer version.
     """
-    file = SafetensorsFile(source)
+    file = _File(source)
     if file.metadata.get("format") != _FORMAT:
         return find(file, source.assume)
     version = file.metadata.get("version", "")
@@ -56,7 +79,7 @@ def read(source: Source) -> Gathered:
         )
     if source.assume:
         raise WeightsError(
-            f"assume has {', '.join(source.assume)}: expected nothing, as the file says all of it"
+            f"assume has {', '.join(source.assume)}: expected nothing, as the file has all of it"
         )
     try:
         data = json.loads(file.metadata.get("net", ""))
@@ -80,14 +103,144 @@ def write(net: Net, path: Path) -> None:
         WeightsError: an array is of a type that safetensors has not.
         ImportError: safetensors is not installed.
     """
-    save_file = need("safetensors.numpy", "safetensors", "writing safetensors").save_file
     data, arrays = describe(net)
     for name, array in arrays.items():
-        if array.dtype not in DTYPES.values():
+        if array.dtype not in _DTYPES.values():
             raise WeightsError(
                 f"{name} has dtype {array.dtype}: expected one of "
-                f"{', '.join(dtype.name for dtype in DTYPES.values())}"
+                f"{', '.join(dtype.name for dtype in _DTYPES.values())}"
             )
-    text = {"format": _FORMAT, "version": str(_VERSION), "net": json.dumps(data)}
+    _save(arrays, path, {"format": _FORMAT, "version": str(_VERSION), "net": json.dumps(data)})
+
+
+def write_torch(net: Net, path: Path) -> None:
+    """Write a net, given as NumPy arrays, by the names of ``torch.nn.GRU``'s state dict.
+
+    Raises:
+        WeightsError: PyTorch cannot hold the net.
+        ImportError: safetensors is not installed.
+    """
+    # The text is what other programs look for before they take the tensors for PyTorch's.
+    _save(state_of(net), path, {"format": "pt"})
+
+
+def _save(arrays: Mapping[str, NDArray[Any]], path: Path, text: dict[str, str]) -> None:
+    save_file = need("safetensors.numpy", "safetensors", "writing safetensors").save_file
     # The library takes an array's memory as it lies.
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path, text)
+    save_file({n: np.ascontiguousarray(a) for n, a in arrays.items()}, path, text)
+
+
+class _Entry(NamedTuple):
+    """An array in a header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int  # from the end of the header, in bytes
+    end: int
+
+
+class _File(Mapping[str, "NDArray[Any] | Unread"]):
+    """The arrays of an open file by their names in the header's order, each read when asked for.
+
+    Raises:
+        WeightsError: the header is damaged, has a name twice, or cannot be true of the file.
+    """
+
+    def __init__(self, source: Source) -> None:
+        length = _header_length(source.file.read(8))
+        start = 8 + length
+        if start > source.size:
+            raise WeightsError(
+                f"the header declares {length} bytes: expected fewer in a file of {source.size}"
+            )
+        header = _parsed(source.file.read(length))
+        self.metadata: dict[str, str] = header.pop(_METADATA, {})
+        is_text = isinstance(self.metadata, dict) and all(
+            isinstance(value, str) for value in self.metadata.values()
+        )
+        if not is_text:
+            raise WeightsError(f"{_METADATA} in the header is damaged: expected text by names")
+        self._entries = {name: _entry(name, described) for name, described in header.items()}
+        _check_places(self._entries, source.size - start)
+        self._file: BinaryIO = source.file
+        self._start = start
+
+    def __getitem__(self, name: str) -> NDArray[Any] | Unread:
+        entry = self._entries[name]
+        if entry.dtype not in _DTYPES:
+            return Unread(entry.shape, shown(entry.dtype))
+        content = np.empty(entry.end - entry.begin, np.uint8)
+        self._file.seek(self._start + entry.begin)
+        fill(self._file, content.data)
+        return content.view(_DTYPES[entry.dtype]).reshape(entry.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def _header_length(head: bytes) -> int:
+    return int.from_bytes(head[:8], "little")
+
+
+def _parsed(header: bytes) -> dict[str, Any]:
+    # What JSON becomes in memory depends on its values, not on its bytes.
+    if sum(map(header.count, (b",", b"[", b"{"))) > _MAX_SIGNS:
+        raise WeightsError(f"the header has over {_MAX_SIGNS} values: expected fewer in weights")
+    try:
+        parsed = json.loads(header.decode(), object_pairs_hook=_once)
+    except WeightsError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"the header is damaged ({first_line(error)}): expected JSON") from error
+    if not isinstance(parsed, dict):
+        raise WeightsError(f"the header is a {type(parsed).__name__}: expected a JSON object")
+    return parsed
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise WeightsError(f"{shown(name)} is there twice in the header: expected once")
+        found[name] = value
+    return found
+
+
+def _entry(name: str, described: Any) -> _Entry:
+    match described:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if (
+            described.keys() == _ENTRY
+            and all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+        ):
+            entry = _Entry(dtype, tuple(shape), begin, end)
+        case _:
+            raise WeightsError(
+                f"{shown(name)} is described wrongly: expected dtype, shape and data_offsets"
+            )
+    if dtype in _DTYPES:
+        # An empty array takes nothing, however large its other sizes are.
+        itemsize = _DTYPES[dtype].itemsize
+        declared = 0 if 0 in shape else bytes_of(shown(name), shape, itemsize)
+        if declared != end - begin:
+            raise WeightsError(
+                f"{shown(name)} declares shape {entry.shape[:8]} of {dtype}, {declared} bytes: "
+                f"expected the {end - begin} bytes that it has"
+            )
+    return entry
+
+
+def _check_places(entries: dict[str, _Entry], size: int) -> None:
+    """Raise WeightsError unless the arrays lie one behind the other and fill the file."""
+    end = 0
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != end or entry.end < entry.begin:
+            raise WeightsError(
+                f"{shown(name)} goes from byte {entry.begin} to {entry.end}: expected it to begin "
+                f"at {end}, where the array before it ends"
+            )
+        end = entry.end
+    if end != size:
+        raise WeightsError(f"the arrays end at byte {end}: expected {size}, the end of the file")

@@ -1,4 +1,4 @@
-"""Equinox's GRU cell among named arrays.
+"""Equinox's GRU cell.
 
 ==============  ============  ===============================================================
 name            shape         meaning
@@ -20,35 +20,52 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path
 
-from jaxgru.net import Net, check_net
+from jaxgru.net import Net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import check_variant, from_rzn, one_gate_bias, only_layer
+from jaxgru.weights.conventions import TANH_SIGMOID, Holder, numpy_of, one_gate_bias, swap_gates
 from jaxgru.weights.dtypes import Arrays
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.libraries.names import Module, attempt, called, check_arrays, holding
-from jaxgru.weights.libraries.trees import jax_tree, read_array
+from jaxgru.weights.libraries.names import (
+    Module,
+    attempt,
+    called,
+    check_arrays,
+    holding,
+    jax_tree,
+    read_array,
+)
 from jaxgru.weights.results import Gathered, deliver, pick
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.unspecified import Fields
+
+LOOKED_FOR = "weight_ih (3H, I), weight_hh (3H, H), bias and bias_n of Equinox"
+_HOLDER = Holder("Equinox's cell", {"reset_after": (True,), **TANH_SIGMOID})
+_SHAPES = {
+    "weight_hh": ("3H", "H"),
+    "weight_ih": ("3H", "I"),
+    "bias": ("3H",),
+    "bias_n": ("H",),
+}
 
 
 def from_equinox(module: Any, *, layer: str | None = None) -> GRUParams:
     """Return the layer of an Equinox GRU cell.
 
     Args:
-        module: an ``equinox.nn.GRUCell``, or a module or any other pytree that holds some.
-        layer: the cell's place in it, such as ``"encoder.cells.0"``, needed if there are several.
+        module: an ``equinox.nn.GRUCell``, or a module or any other pytree that holds some. Its
+            arrays may be traced by ``jax.jit`` and ``jax.grad``.
+        layer: the cell's place in it, such as ``"encoder.cells.0"``, needed if there are several,
+            see ``jaxgru.load``.
 
     Returns:
         The layer, with ``reset_after=True`` and JAX arrays; both biases are None if the cell was
         made with ``use_bias=False``.
 
     Raises:
-        WeightsError: there is no cell, several and ``layer`` does not say which, or its arrays do
-            not fit together, as those of a cell that ``vmap`` made several of.
+        WeightsError: there is no cell, several and no ``layer``, or its arrays do not fit
+            together, as those of a cell that ``vmap`` made several of.
         ImportError: Equinox is not installed.
 
     >>> import jax, jaxgru
@@ -65,9 +82,9 @@ def from_equinox(module: Any, *, layer: str | None = None) -> GRUParams:
     for path, node in nodes:
         if isinstance(node, eqx.nn.GRUCell):
             place = keystr(path, simple=True, separator=".")
-            held = {name: getattr(node, name) for name in (*KERNELS, *BIASES)}
+            held = {name: getattr(node, name) for name in _SHAPES}
             arrays = {n: read_array(array) for n, array in held.items() if array is not None}
-            gathered[called(place)] = attempt(functools.partial(params_of, arrays, place), {})
+            gathered[called(place)] = attempt(functools.partial(_params, arrays, place), {})
     if not gathered:
         raise WeightsError(f"a {type(module).__name__} has no equinox.nn.GRUCell: expected one")
     net: GRUParams = deliver(pick(gathered, layer), "module", stacklevel=2)
@@ -80,7 +97,8 @@ def to_equinox(net: Net) -> Any:
     Args:
         net: a ``GRUParams`` with ``reset_after=True``, tanh and sigmoid, and no clip. Equinox has
             one bias for both sides of z and r, the sum of the two, which must need no rounding:
-            of each two numbers one must be zero.
+            of each two numbers one must be zero. (Arrays traced by ``jax.jit`` or ``jax.grad``
+            have no numbers to look at, and are added.)
 
     Returns:
         An ``equinox.nn.GRUCell`` with new JAX arrays, made with ``use_bias=False`` if both biases
@@ -98,68 +116,57 @@ def to_equinox(net: Net) -> Any:
     Source: ``equinox.nn.GRUCell``.
     """
     eqx = need("equinox", "equinox", "to_equinox")
-    check_net(net)
-    params: GRUParams = jax.tree.map(np.asarray, only_layer(net, "Equinox's cell"))
-    check_variant(params, "Equinox's cell", reset_after=True)
+    params: GRUParams = _HOLDER.layers(net)[0].net
     arrays: dict[str, Any] = {
-        "weight_ih": from_rzn(params.kernel.T, 0),
-        "weight_hh": from_rzn(params.recurrent_kernel.T, 0),
+        "weight_ih": swap_gates(params.kernel.T, 0),
+        "weight_hh": swap_gates(params.recurrent_kernel.T, 0),
     }
     has_biases = params.bias is not None or params.recurrent_bias is not None
     if has_biases:
         bias, candidate = one_gate_bias(params, "Equinox's cell")
-        arrays |= {"bias": from_rzn(bias), "bias_n": candidate}
-    # Its own arrays, which are drawn, are all replaced.
-    cell = eqx.nn.GRUCell(
-        params.input_size, params.hidden_size, use_bias=has_biases, key=jax.random.key(0)
+        arrays |= {"bias": swap_gates(bias), "bias_n": candidate}
+    # Its shapes alone: its own arrays would be drawn, and are all replaced.
+    cell = eqx.filter_eval_shape(
+        eqx.nn.GRUCell,
+        params.input_size,
+        params.hidden_size,
+        use_bias=has_biases,
+        key=jax.random.key(0),
     )
     new = jax_tree(arrays, stacklevel=2)
     return eqx.tree_at(lambda cell: [getattr(cell, name) for name in new], cell, list(new.values()))
 
 
-LOOKED_FOR = "weight_ih (3H, I), weight_hh (3H, H), bias and bias_n of Equinox"
-KERNELS = ("weight_ih", "weight_hh")
-BIASES = ("bias", "bias_n")
-_SHAPES = {
-    "weight_hh": ("3H", "H"),
-    "weight_ih": ("3H", "I"),
-    "bias": ("3H",),
-    "bias_n": ("H",),
-}
-
-
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU cell of Equinox with biases among the arrays, by its place in the model.
+    """Return every GRU cell of Equinox with biases among named arrays, by its place in the model.
 
-    One without biases cannot be told from PyTorch's by its names, and need not be.
-
-    Raises:
-        WeightsError: two names mean one array.
+    One without biases has the names of PyTorch's, and is found as such.
     """
     return {
-        called(place): attempt(functools.partial(params_of, module, place), assume)
-        for place, module in holding(arrays, (*KERNELS, *BIASES)).items()
+        called(place): attempt(functools.partial(_params, module, place), assume)
+        for place, module in holding(arrays, _SHAPES).items()
     }
 
 
-def params_of(module: Module, place: str, settling: Settling) -> GRUParams:
+def _params(module: Module, place: str, fields: Fields) -> GRUParams:
     """Return the weights of one cell, given its arrays by their names, with biases or without."""
-    shapes = {name: _SHAPES[name] for name in _SHAPES if name in module}
-    weights = check_arrays(module, place, shapes)
+    weights = check_arrays(
+        module, place, {name: _SHAPES[name] for name in _SHAPES if name in module}
+    )
     bias: Any = None
     recurrent_bias: Any = None
-    if BIASES[0] in weights:
-        bias, candidate = from_rzn(weights["bias"]), weights["bias_n"]
-        recurrent_bias = np.concatenate(
-            [np.zeros_like(candidate, shape=2 * candidate.size), candidate]
-        )
-    settling.pick("reverse", False)  # a cell has no direction: whoever runs it backward says so
+    if "bias" in weights:
+        xp = numpy_of(weights["bias_n"])
+        bias, candidate = swap_gates(weights["bias"]), weights["bias_n"]
+        none = xp.zeros_like(candidate, shape=2 * candidate.size)
+        recurrent_bias = xp.concatenate([none, candidate])
+    fields.resolve("reverse", False)  # a cell has no direction
     return GRUParams(
-        from_rzn(weights["weight_ih"], 0).T,
-        from_rzn(weights["weight_hh"], 0).T,
+        swap_gates(weights["weight_ih"], 0).T,
+        swap_gates(weights["weight_hh"], 0).T,
         bias,
         recurrent_bias,
-        reset_after=settling.pick("reset_after", True),
-        activation=settling.pick("activation", "tanh"),
-        recurrent_activation=settling.pick("recurrent_activation", "sigmoid"),
+        reset_after=fields.resolve("reset_after", True),
+        activation=fields.resolve("activation", "tanh"),
+        recurrent_activation=fields.resolve("recurrent_activation", "sigmoid"),
     )

@@ -1,4 +1,4 @@
-"""Flax's GRU cells among named arrays, those of linen and those of nnx.
+"""Flax's GRU cells, those of linen and those of nnx.
 
 linen has one ``Dense`` a gate and side, each under its own name:
 
@@ -28,22 +28,52 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.net import Backward, Bidirectional, Net, check_net
+from jaxgru.activations import ACTIVATIONS, get_activation
+from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import check_variant, from_rzn, one_gate_bias
+from jaxgru.weights.conventions import (
+    TANH_SIGMOID,
+    Holder,
+    Layer,
+    is_traced,
+    numpy_of,
+    one_gate_bias,
+    swap_gates,
+)
 from jaxgru.weights.dtypes import Arrays
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.libraries.names import Build, Module, attempt, called, check_arrays, holding
-from jaxgru.weights.libraries.trees import jax_tree, named_arrays
+from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.libraries.names import (
+    Build,
+    Module,
+    attempt,
+    called,
+    check_arrays,
+    holding,
+    jax_tree,
+    named_arrays,
+)
 from jaxgru.weights.results import UNNAMED, Found, Gathered, deliver, pick, sound
-from jaxgru.weights.unspecified import Settling, check_assume
+from jaxgru.weights.unspecified import Fields, check_assume
 
+LOOKED_FOR = "ir/kernel to hn/kernel, or dense_i/kernel and dense_h/kernel of Flax"
 APIS = ("linen", "nnx")
+# The gates' letters in the order of our blocks.
+_GATES = "zrn"
+_HOLDER = Holder(
+    "Flax's GRUCell", {"reset_after": (True,), **TANH_SIGMOID}, merges=("concat",), has_stacks=True
+)
+
+_LINEN = {f"i{gate}/kernel": ("I", "H") for gate in _GATES} | {
+    f"h{gate}/kernel": ("H", "H") for gate in _GATES
+}
+_LINEN_BIASES = {f"{side}{gate}/bias": ("H",) for side in "ih" for gate in _GATES}
+_NNX = {"dense_h/kernel": ("H", "3H"), "dense_i/kernel": ("I", "3H")}
+_NNX_BIAS = {"dense_i/bias": ("3H",)}
+_SIDE = re.compile(r"(?P<outer>.*?)[./,]?(?P<side>forward|backward)_rnn[./,]cell")
 
 
 def from_flax(
@@ -53,19 +83,19 @@ def from_flax(
 
     Args:
         source: the variables or the parameters of a linen module that is a ``GRUCell`` or holds
-            some, as nested dicts; or an nnx module that is one or holds some, or its state.
+            some, as nested dicts; or an nnx module that is one or holds some, or its state. The
+            arrays may be traced by ``jax.jit`` and ``jax.grad``.
         layer: the place of the cell, or of its ``RNN`` or ``Bidirectional``, such as
-            ``"params/GRUCell_0"``, needed if there are several.
-        assume: what parameters do not say, see ``jaxgru.load``. An nnx module says it all but what
-            functions of one's own compute, where they are its activations or its merge.
+            ``"params/GRUCell_0"``, needed if there are several, see ``jaxgru.load``.
+        assume: what parameters leave out, see ``jaxgru.load``. An nnx module has it all, but for
+            what functions of one's own compute, where they are its activations or its merge.
 
     Returns:
         The net with JAX arrays: a ``GRUParams`` with ``reset_after=True``, or a ``Backward`` or a
         ``Bidirectional`` of such.
 
     Raises:
-        WeightsError: there is no GRU, several and ``layer`` does not say which, or one that no net
-            can hold.
+        WeightsError: there is no GRU, several and no ``layer``, or one that no net can hold.
         ValueError: assume is wrong in itself.
         ImportError: Flax is not installed.
 
@@ -83,7 +113,7 @@ def from_flax(
     nnx = need("flax.nnx", "flax", "from_flax")
     assume = check_assume(assume)
     if isinstance(source, nnx.Module):
-        gathered = find_in_module(nnx, source, assume)
+        gathered = _find_in_module(nnx, source, assume)
     else:
         if isinstance(source, nnx.State):
             source = nnx.to_pure_dict(source)
@@ -104,7 +134,8 @@ def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:
     Args:
         net: with ``reset_after=True``, tanh and sigmoid, and no clip throughout. Flax has one bias
             for both sides of z and r, the sum of the two, which must need no rounding: of each two
-            numbers one must be zero. nnx has no state-side bias of the candidate either.
+            numbers one must be zero. (Arrays traced by ``jax.jit`` or ``jax.grad`` have no numbers
+            to look at, and are added.) nnx has no state-side bias of the candidate either.
         api: ``"linen"`` or ``"nnx"``.
 
     Returns:
@@ -131,57 +162,61 @@ def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:
     """
     if api not in APIS:
         raise ValueError(f"api is {api!r}: expected {' or '.join(map(repr, APIS))}")
-    check_net(net)
-    net = jax.tree.map(np.asarray, net)
-    cell = _linen_cell if api == "linen" else _nnx_cell
-    if isinstance(net, GRUParams):
-        tree = cell(net)
-    elif isinstance(net, tuple | list):
-        layers = [_layer(layer, cell) for layer in net]
-        if api == "linen":
-            tree = {f"layers_{i}": layer for i, layer in enumerate(layers)}
-        else:
-            tree = {"layers": dict(enumerate(layers))}
+    to_cell = _linen_cell if api == "linen" else _nnx_cell
+    layers = [_over_time(layer, to_cell) for layer in _HOLDER.layers(net)]
+    tree: Any
+    if not isinstance(net, tuple | list):
+        tree = layers[0]["cell"] if isinstance(net, GRUParams) else layers[0]
+    elif api == "linen":
+        tree = {f"layers_{i}": layer for i, layer in enumerate(layers)}
     else:
-        tree = _layer(net, cell)
+        tree = {"layers": dict(enumerate(layers))}
     params: dict[str, Any] = jax_tree(tree, stacklevel=2)
     return {"params": params} if api == "linen" else params
 
 
-def _layer(net: Any, cell: Any) -> dict[str, Any]:
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+    """Return every GRU of Flax among named arrays by the place of its cell, or its two cells."""
+    cells: dict[str, Build] = {}
+    for place, module in holding(arrays, _LINEN, _LINEN_BIASES, depth=2).items():
+        cells[place] = functools.partial(_linen, module, place)
+    for place, module in holding(arrays, _NNX, _NNX_BIAS, depth=2).items():
+        # Its other recurrent cells have the same names: a simple one has H columns, an LSTM 4H.
+        shape = module["dense_h/kernel"].shape
+        if len(shape) == 2 and shape[1] == 3 * shape[0]:
+            cells[place] = functools.partial(_nnx, module, place)
+    return {
+        called(place): attempt(build, assume) for place, build in _with_directions(cells).items()
+    }
+
+
+def _over_time(layer: Layer, to_cell: Any) -> dict[str, Any]:
     """Return the parameters of a module over time: an RNN, or a Bidirectional of two."""
-    if isinstance(net, GRUParams):
-        return {"cell": cell(net)}
-    sides = (net.forward, net.backward) if isinstance(net, Bidirectional) else (net,)
-    for side in sides:
-        if not isinstance(side, GRUParams):
-            raise WeightsError(
-                f"net has a {type(side).__name__} in it: expected a GRUParams, a Bidirectional of "
-                "two, or a tuple of either, as Flax's parameters hold no more"
-            )
-    if net.merge != "concat":
-        raise WeightsError(
-            f"merge is {net.merge!r}: expected 'concat', as Flax's parameters hold no other"
-        )
-    return {f"{side}_rnn": {"cell": cell(getattr(net, side))} for side in ("forward", "backward")}
+    cells = [{"cell": to_cell(params)} for params in layer.sides.values()]
+    if len(cells) == 1:
+        return cells[0]
+    return {"forward_rnn": cells[0], "backward_rnn": cells[1]}
 
 
 def _linen_cell(params: GRUParams) -> dict[str, Any]:
-    check_variant(params, "Flax's GRUCell", reset_after=True)
     bias, candidate = one_gate_bias(params, "Flax's GRUCell")
     found: dict[str, Any] = {}
     for side, kernel in (("i", params.kernel), ("h", params.recurrent_kernel)):
-        for gate, block in zip(GATES, np.split(kernel, 3, axis=1), strict=True):
+        for gate, block in zip(_GATES, numpy_of(kernel).split(kernel, 3, 1), strict=True):
             found[f"{side}{gate}"] = {"kernel": block}
-    for gate, block in zip(GATES, np.split(bias, 3), strict=True):
+    for gate, block in zip(_GATES, numpy_of(bias).split(bias, 3), strict=True):
         found[f"i{gate}"]["bias"] = block
     found["hn"]["bias"] = candidate
     return found
 
 
 def _nnx_cell(params: GRUParams) -> dict[str, Any]:
-    check_variant(params, "Flax's GRUCell", reset_after=True)
     bias, candidate = one_gate_bias(params, "Flax's GRUCell")
+    if is_traced(candidate):
+        raise WeightsError(
+            "the recurrent bias of the candidate is traced, so that it cannot be seen to be 0: "
+            "expected None, as nnx.GRUCell has none; linen's has one"
+        )
     inside = np.count_nonzero(candidate)
     if inside:
         raise WeightsError(
@@ -189,39 +224,78 @@ def _nnx_cell(params: GRUParams) -> dict[str, Any]:
             "units: expected 0, as nnx.GRUCell has none, and the input side's stands outside the "
             "reset gate; linen's has one"
         )
-    # The order z, r, h becomes r, z, n by the same exchange as the other way.
     return {
-        "dense_i": {"kernel": from_rzn(params.kernel), "bias": from_rzn(bias)},
-        "dense_h": {"kernel": from_rzn(params.recurrent_kernel)},
+        "dense_i": {"kernel": swap_gates(params.kernel), "bias": swap_gates(bias)},
+        "dense_h": {"kernel": swap_gates(params.recurrent_kernel)},
     }
 
 
-# What Flax's users give as activations: these very functions. (JAX's gelu is by default another.)
-_NAMES = (
-    (jnp.tanh, "tanh"),
-    (jax.nn.sigmoid, "sigmoid"),
-    (jax.nn.hard_sigmoid, "hard_sigmoid"),
-    (jax.nn.hard_tanh, "hard_tanh"),
-    (jax.nn.relu, "relu"),
-    (jax.nn.relu6, "relu6"),
-    (jax.nn.elu, "elu"),
-    (jax.nn.selu, "selu"),
-    (jax.nn.softplus, "softplus"),
-    (jax.nn.soft_sign, "softsign"),
-    (jax.nn.silu, "silu"),
-    (jnp.exp, "exponential"),
-)
-_Path = tuple[Any, ...]
+def _with_directions(cells: dict[str, Build]) -> dict[str, Build]:
+    """Put the two cells of each Bidirectional together, and let the others have a direction."""
+    sides = {place: match for place in cells if (match := _SIDE.fullmatch(place))}
+    pairs: dict[str, dict[str, Build]] = {}
+    for place, match in sides.items():
+        pairs.setdefault(match["outer"], {})[match["side"]] = cells[place]
+    found: dict[str, Build] = {}
+    for place, cell in cells.items():
+        outer = sides[place]["outer"] if place in sides else ""
+        pair = pairs[outer] if place in sides else {}
+        if len(pair) == 2:
+            found[outer] = functools.partial(_both, pair["forward"], pair["backward"])
+        else:
+            found[place] = functools.partial(_one, cell)
+    return found
 
 
-def find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU in a module: a Bidirectional, else an RNN, else a cell by itself.
+def _one(cell: Build, fields: Fields) -> Net:
+    net = cell(fields)
+    return Backward(net) if fields.resolve("reverse") else net
 
-    Args:
-        nnx: Flax's ``flax.nnx``.
-        module: the module.
-        assume: what to take functions for that are none of JAX's activations or Flax's merge.
-    """
+
+def _both(forward: Build, backward: Build, fields: Fields) -> Net:
+    return Bidirectional(forward(fields), backward(fields), fields.resolve("merge"))
+
+
+def _linen(module: Module, place: str, fields: Fields) -> Net:
+    shapes = {own: shape for own, shape in (_LINEN | _LINEN_BIASES).items() if own in module}
+    weights = check_arrays(module, place, shapes)
+    xp = numpy_of(*weights.values())
+    kernel, recurrent_kernel = (
+        xp.concatenate([weights[f"{side}{gate}/kernel"] for gate in _GATES], axis=1)
+        for side in "ih"
+    )
+    none = xp.zeros_like(weights["hn/kernel"][0])
+    biases: list[Any] = [None, None]
+    for i, side in enumerate("ih"):
+        held = [weights.get(f"{side}{gate}/bias") for gate in _GATES]
+        if any(bias is not None for bias in held):
+            biases[i] = xp.concatenate([none if bias is None else bias for bias in held])
+    return _params(kernel, recurrent_kernel, biases[0], biases[1], fields)
+
+
+def _nnx(module: Module, place: str, fields: Fields) -> Net:
+    shapes = {own: shape for own, shape in (_NNX | _NNX_BIAS).items() if own in module}
+    weights = {own: swap_gates(array) for own, array in check_arrays(module, place, shapes).items()}
+    kernels = weights["dense_i/kernel"], weights["dense_h/kernel"]
+    return _params(*kernels, weights.get("dense_i/bias"), None, fields)
+
+
+def _params(
+    kernel: Any, recurrent_kernel: Any, bias: Any, recurrent_bias: Any, fields: Fields
+) -> GRUParams:
+    return GRUParams(
+        kernel,
+        recurrent_kernel,
+        bias,
+        recurrent_bias,
+        reset_after=fields.resolve("reset_after", True),
+        activation=fields.resolve("activation"),
+        recurrent_activation=fields.resolve("recurrent_activation"),
+    )
+
+
+def _find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> Gathered:
+    """Return every GRU in an nnx module: a Bidirectional, else an RNN, else a cell by itself."""
     nodes = {tuple(path): node for path, node in nnx.iter_graph(module) if _is_gru(nnx, node)}
     gathered: Gathered = {}
     for path, node in nodes.items():
@@ -249,14 +323,14 @@ def _found(nnx: Any, node: Any, assume: Mapping[str, Any]) -> Found:
         return _cell(nnx, node, assume)
     if isinstance(node, nnx.RNN):
         found = _cell(nnx, node.cell, assume)
-        if not Settling(assume).pick("reverse", bool(node.reverse)):
+        if not Fields(assume).resolve("reverse", bool(node.reverse)):
             return found
         return Found(Backward(found.net), found.notes + (() if node.keep_order else _COMPUTED))
     forward, backward = (
         _cell(nnx, rnn.cell, assume) for rnn in (node.forward_rnn, node.backward_rnn)
     )
     merge = "concat" if node.merge_fn is nnx.Bidirectional.merge_fn else None
-    merge = _settled("merge", "merge_fn", node.merge_fn, merge, assume)
+    merge = _resolved("merge", "merge_fn", node.merge_fn, merge, assume)
     notes = dict.fromkeys((*forward.notes, *backward.notes))
     return Found(Bidirectional(forward.net, backward.net, merge), tuple(notes))
 
@@ -268,15 +342,15 @@ _COMPUTED = (
 
 
 def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
-    said = {
-        field: _settled(field, attribute, function, _name(function), assume)
+    functions = {
+        field: _resolved(field, attribute, function, _name(function), assume)
         for field, attribute, function in (
             ("activation", "activation_fn", cell.activation_fn),
             ("recurrent_activation", "gate_fn", cell.gate_fn),
         )
     }
     arrays = named_arrays(nnx.to_pure_dict(nnx.state(cell, nnx.Param)))
-    found = sound(find(arrays, said | {"reverse": False}), UNNAMED)
+    found = sound(find(arrays, functions | {"reverse": False}), UNNAMED)
     params: Any = found.net
     if cell.dtype is None or cell.dtype == params.dtype:
         return found
@@ -286,116 +360,19 @@ def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
 
 
 def _name(function: Any) -> str | None:
-    return next((name for known, name in _NAMES if known is function), None)
+    return next((name for name in ACTIVATIONS if get_activation(name).flax is function), None)
 
 
-def _settled(
-    field: str, attribute: str, function: Any, said: str | None, assume: Mapping[str, Any]
+def _resolved(
+    field: str, attribute: str, function: Any, known: str | None, assume: Mapping[str, Any]
 ) -> Any:
-    """Return what a function is called in a net, by itself or else by what the caller says."""
-    if said is not None:
-        return Settling(assume).pick(field, said)
+    """Return our name of a function: by itself, or else from the caller."""
+    if known is not None:
+        return Fields(assume).resolve(field, known)
     if field in assume:
         return assume[field]
-    shown = getattr(function, "__name__", type(function).__name__)
+    name = getattr(function, "__name__", type(function).__name__)
     raise WeightsError(
-        f"{attribute} is {shown[:80]!a}, a function that jaxgru does not know: expected "
-        f"assume={{{field!r}: ...}} to say which of its own computes the same"
-    )
-
-
-LOOKED_FOR = "ir/kernel to hn/kernel, or dense_i/kernel and dense_h/kernel of Flax"
-# The gates' letters in the order of our blocks.
-GATES = "zrn"
-
-_LINEN = {f"i{gate}/kernel": ("I", "H") for gate in GATES} | {
-    f"h{gate}/kernel": ("H", "H") for gate in GATES
-}
-_LINEN_BIASES = {f"{side}{gate}/bias": ("H",) for side in "ih" for gate in GATES}
-_NNX = {"dense_h/kernel": ("H", "3H"), "dense_i/kernel": ("I", "3H")}
-_NNX_BIAS = {"dense_i/bias": ("3H",)}
-_SIDE = re.compile(r"(?P<outer>.*?)[./]?(?P<side>forward|backward)_rnn[./]cell")
-
-
-def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU of Flax among the arrays by the place of its cell, or its two cells.
-
-    Raises:
-        WeightsError: two names mean one array.
-    """
-    cells: dict[str, Build] = {}
-    for place, module in holding(arrays, _LINEN, _LINEN_BIASES, depth=2).items():
-        cells[place] = functools.partial(_linen, module, place)
-    for place, module in holding(arrays, _NNX, _NNX_BIAS, depth=2).items():
-        # Its other recurrent cells go by the same names: a simple one has H columns, an LSTM 4H.
-        shape = module["dense_h/kernel"].shape
-        if len(shape) == 2 and shape[1] == 3 * shape[0]:
-            cells[place] = functools.partial(_nnx, module, place)
-    return {
-        called(place): attempt(build, assume) for place, build in _with_directions(cells).items()
-    }
-
-
-def _with_directions(cells: dict[str, Build]) -> dict[str, Build]:
-    """Put the two cells of each Bidirectional together, and let the others have a direction."""
-    sides = {place: match for place in cells if (match := _SIDE.fullmatch(place))}
-    pairs: dict[str, dict[str, Build]] = {}
-    for place, match in sides.items():
-        pairs.setdefault(match["outer"], {})[match["side"]] = cells[place]
-    found: dict[str, Build] = {}
-    for place, cell in cells.items():
-        outer = sides[place]["outer"] if place in sides else ""
-        pair = pairs[outer] if place in sides else {}
-        if len(pair) == 2:
-            found[outer] = functools.partial(_both, pair["forward"], pair["backward"])
-        else:
-            found[place] = functools.partial(_one, cell)
-    return found
-
-
-def _one(cell: Build, settling: Settling) -> Net:
-    net = cell(settling)
-    return Backward(net) if settling.pick("reverse") else net
-
-
-def _both(forward: Build, backward: Build, settling: Settling) -> Net:
-    return Bidirectional(forward(settling), backward(settling), settling.pick("merge"))
-
-
-def _linen(module: Module, place: str, settling: Settling) -> Net:
-    shapes = {own: shape for own, shape in (_LINEN | _LINEN_BIASES).items() if own in module}
-    weights = check_arrays(module, place, shapes)
-    kernel, recurrent_kernel = (
-        np.concatenate([weights[f"{side}{gate}/kernel"] for gate in GATES], axis=1) for side in "ih"
-    )
-    bias, recurrent_bias = (_linen_bias(weights, side) for side in "ih")
-    return _params(kernel, recurrent_kernel, bias, recurrent_bias, settling)
-
-
-def _linen_bias(weights: dict[str, Any], side: str) -> Any:
-    biases = [weights.get(f"{side}{gate}/bias") for gate in GATES]
-    if all(bias is None for bias in biases):
-        return None
-    none = np.zeros_like(weights["hn/kernel"][0])
-    return np.concatenate([none if bias is None else bias for bias in biases])
-
-
-def _nnx(module: Module, place: str, settling: Settling) -> Net:
-    shapes = {own: shape for own, shape in (_NNX | _NNX_BIAS).items() if own in module}
-    weights = {own: from_rzn(array) for own, array in check_arrays(module, place, shapes).items()}
-    kernels = weights["dense_i/kernel"], weights["dense_h/kernel"]
-    return _params(*kernels, weights.get("dense_i/bias"), None, settling)
-
-
-def _params(
-    kernel: Any, recurrent_kernel: Any, bias: Any, recurrent_bias: Any, settling: Settling
-) -> GRUParams:
-    return GRUParams(
-        kernel,
-        recurrent_kernel,
-        bias,
-        recurrent_bias,
-        reset_after=settling.pick("reset_after", True),
-        activation=settling.pick("activation"),
-        recurrent_activation=settling.pick("recurrent_activation"),
+        f"{attribute} is {shown(name)}, no function that jaxgru has: expected assume="
+        f"{{{field!r}: ...}} with the name of an equal one"
     )

@@ -1,4 +1,4 @@
-"""Haiku's GRU among named arrays.
+"""Haiku's GRU.
 
 ============  ============  =================================================================
 name          shape         meaning
@@ -20,17 +20,27 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
-from jaxgru.net import Net, check_net
+from jaxgru.net import Net
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import both_biases, check_variant, negate_update, one_bias
+from jaxgru.weights.conventions import TANH_SIGMOID, Holder, both_biases, negate_update, one_bias
 from jaxgru.weights.dtypes import Arrays
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.libraries.names import Module, attempt, called, check_arrays, holding
-from jaxgru.weights.libraries.trees import jax_tree, named_arrays
+from jaxgru.weights.libraries.names import (
+    Module,
+    attempt,
+    called,
+    check_arrays,
+    holding,
+    jax_tree,
+    named_arrays,
+)
 from jaxgru.weights.results import Gathered, deliver, pick
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.unspecified import Fields
+
+LOOKED_FOR = "w_i (I, 3H), w_h (H, 3H) and b of Haiku"
+_NAMES = ("w_i", "w_h", "b")
+_HOLDER = Holder("Haiku's GRU", {"reset_after": (False,), **TANH_SIGMOID}, has_stacks=True)
 
 
 def from_haiku(params: Mapping[str, Any], *, layer: str | None = None) -> GRUParams:
@@ -41,14 +51,14 @@ def from_haiku(params: Mapping[str, Any], *, layer: str | None = None) -> GRUPar
     Args:
         params: the parameters that ``init`` of a transformed function gives, for each module
             a dict of its arrays: ``w_i`` ``(I, 3H)``, ``w_h`` ``(H, 3H)`` and ``b`` ``(3H,)``.
-        layer: the name of the module, needed if there are several GRUs.
+            They may be traced by ``jax.jit`` and ``jax.grad``.
+        layer: the name of the module, needed if there are several GRUs, see ``jaxgru.load``.
 
     Returns:
         The layer, with ``reset_after=False`` and JAX arrays.
 
     Raises:
-        WeightsError: there is no GRU, several and ``layer`` does not say which, or its arrays do
-            not fit together.
+        WeightsError: there is no GRU, several and no ``layer``, or its arrays do not fit together.
 
     >>> import jax.numpy as jnp, jaxgru
     >>> params = {"gru": {"w_i": jnp.ones((3, 15)), "w_h": jnp.ones((5, 15)), "b": jnp.ones(15)}}
@@ -73,6 +83,8 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
         net: a ``GRUParams``, or a tuple or list of them for as many GRUs in a ``haiku.DeepRNN``:
             with ``reset_after=False``, tanh and sigmoid, and no clip. Of the two biases Haiku
             holds the sum, which must need no rounding: of each two numbers one must be zero.
+            (Arrays traced by ``jax.jit`` or ``jax.grad`` have no numbers to look at, and are
+            added.)
         name: the name of the module; those after the first have ``_1``, ``_2`` and so on behind
             it, as Haiku names them.
 
@@ -91,54 +103,33 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
 
     Source: ``haiku.GRU``.
     """
-    check_net(net)
-    layers = net if isinstance(net, tuple | list) else (net,)
-    arrays = {
-        f"{name}_{i}" if i else name: _arrays(jax.tree.map(np.asarray, layer))
-        for i, layer in enumerate(layers)
-    }
+    arrays = {}
+    for i, (_, params) in enumerate(_HOLDER.layers(net)):
+        bias = one_bias(*both_biases(params), "Haiku")
+        held = map(negate_update, (params.kernel, params.recurrent_kernel, bias))
+        arrays[f"{name}_{i}" if i else name] = dict(zip(_NAMES, held, strict=True))
     tree: dict[str, dict[str, jax.Array]] = jax_tree(arrays, stacklevel=2)
     return tree
 
 
-def _arrays(params: Any) -> dict[str, Any]:
-    if not isinstance(params, GRUParams):
-        raise WeightsError(
-            f"net has a {type(params).__name__}: expected a GRUParams, or a tuple of them, as "
-            "Haiku's modules go from the first step to the last"
-        )
-    check_variant(params, "Haiku's GRU", reset_after=False)
-    bias = one_bias(*both_biases(params), "Haiku")
-    arrays = (params.kernel, params.recurrent_kernel, bias)
-    return dict(zip(NAMES, map(negate_update, arrays), strict=True))
-
-
-LOOKED_FOR = "w_i (I, 3H), w_h (H, 3H) and b of Haiku"
-NAMES = ("w_i", "w_h", "b")
-
-
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU of Haiku among the arrays by the name of its module.
-
-    Raises:
-        WeightsError: two names mean one array.
-    """
+    """Return every GRU of Haiku among named arrays by the name of its module."""
     return {
         called(place): attempt(functools.partial(_params, module, place), assume)
-        for place, module in holding(arrays, NAMES).items()
+        for place, module in holding(arrays, _NAMES).items()
     }
 
 
-def _params(module: Module, place: str, settling: Settling) -> GRUParams:
+def _params(module: Module, place: str, fields: Fields) -> GRUParams:
     shapes = {"w_h": ("H", "3H"), "w_i": ("I", "3H"), "b": ("3H",)}
     weights = check_arrays(module, place, shapes)
-    kernel, recurrent_kernel, bias = (negate_update(weights[name]) for name in NAMES)
-    settling.pick("reverse", False)  # a cell has no direction: whoever runs it backward says so
+    kernel, recurrent_kernel, bias = (negate_update(weights[name]) for name in _NAMES)
+    fields.resolve("reverse", False)  # a cell has no direction
     return GRUParams(
         kernel,
         recurrent_kernel,
         bias,
-        reset_after=settling.pick("reset_after", False),
-        activation=settling.pick("activation", "tanh"),
-        recurrent_activation=settling.pick("recurrent_activation", "sigmoid"),
+        reset_after=fields.resolve("reset_after", False),
+        activation=fields.resolve("activation", "tanh"),
+        recurrent_activation=fields.resolve("recurrent_activation", "sigmoid"),
     )

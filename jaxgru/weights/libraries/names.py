@@ -1,10 +1,11 @@
-"""Where an array is in a model: its name cut into the place of its module and its own.
+"""Arrays by their names: cut into the place of a module and the array's own name, and checked.
 
-The same array may be called ``encoder.gru.w_i``, ``encoder/gru/w_i`` or, as JAX writes the paths
-of its trees, ``['encoder']['gru']['w_i']``.
+The same array may be called ``encoder.gru.w_i``, ``encoder/gru/w_i``, ``encoder,gru,w_i`` or, as
+JAX writes the paths of its trees, ``['encoder']['gru']['w_i']``.
 """
 
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -12,16 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.net import Net
-from jaxgru.weights.dtypes import Arrays, Unread, check_floats
-from jaxgru.weights.errors import WeightsError, shown
-from jaxgru.weights.results import UNNAMED, Found
-from jaxgru.weights.unspecified import Settling
-
-_PART = re.compile(r"[^./\[\]'\"]+")
-# An optimiser's state mirrors the whole model, under the model's own names.
-_OPTIMISERS = frozenset({"opt_state", "optimizer", "optimizer_state"})
+from jaxgru.weights.conventions import is_traced, to_numpy
+from jaxgru.weights.dtypes import FLOATS, Arrays, Unread, check_floats
+from jaxgru.weights.errors import WeightsError, WeightsWarning, plain, shown
+from jaxgru.weights.results import UNNAMED, Found, to_jax
+from jaxgru.weights.unspecified import Fields
 
 Module: TypeAlias = "dict[str, NDArray[Any] | Unread]"
+Build = Callable[[Fields], Net]
+
+_PART = re.compile(r"[^./,\[\]'\"]+")
+# An optimiser's state mirrors the whole model, under the model's own names.
+_OPTIMISERS = frozenset({"opt_state", "optimizer", "optimizer_state"})
 
 
 def by_place(names: Iterable[str], depth: int = 1) -> dict[str, dict[str, str]]:
@@ -29,12 +32,12 @@ def by_place(names: Iterable[str], depth: int = 1) -> dict[str, dict[str, str]]:
 
     Args:
         names: the names of arrays.
-        depth: how many parts at the end of a name say what is in a place: 1 for ``w_i`` of
+        depth: how many parts at the end of a name are the array's own: 1 for ``w_i`` of
             ``gru/w_i``, 2 for ``ir/kernel`` of ``cell/ir/kernel``.
 
     Returns:
-        The whole names, by place and by the parts at the end joined with ``/``. The place is
-        ``""`` where there is nothing before those parts.
+        The whole names, by place and by the own parts joined with ``/``. The place is ``""``
+        where there is nothing before those parts.
 
     Raises:
         WeightsError: two names mean one array.
@@ -53,7 +56,7 @@ def by_place(names: Iterable[str], depth: int = 1) -> dict[str, dict[str, str]]:
         module, own = found.setdefault(place, {}), "/".join(parts[-depth:])
         if own in module:
             raise WeightsError(
-                f"{module[own][:80]!a} and {name[:80]!a} are both there: expected one"
+                f"{shown(module[own])} and {shown(name)} are both there: expected one"
             )
         module[own] = name
     return found
@@ -62,17 +65,7 @@ def by_place(names: Iterable[str], depth: int = 1) -> dict[str, dict[str, str]]:
 def holding(
     arrays: Arrays, required: Collection[str], optional: Collection[str] = (), depth: int = 1
 ) -> dict[str, Module]:
-    """Return the places that hold all the required arrays, with those and the optional ones.
-
-    Args:
-        arrays: what a file holds.
-        required: the arrays' own names, in parts joined with ``/``.
-        optional: likewise.
-        depth: see ``by_place``.
-
-    Raises:
-        WeightsError: two names mean one array.
-    """
+    """Return the places that hold all the required arrays, with those and the optional ones."""
     return {
         place: {own: arrays[names[own]] for own in (*required, *optional) if own in names}
         for place, names in by_place(arrays, depth).items()
@@ -80,36 +73,14 @@ def holding(
     }
 
 
-def label(place: str, own: str) -> str:
-    """Return the name of an array of a place for a message: one line, and not too long a one."""
-    separator = "." if "." in place and "/" not in place else "/"
-    name = f"{place}{separator}{own}" if place else own
-    # Cut at the beginning: the arrays of one GRU differ at the end, in messages as well.
-    return name if name.isprintable() and len(name) <= 80 else f"{name[-80:]!a}"
-
-
-def called(place: str) -> str:
-    """Return the name of the GRU at a place."""
-    return place or UNNAMED
-
-
-def _beginning(name: str, count: int) -> str:
-    """Return a name from its first part to the one that ``count`` says."""
-    matches = list(_PART.finditer(name))[:count]
-    return name[matches[0].start() : matches[-1].end()] if matches else ""
-
-
-Build = Callable[[Settling], Net]
-
-
 def attempt(build: Build, assume: Mapping[str, Any]) -> Found | WeightsError:
     """Return the GRU that a function builds, or why there is none that a net can hold."""
-    settling = Settling(assume)
+    fields = Fields(assume)
     try:
-        net = build(settling)
+        net = build(fields)
     except WeightsError as error:
         return error
-    return Found(net, settling.notes())
+    return Found(net, fields.notes())
 
 
 def check_arrays(
@@ -139,7 +110,20 @@ def check_arrays(
             units = f" for {sizes['H']} units" if "H" in sizes else ""
             raise WeightsError(f"{label(place, own)} has shape {found}: expected {expected}{units}")
     check_floats({label(place, own): module[own] for own in shapes})
-    return {own: np.asarray(module[own]) for own in shapes}
+    return {own: to_numpy(module[own]) for own in shapes}
+
+
+def label(place: str, own: str) -> str:
+    """Return the name of an array of a place for a message."""
+    separator = next((sign for sign in "/,." if sign in place), "/")
+    name = f"{place}{separator}{own}" if place else own
+    # Cut at the beginning: the arrays of one GRU differ at the end, in messages as well.
+    return plain(name) if len(name) <= 80 else shown(name[-80:])
+
+
+def called(place: str) -> str:
+    """Return the name of the GRU at a place."""
+    return place or UNNAMED
 
 
 def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
@@ -154,3 +138,42 @@ def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
     some = ", ".join([*map(shown, names[:3]), *["..."] * (len(names) > 3)])
     like = "".join(f", {other}" for other in others[:3])
     return f"no GRU is among its {len(names)} arrays ({some}){like}: expected {looked_for}"
+
+
+def named_arrays(tree: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the arrays of nested mappings by their keys joined with ``/``.
+
+    What is no array is passed over. An array in a box, as Flax's partitioned parameters are, is
+    taken out of it.
+    """
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            inner = named_arrays(value)
+            found |= {f"{key}/{name}": array for name, array in inner.items()}
+            continue
+        array = value.unbox() if hasattr(value, "unbox") else value
+        if hasattr(array, "shape") and hasattr(array, "dtype"):
+            found[str(key)] = read_array(array)
+    return found
+
+
+def read_array(array: Any) -> Any:
+    """Return an array as one of NumPy, unread if it is not of numbers that weights can be."""
+    if str(array.dtype) not in FLOATS:
+        return Unread(tuple(array.shape), str(array.dtype))
+    return array if is_traced(array) else np.asarray(array)
+
+
+def jax_tree(tree: Any, *, stacklevel: int) -> Any:
+    """Return a tree of NumPy arrays as one of JAX arrays, with a warning if that rounds them."""
+    converted, notes = to_jax(tree)
+    for note in notes:
+        warnings.warn(note, WeightsWarning, stacklevel=stacklevel + 1)
+    return converted
+
+
+def _beginning(name: str, count: int) -> str:
+    """Return a name from its first part to the ``count``-th."""
+    matches = list(_PART.finditer(name))[:count]
+    return name[matches[0].start() : matches[-1].end()] if matches else ""

@@ -25,19 +25,18 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.net import Bidirectional, Net, check_net
+from jaxgru.net import Bidirectional, Net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import both_biases, from_rzn
+from jaxgru.weights.conventions import TANH_SIGMOID, Holder, Layer, both_biases, swap_gates
 from jaxgru.weights.dtypes import FLOATS, Arrays, Unread, check_floats
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.libraries.names import attempt, by_place, called, check_arrays, no_gru
 from jaxgru.weights.results import Gathered, deliver, pick
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.unspecified import Fields
 
 
 def from_torch(source: Any, *, layer: str | None = None) -> Any:
@@ -46,14 +45,15 @@ def from_torch(source: Any, *, layer: str | None = None) -> Any:
     Args:
         source: a ``torch.nn.GRU``, a ``torch.nn.GRUCell``, a module that holds some, or the state
             dict of one of these.
-        layer: the GRU's name within the module, needed if there are several.
+        layer: the GRU's name within the module, needed if there are several, see
+            ``jaxgru.load``.
 
     Returns:
         The net: a ``GRUParams``, or a ``Bidirectional`` of two; a tuple of layers where
         ``num_layers`` is above 1.
 
     Raises:
-        WeightsError: there is no GRU, several without a word which, or one that no net can hold,
+        WeightsError: there is no GRU, several and no ``layer``, or one that no net can hold,
             as its weights are incomplete, parametrized, or of an integer type.
         ImportError: PyTorch is not installed.
 
@@ -115,7 +115,7 @@ def to_torch(net: Net, *, cell: bool = False) -> dict[str, Any]:
     Source: PyTorch's ``GRU``, whose gates stand in the order r, z, n.
     """
     torch = need("torch", "torch", "to_torch")
-    state = state_of(jax.tree.map(np.asarray, net), cell=cell)
+    state = state_of(net, cell=cell)
     return {name: _to_tensor(torch, array) for name, array in state.items()}
 
 
@@ -170,8 +170,11 @@ _OWN = re.compile(r"(?:weight|bias)_(?:ih|hh)(?:_l(0|[1-9][0-9]{0,8})(_reverse)?
 # What a weight is stored as while something else is trained in its place: torch.nn.utils'
 # weight_norm and spectral_norm, fastai's weight dropout; and _REPLACED_BELOW, PyTorch's newer way.
 _REPLACED = re.compile(rf"({_OWN.pattern})_(?:g|v|orig|raw|original[0-9]*)")
-_REPLACED_BELOW = re.compile(rf"(?:(.*)[./])?parametrizations[./]({_OWN.pattern})")
+_REPLACED_BELOW = re.compile(rf"(?:(.*)[./,])?parametrizations[./,]({_OWN.pattern})")
 _PROJECTION = re.compile(r"weight_hr_l[0-9]+(?:_reverse)?")
+_HOLDER = Holder(
+    "torch.nn.GRU", {"reset_after": (True,), **TANH_SIGMOID}, merges=("concat",), has_stacks=True
+)
 # The layers that share these names, by the rows of weight_hh for each of its columns.
 _OTHERS = {1: "a plain RNN", 4: "an LSTM"}
 # Equinox's own of a cell whose weights are called as PyTorch's are.
@@ -205,7 +208,7 @@ def others(arrays: Arrays) -> list[str]:
     """Return a phrase for each layer that is named like a GRU and is none."""
     modules = _modules(arrays).items()
     found = [(_other(arrays, module), called(place)) for place, module in modules]
-    return [f"{other} called {name[:80]!a}" for other, name in found if other is not None]
+    return [f"{other} called {shown(name)}" for other, name in found if other is not None]
 
 
 def own_name(kind: str, layer: int | None, reverse: bool) -> str:
@@ -243,22 +246,22 @@ def _other(arrays: Arrays, module: Module) -> str | None:
     return _OTHERS.get(rows // columns) if columns and rows % columns == 0 else None
 
 
-def _net(arrays: Arrays, module: Module, settling: Settling) -> Net:
+def _net(arrays: Arrays, module: Module, fields: Fields) -> Net:
     extent = _extent(module)
     found = _checked(arrays, module, extent)
-    settling.pick("reverse", False)
+    fields.resolve("reverse", False)
     variant = {
-        "reset_after": settling.pick("reset_after", True),
-        "activation": settling.pick("activation", "tanh"),
-        "recurrent_activation": settling.pick("recurrent_activation", "sigmoid"),
+        "reset_after": fields.resolve("reset_after", True),
+        "activation": fields.resolve("activation", "tanh"),
+        "recurrent_activation": fields.resolve("recurrent_activation", "sigmoid"),
     }
 
     def one(layer: int | None, reverse: bool) -> GRUParams:
         names = (module[own_name(kind, layer, reverse)] for kind in extent.kinds)
-        return GRUParams(*(from_rzn(found[name], 0).T for name in names), **variant)
+        return GRUParams(*(swap_gates(found[name], 0).T for name in names), **variant)
 
     def both(layer: int | None) -> Net:
-        merge = settling.pick("merge", "concat")
+        merge = fields.resolve("merge", "concat")
         return Bidirectional(one(layer, False), one(layer, True), merge)
 
     is_bidirectional = len(extent.sides) == 2
@@ -314,20 +317,8 @@ def _checked(arrays: Arrays, module: Module, extent: _Extent) -> dict[str, Any]:
     return found
 
 
-# What PyTorch's layers always are.
-_FIXED = {
-    "reset_after": True,
-    "activation": "tanh",
-    "recurrent_activation": "sigmoid",
-    "clip": None,
-}
-
-# The place of a layer in its net, for messages, and its directions: one or two.
-_Layer = tuple[str, tuple[GRUParams, ...]]
-
-
 def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
-    """Return a net of NumPy arrays by PyTorch's names, in PyTorch's order.
+    """Return a net as NumPy arrays by PyTorch's names, in PyTorch's order.
 
     PyTorch has all biases or none, so zeros stand for one that is None beside one that is not.
 
@@ -339,72 +330,35 @@ def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
         WeightsError: PyTorch cannot hold the net.
         ValueError: the layers of the net do not fit together.
     """
-    check_net(net)
-    layers = _layers(net, "net")
+    layers = _HOLDER.layers(net)
     _check_alike(layers)
-    if cell and (len(layers) > 1 or len(layers[0][1]) > 1):
+    if cell and (len(layers) > 1 or len(layers[0].sides) > 1):
         raise WeightsError("net has several layers: expected one, as torch.nn.GRUCell holds one")
-    has_biases = any(
-        bias is not None
-        for _, sides in layers
-        for p in sides
-        for bias in (p.bias, p.recurrent_bias)
-    )
+    all_params = [params for layer in layers for params in layer.sides.values()]
+    has_biases = any(b is not None for p in all_params for b in (p.bias, p.recurrent_bias))
     state: dict[str, NDArray[Any]] = {}
-    for i, (_, sides) in enumerate(layers):
-        for params, reverse in zip(sides, (False, True), strict=False):
+    for i, layer in enumerate(layers):
+        for params, reverse in zip(layer.sides.values(), (False, True), strict=False):
             arrays = [params.kernel.T, params.recurrent_kernel.T]
             arrays += both_biases(params) if has_biases else ()
             for kind, array in zip((*WEIGHTS, *BIASES), arrays, strict=False):
                 name = own_name(kind, None if cell else i, reverse)
-                # The order z, r, n becomes r, z, n by the same exchange as the other way.
-                state[name] = np.ascontiguousarray(from_rzn(array, 0))
+                state[name] = np.ascontiguousarray(swap_gates(array, 0))
     check_floats(state)
     return state
 
 
-def _layers(net: Any, where: str) -> list[_Layer]:
-    if isinstance(net, tuple | list):
-        stacked = [_layers(layer, f"{where}[{i}]") for i, layer in enumerate(net)]
-        return [layer for layers in stacked for layer in layers]
-    if isinstance(net, GRUParams):
-        return [(where, (net,))]
-    if not isinstance(net, Bidirectional):
-        raise WeightsError(
-            f"{where} is a {type(net).__name__}: expected none, as PyTorch has no layer that only "
-            "goes backward"
-        )
-    if net.merge != "concat":
-        raise WeightsError(
-            f"{where}.merge is {net.merge!r}: expected 'concat', as PyTorch has no other"
-        )
-    for side in ("forward", "backward"):
-        if not isinstance(getattr(net, side), GRUParams):
-            raise WeightsError(
-                f"{where}.{side} is a {type(getattr(net, side)).__name__}: expected a GRUParams, "
-                "as PyTorch's directions meet after every layer"
-            )
-    return [(where, (net.forward, net.backward))]
-
-
-def _check_alike(layers: list[_Layer]) -> None:
-    """Raise WeightsError unless the layers are as PyTorch's, and so alike that one GRU has them."""
-    first, sides = layers[0]
-    for where, others in layers:
-        if len(others) != len(sides):
-            raise WeightsError(
-                f"{where} has {len(others)} directions and {first} {len(sides)}: expected the same "
-                "in all layers, as in torch.nn.GRU"
-            )
-        for params in others:
-            if params.hidden_size != sides[0].hidden_size:
+def _check_alike(layers: list[Layer]) -> None:
+    """Raise WeightsError unless one GRU of PyTorch can have all the layers."""
+    first, *others = layers
+    units = next(iter(first.sides.values())).hidden_size
+    for layer in others:
+        for what, one, other in (
+            ("units", next(iter(layer.sides.values())).hidden_size, units),
+            ("directions", len(layer.sides), len(first.sides)),
+        ):
+            if one != other:
                 raise WeightsError(
-                    f"{where} has {params.hidden_size} units and {first} {sides[0].hidden_size}: "
-                    "expected the same in all layers, as in torch.nn.GRU"
+                    f"{layer.place} has {one} {what} and {first.place} {other}: expected the same "
+                    "in all layers, as in torch.nn.GRU"
                 )
-            for field, value in _FIXED.items():
-                if getattr(params, field) != value:
-                    raise WeightsError(
-                        f"{where} has {field}={getattr(params, field)!r}: expected {value!r}, as "
-                        "PyTorch has no other"
-                    )

@@ -1,8 +1,8 @@
 """Keras' ``.keras``: a zip archive of a model's configuration as JSON and its weights as HDF5.
 
-The configuration says what each GRU computes, and ``places`` which arrays are its. GRUs that it
-does not tell of, those within a user's own layers and models, are found by their shapes. Whatever
-else is in the archive is passed over, and nothing in it is run.
+The configuration has what each GRU computes; ``groups`` finds the arrays of each. GRUs that are not
+in it, those within a user's own layers and models, are found by their shapes. Whatever else is in
+the archive is passed over, and nothing in it is run.
 """
 
 import io
@@ -10,18 +10,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from jaxgru.weights.contract import Look, Source
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.hdf5 import Hdf5
 from jaxgru.weights.formats.keras import weights_h5
-from jaxgru.weights.formats.keras.groups import Group, cell_groups, read_groups
-from jaxgru.weights.formats.keras.places import inner_groups, layer_groups
+from jaxgru.weights.formats.keras.groups import (
+    Group,
+    cell_groups,
+    inner_groups,
+    layer_groups,
+    read_groups,
+)
 from jaxgru.weights.formats.zip import open_archive, read_entry
-from jaxgru.weights.libraries.keras.arrays import to_params
-from jaxgru.weights.libraries.keras.cells import GRULayer
-from jaxgru.weights.libraries.keras.config import Layer, gru_layer, layers_of, parse_json
-from jaxgru.weights.results import Found, Gathered
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.libraries.keras.arrays import GRULayer, to_params
+from jaxgru.weights.libraries.keras.chains import in_model, inputs_of
+from jaxgru.weights.libraries.keras.config import Layer, gru_layer, model_of, parse_json
+from jaxgru.weights.results import UNNAMED, Found, Gathered, stack_of_all
+from jaxgru.weights.unspecified import Fields
 
+# The name of a model that jaxgru wrote of a stack, which is read as that stack.
+STACK = "jaxgru_stack"
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 
 
@@ -47,8 +54,10 @@ def read(source: Source) -> Gathered:
     h5 = Hdf5(io.BytesIO(content), len(content))
     known_version = version if isinstance(version, str) else None
     reading = _Reading(h5, known_version, source.assume, {}, {}, set())
-    root, layers = read_groups(h5), layers_of(config)
-    _gather(reading, layers, layer_groups(root, layers), "")
+    root, model = read_groups(h5), model_of(config)
+    _gather(reading, model, layer_groups(root, model.inner), "")
+    if model.name == STACK and (stack := stack_of_all(reading.gathered)) is not None:
+        return {UNNAMED: stack}
     others = weights_h5.find(h5, root, source.assume, reading.known, reading.gathered)
     return reading.gathered | others
 
@@ -58,58 +67,58 @@ class _Reading(NamedTuple):
     version: str | None
     assume: Mapping[str, Any]
     gathered: Gathered
-    said: dict[str, GRULayer]  # of those with a group, by the layers' own names
+    layers: dict[str, GRULayer]  # of those with a group, by the layers' own names
     known: set[str]  # paths of the groups of the GRUs gathered
 
 
-def _gather(
-    reading: _Reading, layers: Sequence[Layer], groups: Sequence[Group | None], prefix: str
-) -> None:
-    for layer, group in zip(layers, groups, strict=True):
+def _gather(reading: _Reading, model: Layer, groups: Sequence[Group | None], prefix: str) -> None:
+    inputs = inputs_of(model)
+    for layer, group in zip(model.inner, groups, strict=True):
         name = prefix + layer.name
-        settling = Settling(reading.assume)
-        said: GRULayer | None = None
+        fields = Fields(reading.assume)
+        gru: GRULayer | None = None
         found: Found | WeightsError | None = None
         try:
-            said = gru_layer(layer, reading.version, settling)
+            gru = gru_layer(layer, reading.version, fields)
             # Models may share a layer: it is stored once.
-            is_again = group is None and reading.said.get(layer.name) == said
-            if said is not None and not is_again:
-                found = _read_layer(reading.h5, said, group, settling)
-                reading.said[layer.name] = said
+            is_again = group is None and reading.layers.get(layer.name) == gru
+            if gru is not None and not is_again:
+                found = _read_layer(reading.h5, gru, group, fields)
+                found = found._replace(inputs=in_model(inputs, layer.name, prefix))
+                reading.layers[layer.name] = gru
         except WeightsError as error:
             found = error
         if found is None:
-            if said is None:
-                _gather(reading, layer.inner, inner_groups(group, layer), f"{name}/")
+            if gru is None:
+                _gather(reading, layer, inner_groups(group, layer), f"{name}/")
             continue
         if name in reading.gathered:
-            raise WeightsError(f"config.json has two layers called {name[:80]!a}: expected one")
+            raise WeightsError(f"config.json has two layers called {shown(name)}: expected one")
         reading.gathered[name] = found
         if group is not None:
             reading.known.add(group.path)
 
 
-def _read_layer(h5: Hdf5, said: GRULayer, group: Group | None, settling: Settling) -> Found:
+def _read_layer(h5: Hdf5, gru: GRULayer, group: Group | None, fields: Fields) -> Found:
     if group is None:
         raise WeightsError(
             f"{_WEIGHTS} has no group for it: expected one for each layer of config.json"
         )
     groups = cell_groups(group)
-    if len(groups) != len(said.cells):
+    if len(groups) != len(gru.cells):
         raise WeightsError(
-            f"{group.path} has {len(groups)} cells: expected {len(said.cells)}, as in config.json"
+            f"{group.path} has {len(groups)} cells: expected {len(gru.cells)}, as in config.json"
         )
     params = [
         to_params([h5.read(path) for path in cell_group.arrays], cell, cell_group.path)
-        for cell_group, cell in zip(groups, said.cells, strict=True)
+        for cell_group, cell in zip(groups, gru.cells, strict=True)
     ]
-    return Found(said.assemble(params), (*said.notes, *settling.notes()))
+    return Found(gru.assemble(params), (*gru.notes, *fields.notes()))
 
 
 def _check_whole(names: Sequence[str]) -> None:
     if _WEIGHTS in names:
         return
     other = next((name for name in names if name.startswith("model.weights.")), None)
-    held = "no weights" if other is None else f"its weights in {other[:80]!a}"
+    held = "no weights" if other is None else f"its weights in {shown(other)}"
     raise WeightsError(f"the archive holds {held}: expected them in {_WEIGHTS}, all in one file")

@@ -3,14 +3,18 @@
 An object's own arrays are ``vars/0``, ``vars/1`` and so on within its group; the groups beside
 ``vars`` are those of its attributes and, in a container such as ``layers``, of its members. A
 member's group has the name of its class, with a number where there are several: ``gru``,
+``gru_1``, in the order of the layers: the layers ``encoder`` and ``gru_8`` sit in ``gru`` and
 ``gru_1``. Later versions also store the member's own name, as an attribute of ``vars``.
 """
 
+import collections
 import dataclasses
 import re
+from collections.abc import Sequence
 
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.hdf5 import Hdf5
+from jaxgru.weights.libraries.keras.config import Layer
 
 # The attribute by which a model reaches its layers: since Keras 2.14, and in 2.13.
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
@@ -42,10 +46,10 @@ def read_groups(h5: Hdf5) -> Group:
 
 def in_order(names: "dict[str, Group]") -> list[str]:
     """Return the names of groups with those of one class by their numbers, not their digits."""
-    return sorted(names, key=class_and_number)
+    return sorted(names, key=_class_and_number)
 
 
-def class_and_number(name: str) -> tuple[str, int]:
+def _class_and_number(name: str) -> tuple[str, int]:
     """Return a group's class and number, 0 for none: ``("gru", 12)`` for ``gru_12``."""
     match = re.fullmatch(r"(.+)_(\d{1,9})", name, re.DOTALL)
     return (match[1], int(match[2])) if match else (name, 0)
@@ -64,12 +68,29 @@ def cell_groups(group: Group) -> list[Group]:
     return [group]
 
 
+def inner_groups(group: Group | None, layer: Layer) -> list[Group | None]:
+    """Return the group of each layer within a model or wrapper, None where there is none."""
+    if group is None:
+        return [None] * len(layer.inner)
+    if len(layer.inner) == 1 and "layer" in group.inner:
+        return [group.inner["layer"]]  # a wrapper, such as TimeDistributed
+    return layer_groups(group, layer.inner)
+
+
+def layer_groups(model: Group, layers: Sequence[Layer]) -> list[Group | None]:
+    """Return the group of each layer of a model, None where there is none."""
+    for container in CONTAINERS:
+        if container in model.inner:
+            return _matched(model.inner[container], layers, container == CONTAINERS[0])
+    return [None] * len(layers)
+
+
 def _fill(h5: Hdf5, path: str, group: Group, depth: int) -> None:
     for name in h5.groups(path):
         inner_path = f"{path}/{name}" if path else name
         if name == "vars":
             if group.arrays or group.name is not None:
-                raise WeightsError(f"{inner_path[:80]!a} is there twice: expected once")
+                raise WeightsError(f"{shown(inner_path)} is there twice: expected once")
             group.arrays = _variables(h5, inner_path)
             group.name = h5.text(inner_path, "name")
             continue
@@ -77,7 +98,7 @@ def _fill(h5: Hdf5, path: str, group: Group, depth: int) -> None:
         parts = name.split("\\")
         if depth + len(parts) > _MAX_DEPTH:
             raise WeightsError(
-                f"{inner_path[:80]!a} is {depth + len(parts)} groups deep: expected at most "
+                f"{shown(inner_path)} is {depth + len(parts)} groups deep: expected at most "
                 f"{_MAX_DEPTH}"
             )
         inner = group
@@ -92,3 +113,39 @@ def _variables(h5: Hdf5, path: str) -> tuple[str, ...]:
     expected = [str(i) for i in range(len(names))]
     # An object that saves its variables by other names is of no class with a GRU's arrays.
     return tuple(f"{path}/{name}" for name in expected) if set(names) == set(expected) else ()
+
+
+def _matched(
+    container: Group, layers: Sequence[Layer], is_numbered_by_one: bool
+) -> list[Group | None]:
+    held: dict[str, list[tuple[int, Group]]] = collections.defaultdict(list)
+    for name, group in container.inner.items():
+        class_, number = _class_and_number(name)
+        held[class_].append((number, group))
+        if number:  # or a class whose name ends in a number
+            held[name].append((0, group))
+    wanted: dict[str, list[int]] = collections.defaultdict(list)
+    for i, layer in enumerate(layers):
+        wanted[_group_class(layer.class_name)].append(i)
+    matched: list[Group | None] = [None] * len(layers)
+    for class_, indices in wanted.items():
+        numbered = dict(held[class_])
+        in_order = [numbered[number] for number in sorted(numbered)]
+        named = {group.name: group for group in in_order if group.name is not None}
+        for order, i in enumerate(indices):
+            if named:
+                matched[i] = named.get(layers[i].name)
+            elif len(in_order) == len(indices):
+                # Not by number: Keras 2.13 counts in twos, gru, gru_2, gru_4.
+                matched[i] = in_order[order]
+            elif is_numbered_by_one:
+                matched[i] = numbered.get(order)
+    return matched
+
+
+def _group_class(class_name: str) -> str:
+    """Return a class' name as a group has it: ``time_distributed`` for ``TimeDistributed``."""
+    # A registered class is called package>Class.
+    name = re.sub(r"\W", "", class_name.rpartition(">")[2])
+    # A capital begins a word after a small letter, or where a small one follows: GRU, GRUCell.
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from jaxgru.net import Net
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.hdf5 import Hdf5, shown
+from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.formats.hdf5 import Hdf5
+from jaxgru.weights.formats.hdf5 import shown as shown_path
 from jaxgru.weights.formats.keras.weight_names import Directions, Place, as_layers, find_places
-from jaxgru.weights.libraries.keras.arrays import cell_from_arrays, join_gates, to_params
-from jaxgru.weights.libraries.keras.cells import GRULayer
-from jaxgru.weights.libraries.keras.config import Layer, gru_layer, layers_of, parse_json
+from jaxgru.weights.libraries.keras.arrays import GRULayer, cell_from_arrays, join_gates, to_params
+from jaxgru.weights.libraries.keras.chains import in_model, inputs_of
+from jaxgru.weights.libraries.keras.config import Layer, gru_layer, model_of, parse_json
 from jaxgru.weights.results import Found, Gathered
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.unspecified import Fields
 
 _MODEL_WEIGHTS = "model_weights"
 _KERAS_1 = 9  # arrays of a cell there
@@ -35,8 +36,8 @@ def recognises(h5: Hdf5) -> bool:
 def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
     """Return the GRUs in a file, in the order of the model's layers.
 
-    A configuration says what each computes. GRUs that it does not tell of, as those of a user's
-    own layers, and all where there is none, are found by the names and shapes of their weights.
+    A configuration has what each computes. GRUs that are not in it, as those of a user's own
+    layers, and all where there is none, are found by the names and shapes of their weights.
 
     Raises:
         WeightsError: the file or its configuration is damaged.
@@ -44,13 +45,15 @@ def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
     root = _weights_root(h5)
     names = _names(h5, root, "layer_names")
     config = h5.text("", "model_config")
-    layers = {} if config is None else _by_name(parse_json(config, "model_config"))
+    model = None if config is None else model_of(parse_json(config, "model_config"))
+    layers = _by_name(model)
+    inputs = {} if model is None else inputs_of(model)
     # Keras takes files without a version for those of Keras 1, which wrote none.
     version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
     gathered: Gathered = {}
     for name in dict.fromkeys((*layers, *names)):
         group = _Group(h5, f"{root}/{name}" if root else name)
-        expected = list(_grus(layers[name], "", version, assume)) if name in layers else []
+        expected = list(_grus(layers[name], "", inputs, version, assume)) if name in layers else []
         found = (
             _configured(group, expected) if expected else _by_shape(group, name, version, assume)
         )
@@ -63,8 +66,8 @@ def _names(h5: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
     for name in names:
         if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME:
             raise WeightsError(
-                f"{attribute} of {shown(path)} has {name[:40]!a}: expected printable names of 1 to "
-                f"{_LONGEST_NAME} characters"
+                f"{attribute} of {shown_path(path)} has {shown(name)}: expected printable names of "
+                f"1 to {_LONGEST_NAME} characters"
             )
     return names
 
@@ -73,38 +76,47 @@ def _weights_root(h5: Hdf5) -> str:
     return _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
 
 
-def _by_name(model: Any) -> dict[str, Layer]:
+def _by_name(model: Layer | None) -> dict[str, Layer]:
     layers: dict[str, Layer] = {}
-    for layer in layers_of(model):
+    for layer in () if model is None else model.inner:
         if layer.name in layers:
-            raise WeightsError(f"model_config has two layers called {layer.name!r}: expected one")
+            raise WeightsError(
+                f"model_config has two layers called {shown(layer.name)}: expected one"
+            )
         layers[layer.name] = layer
     return layers
 
 
 class _Expected(NamedTuple):
-    """A GRU as the configuration tells of it, or why no net can hold it."""
+    """A GRU in the configuration, or why no net can hold it."""
 
     name: str
     layer: GRULayer | WeightsError
-    settling: Settling
+    fields: Fields
+    inputs: str | None = None  # see Found
 
 
 def _grus(
-    layer: Layer, prefix: str, version: str, assume: Mapping[str, Any]
+    layer: Layer,
+    prefix: str,
+    inputs: Mapping[str, str],
+    version: str,
+    assume: Mapping[str, Any],
 ) -> Iterator[_Expected]:
+    """Give the GRUs that a layer is or holds, given the inputs of the GRUs beside it."""
     name = f"{prefix}{layer.name}"
-    settling = Settling(assume)
+    fields = Fields(assume)
     try:
-        said = gru_layer(layer, version, settling)
+        gru = gru_layer(layer, version, fields)
     except WeightsError as error:
-        yield _Expected(name, error, settling)
+        yield _Expected(name, error, fields)
         return
-    if said is not None:
-        yield _Expected(name, said, settling)
+    if gru is not None:
+        yield _Expected(name, gru, fields, in_model(inputs, layer.name, prefix))
         return
+    within = inputs_of(layer)
     for inner in layer.inner:
-        yield from _grus(inner, f"{name}/", version, assume)
+        yield from _grus(inner, f"{name}/", within, version, assume)
 
 
 class _Group:
@@ -123,7 +135,7 @@ class _Group:
 
     def shown(self, place: Place) -> str:
         """Return the name of a cell for messages."""
-        return shown(f"{self._path}/{place.path}".rstrip("/"))
+        return shown_path(f"{self._path}/{place.path}".rstrip("/"))
 
     def _is_gru(self, place: Place) -> bool:
         """Tell whether a recurrent cell has the three gates of a GRU."""
@@ -169,13 +181,14 @@ def _build(group: _Group, gru: _Expected, places: Sequence[Place]) -> Found:
     if len(places) != len(cells):
         raise WeightsError(
             f"the file has the weights of {len(places)} cells for it: expected {len(cells)}, as "
-            "model_config says"
+            "in model_config"
         )
     params = [
         to_params(group.read(place), cell, group.shown(place))
         for place, cell in zip(places, cells, strict=True)
     ]
-    return Found(gru.layer.assemble(params), (*gru.layer.notes, *gru.settling.notes()))
+    notes = (*gru.layer.notes, *gru.fields.notes())
+    return Found(gru.layer.assemble(params), notes, gru.inputs)
 
 
 def _by_shape(group: _Group, name: str, version: str, assume: Mapping[str, Any]) -> Gathered:
@@ -185,23 +198,23 @@ def _by_shape(group: _Group, name: str, version: str, assume: Mapping[str, Any])
         # A layer's group repeats the layer's name, but that of a nested model has several.
         inner = layer.name.removeprefix(f"{name}/")
         own = name if len(layers) == 1 else f"{name}/{inner}"
-        settling = Settling(assume)
+        fields = Fields(assume)
         try:
-            gathered[own] = Found(_guessed(group, layer, version, settling), settling.notes())
+            gathered[own] = Found(_guessed(group, layer, version, fields), fields.notes())
         except WeightsError as error:
             gathered[own] = error
     return gathered
 
 
-def _guessed(group: _Group, layer: Directions, version: str, settling: Settling) -> Net:
+def _guessed(group: _Group, layer: Directions, version: str, fields: Fields) -> Net:
     params, sides = [], []
     for places in filter(None, (layer.forward, layer.backward)):
         cells = []
         for place in places:
             arrays, where = group.read(place), group.shown(place)
-            cells.append(cell_from_arrays(arrays, settling, where, version))
+            cells.append(cell_from_arrays(arrays, fields, where, version))
             params.append(to_params(arrays, cells[-1], where))
         sides.append(tuple(cells))
     if len(sides) == 2:
-        return GRULayer(tuple(sides), merge=settling.pick("merge")).assemble(params)
-    return GRULayer(tuple(sides), is_backward=settling.pick("reverse")).assemble(params)
+        return GRULayer(tuple(sides), merge=fields.resolve("merge")).assemble(params)
+    return GRULayer(tuple(sides), is_backward=fields.resolve("reverse")).assemble(params)

@@ -16,7 +16,7 @@ from jaxgru.weights.formats.keras.groups import (
 )
 from jaxgru.weights.libraries.keras.arrays import cell_from_arrays, to_params
 from jaxgru.weights.results import UNNAMED, Found, Gathered
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.unspecified import Fields
 
 
 def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
@@ -94,26 +94,26 @@ def _is_cell(h5: Hdf5, group: Group) -> bool:
 
 
 def _read_layer(h5: Hdf5, group: Group, assume: Mapping[str, Any]) -> Found:
-    settling = Settling(assume)
+    fields = Fields(assume)
     net: Net
     if "forward_layer" in group.inner:
-        forward, backward = (_read_direction(h5, group.inner[side], settling) for side in _SIDES)
-        net = Bidirectional(forward, backward, settling.pick("merge"))
+        forward, backward = (_read_direction(h5, group.inner[side], fields) for side in _SIDES)
+        net = Bidirectional(forward, backward, fields.resolve("merge"))
     else:
-        net = _read_direction(h5, group, settling)
-        if settling.pick("reverse"):
+        net = _read_direction(h5, group, fields)
+        if fields.resolve("reverse"):
             net = Backward(net)
-    return Found(net, settling.notes())
+    return Found(net, fields.notes())
 
 
-def _read_direction(h5: Hdf5, group: Group, settling: Settling) -> Net:
-    cells = tuple(_read_cell(h5, cell, settling) for cell in cell_groups(group))
+def _read_direction(h5: Hdf5, group: Group, fields: Fields) -> Net:
+    cells = tuple(_read_cell(h5, cell, fields) for cell in cell_groups(group))
     return cells[0] if len(cells) == 1 else cells
 
 
-def _read_cell(h5: Hdf5, group: Group, settling: Settling) -> GRUParams:
+def _read_cell(h5: Hdf5, group: Group, fields: Fields) -> GRUParams:
     arrays = [h5.read(path) for path in group.arrays]
-    return to_params(arrays, cell_from_arrays(arrays, settling, group.path), group.path)
+    return to_params(arrays, cell_from_arrays(arrays, fields, group.path), group.path)
 
 
 def _shown(names: tuple[str, ...], group: Group) -> str:

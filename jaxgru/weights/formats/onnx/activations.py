@@ -1,56 +1,43 @@
 """ONNX's activations and ours: those that are the same function, to the bit of their parameters."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from jaxgru.activations import ACTIVATIONS
-from jaxgru.weights.errors import WeightsError
+from jaxgru.activations import ACTIVATIONS, Onnx, get_activation
+from jaxgru.weights.conventions import Holder
+from jaxgru.weights.errors import WeightsError, shown
 
 
-class Applied(NamedTuple):
-    """An activation as a GRU node has it: a function, with the parameters that it takes."""
-
-    function: str
-    alpha: tuple[float, ...] = ()
-    beta: tuple[float, ...] = ()
-
-
-def _float32(value: float) -> float:
+def _float32(value: float | None) -> float | None:
     """Return what an attribute of a node, which is float32, makes of a number."""
-    return float(np.float32(value))
+    return None if value is None else float(np.float32(value))
 
 
-# What each of our activations is to ONNX. The others have no equal there.
-_APPLIED = {
-    "tanh": Applied("Tanh"),
-    "sigmoid": Applied("Sigmoid"),
-    "hard_sigmoid": Applied("HardSigmoid", (_float32(1 / 6),), (0.5,)),
-    "hard_sigmoid_keras2": Applied("HardSigmoid", (_float32(0.2),), (0.5,)),
-    "relu": Applied("Relu"),
-    "elu": Applied("Elu", (1.0,)),
-    "softplus": Applied("Softplus"),
-    "softsign": Applied("Softsign"),
-    "linear": Applied("Affine", (1.0,), (0.0,)),
+def _as_stored(activation: Onnx) -> Onnx:
+    return Onnx(activation.function, _float32(activation.alpha), _float32(activation.beta))
+
+
+_STORED = {name: _as_stored(known) for name in ACTIVATIONS if (known := get_activation(name).onnx)}
+_NAMES = {activation: name for name, activation in _STORED.items()} | {
+    Onnx("ScaledTanh", 1.0, 1.0): "tanh"
 }
-_OURS = {applied: name for name, applied in _APPLIED.items()} | {
-    Applied("ScaledTanh", (1.0,), (1.0,)): "tanh"
-}
-# What each function of ONNX takes, with its default; None where the specification's own default
-# and that of ONNX Runtime differ, so that nobody can say what a file without the value means.
-_PARAMETERS: dict[str, tuple[tuple[float | None, ...], tuple[float | None, ...]]] = {
-    "Relu": ((), ()),
-    "Tanh": ((), ()),
-    "Sigmoid": ((), ()),
-    "Softsign": ((), ()),
-    "Softplus": ((), ()),
-    "Affine": ((None,), (None,)),
-    "LeakyRelu": ((0.01,), ()),
-    "ThresholdedRelu": ((None,), ()),
-    "ScaledTanh": ((None,), (None,)),
-    "HardSigmoid": ((_float32(0.2),), (0.5,)),
-    "Elu": ((1.0,), ()),
+HOLDER = Holder("ONNX's GRU", dict.fromkeys(("activation", "recurrent_activation"), tuple(_STORED)))
+# The numbers that each function of ONNX takes, alpha and beta: its default; "none" where it takes
+# none; "unsure" where the specification's own default and that of ONNX Runtime differ, so that a
+# file without the value means nothing certain.
+_PARAMETERS: dict[str, tuple[float | str, float | str]] = {
+    "Relu": ("none", "none"),
+    "Tanh": ("none", "none"),
+    "Sigmoid": ("none", "none"),
+    "Softsign": ("none", "none"),
+    "Softplus": ("none", "none"),
+    "Affine": ("unsure", "unsure"),
+    "LeakyRelu": (0.01, "none"),
+    "ThresholdedRelu": ("unsure", "none"),
+    "ScaledTanh": ("unsure", "unsure"),
+    "HardSigmoid": (0.2, 0.5),
+    "Elu": (1.0, "none"),
 }
 _SPELLED = {function.lower(): function for function in _PARAMETERS}
 
@@ -71,39 +58,40 @@ def names_of(functions: Sequence[str], alpha: Sequence[float], beta: Sequence[fl
     for function in functions:
         if function.lower() not in _SPELLED:
             raise WeightsError(
-                f"activations has {function[:40]!a}: expected {', '.join(_PARAMETERS)}"
+                f"activations has {shown(function)}: expected {', '.join(_PARAMETERS)}"
             )
         spelled.append(_SPELLED[function.lower()])
     alphas = _dealt("activation_alpha", alpha, [_PARAMETERS[name][0] for name in spelled])
     betas = _dealt("activation_beta", beta, [_PARAMETERS[name][1] for name in spelled])
-    return [_name_of(Applied(*parts)) for parts in zip(spelled, alphas, betas, strict=True)]
+    return [_name_of(Onnx(*parts)) for parts in zip(spelled, alphas, betas, strict=True)]
 
 
-def applied(name: str) -> Applied:
-    """Return what one of our activations is to ONNX.
-
-    Raises:
-        WeightsError: ONNX's GRU has no equal of it.
-    """
-    if name not in _APPLIED:
-        raise WeightsError(f"activation is {name!r}: expected one that ONNX has: {_listed()}")
-    return _APPLIED[name]
+def stored(name: str) -> Onnx:
+    """Return one of our activations as a node stores it; there must be an equal one."""
+    return _STORED[name]
 
 
 def _dealt(
-    attribute: str, values: Sequence[float], takers: Sequence[tuple[float | None, ...]]
-) -> list[tuple[float, ...]]:
-    """Return the numbers that each function gets, which takes at most one."""
-    dealt: list[tuple[float, ...]] = []
+    attribute: str, values: Sequence[float], defaults: Sequence[float | str]
+) -> list[float | None]:
+    """Return the number that each function gets, None for one that takes none."""
+    dealt: list[float | None] = []
     rest = list(values)
-    for default in takers:
-        given = (rest.pop(0),) if default and rest else default
-        if None in given:
+    for default in defaults:
+        if default == "none":
+            dealt.append(None)
+        elif rest:
+            dealt.append(rest.pop(0))
+        elif isinstance(default, str):
             raise WeightsError(f"{attribute} has {len(values)} values: expected one more")
-        dealt.append(tuple(value for value in given if value is not None))
+        else:
+            dealt.append(_float32(default))
     # Some writers give every function a number, the first one to the first, needed or not.
-    by_position = [values[i : i + 1] if takers[i] else () for i in range(len(takers))]
-    if rest and [tuple(value) for value in by_position] != dealt:
+    by_position = [
+        None if default == "none" or i >= len(values) else values[i]
+        for i, default in enumerate(defaults)
+    ]
+    if rest and by_position != dealt:
         raise WeightsError(
             f"{attribute} has {len(values)} values: expected {len(values) - len(rest)}, as many as "
             "its functions take"
@@ -111,16 +99,13 @@ def _dealt(
     return dealt
 
 
-def _name_of(activation: Applied) -> str:
-    if activation in _OURS:
-        return _OURS[activation]
-    parameters = [f"alpha {value!r}" for value in activation.alpha]
-    parameters += [f"beta {value!r}" for value in activation.beta]
+def _name_of(activation: Onnx) -> str:
+    if activation in _NAMES:
+        return _NAMES[activation]
+    numbers = (("alpha", activation.alpha), ("beta", activation.beta))
+    parameters = [f"{name} {value:.6g}" for name, value in numbers if value is not None]
     having = f" with {' and '.join(parameters)}" if parameters else ""
     raise WeightsError(
-        f"activations has {activation.function}{having}: expected one that is exactly {_listed()}"
+        f"activations has {activation.function}{having}: expected one that is exactly "
+        f"{', '.join(_STORED)}"
     )
-
-
-def _listed() -> str:
-    return ", ".join(name for name in ACTIVATIONS if name in _APPLIED)

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.onnx.attributes import attributes_of, get
-from jaxgru.weights.formats.onnx.budget import Budget
 from jaxgru.weights.formats.onnx.external import External
-from jaxgru.weights.formats.onnx.folding import FOLDED, Step
+from jaxgru.weights.formats.onnx.folding import FOLDED, fold
 from jaxgru.weights.formats.onnx.graphs import Scope, is_standard
 from jaxgru.weights.formats.onnx.tensors import to_array
+from jaxgru.weights.limits import Budget
 
 # From a GRU back to its tensors. Exporters need about five steps; a circle of nodes has no end.
 _MOST_STEPS = 50
@@ -30,7 +30,7 @@ class Constants:
     """
 
     def __init__(self, budget: Budget, external: External) -> None:
-        self._budget = budget
+        self.budget = budget
         self._external = external
 
     def value(self, scope: Scope, name: str, steps: int = 0) -> NDArray[Any]:
@@ -63,7 +63,7 @@ class Constants:
 
     def _tensor(self, tensor: Any) -> NDArray[Any]:
         array = to_array(tensor, self._external)
-        self._budget.spend(array.nbytes)
+        self.budget.spend(array.nbytes)
         return array
 
     def _output(self, scope: Scope, node: Any, name: str, steps: int) -> NDArray[Any]:
@@ -73,19 +73,15 @@ class Constants:
                 f"{shown(name)} is computed by {_described(node)}: expected a constant, or one "
                 f"made by {', '.join(FOLDED)}"
             )
-        attributes = attributes_of(node)
         if node.op_type == "Constant":
-            return self._constant(attributes)
+            return self._constant(attributes_of(node))
         inputs = [self.value(scope, key, steps + 1) if key else None for key in node.input]
-        fold, growth = FOLDED[node.op_type]
-        self._budget.spend(sum(growth * array.nbytes for array in inputs if array is not None))
+        growth = FOLDED[node.op_type]
+        self.budget.spend(sum(growth * array.nbytes for array in inputs if array is not None))
         try:
-            return fold(Step(inputs, attributes, list(node.output).index(name), len(node.output)))
-        except WeightsError:
-            raise
-        # What NumPy raises for shapes, axes and counts that do not fit.
-        except (ValueError, IndexError, TypeError, OverflowError) as error:
-            raise WeightsError(f"{_described(node)} does not fit ({first_line(error)})") from error
+            return fold(node, inputs, scope.opset, name)
+        except WeightsError as error:
+            raise WeightsError(f"{_described(node)}: {error}") from error.__cause__
 
     def _constant(self, attributes: dict[str, Any]) -> NDArray[Any]:
         if "value" in attributes:
@@ -104,4 +100,4 @@ class Constants:
 
 def _described(node: Any) -> str:
     called = f" {shown(node.name)}" if node.name else ""
-    return f"{ascii(node.op_type[:80])[1:-1]} node{called}"
+    return f"{shown(node.op_type)[1:-1]} node{called}"

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from jaxgru.weights.errors import WeightsError, shown
-from jaxgru.weights.formats.onnx.budget import Budget
+from jaxgru.weights.limits import Budget
 
 _KEYS = ("location", "offset", "length", "checksum", "basepath")
 
@@ -89,7 +89,7 @@ def _by_key(name: str, entries: Iterable[Any]) -> dict[str, str]:
 
 def _number(name: str, key: str, value: str) -> int:
     if not (value.isascii() and value.isdigit() and len(value) < 20):
-        raise WeightsError(f"{name} has {key} {value[:40]!a}: expected a number of bytes")
+        raise WeightsError(f"{name} has {key} {shown(value)}: expected a number of bytes")
     return int(value)
 
 
@@ -100,10 +100,10 @@ def _inside(name: str, folder: Path, location: str) -> str:
     is_plain = location and "\0" not in location and ".." not in windows.parts
     if not is_plain or posix.is_absolute() or windows.anchor:
         raise WeightsError(
-            f"{name} has its data in {location[:80]!a}: expected a relative path within the "
+            f"{name} has its data in {shown(location)}: expected a relative path within the "
             "model's folder"
         )
     expected = os.path.join(os.path.realpath(folder), *posix.parts)
     if os.path.normcase(os.path.realpath(expected)) != os.path.normcase(expected):
-        raise WeightsError(f"{name} has its data in {location[:80]!a}: expected no link on the way")
+        raise WeightsError(f"{name} has its data in {shown(location)}: expected no link on the way")
     return expected

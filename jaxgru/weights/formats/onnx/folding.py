@@ -1,137 +1,103 @@
-"""The steps that exporters put between tensors and a GRU, each done as ONNX defines it."""
+"""The steps that exporters put between tensors and a GRU, done by onnx's reference evaluator.
 
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+It runs these operators alone, on small inputs of theirs that have been looked at: others, and
+these with any parameters, can be made to take much memory.
+"""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru.optional import need
 from jaxgru.weights.dtypes import FLOATS
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.onnx.attributes import get
+from jaxgru.weights.errors import WeightsError, first_line
+from jaxgru.weights.formats.onnx.attributes import attributes_of, get
 from jaxgru.weights.formats.onnx.tensors import DTYPES
 from jaxgru.weights.limits import MAX_AXES
 
+# The operators, each with the bytes it allocates for one byte of its inputs, at most.
+FOLDED = {
+    "Identity": 0,
+    "Transpose": 0,
+    "Concat": 1,
+    "Split": 0,
+    "Slice": 0,
+    "Unsqueeze": 0,
+    "Squeeze": 0,
+    "Reshape": 1,
+    "Cast": 4,
+}
 
-class Step(NamedTuple):
-    """A node with what it works on."""
 
-    inputs: list[NDArray[Any] | None]  # None: left out
-    attributes: dict[str, Any]
-    output: int  # which of its outputs is asked for
-    outputs: int  # and how many it has
+def fold(node: Any, inputs: list[NDArray[Any] | None], opset: int, output: str) -> NDArray[Any]:
+    """Return an output of a node with constant inputs.
 
-    def data(self) -> NDArray[Any]:
-        """Return the first input."""
-        return self.needed(0)
+    Args:
+        node: a NodeProto of one of these operators.
+        inputs: its inputs in order, None for one that is left out.
+        opset: the version of the standard's operators.
+        output: the name of the output.
 
-    def needed(self, index: int) -> NDArray[Any]:
-        """Return an input that must be there."""
-        found = self.inputs[index] if index < len(self.inputs) else None
-        if found is None:
-            raise WeightsError(f"input {index} is left out: expected it")
-        return found
+    Raises:
+        WeightsError: the inputs and attributes do not fit the operator.
+    """
+    helper = need("onnx.helper", "onnx", "reading ONNX models")
+    reference = need("onnx.reference", "onnx", "reading ONNX models")
+    _check(node, inputs)
+    named = {name: array for name, array in zip(node.input, inputs, strict=True) if name}
+    try:
+        function = helper.make_function(
+            "fold", "fold", list(named), list(node.output), [node], [helper.make_opsetid("", opset)]
+        )
+        # Beyond the range of a type a number becomes infinite, which is ONNX's result too.
+        with np.errstate(over="ignore"):
+            outputs = reference.ReferenceEvaluator(function).run(None, named, {})
+    except Exception as error:  # whatever the operators raise: NumPy's, the library's, Python's own
+        raise WeightsError(f"it does not fit ({first_line(error)})") from error
+    arrays = dict(zip(node.output, outputs, strict=True))
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise WeightsError("it does not fit: expected arrays of it")
+    _check_whole(node.op_type, inputs, list(arrays.values()))
+    found: NDArray[Any] = arrays[output]
+    return found
 
-    def numbers(self, name: str, index: int) -> list[int] | None:
-        """Return integers: of an attribute, as old models have them, or of an input; else None."""
-        if name in self.attributes:
-            return [int(number) for number in get(self.attributes, name, "ints")]
-        if index >= len(self.inputs) or self.inputs[index] is None:
-            return None
-        array = self.needed(index)
-        # A shape, or one number an axis: more is damage, and would be slow.
+
+def _check(node: Any, inputs: list[NDArray[Any] | None]) -> None:
+    """Raise WeightsError for parameters that the evaluator would take and ONNX has not."""
+    if not inputs or inputs[0] is None:
+        raise WeightsError("its input 0 is left out: expected it")
+    attributes = attributes_of(node)
+    if any(attribute.ref_attr_name for attribute in node.attribute):
+        raise WeightsError("it has attributes of a function's call: expected them in the node")
+    if node.op_type == "Cast":
+        dtype = DTYPES.get(get(attributes, "to", "int"))
+        if dtype is None or {dtype.name, inputs[0].dtype.name} - FLOATS.keys():
+            raise WeightsError("it is from or to another type than floating-point: expected those")
+    if node.op_type == "Concat":
+        if len({array.dtype for array in inputs if array is not None}) > 1:
+            raise WeightsError("it has inputs of several types: expected one")
+        return
+    # Shapes, or one number an axis: more is damage, and would be slow.
+    numbers = [array for array in inputs[1:] if array is not None]
+    for array in numbers:
         if array.dtype.kind != "i" or array.ndim != 1 or array.size > MAX_AXES:
             raise WeightsError(
-                f"{name} has shape {array.shape} of {array.dtype}: expected at most {MAX_AXES} "
-                "integers"
+                f"it has an input of shape {array.shape} of {array.dtype}: expected at most "
+                f"{MAX_AXES} integers"
             )
-        return [int(number) for number in array]
+    lists = [list(attribute.ints) for attribute in node.attribute if attribute.ints]
+    sizes = {array.size for array in numbers} | {len(values) for values in lists}
+    if node.op_type == "Slice" and len(sizes) != 1:
+        raise WeightsError("its starts, ends, axes and steps are not as many: expected one an axis")
+    if get(attributes, "num_outputs", "int", len(node.output)) != len(node.output):
+        raise WeightsError(f"num_outputs is not {len(node.output)}: expected as many as it has")
 
 
-def _identity(step: Step) -> NDArray[Any]:
-    return step.data()
-
-
-def _transpose(step: Step) -> NDArray[Any]:
-    return np.transpose(step.data(), get(step.attributes, "perm", "ints"))
-
-
-def _concat(step: Step) -> NDArray[Any]:
-    arrays = [step.needed(index) for index in range(len(step.inputs))]
-    if len({array.dtype for array in arrays}) > 1:
-        raise WeightsError("Concat has inputs of several types: expected one")
-    return np.concatenate(arrays, axis=get(step.attributes, "axis", "int", 1))
-
-
-def _split(step: Step) -> NDArray[Any]:
-    data, axis = step.data(), get(step.attributes, "axis", "int", 0)
-    sizes = step.numbers("split", 1)
-    if sizes is None:
-        part = math.ceil(data.shape[axis] / step.outputs)
-        sizes = [part] * (step.outputs - 1) + [data.shape[axis] - part * (step.outputs - 1)]
-    if len(sizes) != step.outputs or min(sizes) < 1 or sum(sizes) != data.shape[axis]:
-        raise WeightsError(f"split is {sizes[:5]}: expected {step.outputs} parts of {data.shape}")
-    begin = sum(sizes[: step.output])
-    cut = [slice(None)] * data.ndim
-    cut[axis] = slice(begin, begin + sizes[step.output])
-    return data[tuple(cut)]
-
-
-def _slice(step: Step) -> NDArray[Any]:
-    data = step.data()
-    starts, ends = step.numbers("starts", 1), step.numbers("ends", 2)
-    if starts is None or ends is None:
-        raise WeightsError("starts or ends is left out: expected both")
-    axes, steps = step.numbers("axes", 3), step.numbers("steps", 4)
-    axes = list(range(len(starts))) if axes is None else axes
-    steps = [1] * len(starts) if steps is None else steps
-    cut = [slice(None)] * data.ndim
-    for axis, *bounds in zip(axes, starts, ends, steps, strict=True):
-        cut[axis] = slice(*bounds)
-    return data[tuple(cut)]
-
-
-def _unsqueeze(step: Step) -> NDArray[Any]:
-    axes = step.numbers("axes", 1)
-    if axes is None:
-        raise WeightsError("axes is left out: expected it")
-    return np.expand_dims(step.data(), tuple(axes))
-
-
-def _squeeze(step: Step) -> NDArray[Any]:
-    axes = step.numbers("axes", 1)
-    return np.squeeze(step.data(), None if axes is None else tuple(axes))
-
-
-def _reshape(step: Step) -> NDArray[Any]:
-    data, shape = step.data(), step.numbers("shape", 1)
-    if shape is None:
-        raise WeightsError("shape is left out: expected it")
-    if not get(step.attributes, "allowzero", "int", 0):
-        shape = [data.shape[axis] if size == 0 else size for axis, size in enumerate(shape)]
-    return data.reshape(shape)
-
-
-def _cast(step: Step) -> NDArray[Any]:
-    dtype = DTYPES.get(get(step.attributes, "to", "int"))
-    data = step.data()
-    if dtype is None or dtype.name not in FLOATS or data.dtype.name not in FLOATS:
-        raise WeightsError("Cast is from or to another type than floating-point: expected those")
-    # Beyond the range a number becomes infinite, which is ONNX's result too.
-    with np.errstate(over="ignore"):
-        return data.astype(dtype)
-
-
-# Each with how many bytes it allocates for one of its inputs, at most; 0 gives a view of them.
-FOLDED: dict[str, tuple[Callable[[Step], NDArray[Any]], int]] = {
-    "Identity": (_identity, 0),
-    "Transpose": (_transpose, 0),
-    "Concat": (_concat, 1),
-    "Split": (_split, 0),
-    "Slice": (_slice, 0),
-    "Unsqueeze": (_unsqueeze, 0),
-    "Squeeze": (_squeeze, 0),
-    "Reshape": (_reshape, 1),
-    "Cast": (_cast, 4),
-}
+def _check_whole(
+    op_type: str, inputs: list[NDArray[Any] | None], outputs: list[NDArray[Any]]
+) -> None:
+    if op_type == "Split" and inputs[0] is not None:
+        total = sum(array.size for array in outputs)
+        if total != inputs[0].size or not all(array.size for array in outputs):
+            raise WeightsError("its parts are not the whole: expected sizes that add up")

@@ -2,7 +2,7 @@
 
 import collections
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
@@ -13,6 +13,7 @@ _MOST_LEVELS = 50
 # Functions that call others twice, which call others twice, make many nodes of few.
 _MOST_NODES = 2**18
 _ONNX_DOMAINS = ("", "ai.onnx")  # two names of the standard's own
+_NO_OPSET = 21  # for graphs and nodes in memory, which have no version of the operators
 
 
 class Scope:
@@ -20,6 +21,7 @@ class Scope:
 
     Args:
         graph: a GraphProto or FunctionProto.
+        opset: the version of the standard's operators in it.
         outer: what the graph is within, whose values it sees; None for a model's and a function.
         arguments: for a call of a function, what its inputs stand for, outside.
 
@@ -30,9 +32,11 @@ class Scope:
     def __init__(
         self,
         graph: Any,
+        opset: int,
         outer: "Scope | None" = None,
         arguments: "Mapping[str, tuple[Scope, str]] | None" = None,
     ) -> None:
+        self.opset = opset
         self.outer = outer
         self.arguments = arguments or {}
         self.known: dict[str, NDArray[Any]] = {}  # the constants found so far
@@ -77,8 +81,27 @@ def places(model: Any) -> Iterator[Place]:
         (function.domain, function.name, function.overload): function
         for function in model.functions
     }
+
+    def directly_in(scope: Scope, graph: Any) -> Iterator[Place]:
+        for node in graph.node:
+            yield Place(node, scope, functions.get((node.domain, node.op_type, node.overload)))
+
+    def within(place: Place) -> Iterator[Place]:
+        """Yield the nodes of the function that a node calls, and of graphs in its attributes."""
+        node, scope, function = place
+        if function is not None:
+            pairs = zip(function.input, node.input, strict=False)  # inputs may be left out
+            arguments = {inside: (scope, outside) for inside, outside in pairs}
+            yield from directly_in(
+                Scope(function, _opset(function, scope.opset), arguments=arguments), function
+            )
+        for attribute in node.attribute:
+            graphs = [attribute.g] if attribute.HasField("g") else []
+            for graph in (*graphs, *attribute.graphs):
+                yield from directly_in(Scope(graph, scope.opset, outer=scope), graph)
+
     # Not one generator in another: each node would then pass through all the levels above it.
-    levels = [_directly_in(Scope(model.graph), model.graph, functions)]
+    levels = [directly_in(Scope(model.graph, _opset(model, _NO_OPSET)), model.graph)]
     count = 0
     while levels:
         place = next(levels[-1], None)
@@ -91,7 +114,7 @@ def places(model: Any) -> Iterator[Place]:
         if len(levels) > _MOST_LEVELS:
             raise WeightsError(f"its graphs are nested deeper than {_MOST_LEVELS}")
         yield place
-        levels.append(_within(place, functions))
+        levels.append(within(place))
 
 
 def is_standard(node: Any) -> bool:
@@ -99,23 +122,6 @@ def is_standard(node: Any) -> bool:
     return node.domain in _ONNX_DOMAINS
 
 
-_Functions: TypeAlias = Mapping[tuple[str, str, str], Any]
-
-
-def _directly_in(scope: Scope, graph: Any, functions: _Functions) -> Iterator[Place]:
-    for node in graph.node:
-        yield Place(node, scope, functions.get((node.domain, node.op_type, node.overload)))
-
-
-def _within(place: Place, functions: _Functions) -> Iterator[Place]:
-    """Yield the nodes of the function that a node calls, and of the graphs in its attributes."""
-    node, scope, function = place
-    if function is not None:
-        pairs = zip(function.input, node.input, strict=False)  # inputs may be left out
-        arguments = {inside: (scope, outside) for inside, outside in pairs}
-        yield from _directly_in(Scope(function, arguments=arguments), function, functions)
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield from _directly_in(Scope(attribute.g, outer=scope), attribute.g, functions)
-        for graph in attribute.graphs:
-            yield from _directly_in(Scope(graph, outer=scope), graph, functions)
+def _opset(holder: Any, default: int) -> int:
+    versions = [entry.version for entry in holder.opset_import if entry.domain in _ONNX_DOMAINS]
+    return int(versions[0]) if versions else default

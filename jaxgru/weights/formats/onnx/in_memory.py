@@ -30,15 +30,15 @@ def from_onnx(
         model: a ``ModelProto``, a ``GraphProto``, or a ``NodeProto`` whose operator is GRU.
         initializers: for a ``NodeProto`` its weights, arrays by the names of its inputs:
             W ``(D, 3H, I)``, R ``(D, 3H, H)`` and B ``(D, 6H)``, for D directions.
-        layer: the name of the node, needed if a model has several.
-        assume: what a node does not say, as in ``jaxgru.load``: the ``merge`` of two directions.
+        layer: the name of the node, needed if a model has several, see ``jaxgru.load``.
+        assume: what a node leaves out, as in ``jaxgru.load``: the ``merge`` of two directions.
 
     Returns:
         The net: a ``GRUParams``; a ``Backward`` for the direction "reverse"; a ``Bidirectional``
         for "bidirectional"; the whole net for a model that jaxgru wrote.
 
     Raises:
-        WeightsError: there is no GRU node, several without a word which, one that no net can
+        WeightsError: there is no GRU node, several and no ``layer``, one that no net can
             hold, or weights that are not in the model.
         ImportError: onnx is not installed.
 

@@ -12,18 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.onnx.activations import names_of
 from jaxgru.weights.formats.onnx.attributes import attributes_of, get
-from jaxgru.weights.formats.onnx.budget import Budget
 from jaxgru.weights.formats.onnx.constants import Constants
-from jaxgru.weights.formats.onnx.graphs import Place
-from jaxgru.weights.formats.onnx.merging import are_joined
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.formats.onnx.graphs import Place, is_standard
+from jaxgru.weights.results import Found
+from jaxgru.weights.unspecified import Fields
 
-DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+_DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 _ATTRIBUTES = {
     "activation_alpha",
     "activation_beta",
@@ -42,53 +42,64 @@ class GRUNode(NamedTuple):
 
     sides: tuple[GRUParams, ...]  # one layer for each direction
     direction: str  # forward, reverse or bidirectional
-    merge: str | None = None  # of both directions, where the graph tells it
-    notes: tuple[str, ...] = ()
+    is_joined: bool  # whether the graph concatenates the outputs of both directions
+    notes: tuple[str, ...]
+
+    def found(self, assume: Mapping[str, Any], more: tuple[str, ...]) -> Found:
+        """Return the net of the node by itself; raise WeightsError if the caller contradicts it."""
+        fields = Fields(assume)
+        fields.resolve("reverse", self.direction == "reverse")
+        net: Net = self.sides[0]
+        if self.direction == "bidirectional":
+            merge = fields.resolve("merge", *(("concat",) if self.is_joined else ()))
+            net = Bidirectional(self.sides[0], self.sides[1], merge)
+        elif self.direction == "reverse":
+            net = Backward(net)
+        return Found(net, (*self.notes, *fields.notes(), *more))
 
 
-def read_node(
-    place: Place, constants: Constants, budget: Budget, assume: Mapping[str, Any]
-) -> GRUNode:
+def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> GRUNode:
     """Return what a GRU node holds.
 
-    Args:
-        place: the node.
-        constants: the constant values of the model.
-        budget: how much may be allocated.
-        assume: what the caller says of the GRU, which the node may contradict.
-
     Raises:
-        WeightsError: no layers hold it exactly, or its weights are not in the file.
+        WeightsError: no layers hold it exactly, its weights are not in the file, or the caller
+            assumes what the node contradicts.
     """
-    attributes, settling = attributes_of(place.node), Settling(assume)
+    node = place.node
+    if node.op_type != "GRU" or not is_standard(node):
+        raise WeightsError(
+            f"the operator is {shown(node.op_type)} of domain {shown(node.domain)}: expected GRU "
+            "of ONNX itself, as no other has a definition"
+        )
+    attributes, fields = attributes_of(node), Fields(assume)
     unknown = [name for name in attributes if name not in _ATTRIBUTES]
     if unknown:
         raise WeightsError(f"attribute {shown(unknown[0])} is none of a GRU node's")
     direction = get(attributes, "direction", "string", "forward")
-    if direction not in DIRECTIONS:
-        raise WeightsError(f"direction is {direction[:40]!a}: expected {', '.join(DIRECTIONS)}")
+    if direction not in _DIRECTIONS:
+        raise WeightsError(f"direction is {shown(direction)}: expected {', '.join(_DIRECTIONS)}")
     layout = get(attributes, "layout", "int", 0)
     if layout not in (0, 1):
         raise WeightsError(f"layout is {layout}: expected 0 or 1")
     arrays = _arrays(place, constants)
-    _check_shapes(arrays, DIRECTIONS[direction], get(attributes, "hidden_size", "int"))
-    budget.spend(sum(array.nbytes for array in arrays.values()))
+    _check_shapes(arrays, _DIRECTIONS[direction], get(attributes, "hidden_size", "int"))
+    constants.budget.spend(sum(array.nbytes for array in arrays.values()))
     reset_after = bool(get(attributes, "linear_before_reset", "int", 0))
     clip = _clip(get(attributes, "clip", "float", 0.0))
     sides = tuple(
         GRUParams(
             **_layer_arrays(arrays, side),
-            reset_after=settling.pick("reset_after", reset_after),
-            activation=settling.pick("activation", activation),
-            recurrent_activation=settling.pick("recurrent_activation", recurrent_activation),
+            reset_after=fields.resolve("reset_after", reset_after),
+            activation=fields.resolve("activation", activation),
+            recurrent_activation=fields.resolve("recurrent_activation", recurrent_activation),
             clip=clip,
         )
         for side, (recurrent_activation, activation) in enumerate(
-            _activations(attributes, DIRECTIONS[direction])
+            _activations(attributes, _DIRECTIONS[direction])
         )
     )
-    merge = "concat" if direction == "bidirectional" and are_joined(place) else None
-    return GRUNode(sides, direction, merge, _notes(place, constants, budget))
+    is_joined = direction == "bidirectional" and _are_joined(place)
+    return GRUNode(sides, direction, is_joined, _notes(place, constants))
 
 
 def _layer_arrays(arrays: dict[str, NDArray[Any]], side: int) -> dict[str, Any]:
@@ -122,8 +133,8 @@ def _input(place: Place, index: int) -> str:
     return str(place.node.input[index]) if index < len(place.node.input) else ""
 
 
-def _check_shapes(arrays: dict[str, NDArray[Any]], directions: int, said: int | None) -> None:
-    """Raise WeightsError unless the shapes, and the said number of units, fit one another."""
+def _check_shapes(arrays: dict[str, NDArray[Any]], directions: int, stated: int | None) -> None:
+    """Raise WeightsError unless the shapes, and the stated number of units, fit one another."""
     shape = arrays["R"].shape
     if len(shape) != 3 or shape[0] != directions or shape[1] != 3 * shape[2]:
         raise WeightsError(
@@ -131,8 +142,8 @@ def _check_shapes(arrays: dict[str, NDArray[Any]], directions: int, said: int | 
             "directions"
         )
     units = shape[2]
-    if said is not None and said != units:
-        raise WeightsError(f"hidden_size is {said}: expected {units}, as R has shape {shape}")
+    if stated is not None and stated != units:
+        raise WeightsError(f"hidden_size is {stated}: expected {units}, as R has shape {shape}")
     shape = arrays["W"].shape
     if len(shape) != 3 or shape[:2] != (directions, 3 * units):
         raise WeightsError(
@@ -169,7 +180,27 @@ def _activations(attributes: dict[str, Any], directions: int) -> list[tuple[str,
     return list(zip(names[::2], names[1::2], strict=True))
 
 
-def _notes(place: Place, constants: Constants, budget: Budget) -> tuple[str, ...]:
+def _are_joined(place: Place) -> bool:
+    """Tell whether the outputs of both directions are put side by side, and nothing else is done.
+
+    ``Y (time, 2, batch, H)`` is then turned to ``(time, batch, 2, H)`` and its last two axes made
+    one, which is how PyTorch's exporter writes it.
+    """
+    turned = _only_user(place, place.node, "Transpose")
+    if turned is None or get(attributes_of(turned), "perm", "ints") != [0, 2, 1, 3]:
+        return False
+    return _only_user(place, turned, "Reshape") is not None
+
+
+def _only_user(place: Place, node: Any, op_type: str) -> Any:
+    """Return the one node that uses a node's first output, if it is of this operator."""
+    users = place.scope.users.get(node.output[0], ()) if node.output else ()
+    if len(users) != 1 or users[0].op_type != op_type or not is_standard(users[0]):
+        return None
+    return users[0]
+
+
+def _notes(place: Place, constants: Constants) -> tuple[str, ...]:
     name = _input(place, 5)
     producer = place.scope.producers.get(name)
     if producer is not None and producer.op_type == "Expand" and producer.input:
@@ -179,8 +210,8 @@ def _notes(place: Place, constants: Constants, budget: Budget) -> tuple[str, ...
     try:
         initial = constants.value(place.scope, name)
     except WeightsError:
-        return ()  # no constant: whoever runs the model gives it
-    budget.spend(initial.nbytes)
+        return ()  # no constant: an input of the model
+    constants.budget.spend(initial.nbytes)
     if not np.any(initial != 0):
         return ()
     return (f"the state begins at the constant {shown(name)} of the model: give it as h0",)

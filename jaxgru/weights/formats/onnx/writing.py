@@ -1,19 +1,24 @@
 """A net as an ONNX model of GRU nodes, whose batch and time may have any size."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
+from jaxgru.weights.dtypes import FLOATS
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.onnx.encoding import check_held, gru_attributes, stacked
-from jaxgru.weights.formats.onnx.structure import KEY, Seat, to_text
+from jaxgru.weights.formats.onnx.activations import HOLDER, stored
+from jaxgru.weights.formats.onnx.metadata import KEY, seat, to_text
 from jaxgru.weights.formats.onnx.tensors import DATA_TYPES, to_tensor
 
+# What protobuf can hold, less some room for all but weights.
+_MOST_BYTES = 2**31 - 2**20
 # Since opset 14 nothing that is used here has changed. GRU takes bfloat16 since 22.
 _FIRST_OPSET, _FIRST_OPSET_OF_BFLOAT16 = 14, 22
 
@@ -37,7 +42,7 @@ def to_model(net: Net, interface: Interface) -> Any:
     """
     onnx = need("onnx", "onnx", "writing ONNX models")
     inputs, outputs = check_net(net)
-    dtype = check_held(net)
+    dtype = _check_held(net)
     opset = _checked_opset(onnx, interface.opset, dtype)
     graph = _Graph(onnx, dtype, interface)
     xs = graph.input("x", graph.sequence(inputs))
@@ -54,7 +59,7 @@ def to_model(net: Net, interface: Interface) -> Any:
             graph.node("Identity", [value], name)
     shape = graph.sequence(_output_size(net) if outputs is None else outputs)
     model = graph.model(opset, [(name, shape) for name in names])
-    onnx.helper.set_model_props(model, {KEY: to_text(net, iter(graph.seats))})
+    onnx.helper.set_model_props(model, {KEY: to_text(net, graph.seats)})
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -83,7 +88,7 @@ class _Graph:
     """A graph being written, node after node."""
 
     def __init__(self, onnx: Any, dtype: np.dtype[Any], interface: Interface) -> None:
-        self.seats: list[Seat] = []  # of the layers, in the pytree's order
+        self.seats: list[str] = []  # of the layers, in the pytree's order
         self._onnx = onnx
         self._dtype = dtype
         self._interface = interface
@@ -178,13 +183,13 @@ class _Graph:
     ) -> tuple[str, ...]:
         """Add a GRU node, and return the output of each of its sides."""
         name = f"gru{place}"
-        tensors = {key: self._tensor(f"{name}_{key}", x) for key, x in stacked(sides).items()}
+        tensors = {key: self._tensor(f"{name}_{key}", x) for key, x in _stacked(sides).items()}
         lengths = "lengths" if self._interface.lengths else ""
         inputs = [xs, tensors["W"], tensors["R"], tensors.get("B", ""), lengths]
         inputs.append(self._initial(sides, places))
         while not inputs[-1]:
             inputs.pop()
-        attributes = gru_attributes(sides)
+        attributes = _gru_attributes(sides)
         outputs = [f"{name}_Y", f"{name}_Y_h"]
         self._nodes.append(
             self._onnx.helper.make_node(
@@ -193,7 +198,7 @@ class _Graph:
         )
         ys = []
         for side, (params, where) in enumerate(zip(sides, places, strict=True)):
-            self.seats.append(Seat(name, side))
+            self.seats.append(seat(name, side))
             index = self._tensor(f"side_{side}", np.array(side, np.int64))
             ys.append(self.node("Gather", [outputs[0], index], axis=1))
             self.node("Gather", [outputs[1], index], f"h{where}", axis=0)
@@ -224,3 +229,74 @@ def _fit_one_node(forward: Any, backward: Any) -> bool:
     if not (isinstance(forward, GRUParams) and isinstance(backward, GRUParams)):
         return False
     return (forward.reset_after, forward.clip) == (backward.reset_after, backward.clip)
+
+
+def _check_held(net: Net) -> np.dtype[Any]:
+    """Return the type of a net's arrays; raise WeightsError unless GRU nodes can hold the net."""
+    for params in jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, GRUParams)):
+        HOLDER.check(params)
+    leaves = jax.tree.leaves(net)
+    dtypes = sorted({str(leaf.dtype) for leaf in leaves})
+    if len(dtypes) > 1 or dtypes[0] not in FLOATS:
+        raise WeightsError(
+            f"its arrays are {' and '.join(dtypes)}: expected one of {', '.join(FLOATS)} for all, "
+            "as ONNX's operators have"
+        )
+    size = sum(leaf.nbytes for leaf in leaves)
+    if size > _MOST_BYTES:
+        raise WeightsError(
+            f"its arrays have {size} bytes: expected at most {_MOST_BYTES} in a model"
+        )
+    return FLOATS[dtypes[0]]
+
+
+def _stacked(sides: Sequence[GRUParams]) -> dict[str, NDArray[Any]]:
+    """Return W ``(D, 3H, I)``, R ``(D, 3H, H)`` and, if any side has a bias, B ``(D, 6H)``."""
+    tensors = {
+        "W": np.stack([np.asarray(side.kernel).T for side in sides]),
+        "R": np.stack([np.asarray(side.recurrent_kernel).T for side in sides]),
+    }
+    biases = [(side.bias, side.recurrent_bias) for side in sides]
+    if any(bias is not None for pair in biases for bias in pair):
+        zeros = np.zeros(3 * sides[0].hidden_size, sides[0].dtype)
+        rows = [[zeros if bias is None else np.asarray(bias) for bias in pair] for pair in biases]
+        tensors["B"] = np.stack([np.concatenate(row) for row in rows])
+    return tensors
+
+
+def _gru_attributes(sides: Sequence[GRUParams]) -> dict[str, Any]:
+    """Return the attributes of a GRU node, but for its direction.
+
+    Raises:
+        WeightsError: ONNX has no equal of an activation, or makes another number of a clip.
+    """
+    first = sides[0]
+    attributes: dict[str, Any] = {
+        "hidden_size": first.hidden_size,
+        "linear_before_reset": int(first.reset_after),
+    }
+    if first.clip is not None:
+        attributes["clip"] = _float32_clip(first.clip, first.dtype)
+    names = [name for side in sides for name in (side.recurrent_activation, side.activation)]
+    functions = [stored(name) for name in names]
+    if names != ["sigmoid", "tanh"] * len(sides):
+        attributes["activations"] = [function.function for function in functions]
+        # One number after the other for the functions that take one, as ONNX Runtime deals them.
+        for attribute in ("alpha", "beta"):
+            numbers = [getattr(function, attribute) for function in functions]
+            if numbers := [number for number in numbers if number is not None]:
+                attributes[f"activation_{attribute}"] = numbers
+    return attributes
+
+
+def _float32_clip(clip: float, dtype: np.dtype[Any]) -> float:
+    """Return a clip as the node's attribute has it, float32, which must clip alike."""
+    with np.errstate(over="ignore"):
+        rounded = float(np.float32(clip))
+    # A net of at most float32 clips in float32 itself: there the two are one.
+    if not 0 < rounded < math.inf or (dtype.itemsize > 4 and rounded != clip):
+        raise WeightsError(
+            f"clip is {clip!r}: expected a number that float32 has, as ONNX's attributes are "
+            f"(the nearest is {rounded!r})"
+        )
+    return rounded

@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from jaxgru.net import Backward, Bidirectional, Net, check_net
+from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.libraries.keras.arrays import cell_from_arrays, to_params
-from jaxgru.weights.libraries.keras.building import build_layer
-from jaxgru.weights.libraries.keras.config import gru_layer, layers_of
+from jaxgru.weights.libraries.keras.building import build_layer, keras_layers
+from jaxgru.weights.libraries.keras.chains import in_model, inputs_of
+from jaxgru.weights.libraries.keras.config import gru_layer, model_of
 from jaxgru.weights.libraries.keras.library import using_keras
 from jaxgru.weights.results import Found, Gathered, deliver, pick
-from jaxgru.weights.unspecified import Settling, check_assume
+from jaxgru.weights.unspecified import Fields, check_assume
 
 
 def from_keras(
@@ -26,16 +26,16 @@ def from_keras(
         source: a built ``keras.layers.GRU``, ``GRUCell``, ``RNN`` of one or several ``GRUCell``,
             or ``Bidirectional`` of these; a model that has such layers; or what ``get_weights()``
             of such a layer gives, two or three arrays, or four or six for both directions.
-        layer: the name of the layer, needed if a model has several; within a model or a wrapper
-            of the model, ``"outer/inner"``.
-        assume: what a list of weights does not say, as in ``jaxgru.load``.
+        layer: the name of the layer, needed if a model has several, see ``jaxgru.load``; within a
+            model or a wrapper of the model, ``"outer/inner"``.
+        assume: what a list of weights leaves out, as in ``jaxgru.load``.
 
     Returns:
         The net: a ``GRUParams``; a ``Bidirectional``; a tuple for several cells; a ``Backward``
         for ``go_backwards``, whose outputs are in the input's order of time.
 
     Raises:
-        WeightsError: it holds no GRU, several without a word which, or one that no net can hold.
+        WeightsError: it holds no GRU, several and no ``layer``, or one that no net can hold.
         ImportError: source is no list and Keras is not installed.
 
     Warns:
@@ -91,11 +91,16 @@ def to_keras(
 
     Source: ``keras.layers.GRU``.
     """
-    check_net(net)
     with using_keras("to_keras") as keras:
+        layers = keras_layers(keras, net)
+        if len(layers) > 1:
+            raise WeightsError(
+                f"net is a {type(net).__name__} of {len(layers)}: expected one layer, as a Keras "
+                "layer holds one; go layer by layer"
+            )
         return build_layer(
             keras,
-            jax.tree.map(np.asarray, net),
+            layers[0],
             name=name,
             return_sequences=return_sequences,
             return_state=return_state,
@@ -109,19 +114,19 @@ def _from_weights(weights: Sequence[Any], assume: Mapping[str, Any]) -> Found:
             f"weights are a list of {count}: expected 2 or 3 arrays, or 4 or 6 for two directions"
         )
     arrays = [np.asarray(weight) for weight in weights]
-    settling = Settling(assume)
+    fields = Fields(assume)
     if count > 3:
         half = count // 2
-        sides = (_one_cell(arrays[:half], settling), _one_cell(arrays[half:], settling))
-        return Found(Bidirectional(*sides, settling.pick("merge")), settling.notes())
-    net: Net = _one_cell(arrays, settling)
-    if settling.pick("reverse"):
+        sides = (_one_cell(arrays[:half], fields), _one_cell(arrays[half:], fields))
+        return Found(Bidirectional(*sides, fields.resolve("merge")), fields.notes())
+    net: Net = _one_cell(arrays, fields)
+    if fields.resolve("reverse"):
         net = Backward(net)
-    return Found(net, settling.notes())
+    return Found(net, fields.notes())
 
 
-def _one_cell(arrays: list[Any], settling: Settling) -> GRUParams:
-    return to_params(arrays, cell_from_arrays(arrays, settling, "weights"), "weights")
+def _one_cell(arrays: list[Any], fields: Fields) -> GRUParams:
+    return to_params(arrays, cell_from_arrays(arrays, fields, "weights"), "weights")
 
 
 def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
@@ -131,49 +136,54 @@ def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
             "that get_weights() gives"
         )
     name = "" if isinstance(source, keras.Model) else source.name
-    gathered: Gathered = dict(_found_in(keras, source, name, assume))
+    gathered: Gathered = dict(_found_in(keras, source, name, assume, None))
     if not gathered:
         raise WeightsError(f"there is no GRU in {source.name!r}: expected one at least")
     return gathered
 
 
 def _found_in(
-    keras: Any, layer: Any, name: str, assume: Mapping[str, Any]
+    keras: Any, layer: Any, name: str, assume: Mapping[str, Any], inputs: str | None
 ) -> Iterator[tuple[str, Found | WeightsError]]:
-    """Give each GRU within a layer with its name."""
+    """Give each GRU within a layer with its name, given the inputs of the layer, see Found."""
     cells = _cells(keras, layer)
     if any(type(cell) is keras.layers.GRUCell for cell in cells):
         try:
-            yield name, _found(keras, layer, cells, name, assume)
+            yield name, _found(keras, layer, cells, name, assume)._replace(inputs=inputs)
         except WeightsError as error:
             yield name, error
         return
+    known: dict[str, str] = {}
     if isinstance(layer, keras.Model):
         inner = layer.layers
+        if type(layer).__module__.startswith("keras."):  # not of a class of a user's own
+            known = inputs_of(model_of(keras.saving.serialize_keras_object(layer)))
     elif isinstance(layer, keras.layers.Wrapper):
         inner = [layer.layer]
     else:
         return
+    prefix = f"{name}/" if name else ""
     for each in inner:
-        yield from _found_in(keras, each, f"{name}/{each.name}" if name else each.name, assume)
+        inputs = in_model(known, each.name, prefix)
+        yield from _found_in(keras, each, f"{prefix}{each.name}", assume, inputs)
 
 
 def _found(keras: Any, layer: Any, cells: list[Any], name: str, assume: Mapping[str, Any]) -> Found:
-    settling = Settling(assume)
+    fields = Fields(assume)
     config = keras.saving.serialize_keras_object(layer)
     if type(layer) is keras.layers.GRUCell:
         config = {"class_name": "RNN", "config": {"cell": config}}
-    (described,) = layers_of({"class_name": "Model", "config": {"layers": [config]}})
-    said = gru_layer(described, keras.__version__, settling)
-    if said is None:
+    (described,) = model_of({"class_name": "Model", "config": {"layers": [config]}}).inner
+    gru = gru_layer(described, keras.__version__, fields)
+    if gru is None:
         raise WeightsError(f"{name} is a {type(layer).__name__}: expected a layer of Keras' own")
     weights = [cell.get_weights() for cell in cells]
     if not all(weights):
         raise WeightsError(f"{name} has no weights yet: expected a layer that is built")
     params = [
-        to_params(arrays, cell, name) for arrays, cell in zip(weights, said.cells, strict=True)
+        to_params(arrays, cell, name) for arrays, cell in zip(weights, gru.cells, strict=True)
     ]
-    return Found(said.assemble(params), (*said.notes, *settling.notes()))
+    return Found(gru.assemble(params), (*gru.notes, *fields.notes()))
 
 
 def _cells(keras: Any, layer: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The arrays of Keras' GRU cells in the order of ``get_weights``, to ``GRUParams`` and back.
+"""Keras' GRU cells: what they compute, and their arrays in the order of ``get_weights``.
 
 A cell has a kernel, a recurrent kernel and, unless ``use_bias=False``, a bias. Its gates are in the
 order z, r, h, as in ``GRUParams``. The bias is ``(2, 3H)`` with ``reset_after=True``, input side
@@ -8,20 +8,71 @@ out in another way too. Keras 1 has three arrays for each gate.
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
 from jaxgru.weights.conventions import both_biases, one_bias
 from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.libraries.keras.cells import Cell
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.unspecified import Fields
 
 _NAMES = ("kernel", "recurrent_kernel", "bias")
 _GATES = 3
+
+
+class Cell(NamedTuple):
+    """A GRU cell without its weights; the fields are those of ``GRUParams``, but for these."""
+
+    units: int | None  # None: not known
+    activation: str
+    recurrent_activation: str
+    use_bias: bool
+    reset_after: bool
+    is_cudnn: bool = False  # of a CuDNNGRU, which lays out its arrays in another way
+
+    @property
+    def array_count(self) -> int:
+        """How many arrays the cell has."""
+        return 3 if self.use_bias else 2
+
+
+class GRULayer(NamedTuple):
+    """A layer made of GRU cells, without its weights."""
+
+    # One direction or two, each a stack of cells, the first one first.
+    sides: tuple[tuple[Cell, ...], ...]
+    is_backward: bool = False
+    merge: str | None = None  # of two directions
+    notes: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells in the order of ``get_weights``: the forward side first."""
+        return tuple(cell for side in self.sides for cell in side)
+
+    def assemble(self, params: Sequence[GRUParams]) -> Net:
+        """Return the net of the layer, given the weights of ``cells``.
+
+        Raises:
+            WeightsError: the cells do not fit together.
+        """
+        rest = iter(params)
+        stacks = [tuple(next(rest) for _ in side) for side in self.sides]
+        nets: list[Net] = [stack[0] if len(stack) == 1 else stack for stack in stacks]
+        net = nets[0]
+        if len(nets) == 2:
+            net = Bidirectional(nets[0], nets[1], self.merge)
+        elif self.is_backward:
+            net = Backward(net)
+        try:
+            check_net(net)
+        except ValueError as error:
+            raise WeightsError(str(error)) from None
+        return net
 
 
 def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUParams:
@@ -38,7 +89,7 @@ def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUPara
     if len(arrays) != cell.array_count:
         raise WeightsError(
             f"{where} has {len(arrays)} arrays: expected {cell.array_count}, as its configuration "
-            f"says use_bias={cell.use_bias}"
+            f"has use_bias={cell.use_bias}"
         )
     named = dict(zip(_NAMES, arrays, strict=False))
     check_floats({f"{name} of {where}": array for name, array in named.items()})
@@ -48,8 +99,7 @@ def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUPara
     units = _units(kernel, recurrent_kernel, where)
     if cell.units not in (None, units):
         raise WeightsError(
-            f"{where} has arrays for {units} units: expected {cell.units}, as its configuration "
-            "says"
+            f"{where} has arrays for {units} units: expected {cell.units}, as in its configuration"
         )
     wide = _GATES * units
     expected = (2 * wide,) if cell.is_cudnn else (2, wide) if cell.reset_after else (wide,)
@@ -77,39 +127,41 @@ def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUPara
 
 
 def cell_from_arrays(
-    arrays: Sequence[NDArray[Any]], settling: Settling, where: str, version: str | None = None
+    arrays: Sequence[NDArray[Any]], fields: Fields, where: str, version: str | None = None
 ) -> Cell:
-    """Return what a cell computes of which there are the arrays alone.
+    """Return what a cell computes, given its arrays alone.
 
-    The bias tells where the reset gate is applied. A ``CuDNNGRU`` has no activations but the usual
-    ones; those of a ``GRU`` are settled without a file's word.
+    The bias shows where the reset gate is applied. A ``CuDNNGRU`` has no activations but the usual
+    ones; those of a ``GRU`` are the caller's or the default.
 
     Args:
         arrays: kernel, recurrent kernel and, if the cell has one, bias.
-        settling: what the caller assumes.
+        fields: those of the GRU, with what the caller assumes.
         where: its name, for errors.
         version: the version of Keras that wrote them, None if unknown.
 
     Raises:
-        WeightsError: these are not the arrays of a cell, or the caller assumes what they deny.
+        WeightsError: these are not the arrays of a cell, or they contradict what is assumed.
     """
     if len(arrays) not in (2, 3):
         raise WeightsError(f"{where} has {len(arrays)} arrays: expected 2, or 3 with a bias")
     units = _units(arrays[0], arrays[1], where)
-    is_early = version is not None and _is_before_2_3(version)
+    # Before 2.3 GRUs had by default hard_sigmoid and the reset before.
+    numbers = [int(part) for part in re.findall(r"\d{1,4}", version or "")[:2]]
+    is_early = version is not None and numbers < [2, 3]
     if len(arrays) == 2:
-        reset_after = settling.pick("reset_after", usual=not is_early)
+        reset_after = fields.resolve("reset_after", default=not is_early)
     else:
-        reset_after = settling.pick("reset_after", arrays[2].shape != (_GATES * units,))
+        reset_after = fields.resolve("reset_after", arrays[2].shape != (_GATES * units,))
     is_cudnn = len(arrays) == 3 and arrays[2].shape == (2 * _GATES * units,)
     if is_cudnn:
-        activation = settling.pick("activation", "tanh")
-        recurrent_activation = settling.pick("recurrent_activation", "sigmoid")
+        activation = fields.resolve("activation", "tanh")
+        recurrent_activation = fields.resolve("recurrent_activation", "sigmoid")
     else:
-        activation = settling.pick("activation")
-        # TensorFlow 2.0 calls itself Keras 2.2.4, too, but its layers reset after.
-        usual = "hard_sigmoid_keras2" if is_early and not reset_after else "sigmoid"
-        recurrent_activation = settling.pick("recurrent_activation", usual=usual)
+        activation = fields.resolve("activation")
+        # TensorFlow 2.0 has the version 2.2.4, too, but its layers reset after.
+        default = "hard_sigmoid_keras2" if is_early and not reset_after else "sigmoid"
+        recurrent_activation = fields.resolve("recurrent_activation", default=default)
     return Cell(
         units=units,
         activation=activation,
@@ -118,12 +170,6 @@ def cell_from_arrays(
         reset_after=reset_after,
         is_cudnn=is_cudnn,
     )
-
-
-def _is_before_2_3(version: str) -> bool:
-    """Tell whether GRUs of this version began with ``hard_sigmoid`` and the reset before."""
-    numbers = [int(part) for part in re.findall(r"\d{1,4}", version)[:2]]
-    return numbers < [2, 3]
 
 
 def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]:
@@ -150,11 +196,8 @@ def to_arrays(params: GRUParams) -> list[NDArray[Any]]:
     """Return what ``keras.layers.GRU.set_weights`` takes for a layer of NumPy arrays.
 
     Raises:
-        WeightsError: Keras' layer has no place for a clip, or for two biases with
-            ``reset_after=False``.
+        WeightsError: there are two biases with ``reset_after=False``, for which Keras has one.
     """
-    if params.clip is not None:
-        raise WeightsError(f"clip is {params.clip!r}: expected None, as Keras' GRU has no clip")
     arrays = [np.asarray(params.kernel), np.asarray(params.recurrent_kernel)]
     if params.bias is None and params.recurrent_bias is None:
         return arrays

@@ -1,6 +1,6 @@
 """The configuration of a Keras model: its layers, and what those made of GRU cells compute.
 
-Read is JSON of any version from Keras 1 to 3. What it says of training is passed over: dropout,
+It is JSON of any version from Keras 1 to 3. What concerns training is passed over: dropout,
 initialisers, constraints, ``stateful``, ``unroll``.
 """
 
@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
 from jaxgru.net import MERGES
-from jaxgru.weights.errors import WeightsError, first_line
-from jaxgru.weights.libraries.keras.activations import pick_activation
-from jaxgru.weights.libraries.keras.cells import Cell, GRULayer
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.libraries.keras.activations import resolve_activation
+from jaxgru.weights.libraries.keras.arrays import Cell, GRULayer
+from jaxgru.weights.unspecified import Fields
 
 _DEEPEST = 32
 _LONGEST_NAME = 512
@@ -32,10 +32,11 @@ class Layer(NamedTuple):
     # Of a model its layers in order; of a wrapper what it wraps; of a stack its cells.
     inner: tuple["Layer", ...]
     is_custom: bool  # registered by a user, perhaps under a name of Keras'
+    calls: Any = None  # in a functional model: the arguments of each call of the layer
 
 
 def parse_json(text: str | bytes | bytearray, what: str) -> Any:
-    """Return what JSON text says.
+    """Return JSON text as data.
 
     Raises:
         WeightsError: it is no JSON, or much more than a model's configuration.
@@ -52,40 +53,40 @@ def parse_json(text: str | bytes | bytearray, what: str) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse what one reader would take for one thing and another for another."""
+    """Refuse a repeated key: of two values one reader would take the first, another the last."""
     held = dict(pairs)
     if len(held) < len(pairs):
         ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
-        raise WeightsError(f"has the key {twice[:40]!a} twice in one place: expected it once")
+        raise WeightsError(f"has the key {shown(twice)} twice in one place: expected it once")
     return held
 
 
-def layers_of(model: Any) -> tuple[Layer, ...]:
-    """Return the layers of a model, in its order, given its configuration as parsed JSON.
+def model_of(config: Any) -> Layer:
+    """Return a model, whose layers are the inner ones, given its configuration as parsed JSON.
 
     Raises:
         WeightsError: the configuration has not the form of one.
     """
-    return _layer(model, 0).inner
+    return _layer(config, 0)
 
 
-def gru_layer(layer: Layer, version: str | None, settling: Settling) -> GRULayer | None:
+def gru_layer(layer: Layer, version: str | None, fields: Fields) -> GRULayer | None:
     """Return what a layer computes if it is made of GRU cells, else None.
 
     Args:
-        layer: one that ``layers_of`` gave, or one within it.
+        layer: one within a model.
         version: the version of Keras that wrote it, None if unknown.
-        settling: what the caller assumes.
+        fields: those of the GRU, with what the caller assumes.
 
     Raises:
         WeightsError: the layer is a GRU that no net can hold exactly.
     """
-    if not _has_gru(layer):
+    if not has_gru(layer):
         return None
     if layer.class_name == "Bidirectional":
-        return _both_directions(layer, version, settling)
-    cells = _cells_of(layer, version, settling)
-    is_backward = bool(settling.pick("reverse", _flag(layer.config, "go_backwards", False)))
+        return _both_directions(layer, version, fields)
+    cells = _cells_of(layer, version, fields)
+    is_backward = bool(fields.resolve("reverse", _flag(layer.config, "go_backwards", False)))
     notes = tuple(_notes(layer.config, is_backward))
     return GRULayer((cells,), is_backward, notes=notes)
 
@@ -94,7 +95,7 @@ def _layer(entry: Any, depth: int) -> Layer:
     if depth > _DEEPEST:
         raise WeightsError(f"the model has layers within layers more than {_DEEPEST} deep")
     if not _is_layer(entry):
-        raise WeightsError(f"the model is {ascii(entry)[:60]}: expected its class_name and config")
+        raise WeightsError(f"the model is {shown(entry)}: expected its class_name and config")
     class_name, config = entry["class_name"], entry.get("config")
     if isinstance(config, list):  # a Sequential until Keras 2.2.2
         config = {"layers": config}
@@ -103,13 +104,14 @@ def _layer(entry: Any, depth: int) -> Layer:
     name = config.get("name") or entry.get("name") or class_name
     if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
         raise WeightsError(
-            f"a layer is called {ascii(name)[:60]}: expected printable text of at most "
+            f"a layer is called {shown(name)}: expected printable text of at most "
             f"{_LONGEST_NAME} characters"
         )
     inner = tuple(_layer(one, depth + 1) for one in _within(config) if _is_layer(one))
     registered = entry.get("registered_name")
     is_custom = ">" in class_name or (isinstance(registered, str) and ">" in registered)
-    return Layer(class_name, name, config, inner, is_custom)
+    calls = entry.get("inbound_nodes")
+    return Layer(class_name, name, config, inner, is_custom, calls)
 
 
 def _is_layer(entry: Any) -> TypeGuard[dict[str, Any]]:
@@ -123,7 +125,7 @@ def _within(config: Mapping[str, Any]) -> Iterator[Any]:
         yield from inner if isinstance(inner, list) else [inner]
 
 
-def _has_gru(layer: Layer) -> bool:
+def has_gru(layer: Layer) -> bool:
     """Tell whether a layer is a GRU, or one of the layers that are made of cells or of GRUs."""
     if layer.is_custom:
         return False
@@ -131,7 +133,7 @@ def _has_gru(layer: Layer) -> bool:
         return True
     if layer.class_name == "RNN":
         return any(map(_has_gru_cell, layer.inner))
-    return layer.class_name == "Bidirectional" and any(map(_has_gru, layer.inner))
+    return layer.class_name == "Bidirectional" and any(map(has_gru, layer.inner))
 
 
 def _has_gru_cell(layer: Layer) -> bool:
@@ -142,10 +144,10 @@ def _is_gru_cell(layer: Layer) -> bool:
     return layer.class_name == "GRUCell" and not layer.is_custom
 
 
-def _both_directions(layer: Layer, version: str | None, settling: Settling) -> GRULayer:
-    if not all(map(_has_gru, layer.inner)):
+def _both_directions(layer: Layer, version: str | None, fields: Fields) -> GRULayer:
+    if not all(map(has_gru, layer.inner)):
         classes = " and ".join(inner.class_name[:40] for inner in layer.inner)
-        raise WeightsError(f"its directions are {classes!a}: expected GRUs in both")
+        raise WeightsError(f"its directions are {shown(classes)}: expected GRUs in both")
     if len(layer.inner) > 2:
         raise WeightsError(f"it has {len(layer.inner)} directions: expected two")
     forward, *other = layer.inner
@@ -156,28 +158,28 @@ def _both_directions(layer: Layer, version: str | None, settling: Settling) -> G
             raise WeightsError("its backward layer has go_backwards=False: expected True")
     merge = layer.config.get("merge_mode", "concat")
     if merge not in MERGES:
-        raise WeightsError(f"merge_mode is {ascii(merge)[:60]}: expected one of {MERGES}")
-    sides = [_cells_of(side, version, settling) for side in layer.inner]
+        raise WeightsError(f"merge_mode is {shown(merge)}: expected one of {MERGES}")
+    sides = [_cells_of(side, version, fields) for side in layer.inner]
     # Without a backward layer of its own, the backward one is configured like the forward one.
     sides = sides if len(sides) == 2 else sides * 2
-    return GRULayer(tuple(sides), merge=settling.pick("merge", merge))
+    return GRULayer(tuple(sides), merge=fields.resolve("merge", merge))
 
 
-def _cells_of(layer: Layer, version: str | None, settling: Settling) -> tuple[Cell, ...]:
+def _cells_of(layer: Layer, version: str | None, fields: Fields) -> tuple[Cell, ...]:
     if layer.class_name in _GRUS:
-        return (_cell(layer, version, settling),)
+        return (_cell(layer, version, fields),)
     cells = layer.inner
     if len(cells) == 1 and cells[0].class_name == "StackedRNNCells":
         cells = cells[0].inner
     for cell in cells:
         if not _is_gru_cell(cell):
             raise WeightsError(
-                f"it has a cell of class {cell.class_name[:60]!a}: expected GRUCell alone"
+                f"it has a cell of class {shown(cell.class_name)}: expected GRUCell alone"
             )
-    return tuple(_cell(cell, version, settling) for cell in cells)
+    return tuple(_cell(cell, version, fields) for cell in cells)
 
 
-def _cell(layer: Layer, version: str | None, settling: Settling) -> Cell:
+def _cell(layer: Layer, version: str | None, fields: Fields) -> Cell:
     config = layer.config
     is_cudnn = layer.class_name == "CuDNNGRU"
     if is_cudnn:
@@ -186,18 +188,18 @@ def _cell(layer: Layer, version: str | None, settling: Settling) -> Cell:
     old = "inner_activation" in config  # Keras 1
     units = config.get("output_dim" if old else "units")
     if units is not None and (type(units) is not int or units < 1):
-        raise WeightsError(f"units is {ascii(units)[:60]}: expected a number, at least 1")
+        raise WeightsError(f"units is {shown(units)}: expected a number, at least 1")
     recurrent = "inner_activation" if old else "recurrent_activation"
     # Without a word of it, the reset gate is applied before: until Keras 2.1 there was no other.
     reset_after = is_cudnn or _flag(config, "reset_after", False)
     return Cell(
         units=units,
-        activation=pick_activation(config, "activation", "activation", version, settling),
-        recurrent_activation=pick_activation(
-            config, recurrent, "recurrent_activation", version, settling
+        activation=resolve_activation(config, "activation", "activation", version, fields),
+        recurrent_activation=resolve_activation(
+            config, recurrent, "recurrent_activation", version, fields
         ),
         use_bias=_flag(config, "use_bias", True),
-        reset_after=bool(settling.pick("reset_after", reset_after)),
+        reset_after=bool(fields.resolve("reset_after", reset_after)),
         is_cudnn=is_cudnn,
     )
 
@@ -217,5 +219,5 @@ def _notes(config: Mapping[str, Any], is_backward: bool) -> Iterator[str]:
 def _flag(config: Mapping[str, Any], key: str, default: bool) -> bool:
     value = config.get(key, default)
     if not isinstance(value, bool):
-        raise WeightsError(f"{key} is {ascii(value)[:60]}: expected true or false")
+        raise WeightsError(f"{key} is {shown(value)}: expected true or false")
     return value

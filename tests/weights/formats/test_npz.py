@@ -187,7 +187,9 @@ def test_what_is_no_layer_is_refused(key, tmp_path):
     params = cases.random_params(key, 2, 3)
     with pytest.raises(ValueError, match="net is a dict: expected a GRUParams"):
         jaxgru.save({"gru": params}, tmp_path / "weights.npz")
-    with pytest.raises(jaxgru.WeightsError, match=r"net is a tuple of 2: expected a single GRUPa"):
+    with pytest.raises(
+        jaxgru.WeightsError, match=r"net is a tuple of 2: expected a GRUParams, as npz"
+    ):
         jaxgru.save((params, cases.random_params(key, 3, 3)), tmp_path / "weights.npz")
     with pytest.raises(ValueError, match=r"bias has shape \(8,\): expected \(9,\)"):
         jaxgru.save(dataclasses.replace(params, bias=jnp.ones(8)), tmp_path / "weights.npz")

@@ -97,5 +97,7 @@ def test_what_equinox_cannot_hold_is_refused(key, name):
     with pytest.raises(jaxgru.WeightsError, match=reason):
         jaxgru.to_equinox(cases.random_params(key, 3, 4, **({"biases": "input bias"} | variant)))
     params = cases.random_params(key, 3, 4, biases="recurrent bias")
-    with pytest.raises(jaxgru.WeightsError, match="net is a Backward: expected a single GRUParams"):
+    with pytest.raises(
+        jaxgru.WeightsError, match="net is a Backward: expected a GRUParams, as Equinox"
+    ):
         jaxgru.to_equinox(jaxgru.Backward(params))

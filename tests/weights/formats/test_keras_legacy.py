@@ -36,8 +36,8 @@ class TestOlderVersions:
         golden.tensorflow_2_weights(tmp_path / "weights.h5")
         found = _read(tmp_path / "weights.h5")
         assert found["encoder/zz"].notes == (
-            "the file does not say activation, recurrent_activation, reverse: 'tanh', 'sigmoid', "
-            "False are assumed (assume= says otherwise)",
+            "the file does not specify activation, recurrent_activation, reverse: 'tanh', "
+            "'sigmoid', False are assumed (assume= says otherwise)",
         )
         assert "recurrent_activation, merge:" in found["encoder/both"].notes[0]
 
@@ -61,8 +61,7 @@ class TestOlderVersions:
 
     def test_cudnn_layout_as_keras_draws_it(self):
         """The picture of two gates' layouts, from the formula of Keras 2's converter."""
-        from jaxgru.weights.libraries.keras.arrays import to_params
-        from jaxgru.weights.libraries.keras.cells import Cell
+        from jaxgru.weights.libraries.keras.arrays import Cell, to_params
 
         gate = np.arange(6, dtype=np.float32).reshape(2, 3)
         stored = gate.T.reshape(gate.shape)  # to cuDNN

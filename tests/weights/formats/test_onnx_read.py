@@ -20,7 +20,7 @@ helper, numpy_helper = onnx.helper, onnx.numpy_helper
 # are rational functions, within two units of the last place.
 _FLOAT32 = 2e-6
 _USUAL, _ACTIVATIONS = live_onnx.variants()
-# What a bidirectional node does not say.
+# What a bidirectional node does not specify.
 _JOINED = {"merge": "concat"}
 
 
@@ -129,7 +129,7 @@ class TestChains:
             helper.make_node("Concat", ["b1", "b2"], ["b4"], axis=1),
             helper.make_node("Slice", ["b4"], ["B_"], starts=[0], ends=[99], axes=[-1]),
         ]
-        self._check(arrays, constants, nodes)
+        self._check(arrays, constants, nodes, opset=9)
 
     def test_constant_nodes(self, key):
         arrays = live_onnx.arrays_of("usual", key)
@@ -143,12 +143,13 @@ class TestChains:
         nodes += [numbers, shape, helper.make_node("Reshape", ["b", "shape"], ["B_"])]
         self._check(arrays, {}, nodes)
 
-    def _check(self, arrays, constants, nodes):
+    def _check(self, arrays, constants, nodes, opset=14):
         model = live_onnx.model_of(
             arrays,
             initializers=live_onnx.tensors_of(constants),
             nodes=nodes,
             inputs=["x", "W_", "R_", "B_"],
+            opset=opset,
             linear_before_reset=1,
         )
         net = jaxgru.from_onnx(model)

@@ -122,13 +122,13 @@ _BAD = {
         _changed("__metadata__", net="{"),
         "the net is described wrongly (Expecting property name",
     ),
-    "no net": (_changed("__metadata__", net="3"), "a part of the net is '3': expected an object"),
+    "no net": (_changed("__metadata__", net="3"), "a part of the net is 3: expected an object"),
     "an unknown kind": (
         _net(kind="LSTMParams"),
         "a part of the net is of kind 'LSTMParams' with",
     ),
     "a field too many": (_net(units=3), "is of kind 'GRUParams' with"),
-    "a field of another type": (_net(reset_after=1), "reset_after of a layer is '1': expected"),
+    "a field of another type": (_net(reset_after=1), "reset_after of a layer is 1: expected"),
     "an unknown activation": (
         _net(activation="tan"),
         "activation 'tan' is unknown: expected one of",

@@ -3,8 +3,8 @@
 import pytest
 
 from jaxgru.weights import WeightsError
-from jaxgru.weights.libraries.keras.config import gru_layer, layers_of
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.libraries.keras.config import gru_layer, model_of
+from jaxgru.weights.unspecified import Fields
 
 
 def entry(class_name, *, registered_name=None, **config):
@@ -19,8 +19,8 @@ def entry(class_name, *, registered_name=None, **config):
 
 def said(layer, *, version="3.3.3", assume=None):
     """Return what the configuration of a model of one layer says of it."""
-    (only,) = layers_of(entry("Sequential", layers=[layer]))
-    return gru_layer(only, version, Settling(assume or {}))
+    (only,) = model_of(entry("Sequential", layers=[layer])).inner
+    return gru_layer(only, version, Fields(assume or {}))
 
 
 def function(name, **more):
@@ -52,7 +52,7 @@ class TestActivations:
     @pytest.mark.parametrize(
         "value",
         [
-            "leaky_relu",
+            "mish",
             "softmax",
             "Custom>relu",
             7,
@@ -176,7 +176,7 @@ class TestLayers:
 
     def test_layers_within_wrappers(self):
         wrapper = entry("TimeDistributed", layer=entry("GRU", **_USUAL))
-        (outer,) = layers_of(entry("Sequential", layers=[wrapper]))
+        (outer,) = model_of(entry("Sequential", layers=[wrapper])).inner
         assert [inner.class_name for inner in outer.inner] == ["GRU"]
 
     @pytest.mark.parametrize(

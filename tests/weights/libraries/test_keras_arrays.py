@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 from jaxgru.weights import WeightsError
-from jaxgru.weights.libraries.keras.arrays import cell_from_arrays, join_gates, to_arrays, to_params
-from jaxgru.weights.libraries.keras.cells import Cell, GRULayer
-from jaxgru.weights.unspecified import Settling
+from jaxgru.weights.libraries.keras.arrays import (
+    Cell,
+    GRULayer,
+    cell_from_arrays,
+    join_gates,
+    to_arrays,
+    to_params,
+)
+from jaxgru.weights.unspecified import Fields
 
 
 def _net(*, reset_after=True, **fields):
@@ -50,13 +56,12 @@ def test_one_bias_on_the_state_side():
 @pytest.mark.parametrize(
     ("net", "message"),
     [
-        (_net(clip=3.0), "clip is 3.0: expected None"),
         (
             _net(reset_after=False, recurrent_bias=_net().recurrent_bias),
             "bias and recurrent_bias are both non-zero in 12 of 12 places",
         ),
     ],
-    ids=["clip", "two biases"],
+    ids=["two biases"],
 )
 def test_what_keras_cannot_hold(net, message):
     with pytest.raises(WeightsError, match=message):
@@ -66,17 +71,17 @@ def test_what_keras_cannot_hold(net, message):
 class TestWithoutAConfiguration:
     @pytest.mark.parametrize("reset_after", [True, False])
     def test_the_bias_says_where_the_reset_is(self, reset_after):
-        settling = Settling({})
-        cell = cell_from_arrays(to_arrays(_net(reset_after=reset_after)), settling, "here")
+        fields = Fields({})
+        cell = cell_from_arrays(to_arrays(_net(reset_after=reset_after)), fields, "here")
         assert cell == _cell(_net(reset_after=reset_after))
-        assert "does not say activation, recurrent_activation:" in settling.notes()[0]
+        assert "does not specify activation, recurrent_activation:" in fields.notes()[0]
 
     def test_cudnn_says_all(self):
-        settling = Settling({})
+        fields = Fields({})
         arrays = list(golden.cudnn_arrays(_net()).values())
-        cell = cell_from_arrays(arrays, settling, "here")
+        cell = cell_from_arrays(arrays, fields, "here")
         assert cell == _cell(_net())._replace(is_cudnn=True)
-        assert settling.notes() == ()
+        assert fields.notes() == ()
 
     @pytest.mark.parametrize(
         ("version", "reset_after", "gates"),
@@ -91,11 +96,11 @@ class TestWithoutAConfiguration:
     )
     def test_the_gates_that_a_version_began_with(self, version, reset_after, gates):
         arrays = to_arrays(_net(reset_after=reset_after))
-        assert cell_from_arrays(arrays, Settling({}), "here", version).recurrent_activation == gates
+        assert cell_from_arrays(arrays, Fields({}), "here", version).recurrent_activation == gates
 
     @pytest.mark.parametrize(("version", "reset_after"), [("2.2.4", False), ("2.3.0", True)])
     def test_without_a_bias_the_version_says_where_the_reset_is(self, version, reset_after):
-        cell = cell_from_arrays(to_arrays(_net())[:2], Settling({}), "here", version)
+        cell = cell_from_arrays(to_arrays(_net())[:2], Fields({}), "here", version)
         assert cell.reset_after == reset_after
 
     @pytest.mark.parametrize(
@@ -108,11 +113,11 @@ class TestWithoutAConfiguration:
     )
     def test_no_cell(self, arrays, message):
         with pytest.raises(WeightsError, match=message):
-            cell_from_arrays(arrays, Settling({}), "here")
+            cell_from_arrays(arrays, Fields({}), "here")
 
     def test_the_caller_cannot_contradict_the_bias(self):
         with pytest.raises(WeightsError, match="reset_after is True in the file"):
-            cell_from_arrays(to_arrays(_net()), Settling({"reset_after": False}), "here")
+            cell_from_arrays(to_arrays(_net()), Fields({"reset_after": False}), "here")
 
 
 class TestGates:

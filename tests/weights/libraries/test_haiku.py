@@ -96,7 +96,7 @@ def test_double_precision_without_x64_is_rounded_aloud(key):
 
 def test_directions_are_refused(key):
     params = cases.random_params(key, 3, 4, reset_after=False, biases="input bias")
-    with pytest.raises(jaxgru.WeightsError, match="net has a Backward: expected a GRUParams"):
+    with pytest.raises(jaxgru.WeightsError, match="net is a Backward: expected a GRUParams"):
         jaxgru.to_haiku(jaxgru.Backward(params))
 
 

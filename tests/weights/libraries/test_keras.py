@@ -100,7 +100,7 @@ class TestLayers:
         ("list", r"source is a dict: expected a Keras layer or model, or the list"),
         ("dense", "there is no GRU in 'dense': expected one at least"),
         ("unbuilt", "unbuilt has no weights yet: expected a layer that is built"),
-        ("leaky", "activation is 'leaky_relu': expected one of"),
+        ("mish", "activation is 'mish': expected one of"),
         ("mixed", "a cell of class 'LSTMCell': expected GRUCell alone"),
         ("own", "own is a Own: expected a layer of Keras' own"),
     ],
@@ -118,7 +118,7 @@ def test_what_no_net_holds(name, reason):
         "list": lambda: {},
         "dense": lambda: layers.Dense(3, name="dense"),
         "unbuilt": lambda: live_keras.gru(name="unbuilt"),
-        "leaky": lambda: live_keras.gru(activation="leaky_relu"),
+        "mish": lambda: live_keras.gru(activation="mish"),
         "mixed": lambda: mixed,
         "own": lambda: Own(3, name="own"),
     }[name]()
@@ -128,7 +128,9 @@ def test_what_no_net_holds(name, reason):
 
 def test_weights():
     weights = golden.arrays(0)
-    with pytest.warns(jaxgru.WeightsWarning, match="does not say activation, recurrent_activation"):
+    with pytest.warns(
+        jaxgru.WeightsWarning, match="does not specify activation, recurrent_activation"
+    ):
         params = jaxgru.from_keras(weights)
     for one, other in zip(_arrays(params), weights, strict=True):
         assert one == other.tolist()
@@ -162,7 +164,10 @@ def test_wrong_weights(weights, assume, reason):
     ("change", "reason"),
     [
         ({"clip": 1.0}, "clip is 1.0"),
-        ({"activation": "hard_sigmoid_keras2"}, "activation is 'hard_sigmoid_keras2': expected an"),
+        (
+            {"activation": "hard_sigmoid_keras2"},
+            "activation is 'hard_sigmoid_keras2': expected 'tanh'",
+        ),
         ({"recurrent_activation": "hard_sigmoid_keras2"}, "recurrent_activation is 'hard_sigmoid_"),
         ({"reset_after": False}, "bias and recurrent_bias are both non-zero in 12 of 12 places"),
         ({"bias": jnp.zeros(12, jnp.float16)}, "expected one dtype in a GRU"),
@@ -178,8 +183,8 @@ def test_layers_that_keras_cannot_hold(key, change, reason):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("stack", "net is a tuple of 2: expected a single GRUParams there, as a Keras layer holds"),
-        ("stacks in both directions", "net.forward is a tuple of 2: expected a single GRUParams"),
+        ("stack", "net is a tuple of 2: expected one layer, as a Keras layer holds"),
+        ("stacks in both directions", "net.forward is a tuple of 2: expected a GRUParams"),
         ("backward", "net is a Backward, whose outputs are in the input's order of time"),
     ],
 )

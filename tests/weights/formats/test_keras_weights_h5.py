@@ -10,7 +10,7 @@ import pytest
 import jaxgru
 from jaxgru.weights import read_all
 
-# What such a file does not say of each variant, where it is not what is usual.
+# What such a file does not specify of each variant, where it is not what is usual.
 _UNSAID = {
     "reset before, no bias": {"reset_after": False},
     "go_backwards": {"reverse": True},
@@ -71,7 +71,9 @@ def test_shards(key, tmp_path):
 def test_what_is_assumed_is_told(tmp_path):
     path = tmp_path / "model.weights.h5"
     golden.write_groups(path, {"layers/gru/cell": golden.arrays(0)})
-    with pytest.warns(jaxgru.WeightsWarning, match="does not say activation, recurrent_activation"):
+    with pytest.warns(
+        jaxgru.WeightsWarning, match="does not specify activation, recurrent_activation"
+    ):
         params = jaxgru.load(path)
     assert (params.activation, params.recurrent_activation) == ("tanh", "sigmoid")
     said = {"activation": "relu", "recurrent_activation": "sigmoid", "reverse": False}

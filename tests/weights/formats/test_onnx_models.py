@@ -85,7 +85,9 @@ class TestNotes:
 
     def test_merge_is_assumed(self, key):
         model = live_onnx.build("bidirectional", key)
-        with pytest.warns(jaxgru.WeightsWarning, match="does not say merge: 'concat' is assumed"):
+        with pytest.warns(
+            jaxgru.WeightsWarning, match="does not specify merge: 'concat' is assumed"
+        ):
             assert jaxgru.from_onnx(model).merge == "concat"
         assert jaxgru.from_onnx(model, assume={"merge": "sum"}).merge == "sum"
 

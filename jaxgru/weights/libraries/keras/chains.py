@@ -1,0 +1,105 @@
+"""Which GRU of a Keras model takes the outputs of which, by the model's configuration."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jaxgru.weights.errors import plain
+from jaxgru.weights.libraries.keras.config import Layer, has_gru
+
+# Layers that change no value when a model is used. (Masking changes none at the steps that count.)
+_TRANSPARENT = frozenset(
+    {
+        "ActivityRegularization",
+        "AlphaDropout",
+        "Dropout",
+        "GaussianDropout",
+        "GaussianNoise",
+        "Identity",
+        "Masking",
+        "SpatialDropout1D",
+    }
+)
+_SEQUENTIAL = "Sequential"
+_FUNCTIONAL = ("Functional", "Model")
+_DEEPEST = 12  # of the lists that a call's arguments are in
+
+
+def inputs_of(model: Layer) -> dict[str, str]:
+    """Return what the inputs of each GRU among the layers of a model are, by the GRU's name.
+
+    It is the name of another GRU where they are its outputs, else a phrase. A model of a user's
+    own has no such information.
+    """
+    if model.is_custom or model.class_name not in (_SEQUENTIAL, *_FUNCTIONAL):
+        return {}
+    layers = {layer.name: layer for layer in model.inner}
+    before: dict[str, str | None] = {}
+    for i, layer in enumerate(model.inner):
+        if model.class_name == _SEQUENTIAL:
+            before[layer.name] = model.inner[i - 1].name if i else None
+        else:
+            before[layer.name] = _only_input(layer)
+    return {
+        layer.name: _source(layer.name, before, layers) for layer in model.inner if has_gru(layer)
+    }
+
+
+def in_model(inputs: Mapping[str, str], name: str, prefix: str) -> str | None:
+    """Return the inputs of a GRU with the name in the file of the one whose outputs they are."""
+    found = inputs.get(name)
+    return f"{prefix}{found}" if found in inputs else found
+
+
+def _source(name: str, before: Mapping[str, str | None], layers: Mapping[str, Layer]) -> str:
+    for _ in layers:  # at most so many steps: a circle has no end
+        found = before.get(name)
+        if found is None or found not in layers:
+            return "those of the model, or of several layers"
+        layer = layers[found]
+        if layer.is_custom or layer.class_name not in _TRANSPARENT:
+            return _outputs(layer)
+        name = found
+    return "those of layers in a circle"
+
+
+def _outputs(layer: Layer) -> str:
+    if layer.class_name == "InputLayer":
+        return "those of the model"
+    if not has_gru(layer):
+        return f"the outputs of {plain(layer.class_name)} {plain(layer.name)}"
+    # The options are those of the layer, or of the one that a Bidirectional is made of.
+    config = layer.inner[0].config if layer.class_name == "Bidirectional" else layer.config
+    gives_sequence = config.get("return_sequences") is True and not config.get("go_backwards")
+    if not gives_sequence or layer.config.get("merge_mode", "concat") is None:
+        return f"no sequence of {plain(layer.name)} in the order of time"
+    return layer.name
+
+
+def _only_input(layer: Layer) -> str | None:
+    """Return the name of the one layer whose first output a layer takes, in its only call."""
+    if not isinstance(layer.calls, list) or len(layer.calls) != 1:
+        return None
+    sources = list(_histories(layer.calls[0], 0))
+    if len(sources) != 1 or sources[0][1:] != [0, 0]:
+        return None
+    return str(sources[0][0])
+
+
+def _histories(value: Any, depth: int) -> Iterator[list[Any]]:
+    """Give each tensor among a call's arguments: its layer, the layer's call, and which output."""
+    if depth > _DEEPEST:
+        yield ["", -1, -1]
+    elif isinstance(value, dict):
+        if isinstance(value.get("keras_history"), list):  # Keras 3
+            yield value["keras_history"]
+        else:
+            for inner in value.values():
+                yield from _histories(inner, depth + 1)
+    elif isinstance(value, list):
+        is_tensor = len(value) in (3, 4) and isinstance(value[0], str) and type(value[1]) is int
+        if is_tensor:  # Keras 2, with the call's other arguments behind
+            yield value[:3]
+            yield from _histories(value[3:], depth + 1)
+        else:
+            for inner in value:
+                yield from _histories(inner, depth + 1)
