@@ -57,12 +57,6 @@ def map_of_4_billion(folder):
     return b"\xdf\xff\xff\xff\xff" + _text(b"a")
 
 
-@refused("ends early")
-def list_of_4_billion(folder):
-    """A list, in a sound GRU, that is said to have as many items as 32 bits can say."""
-    return _cell(more=b"\xdd\xff\xff\xff\xff")
-
-
 @refused("MessagePack is damaged")
 def text_of_4_gibibytes(folder):
     """A text that is said to be longer than the file."""
@@ -75,43 +69,10 @@ def extension_of_4_gibibytes(folder):
     return _cell(more=b"\xc9\xff\xff\xff\xff\x01abc")
 
 
-@refused("maps deep")
-def maps_nested_deeply(folder):
-    """Maps, 100,000 deep."""
-    return (_MAP1 + _text(b"a")) * 100_000 + b"\xc0"
-
-
-@refused("maps deep")
-def lists_nested_deeply(folder):
-    """Lists, 100,000 deep, in the place of an array."""
-    return _cell(kernel=_LIST1 * 100_000 + b"\xc0")
-
-
-@refused("MessagePack is damaged")
-def extensions_nested_deeply(folder):
-    """An array whose content is an array, and so on 100 deep: one decoder starts another."""
-    content = _bytes(b"")
-    for _ in range(100):
-        content = _extension(1, content)
-    return _cell(kernel=content)
-
-
 @refused("too many objects")
 def lists_of_lists(folder):
     """A million empty lists of a byte each, which are 56 bytes each in Python."""
     return _cell(more=b"\xdd" + struct.pack(">L", 10**6) + b"\x90" * 10**6)
-
-
-@refused("an array has shape .*expected at most")
-def shape_whose_product_overflows(folder):
-    """A shape whose number of bytes is right modulo 2 to the 64."""
-    return _cell(kernel=_array((2**32, 2**32, INPUTS * 3 * UNITS), b"float32", bytes(72)))
-
-
-@refused("MessagePack is damaged")
-def shape_of_60_thousand_axes(folder):
-    """A shape of far more axes than NumPy has."""
-    return _cell(kernel=_array((1,) * 60_000, b"float32", bytes(4)))
 
 
 @refused("kernel has dtype .object")
@@ -132,19 +93,6 @@ def names_alike_for_3000_characters(folder):
     shapes = {b"w_i": (INPUTS, 3 * UNITS), b"w_h": (UNITS, 3 * UNITS), b"b": (3 * UNITS,)}
     arrays = {name: _zeros(shape, b"float32") for name, shape in shapes.items()}
     return _map({b"x" * 3000: _map(arrays | {b"w_i": _zeros(shapes[b"w_i"], b"int32")})})
-
-
-@refused("'a' is there twice")
-def duplicate_key(folder):
-    """One name for two arrays: which of them is checked, and which is read?"""
-    pair = _text(b"a") + _array((1,), b"float32", bytes(4))
-    return b"\x82" + pair + pair
-
-
-@refused("after the map")
-def more_after_the_end(folder):
-    """A sound GRU with something behind it."""
-    return _cell() + b"PK\x03\x04"
 
 
 @passed_by()

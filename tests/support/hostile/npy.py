@@ -39,42 +39,10 @@ def header_that_is_a_program(folder):
     return archive(npz_entries(wMatrix=header + bytes(72)))
 
 
-@refused("wMatrix is damaged .*header has 30001 bytes")
-def header_nested_deeply(folder):
-    """A header of 30,000 brackets, each within the other."""
-    text = b"(" * 30_000 + b"\n"
-    header = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
-    return archive(npz_entries(wMatrix=header))
-
-
 @refused("wMatrix is damaged .*header has 4294967295 bytes")
 def header_of_4_gibibytes(folder):
     """A header that is said to be 4 GiB long."""
     return archive(npz_entries(wMatrix=b"\x93NUMPY\x02\x00\xff\xff\xff\xff{"))
-
-
-@refused("wMatrix has shape .*expected at most")
-def shape_of_2_to_the_62(folder):
-    """A shape of more elements than there is memory, with no data."""
-    return archive(npz_entries(wMatrix=npy_header((2**31, 2**31))))
-
-
-@refused("wMatrix has shape .*expected at most")
-def shape_whose_product_overflows(folder):
-    """A shape whose number of bytes is 72 modulo 2 to the 64."""
-    return archive(npz_entries(wMatrix=npy_header((2**32, 2**32, 18)) + bytes(72)))
-
-
-@refused("wMatrix has shape .*each from 1")
-def shape_below_nothing(folder):
-    """A shape with negative sizes, whose product is right."""
-    return archive(npz_entries(wMatrix=npy_header((-2, -9)) + bytes(72)))
-
-
-@refused("wMatrix has shape .*expected at most 8 axes")
-def shape_of_3000_axes(folder):
-    """A shape of far more axes than NumPy has."""
-    return archive(npz_entries(wMatrix=npy_header((1,) * 3000) + bytes(4)))
 
 
 @refused("wMatrix has dtype")

@@ -30,76 +30,16 @@ def _spoilt(**changed):
     return _file(header, data)
 
 
-@refused("the header declares 100000000 bytes")
-def header_of_100_megabytes(folder):
-    """A header that is said to be 100 MB in a file of some bytes."""
-    return struct.pack("<Q", 100_000_000) + b"{" + b" " * 100
-
-
-@refused("it begins with")
-def header_of_2_to_the_64(folder):
-    """A header that is said to be as long as fits in 64 bits."""
-    return struct.pack("<Q", 2**64 - 1) + b'{"a":1}'
-
-
-@refused("the header is damaged")
-def header_nested_deeply(folder):
-    """A header of 100,000 lists, each within the other."""
-    return _file(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
-
-
-@refused("expected it to begin at 216")
-def overlapping_tensors(folder):
-    """Two tensors of the same bytes: a small file is many large arrays."""
-    header, data = _sound()
-    header["bias_hh_l0"]["data_offsets"] = header["bias_ih_l0"]["data_offsets"]
-    return _file(header, data[:-36])
-
-
-@refused("expected .*the end of the file")
-def hole_between_tensors(folder):
-    """Bytes that belong to no tensor, in which another file may hide."""
-    header, data = _sound()
-    return _file(header, data + b"PK\x03\x04 hidden")
-
-
-@refused("goes from byte .*expected")
-def tensor_beyond_the_file(folder):
-    """A tensor whose bytes are said to lie beyond the end."""
-    return _spoilt(data_offsets=[2**40, 2**40 + 72])
-
-
-@refused("weight_ih_l0. is described wrongly")
-def tensor_before_the_file(folder):
-    """A tensor whose bytes are said to lie before the beginning."""
-    return _spoilt(data_offsets=[-72, 0])
-
-
 @refused("weight_ih_l0. is described wrongly")
 def offsets_of_another_kind(folder):
     """Offsets that are numbers to Python and not to a reader that computes with integers."""
     return _spoilt(data_offsets=[False, 72.0])
 
 
-@refused("weight_ih_l0. has shape .*expected at most")
-def shape_whose_product_overflows(folder):
-    """A shape whose number of bytes is 72 modulo 2 to the 64."""
-    return _spoilt(shape=[2**32, 2**32, 18])
-
-
 @refused(r"weight_ih_l0 has dtype .F\\x1b\[2J\\n32")
 def unknown_type(folder):
     """A type whose name is a terminal's escape."""
     return _spoilt(dtype="F\x1b[2J\n32")
-
-
-@refused("weight_ih_l0. is there twice")
-def duplicate_name(folder):
-    """One name for two tensors: which of them is checked, and which is read?"""
-    header, data = _sound()
-    text = json.dumps(header).encode()
-    again = json.dumps({"weight_ih_l0": header["weight_ih_l0"]}).encode()
-    return _file(text[:-1] + b"," + again[1:], data)
 
 
 @refused("weight_ih_l0. is described wrongly")
@@ -127,12 +67,6 @@ def header_that_is_a_list(folder):
 def net_described_deeply(folder):
     """What our own header says of the net, 100,000 deep."""
     return _ours('{"kind":"tuple","layers":[' * 100_000 + "]}" * 100_000)
-
-
-@refused("net")
-def net_of_stacks_in_stacks(folder):
-    """A net of 200 stacks, each within the other, which Python's JSON reads and a walk may not."""
-    return _ours('{"kind":"tuple","layers":[' * 200 + "]}" * 200)
 
 
 @refused("the net has 8000 arrays and the file 4")

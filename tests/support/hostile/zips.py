@@ -13,12 +13,6 @@ ZEROS = bytes(80 * 2**20)
 
 
 @refused("its entries declare .* bytes: expected at most")
-def bomb(folder):
-    """A small entry that becomes 80 MiB of zeros."""
-    return archive(npz_entries(wMatrix=ZEROS), zipfile.ZIP_DEFLATED)
-
-
-@refused("its entries declare .* bytes: expected at most")
 def many_small_bombs(folder):
     """A thousand entries, none of them over the cap, and all of them together."""
     entry = npy_header((2, 2**14)) + bytes(2**17)
@@ -36,12 +30,6 @@ def overlapping_entries(folder):
     directory = b"".join(record.replace(b"a.npy", b"%05d" % number) for number in range(200))
     tail = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 200, 200, len(directory), start, 0)
     return content[:start] + directory + tail
-
-
-@refused("is there 2 times")
-def duplicate_name(folder):
-    """Two entries of one name: which of them is checked, and which is read?"""
-    return archive([*npz_entries(), *npz_entries()[:1]])
 
 
 @refused("wMatrix is damaged")
@@ -64,35 +52,6 @@ def size_of_nearly_2_to_the_64(folder):
                 entry.write(content)
         target.filelist[0].file_size = target.filelist[0].compress_size = 2**64 - 1
     return file.getvalue()
-
-
-@refused("compressed by method")
-def slow_compression(folder):
-    """LZMA, whose decoder may ask for gigabytes before it gives a byte."""
-    return archive(npz_entries(), zipfile.ZIP_LZMA)
-
-
-@refused("wMatrix is damaged .*encrypted")
-def encrypted(folder):
-    """Entries said to be encrypted, for which a reader might ask for a password."""
-    content = bytearray(archive(npz_entries()))
-    for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
-        content[content.index(signature) + offset] |= 1
-    return bytes(content)
-
-
-@refused("wMatrix is damaged .*CRC")
-def wrong_checksum(folder):
-    """An entry whose bytes are not those it was packed with."""
-    content = bytearray(archive(npz_entries()))
-    content[200] ^= 1
-    return bytes(content)
-
-
-@refused(r"\.\./.* is there: expected names that end in \.npy")
-def path_out_of_the_archive(folder):
-    """An entry whose name leads out of any folder that it is extracted to."""
-    return archive([(f"../../../..{folder}/canary", b"x"), *npz_entries()[1:]])
 
 
 @refused("wMatrix is damaged .*it begins with")
