@@ -44,11 +44,7 @@ def recognises(look: Look) -> bool:
 
 
 def read(source: Source) -> Gathered:
-    """Return every GRU of a model, see ``Format.read``.
-
-    Raises:
-        WeightsError: the file is no JSON, or holds no GRU.
-    """
+    """Return every GRU of a model, see ``Format.read``."""
     try:
         tree = json.loads(source.file.read(), object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:

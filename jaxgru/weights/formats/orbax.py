@@ -33,16 +33,7 @@ def recognises(folder: Path) -> bool:
 
 
 def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU in a checkpoint, by its place in the tree.
-
-    Args:
-        folder: the checkpoint, a step, or what holds one step.
-        assume: see ``jaxgru.weights.unspecified``.
-
-    Raises:
-        WeightsError: it holds several steps, is damaged, or holds no GRU.
-        ImportError: TensorStore is not installed.
-    """
+    """Return every GRU in a checkpoint, by its place in the tree."""
     steps = sorted(_steps(folder), key=int)
     if len(steps) > 1:
         raise WeightsError(

@@ -24,11 +24,7 @@ def recognises(look: Look) -> bool:
 
 
 def read(source: Source) -> Gathered:
-    """Return every GRU in a file, see ``Format.read``.
-
-    Raises:
-        WeightsError: the file is damaged, or holds no GRU.
-    """
+    """Return every GRU in a file, see ``Format.read``."""
     head = source.file.read(512)
     source.file.seek(0)
     if head.startswith(MAGIC):

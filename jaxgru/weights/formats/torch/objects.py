@@ -59,11 +59,7 @@ Embedded = Callable[[bytes], Storage]
 
 
 def tensor_of(stub: Stub, embedded: Embedded) -> Tensor | None:
-    """Return the tensor or array that a stub stands for, None if it is another object.
-
-    Raises:
-        WeightsError: it is one of an unknown form.
-    """
+    """Return the tensor or array that a stub stands for, None if it is another object."""
     name, arguments, state = stub.name, stub.arguments, stub.state
     for _ in range(_MOST_AROUND):
         if name == _JAX and len(arguments) > 2 and isinstance(arguments[0], Name):

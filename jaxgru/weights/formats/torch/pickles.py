@@ -32,12 +32,7 @@ class Name(NamedTuple):
 
 
 class Stub:
-    """An object of a pickle that is not made.
-
-    Args:
-        name: of what would be called; empty if that is no name.
-        arguments: of the call.
-    """
+    """An object of a pickle that is not made."""
 
     __slots__ = ("arguments", "items", "name", "state")
 
@@ -54,12 +49,7 @@ Hooks = Mapping[str, Callable[[Stub, io.BytesIO], None]]
 
 
 class Pickles:
-    """The pickles of one file, whose instructions count against one budget.
-
-    Args:
-        size: of the file in bytes.
-        hooks: for objects with more content behind them.
-    """
+    """The pickles of one file, whose instructions count against one budget."""
 
     def __init__(self, size: int, hooks: Hooks | None = None) -> None:
         # An instruction makes at most about 64 bytes: an empty dict, say. So this is the limit of
@@ -69,14 +59,7 @@ class Pickles:
         self.outside: list[Stub] = []  # of the pickle read last
 
     def read(self, file: io.BytesIO) -> Any:
-        """Return what a pickle holds, and leave the file behind it.
-
-        Returns:
-            Containers, whose keys are text or whole numbers, numbers, text, bytes and Stubs.
-
-        Raises:
-            WeightsError: the pickle is damaged, or one that Python 3 does not write.
-        """
+        """Return what a pickle holds, and leave the file behind it."""
         machine = _Machine(file, self._hooks)
         self.outside = machine.outside
         try:

@@ -29,12 +29,7 @@ ReadStorage = Callable[[Storage, int], bytes | bytearray | memoryview]
 
 
 class TensorArrays(Mapping[str, "NDArray[Any] | Unread"]):
-    """Tensors as NumPy arrays; a storage is read when a tensor in it is first asked for.
-
-    Args:
-        tensors: by their names.
-        read: how to read a storage that is not in the pickle.
-    """
+    """Tensors as NumPy arrays; a storage is read when a tensor in it is first asked for."""
 
     def __init__(self, tensors: Mapping[str, Tensor], read: ReadStorage) -> None:
         self._tensors = tensors
@@ -70,18 +65,7 @@ class TensorArrays(Mapping[str, "NDArray[Any] | Unread"]):
 
 
 def named_tensors(root: Any, file_size: int, embedded: Embedded) -> dict[str, Tensor]:
-    """Return the tensors in a pickle, named by the keys, attributes and positions on the way.
-
-    Args:
-        root: what the pickle holds.
-        file_size: the file's size in bytes.
-        embedded: how to read a storage that is bytes in the pickle.
-
-    Raises:
-        WeightsError: containers are nested too deeply, two tensors have one name, one storage has
-            two forms, or all are larger than such a file may hold, as few numbers may be viewed as
-            many.
-    """
+    """Return the tensors in a pickle, named by the keys, attributes and positions on the way."""
     tensors: dict[str, Tensor] = {}
     storages: dict[str, Storage] = {}
     declared = 0
