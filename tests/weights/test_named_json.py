@@ -129,6 +129,10 @@ BAD_FILES = {
         _model({"type": "gru", "weights": [[[10**400] * 3], _ROWS]}),
         "kernel holds numbers beyond float64",
     ),
+    "three biases": (
+        _model({"type": "gru", "weights": [_ROWS, _ROWS, _ROWS * 3]}),
+        "bias has shape (3, 3): expected (2, 3H) or (3H,)",
+    ),
     "other shape": (
         _model({"type": "gru", "weights": [_ROWS, [[0.0] * 4]]}),
         "recurrent_kernel has shape (1, 4): expected (H, 3H) for 1 units",

@@ -90,6 +90,8 @@ def _layer(layer: dict[str, Any], fields: Fields) -> Net:
     has_two = "bias" in arrays and len(arrays["bias"].shape) == 2
     if "bias" in arrays:
         shapes["bias"] = ("2", "3H") if has_two else ("3H",)
+        if has_two and len(arrays["bias"]) != 2:
+            raise WeightsError(f"bias has shape {arrays['bias'].shape}: expected (2, 3H) or (3H,)")
     found = check_arrays(_as_floats(arrays), "", shapes)
     bias, recurrent_bias = found["bias"] if has_two else (found.get("bias"), None)
     activation = layer.get("activation")
