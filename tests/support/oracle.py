@@ -86,6 +86,7 @@ ACTIVATIONS = {
     "hard_tanh": lambda x: _limit(x, -1, 1),
     "relu": lambda x: np.maximum(x, 0),
     "relu6": lambda x: _limit(x, 0, 6),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),
     "elu": _elu,
     # The constants to as many digits as float64 holds; arXiv:1706.02515, equation 14.
     "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * _elu(x)),
