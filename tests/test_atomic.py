@@ -1,11 +1,7 @@
 """Writing aside: the old file stays until the new one is complete, whatever happens between."""
 
 import os
-import signal
 import stat
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
@@ -37,26 +33,6 @@ def test_after_an_error_the_old_file_is_as_it_was(tmp_path, error):
         fail_half_way()
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["out.txt"]
-
-
-def test_killed_half_way_the_old_file_is_as_it_was(tmp_path):
-    target = tmp_path / "out.txt"
-    target.write_text("old")
-    program = textwrap.dedent(
-        f"""
-        import time
-        from jaxgru.atomic import replacing
-        with replacing({str(target)!r}) as temporary:
-            temporary.write_text("half")
-            print("half", flush=True)
-            time.sleep(60)
-        """
-    )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"half\n"
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-    assert target.read_text() == "old"
 
 
 def test_permissions_are_those_of_any_new_file_or_of_the_old_one(tmp_path):

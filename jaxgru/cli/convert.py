@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxgru.cli.describe import in_a_line
 from jaxgru.cli.files import Output, Weights
-from jaxgru.cli.source import add_source_options, source_options
+from jaxgru.cli.source import add_source_options, read_net
 from jaxgru.weights import read, save
 from jaxgru.weights.equations import EQUATIONS
 
@@ -19,6 +19,8 @@ examples:
       one GRU of a PyTorch model as an ONNX model
   jaxgru convert model.keras encoder.safetensors --to torch-safetensors
       a Keras layer with the names that torch.nn.GRU loads
+  jaxgru convert model.keras encoder.onnx --layer gru --layer gru_1
+      two layers of a Keras model as one stack
 
 equations:
   keras     h' = z*h + (1-z)*n  with  n = tanh(x Wh + bh + r*(h Uh + ch))
@@ -66,12 +68,7 @@ def add_parser(subparsers: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Not load: its JAX arrays would be rounded to float32.
-    net = read(
-        arguments.source,
-        layer=arguments.layer,
-        equations=arguments.from_equations,
-        **source_options(arguments),
-    )
+    net = read_net(arguments.source, arguments, arguments.from_equations, read)
     save(net, arguments.target, format=arguments.to, equations=arguments.to_equations)
     source = _with_equations(arguments.source, arguments.from_equations)
     target = _with_equations(arguments.target, arguments.to_equations)

@@ -15,6 +15,7 @@ from jaxgru.arrayfiles import open_array
 from jaxgru.atomic import replacing
 from jaxgru.cli.describe import in_a_line
 from jaxgru.cli.finetune_data import read_data, split_data
+from jaxgru.cli.source import read_net
 from jaxgru.finetune import (
     Epochs,
     LinearReadout,
@@ -40,7 +41,7 @@ from jaxgru.finetune.validation import checked_data
 from jaxgru.net import check_net
 from jaxgru.params import at_least_float32
 from jaxgru.plot.figure import check_plot
-from jaxgru.weights import WeightsError, load, save
+from jaxgru.weights import WeightsError, save
 
 _NO_BETTER = 1
 _EPOCHS = 10
@@ -48,13 +49,7 @@ _EPOCHS = 10
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what the arguments ask for and return the exit code."""
-    net = load(
-        arguments.weights,
-        layer=arguments.layer,
-        equations=arguments.equations,
-        assume=dict(arguments.assume),
-        external_data=arguments.external_data,
-    )
+    net = read_net(arguments.weights, arguments, arguments.equations)
     _check_formats(net, arguments)
     loss = (classification if arguments.loss == "classification" else regression)(arguments.on)
     data = _in_type_of(

@@ -5,12 +5,13 @@ from typing import Any
 
 from jaxgru.cli.describe import in_a_line, sizes, structure, summary, table
 from jaxgru.cli.files import Output, Weights
-from jaxgru.cli.source import add_source_options, source_options
+from jaxgru.cli.source import add_source_options, source_options, stacked
 from jaxgru.layers import layers
+from jaxgru.net import Net
 from jaxgru.plot import check_plot, plot_weights
 from jaxgru.weights import Contents, WeightsError, read_all
 from jaxgru.weights.reading import about
-from jaxgru.weights.results import Found, pick, warn
+from jaxgru.weights.results import pick, warn
 
 _EXAMPLES = """\
 examples:
@@ -18,9 +19,9 @@ examples:
   jaxgru inspect GRUMatrices.npz --plot weights.png
   jaxgru inspect model.keras --layer gru_1
 
-A file with several GRUs is shown as a list; --layer picks one of them. Of a net of several layers
-each is shown with its place. The table has a row for each gate's block of each array, in the
-equations
+A file with several GRUs is shown as a list; --layer picks one of them, or several as a stack. Of
+a net of several layers each is shown with its place. The table has a row for each gate's block of
+each array, in the equations
   z  = sigma(x Wz + bz + h Uz + cz)                 update
   r  = sigma(x Wr + br + h Ur + cr)                 reset
   n  = phi(x Wh + bh + r * (h Uh + ch))             candidate, reset_after=True
@@ -61,9 +62,10 @@ def _run(arguments: argparse.Namespace) -> int:
         _list(arguments, contents)
         return 0
     with about(arguments.file):
-        found = pick(contents.gathered, arguments.layer)
-    warn(found, arguments.file, [], stacklevel=1)
-    _show(arguments, contents.format, found)
+        found = [pick(contents.gathered, name) for name in arguments.layer or [None]]
+    for one in found:
+        warn(one, arguments.file, [], stacklevel=1)
+    _show(arguments, contents.format, stacked(arguments.file, [one.net for one in found]))
     return 0
 
 
@@ -81,15 +83,15 @@ def _list(arguments: argparse.Namespace, contents: Contents) -> None:
             print(f"  {note}")
 
 
-def _show(arguments: argparse.Namespace, format_: str, found: Found) -> None:
-    print(f"{arguments.file}: {structure(found.net)}, format {format_}")
-    several = len(layers(found.net)) > 1
+def _show(arguments: argparse.Namespace, format_: str, net: Net) -> None:
+    print(f"{arguments.file}: {structure(net)}, format {format_}")
+    several = len(layers(net)) > 1
     if several:
-        print(sizes(found.net))
-    for place, params in layers(found.net):
+        print(sizes(net))
+    for place, params in layers(net):
         print(f"\n{place}" if several else "")
         print("\n".join(summary(params)) + "\n")
         print("\n".join(table(params)))
     if arguments.plot is not None:
-        plot_weights(found.net, arguments.plot)
+        plot_weights(net, arguments.plot)
         print(f"\nheat maps: {arguments.plot}")

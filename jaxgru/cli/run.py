@@ -22,12 +22,11 @@ from jaxgru.cli.run_arrays import (
 )
 from jaxgru.cli.run_comparison import Comparison
 from jaxgru.cli.run_table import Columns, Table
-from jaxgru.cli.source import add_source_options, source_options
+from jaxgru.cli.source import add_source_options, read_net
 from jaxgru.layers import directions, split_state
 from jaxgru.net import Net
 from jaxgru.plot import check_plot, plot_run
 from jaxgru.streaming import Chunk, rounded, state_dtype, stream
-from jaxgru.weights import load
 from jaxgru.weights.equations import EQUATIONS
 
 _EXAMPLES = """\
@@ -128,12 +127,7 @@ def add_parser(subparsers: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         check_plot(arguments.plot)  # before the work, not after it
-    net = load(
-        arguments.weights,
-        layer=arguments.layer,
-        equations=arguments.equations,
-        **source_options(arguments),
-    )
+    net = read_net(arguments.weights, arguments, arguments.equations)
     _check_directions(net, arguments)
     columns = Columns.of(net, arguments.all_layers)
     with contextlib.ExitStack() as files:

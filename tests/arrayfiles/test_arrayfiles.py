@@ -3,6 +3,7 @@
 The oracle is NumPy's own reading and writing, to the bit: no tolerance is needed.
 """
 
+import errno
 import itertools
 import os
 import warnings
@@ -67,18 +68,6 @@ def test_parts_written_in_any_order_come_back_to_the_bit(tmp_path, ending, dtype
         path.unlink()
 
 
-def test_numpy_itself_reads_what_is_written(tmp_path):
-    array = numbers((5, 3))
-    for ending, load in {
-        ".npy": np.load,
-        ".npz": lambda path: np.load(path)["outputs"],
-        ".csv": lambda path: np.loadtxt(path, np.float32, delimiter=","),
-        ".txt": lambda path: np.loadtxt(path, np.float32),
-    }.items():
-        write(tmp_path / f"array{ending}", array, "outputs")
-        np.testing.assert_array_equal(load(tmp_path / f"array{ending}"), array)
-
-
 @pytest.mark.parametrize("ending", BATCHED)
 def test_fortran_order_reads_as_the_same_array(tmp_path, ending):
     path = tmp_path / f"array{ending}"
@@ -104,11 +93,11 @@ def test_arrays_without_numbers(tmp_path, ending):
         assert read(path).shape == shape
 
 
-@pytest.mark.parametrize("dtype", ["<i2", ">i8", "u1", "?", "<f2", ">f4", "<f8"])
-def test_every_type_of_real_numbers_is_read(tmp_path, dtype):
-    array = np.array([[0, 1], [1, 0]], dtype)
-    np.save(tmp_path / "array.npy", array)
-    np.testing.assert_array_equal(read(tmp_path / "array.npy"), array)
+def test_every_type_of_real_numbers_is_read(tmp_path):
+    for dtype in ["<i2", ">i8", "u1", "?", "<f2", ">f4", "<f8"]:
+        array = np.array([[0, 1], [1, 0]], dtype)
+        np.save(tmp_path / "array.npy", array)
+        np.testing.assert_array_equal(read(tmp_path / "array.npy"), array)
 
 
 def test_an_npz_with_several_arrays_is_asked_for_its_key(tmp_path):
@@ -157,6 +146,12 @@ def test_the_many_ways_to_write_a_csv(tmp_path, content):
     np.testing.assert_array_equal(read(path), [[1, 2], [3, 4]])
 
 
+def test_white_space_of_any_kind_and_numbers_that_are_not_finite(tmp_path):
+    path = tmp_path / "numbers.txt"
+    path.write_text("  1\t 2   nan\n-inf 5 6  \n")
+    np.testing.assert_array_equal(read(path), [[1, 2, np.nan], [-np.inf, 5, 6]])
+
+
 @pytest.mark.parametrize(
     ("content", "names", "warning"),
     [
@@ -183,12 +178,6 @@ def test_a_header_of_numbers_is_told_from_numbers(tmp_path, content, names, warn
     assert [one.category for one in caught] == [] if warning is None else [ArrayFileWarning]
     if warning is not None:
         assert str(caught[0].message).startswith(f"{path}: its first line, {warning}")
-
-
-def test_white_space_of_any_kind_and_numbers_that_are_not_finite(tmp_path):
-    path = tmp_path / "numbers.txt"
-    path.write_text("  1\t 2   nan\n-inf 5 6  \n")
-    np.testing.assert_array_equal(read(path), [[1, 2, np.nan], [-np.inf, 5, 6]])
 
 
 # Columns
@@ -221,31 +210,21 @@ def test_columns_by_name_and_by_number(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"", "it holds no rows of numbers"),
         ("a.csv", b"\n\n# only a remark\n", "it holds no rows of numbers"),
-        ("a.csv", b"time,force\n", "it holds no rows of numbers"),
         ("a.csv", b"1,2\n\n3\n", "line 3 has 1 columns, expected 2, as in the first row"),
-        ("a.csv", b"t,f\n1,2\n3,4,5\n", "line 3 has 3 columns, expected 2, as in the first row"),
         ("a.csv", b"1,2\n3,four\n", "line 2, column 2 is 'four', expected a number"),
         ("a.csv", b"1,2\n3,\n", "line 2, column 2 is '', expected a number"),
         ("a.csv", b",\n1,2\n", "line 1, column 1 is '', expected a number"),
-        ("a.csv", b",2\n1,2\n", "line 1, column 1 is '', expected a number"),
         ("a.csv", b"time,2\n1,2\n", "line 1, column 1 is 'time', expected a number"),
-        ("a.csv", b"t,f\ng,h\n1,2\n", "line 2, column 1 is 'g', expected a number"),
-        ("a.csv", b"1;2\n3;4\n5;6\n", "it holds no rows|column 1 is '3;4', expected a number"),
         ("a.csv", b"1_000,2\n", "line 1, column 1 is '1_000', expected a number"),
         ("a.csv", b"1,\xff\xfe\n", r"line 1, column 2 is '\\ufffd\\ufffd', expected a number"),
         ("a.csv", b"1,2\n" + b'"' + b"x" * 200_000, "line 2 has 1 columns"),
-        ("a.txt", b"1 2\n3 4 5\n", "line 2 has 3 columns, expected 2, as in the first row"),
         ("a.txt", b"1 2\n3 0x10\n", "line 2, column 2 is '0x10', expected a number"),
         ("a.npy", b"", "it is no .npy file, or damaged: EOF"),
         ("a.npy", b"1,2\n3,4\n", "it is no .npy file, or damaged: the magic string"),
-        ("a.npy", b"\x93NUMPY\x09\x00", "it is no .npy file, or damaged: we only support"),
         ("a.npy", b"\x93NUMPY\x01\x00\x04\x00{'a'", "it is no .npy file, or damaged: "),
         ("a.npz", b"", "it is no .npz file, or damaged"),
-        ("a.npz", b"1,2\n3,4\n", "it is no .npz file, or damaged"),
         ("a.dat", b"1 2\n", r"its ending is '.dat', expected one of .npy, .npz, .csv, .txt"),
-        ("a", b"1 2\n", r"its ending is ''"),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be(tmp_path, name, content, message):
@@ -326,13 +305,37 @@ def test_missing_files_directories_and_pipes(tmp_path):
             read(tmp_path / "pipe.csv")
 
 
-@pytest.mark.parametrize("ending", [".csv", ".txt"])
-def test_text_holds_no_batch(tmp_path, ending):
+def test_text_holds_no_batch(tmp_path):
+    for ending in (".csv", ".txt"):
+        with (
+            pytest.raises(ArrayFileError, match="text holds one sequence, a batch goes to"),
+            create_array(tmp_path / f"array{ending}", (2, 3, 4), np.float32, "outputs"),
+        ):
+            pass
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
+@pytest.mark.parametrize("ending", FORMATS)
+def test_a_disk_without_room_is_told_before_the_work(tmp_path, monkeypatch, ending):
+    reserved = []
+
+    def full(file, offset, size):
+        reserved.append((offset, size))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    path = tmp_path / f"array{ending}"
+    path.write_bytes(b"what was there before")
     with (
-        pytest.raises(ArrayFileError, match="text holds one sequence, a batch goes to"),
-        create_array(tmp_path / f"array{ending}", (2, 3, 4), np.float32, "outputs"),
+        pytest.raises(OSError, match="No space left on device") as caught,
+        create_array(path, (1000, 3), np.float32, "outputs"),
     ):
-        pass
+        pytest.fail("the work began")
+    assert caught.value.filename == str(path)
+    # The numbers, and in front of them the header that NumPy pads to a multiple of 64 bytes.
+    assert reserved == [(0, 12000 + (128 if ending == ".npy" else 0))]
+    assert path.read_bytes() == b"what was there before"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("ending", FORMATS)

@@ -9,7 +9,6 @@ import jax
 import nets
 import numpy as np
 import pytest
-import seed
 
 import jaxgru
 from jaxgru import cli
@@ -69,15 +68,6 @@ def test_inspect_shows_each_gates_numbers(run, weights):
         np.testing.assert_allclose(rows[gate], expected, rtol=1e-4)
 
 
-def test_inspect_of_one_bias_has_no_row_for_another(key, run, tmp_path):
-    params = cases.random_params(key, 2, 3, biases="input bias", reset_after=False)
-    jaxgru.save(params, tmp_path / "weights.npz")
-    _, output, _ = run("inspect", tmp_path / "weights.npz")
-    assert "before the recurrent product (reset_after=False)" in output
-    assert "\nbiases       bias\n" in output
-    assert len(_table(output)) == 9
-
-
 NETS = {
     "stack": "a stack of 2 GRU layers",
     "concat": "a bidirectional GRU layer (merge concat)",
@@ -130,11 +120,27 @@ def test_inspect_warns_of_nan_and_counts_it(key, run, tmp_path):
     assert rows["bias", "update"][4:] == [0, 0]
 
 
-@seed.needs_weights
-def test_inspect_of_the_seed(run):
-    code, output, _ = run("inspect", seed.PATH)
-    assert code == 0
-    assert "\nparameters   252\n" in output
+def test_layers_of_a_file_make_a_stack(run, tmp_path):
+    rng, arrays = np.random.default_rng(0), {}
+    for name, inputs, units in (("a", 2, 3), ("b", 3, 4)):  # as PyTorch names them
+        for kind, size in (("ih", inputs), ("hh", units)):
+            arrays[f"{name}.weight_{kind}_l0"] = rng.normal(size=(3 * units, size))
+            arrays[f"{name}.bias_{kind}_l0"] = rng.normal(size=3 * units)
+    source, target = tmp_path / "two.npz", tmp_path / "stack.safetensors"
+    np.savez(source, **arrays)
+    assert run("inspect", source)[1].startswith(f"{source}: 2 GRUs, format npz\n\na: a GRU layer: ")
+    chosen = "--layer", "a", "--layer", "b"
+    described = "a stack of 2 GRU layers"
+    assert run("inspect", source, *chosen)[1].startswith(f"{source}: {described}, format npz\n")
+    code, output, errors = run("convert", source, target, *chosen)
+    assert (code, errors) == (0, [])
+    assert output.startswith(f"{source} -> {target}: {described}: 2 inputs, 4 outputs, ")
+    for side, layer in zip("ab", jaxgru.weights.read(target), strict=True):
+        expected = arrays[f"{side}.weight_ih_l0"][: layer.hidden_size].T  # PyTorch's first is r
+        np.testing.assert_array_equal(np.split(layer.kernel, 3, axis=1)[1], expected)
+    code, output, errors = run("inspect", source, "--layer", "b", "--layer", "a")
+    message = "net[0] gives 4 outputs and net[1] takes 2 inputs: expected the same"
+    assert (code, output, errors) == (2, "", [f"jaxgru: error: {source}: {message}"])
 
 
 def test_convert_to_the_notebooks_equations_and_back(run, weights, tmp_path):
@@ -153,13 +159,8 @@ def test_convert_to_the_notebooks_equations_and_back(run, weights, tmp_path):
         np.testing.assert_array_equal(array, given[key])
 
 
-def test_convert_keeps_float64(run, tmp_path):
-    rng = np.random.default_rng(0)
-    arrays = {
-        "wMatrix": rng.normal(size=(2, 9)),
-        "uMatrix": rng.normal(size=(3, 9)),
-        "biases": rng.normal(size=9),
-    }
+def test_convert_keeps_float64(run, weights, tmp_path):
+    arrays = {key: array * np.float64(1 / 3) for key, array in np.load(weights).items()}
     np.savez_compressed(tmp_path / "in.npz", **arrays)
     code, output, errors = run("convert", tmp_path / "in.npz", tmp_path / "out.npz")
     assert (code, errors) == (0, [])
@@ -228,17 +229,19 @@ def test_debug_gives_the_traceback(run, tmp_path):
         assert errors[-1].startswith("jaxgru: error: ")
 
 
-def test_an_unforeseen_error_says_its_type(run, weights, monkeypatch):
-    _fail_with(monkeypatch, KeyError("x"))
-    code, _, errors = run("inspect", weights)
-    assert (code, errors) == (2, ["jaxgru: error: KeyError: 'x' (--debug shows where)"])
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyError("x"), 2, "jaxgru: error: KeyError: 'x' (--debug shows where)"),
+        (KeyboardInterrupt(), 130, "jaxgru: interrupted"),  # 128 + SIGINT, as a shell reports it
+    ],
+)
+def test_what_was_not_foreseen_is_one_line(run, weights, monkeypatch, error, code, line):
+    def fail(*_args, **_options):
+        raise error
 
-
-def test_an_interrupt_is_one_line(run, weights, monkeypatch):
-    _fail_with(monkeypatch, KeyboardInterrupt())
-    code, _, errors = run("inspect", weights)
-    # 128 + SIGINT, as a shell reports it.
-    assert (code, errors) == (130, ["jaxgru: interrupted"])
+    monkeypatch.setattr("jaxgru.cli.inspect.read_all", fail)
+    assert run("inspect", weights)[::2] == (code, [line])
 
 
 @pytest.mark.slow
@@ -282,16 +285,6 @@ def test_the_version_needs_no_installation(capsys, monkeypatch):
     assert capsys.readouterr().out == f"jaxgru {jaxgru.__version__}\n"
 
 
-def test_without_matplotlib_the_extra_is_named(run, weights, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    code, _, errors = run("inspect", weights, "--plot", "never.png")
-    assert code == 2
-    assert errors == [
-        "jaxgru: error: drawing needs matplotlib, which is not installed: "
-        'pip install "jaxgru[plot]"'
-    ]
-
-
 def _table(output):
     """Return the numbers of the table's rows, by array and gate: - is None."""
     lines = output.splitlines()
@@ -305,10 +298,3 @@ def _table(output):
         for line in lines[start + 1 :]
         if line
     }
-
-
-def _fail_with(monkeypatch, error):
-    def fail(*_args, **_options):
-        raise error
-
-    monkeypatch.setattr("jaxgru.cli.inspect.read_all", fail)

@@ -4,6 +4,7 @@ The oracle is the float64 loop of ``oracle.py``. Float32 against float64 over a 
 states within 1 is off by a few roundings of 6e-8 each: hence the tolerance of 1e-6.
 """
 
+import io
 import os
 import signal
 import subprocess
@@ -469,33 +470,21 @@ def test_a_run_that_is_stopped_leaves_the_old_output(params, tmp_path, ending, s
 # The progress bar
 
 
-class Stream:
-    """A stderr that somebody watches, or nobody."""
-
-    def __init__(self, watched):
-        self.shown, self.isatty = "", lambda: watched
-
-    def write(self, text):
-        self.shown += text
-
-    def flush(self):
-        pass
-
-
 def test_the_bar_shows_how_far_a_long_run_is_to_who_watches(monkeypatch):
     pytest.importorskip("tqdm")
-    terminal, file = Stream(True), Stream(False)
+    terminal, file = io.StringIO(), io.StringIO()
+    terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", file)
     with progress.progress_bar(8) as unseen:
         monkeypatch.setattr(sys, "stderr", terminal)
         with progress.progress_bar(8) as advance:
             advance(2)
-            assert terminal.shown == ""  # a short run needs no bar
+            assert terminal.getvalue() == ""  # a short run needs no bar
             time.sleep(1.2)
             advance(4)
             unseen(4)
-    assert "75%" in terminal.shown
-    assert file.shown == ""
+    assert "75%" in terminal.getvalue()
+    assert file.getvalue() == ""
 
 
 def test_without_tqdm_all_else_is_the_same(run, xs, monkeypatch):
