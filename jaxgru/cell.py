@@ -1,13 +1,15 @@
 """One step of a GRU, and the same step with its gates shown."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxgru.checks import check_last_axis, check_precision, to_state_dtype
-from jaxgru.params import GRUParams, check_params
-from jaxgru.recurrence.step import Gates, Precision, fold, project, step, variant_of
+from jaxgru.checks import as_arrays, check_last_axis, check_params, check_precision, state_dtype
+from jaxgru.params import GRUParams
+from jaxgru.recurrence.layout import Precision
+from jaxgru.recurrence.step import Gates, fold, project, step, variant_of
 
 Array = jax.Array
 
@@ -69,21 +71,23 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
     check_last_axis("x", x, params.input_size, "inputs")
     check_last_axis("h", h, params.hidden_size, "units")
     check_precision(precision)
-    params, h, x = to_state_dtype(params, h=h, x=x)
+    dtype = state_dtype(params, h=h, x=x)
     try:
-        leading = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
+        jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
     except ValueError:
         raise ValueError(
             f"h has shape {h.shape} and x {x.shape}: expected leading axes that broadcast together"
         ) from None
-    h = jnp.broadcast_to(h, (*leading, params.hidden_size))
-    x = jnp.broadcast_to(x, (*leading, params.input_size))
-    gates: Gates = _gates(params, h, x, precision)
+    gates: Gates = _gates(*as_arrays((params, h, x)), precision=precision, dtype=dtype)
     return gates
 
 
 # Compiled as a whole, so that a call outside jit is one call, and not one for each operation.
-@functools.partial(jax.jit, static_argnums=3)
-def _gates(params: GRUParams, h: Array, x: Array, precision: Precision) -> Gates:
-    weights = fold(params)
-    return step(variant_of(params, precision), weights, project(weights, x, precision), h).gates
+@functools.partial(jax.jit, static_argnames=("precision", "dtype"))
+def _gates(params: GRUParams, h: Array, x: Array, *, precision: Precision, dtype: Any) -> Gates:
+    params, h, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, h, x))
+    leading = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
+    h = jnp.broadcast_to(h, (*leading, params.hidden_size))
+    x = jnp.broadcast_to(x, (*leading, params.input_size))
+    variant, weights = variant_of(params, precision), fold(params)
+    return step(variant, weights, project(variant, weights, x), h).gates

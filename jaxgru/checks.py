@@ -1,4 +1,4 @@
-"""Arguments of the recurrence: what they are is checked, their types brought to the state's."""
+"""Arguments: whether they are arrays, fit together and are known in time; their common type."""
 
 import functools
 import numbers
@@ -9,9 +9,70 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxgru.params import at_least_float32, shape_of
+from jaxgru.params import GRUParams, at_least_float32
 
 Array = jax.Array
+
+
+def check_params(params: GRUParams) -> None:
+    """Raise ValueError, naming the array and the shape expected, unless the arrays fit together."""
+    if not isinstance(params, GRUParams):
+        raise ValueError(f"params is a {type_name(params)}: expected a GRUParams{ways_in(params)}")
+    shape = shape_of("recurrent_kernel", params.recurrent_kernel)
+    if len(shape) != 2 or shape[1] != 3 * shape[0] or shape[0] < 1:
+        raise ValueError(f"recurrent_kernel has shape {shape}: expected (H, 3H), with H at least 1")
+    units = shape[0]
+    shape = shape_of("kernel", params.kernel)
+    if len(shape) != 2 or shape[1] != 3 * units or shape[0] < 1:
+        raise ValueError(
+            f"kernel has shape {shape}: expected (I, {3 * units}), with I at least 1, as "
+            f"recurrent_kernel has {units} units"
+        )
+    for name in ("bias", "recurrent_bias"):
+        value = getattr(params, name)
+        if value is not None and shape_of(name, value) != (3 * units,):
+            raise ValueError(f"{name} has shape {value.shape}: expected ({3 * units},) or None")
+    for name in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
+        value = getattr(params, name)
+        if value is not None and not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            raise ValueError(
+                f"{name} has dtype {jnp.result_type(value).name}: expected a floating-point type"
+            )
+
+
+def shape_of(name: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of an array of JAX or NumPy; raise ValueError for anything else."""
+    is_array = isinstance(value, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+    is_array = is_array or hasattr(value, "__jax_array__")
+    if isinstance(value, np.ma.MaskedArray):
+        raise ValueError(
+            f"{name} is a {type_name(value)}: expected a JAX or NumPy array; np.asarray({name}) "
+            "makes one without its mask"
+        )
+    if not is_array:
+        raise ValueError(
+            f"{name} is a {type_name(value)}: expected a JAX or NumPy array; np.asarray({name}) "
+            "makes one"
+        )
+    return tuple(value.shape)
+
+
+def type_name(value: Any) -> str:
+    """Return the name of a value's type, with its library's where that is not Python's own."""
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    return kind.__name__ if library in ("builtins", "jaxgru") else f"{library}.{kind.__name__}"
+
+
+def ways_in(value: Any) -> str:
+    """Return the end of an error: how an object of another library becomes a net, if one does."""
+    libraries = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
+    for library in ("torch", "keras", "onnx", "flax", "equinox"):
+        if library in libraries:
+            return f"; jaxgru.from_{library} makes one of it"
+    if isinstance(value, dict):
+        return "; jaxgru.from_flax and jaxgru.from_haiku make one of their parameters"
+    return ""
 
 
 def check_last_axis(name: str, value: Array, size: int, what: str) -> None:
@@ -21,21 +82,31 @@ def check_last_axis(name: str, value: Array, size: int, what: str) -> None:
         raise ValueError(f"{name} has shape {shape}: expected (..., {size}), for {size} {what}")
 
 
+def check_static(**values: Any) -> None:
+    """Raise ValueError where a value is traced that decides what is compiled."""
+    for name, value in values.items():
+        if isinstance(value, jax.core.Tracer):
+            raise ValueError(
+                f"{name} is a traced value: expected a Python value; name {name!r} in the "
+                "static_argnames of jax.jit"
+            )
+
+
 def check_remat(remat: Any, time: int) -> int | Literal["states"] | None:
     """Return remat; raise ValueError unless it is None, "states", or a number of steps, 1 to time.
 
-    A sequence without steps admits 1: nothing is kept of it.
+    A sequence without steps admits 1: nothing is kept of it. A symbolic time admits any.
     """
     if remat is None:
         return None
     if isinstance(remat, str) and remat == "states":
         return "states"
-    most = max(time, 1)
+    most = max(time, 1) if isinstance(time, int) else None
     is_integer = isinstance(remat, numbers.Integral) and not isinstance(remat, bool)
-    if not (is_integer and 1 <= remat <= most):
+    if not (is_integer and remat >= 1 and (most is None or remat <= most)):
         raise ValueError(
-            f"remat is {remat!r}: expected None, 'states', or an integer from 1 to {most}, for "
-            f"{time} steps"
+            f"remat is {remat!r}: expected None, 'states', or an integer from 1 to {most or 'T'}, "
+            f"for {time} steps"
         )
     return int(remat)
 
@@ -68,8 +139,69 @@ def _is_known_precision(precision: Any) -> bool:
     return True
 
 
-def to_state_dtype(net: Any, **arrays: Any) -> tuple[Any, ...]:
-    """Return a net and arrays in the type of the state: all promoted, and at least float32.
+def check_masks(
+    lengths: Any,
+    mask: Any,
+    resets: Any,
+    steps: tuple[int, ...],
+    batch: tuple[int, ...],
+    time: int,
+) -> None:
+    """Raise ValueError unless what is given fits ``steps``, the axes of batch and time.
+
+    Lengths that are not known, as under ``jax.jit``, pass.
+    """
+    if lengths is not None and mask is not None:
+        raise ValueError("lengths and mask are both given: expected one of them")
+    if lengths is not None:
+        _check_lengths(lengths, batch, time)
+    for name, flags in (("mask", mask), ("resets", resets)):
+        if flags is None:
+            continue
+        shape = shape_of(name, flags)
+        if shape != steps:
+            raise ValueError(
+                f"{name} has shape {shape}: expected {steps}, that of xs but its last axis"
+            )
+        if flags.dtype != np.bool_:
+            raise ValueError(f"{name} has dtype {flags.dtype}: expected bool")
+
+
+def _check_lengths(lengths: Any, batch: tuple[int, ...], time: int) -> None:
+    shape = shape_of("lengths", lengths)
+    if shape != batch:
+        raise ValueError(f"lengths has shape {shape}: expected {batch}, the batch axes of xs")
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(f"lengths has dtype {lengths.dtype}: expected integers")
+    if isinstance(lengths, jax.core.Tracer):
+        return
+    values = np.asarray(lengths)
+    wrong = np.argwhere((values < 0) | (values > time))
+    if len(wrong):
+        place = tuple(int(i) for i in wrong[0])
+        index = ", ".join(str(i) for i in place)
+        raise ValueError(
+            f"lengths{f'[{index}]' if place else ''} is {values[place]}: expected 0 to {time}, "
+            "the number of steps of xs"
+        )
+
+
+def check_state(batch: tuple[int, ...], layer: GRUParams, h: Any, where: str) -> None:
+    """Raise ValueError unless a layer's part of a state broadcasts to ``(*batch, H)``."""
+    if h is None:
+        return
+    check_last_axis(where, h, layer.hidden_size, "units")
+    shape = (*batch, layer.hidden_size)
+    try:
+        fits = jnp.broadcast_shapes(h.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{where} has shape {h.shape}: expected {shape}, as xs has it")
+
+
+def state_dtype(net: Any, **arrays: Any) -> jnp.dtype:
+    """Return the type of the state: that of net and arrays promoted, and at least float32.
 
     Half precision is a way to store numbers: such weights and inputs are widened, exactly and
     once, before the loop, so that the state and every sum keep single precision.
@@ -86,21 +218,29 @@ def to_state_dtype(net: Any, **arrays: Any) -> tuple[Any, ...]:
         found = jnp.result_type(value)
         if not jnp.issubdtype(found, jnp.floating):
             raise ValueError(f"{name} has dtype {found.name}: expected a floating-point type")
-    named = [*_named_leaves("", net), *given]
-    # jnp.result_type, not .dtype: a NumPy array of float64 counts as what JAX would make of it.
-    types = [at_least_float32(jnp.result_type(value)) for _, value in named]
-    dtype = types[0]
-    for (name, value), other in zip(named, types, strict=True):
+    promoted: Any = None
+    weak = []
+    for name, value in [*_named_leaves("", net), *given]:
+        if getattr(value, "weak_type", False):
+            weak.append(value)
+            continue
+        # jnp.result_type, not .dtype: a NumPy array of float64 counts as what JAX would make of it.
+        dtype = at_least_float32(jnp.result_type(value))
         try:
-            dtype = jnp.promote_types(dtype, other)
+            promoted = dtype if promoted is None else jnp.promote_types(promoted, dtype)
         except ValueError:  # JAX's TypePromotionError
             raise ValueError(
-                f"{name} has dtype {jnp.result_type(value).name}: expected {dtype.name}, as strict "
-                "dtype promotion is on"
+                f"{name} has dtype {jnp.result_type(value).name}: expected {promoted.name}, as "
+                "strict dtype promotion is on"
             ) from None
-    return tuple(
-        jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
-        for tree in (net, *arrays.values())
+    # Weak types, those of Python's numbers, give way to others.
+    return at_least_float32(jnp.result_type(*weak)) if promoted is None else promoted
+
+
+def as_arrays(tree: Any) -> Any:
+    """Return a structure with JAX arrays for what only can be converted to them."""
+    return jax.tree.map(
+        lambda leaf: leaf if isinstance(leaf, jax.Array | np.ndarray) else jnp.asarray(leaf), tree
     )
 
 

@@ -1,7 +1,6 @@
 """Nets: layers put together, the state that mirrors them, and the checks that all of it fits."""
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -9,7 +8,9 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxgru.params import GRUParams, check_params
+from jaxgru.checks import check_params, type_name, ways_in
+from jaxgru.params import GRUParams
+from jaxgru.pytree import pytree_dataclass
 
 Array = jax.Array
 
@@ -18,11 +19,7 @@ Net: TypeAlias = "GRUParams | Bidirectional | Backward | tuple[Net, ...] | list[
 MERGES = ("concat", "sum", "mul", "ave", None)
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["forward", "backward"],
-    meta_fields=["merge"],
-)
+@pytree_dataclass(data=("forward", "backward"), meta=("merge",))
 @dataclasses.dataclass(frozen=True)
 class Bidirectional:
     """Two nets of equal sizes over the same input, one from each end, and their outputs merged.
@@ -66,7 +63,7 @@ class Bidirectional:
             raise ValueError(f"merge is {self.merge!r}: expected one of {options}")
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["net"], meta_fields=[])
+@pytree_dataclass(data=("net",), meta=())
 @dataclasses.dataclass(frozen=True)
 class Backward:
     """A net that goes over its input from the last step to the first.
@@ -121,8 +118,8 @@ def check_net(net: Net, where: str = "net") -> tuple[int, int | None]:
     if isinstance(net, tuple | list):
         return _check_stack(net, where)
     raise ValueError(
-        f"{where} is a {type(net).__name__}: expected a GRUParams, a Bidirectional, a Backward, or "
-        "a tuple or list of them"
+        f"{where} is a {type_name(net)}: expected a GRUParams, a Bidirectional, a Backward, or a "
+        f"tuple or list of them{ways_in(net)}"
     )
 
 

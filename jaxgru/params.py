@@ -1,7 +1,6 @@
 """The weights of one GRU layer: a pytree, its initialisers and its checks."""
 
 import dataclasses
-import functools
 import math
 import numbers
 from typing import Any
@@ -11,16 +10,16 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from jaxgru.activations import get_activation
+from jaxgru.pytree import pytree_dataclass
 
 Array = jax.Array
 
 GATES = ("update", "reset", "candidate")
 
 
-@functools.partial(
-    jax.tree_util.register_dataclass,
-    data_fields=["kernel", "recurrent_kernel", "bias", "recurrent_bias"],
-    meta_fields=["reset_after", "activation", "recurrent_activation", "clip"],
+@pytree_dataclass(
+    data=("kernel", "recurrent_kernel", "bias", "recurrent_bias"),
+    meta=("reset_after", "activation", "recurrent_activation", "clip"),
 )
 @dataclasses.dataclass(frozen=True)
 class GRUParams:
@@ -84,6 +83,13 @@ class GRUParams:
                 )
             # A NumPy scalar has a type of its own, which would take part in promotion.
             object.__setattr__(self, "clip", float(self.clip))
+
+    def __repr__(self) -> str:
+        """Show shapes and types, not numbers."""
+        fields = dataclasses.fields(self)
+        return (
+            f"GRUParams({', '.join(f'{f.name}={_shown(getattr(self, f.name))}' for f in fields)})"
+        )
 
     @property
     def input_size(self) -> int:
@@ -175,38 +181,11 @@ def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
     return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
 
 
-def check_params(params: GRUParams) -> None:
-    """Raise ValueError, naming the array and the shape expected, unless the arrays fit together."""
-    if not isinstance(params, GRUParams):
-        raise ValueError(f"params is a {type(params).__name__}: expected a GRUParams")
-    shape = shape_of("recurrent_kernel", params.recurrent_kernel)
-    if len(shape) != 2 or shape[1] != 3 * shape[0]:
-        raise ValueError(f"recurrent_kernel has shape {shape}: expected (H, 3H)")
-    units = shape[0]
-    shape = shape_of("kernel", params.kernel)
-    if len(shape) != 2 or shape[1] != 3 * units:
-        raise ValueError(
-            f"kernel has shape {shape}: expected (I, {3 * units}), as recurrent_kernel has "
-            f"{units} units"
-        )
-    for name in ("bias", "recurrent_bias"):
-        value = getattr(params, name)
-        if value is not None and shape_of(name, value) != (3 * units,):
-            raise ValueError(f"{name} has shape {value.shape}: expected ({3 * units},) or None")
-    for field in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
-        value = getattr(params, field)
-        if value is not None and not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-            raise ValueError(
-                f"{field} has dtype {jnp.result_type(value).name}: expected a floating-point type"
-            )
-
-
-def shape_of(name: str, value: Any) -> tuple[int, ...]:
-    """Return the shape of an array; raise ValueError if ``value`` is none (a list, say)."""
-    if not hasattr(value, "shape"):
-        raise ValueError(f"{name} is a {type(value).__name__}: expected an array")
-    return tuple(value.shape)
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _shown(value: Any) -> str:
+    if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        return repr(value)
+    return f"{value.dtype.name}[{','.join(str(size) for size in value.shape)}]"

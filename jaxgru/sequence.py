@@ -2,19 +2,38 @@
 
 import functools
 import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
-from jaxgru.checks import check_last_axis, check_precision, check_remat, to_state_dtype
-from jaxgru.dropout import Dropout, as_dropout, check_rate
-from jaxgru.masks import check_masks, within
-from jaxgru.net import Net, check_net, has_stack, map_state
-from jaxgru.network import NetRun, layer_keys
+from jaxgru.checks import (
+    as_arrays,
+    check_last_axis,
+    check_masks,
+    check_precision,
+    check_remat,
+    check_state,
+    check_static,
+    state_dtype,
+)
+from jaxgru.dropout import Dropout, as_dropout, check_rate, state_factors
+from jaxgru.masks import cuts, within
+from jaxgru.net import (
+    Backward,
+    Bidirectional,
+    Net,
+    check_net,
+    count_layers,
+    has_stack,
+    map_state,
+    merged,
+)
 from jaxgru.params import GRUParams
-from jaxgru.recurrence import Remat
-from jaxgru.recurrence.step import Precision
+from jaxgru.recurrence import Precision, Remat, states
+from jaxgru.recurrence.devices import split_rows, state_like
 
 Array = jax.Array
 
@@ -105,11 +124,20 @@ def gru(
 
     Source: Cho et al. 2014 (arXiv:1406.1078), in the convention of Keras.
     """
+    check_static(
+        reverse=reverse,
+        time_major=time_major,
+        zero_masked=zero_masked,
+        return_sequences=return_sequences,
+        dropout=dropout,
+        recurrent_dropout=recurrent_dropout,
+        remat=remat,
+    )
     inputs, _ = check_net(net)
     check_last_axis("xs", xs, inputs, "inputs")
-    if jnp.ndim(xs) < 2:
+    if len(xs.shape) < 2:
         layout = "(T, ..., I)" if time_major else "(..., T, I)"
-        raise ValueError(f"xs has shape {jnp.shape(xs)}: expected {layout}, a sequence of inputs")
+        raise ValueError(f"xs has shape {xs.shape}: expected {layout}, a sequence of inputs")
     *steps, _ = xs.shape
     time, *batch = steps if time_major else (steps[-1], *steps[:-1])
     check_masks(lengths, mask, resets, tuple(steps), tuple(batch), time)
@@ -127,114 +155,186 @@ def gru(
         )
     check_rate("recurrent_dropout", recurrent_dropout)
     check_precision(precision)
-    remat = check_remat(remat, time)
     if drop is None and not recurrent_dropout:
         key = None
     elif key is None:
         raise ValueError("dropout is given without a key: expected key=, a JAX random key")
     for name, state in (("h0", h0), ("reset_state", reset_state)):
-        map_state(functools.partial(_check_state, tuple(batch)), net, state, name)
-    net, xs, h0, reset_state = to_state_dtype(net, xs=xs, h0=h0, reset_state=reset_state)
-    options = _Options(
-        reverse=reverse,
-        zero_masked=zero_masked,
-        return_sequences=return_sequences,
+        map_state(functools.partial(check_state, tuple(batch)), net, state, name)
+    ys_and_h: tuple[Any, Any] = _run(
+        *as_arrays((net, xs, h0, lengths, mask, resets, reset_state)),
+        key,
+        dtype=state_dtype(net, xs=xs, h0=h0, reset_state=reset_state),
+        reverse=bool(reverse),
+        time_major=bool(time_major),
+        zero_masked=bool(zero_masked),
+        return_sequences=bool(return_sequences),
         dropout=drop,
         recurrent_dropout=float(recurrent_dropout),
         precision=precision,
-        remat=remat,
+        remat=check_remat(remat, time),
+    )
+    return ys_and_h
+
+
+# Compiled as a whole, so that a call outside jit compiles once for its shapes, not every time, and
+# nothing looks at padding before it is masked.
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        "dtype",
+        "reverse",
+        "time_major",
+        "zero_masked",
+        "return_sequences",
+        "dropout",
+        "recurrent_dropout",
+        "precision",
+        "remat",
+    ),
+)
+def _run(
+    net: Net,
+    xs: Array,
+    h0: Any,
+    lengths: Array | None,
+    mask: Array | None,
+    resets: Array | None,
+    reset_state: Any,
+    key: Array | None,
+    *,
+    dtype: Any,
+    reverse: bool,
+    time_major: bool,
+    zero_masked: bool,
+    return_sequences: bool,
+    dropout: Dropout | None,
+    recurrent_dropout: float,
+    precision: Precision,
+    remat: Remat,
+) -> tuple[Any, Any]:
+    """Bring the arrays to one type, time first and one batch axis, run the net, and undo that."""
+    net, xs, h0, reset_state = jax.tree.map(
+        lambda leaf: leaf.astype(dtype), (net, xs, h0, reset_state)
     )
     if not time_major:
         xs = jnp.moveaxis(xs, -2, 0)
         mask, resets = (None if f is None else jnp.moveaxis(f, -1, 0) for f in (mask, resets))
-    arrays = _Arrays(xs, h0, lengths, mask, resets, reset_state, key)
-    ys, h = _run(net, arrays, options)
+    time, *batch, _ = xs.shape
+
+    def flat(array: Array, leading: int) -> Array:
+        """Make one axis of those of the batch, which follow ``leading`` others."""
+        if len(batch) == 1:
+            return array
+        rest = array.shape[leading + len(batch) :]
+        return array.reshape(*array.shape[:leading], math.prod(batch), *rest)
+
+    valid = None
+    if lengths is not None:
+        valid = within(flat(lengths, 0), time)
+    if mask is not None:
+        valid = flat(mask, 1)
+    given, xs = xs, flat(xs, 1)
+    if valid is not None:
+        # Before all else: what padding holds reaches neither a value nor a derivative.
+        xs = jnp.where(valid[..., None], xs, jnp.zeros((), xs.dtype))
+
+    def whole(layer: GRUParams, h: Array | None, _: str) -> Array:
+        h = jnp.zeros(layer.hidden_size, xs.dtype) if h is None else h
+        if h.ndim > 1:
+            h = flat(jnp.broadcast_to(h, (*batch, layer.hidden_size)), 0)
+        return state_like(h, xs)
+
+    h0 = map_state(whole, net, h0, "h0")
+    run = _Run(
+        valid=valid,
+        resets=None if resets is None else flat(resets, 1),
+        keys=iter(()) if key is None else iter(jax.random.split(key, 2 * count_layers(net))),
+        dropout=dropout,
+        recurrent_dropout=recurrent_dropout,
+        precision=precision,
+        remat=remat,
+    )
+    reset_state = h0 if reset_state is None else map_state(whole, net, reset_state, "reset_state")
+    ys, h = _outputs(run, net, xs, h0, reset_state, reverse, not return_sequences)
+    if zero_masked and valid is not None:
+        ys = jax.tree.map(lambda ys: jnp.where(valid[..., None], ys, jnp.zeros_like(ys)), ys)
+    if len(batch) != 1:
+        ys, h = jax.tree.map(lambda array: split_rows(array, given), (ys, h))
     if return_sequences and not time_major:
         ys = jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, -2), ys)
     return ys, h
 
 
-def _check_state(batch: tuple[int, ...], layer: GRUParams, h: Any, where: str) -> None:
-    if h is None:
-        return
-    check_last_axis(where, h, layer.hidden_size, "units")
-    shape = (*batch, layer.hidden_size)
-    try:
-        fits = jnp.broadcast_shapes(h.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(f"{where} has shape {h.shape}: expected {shape}, as xs has it")
+class _Run(NamedTuple):
+    """What is the same for every layer of a net while it runs over a batch."""
 
-
-class _Arrays(NamedTuple):
-    """The arguments of gru that are arrays or structures of arrays, time first."""
-
-    xs: Array
-    h0: Any
-    lengths: Array | None
-    mask: Array | None
-    resets: Array | None
-    reset_state: Any
-    key: Array | None
-
-
-class _Options(NamedTuple):
-    """Those that are not."""
-
-    reverse: bool
-    zero_masked: bool
-    return_sequences: bool
+    valid: Array | None  # (T, B), False where the state is held
+    resets: Array | None  # (T, B), True where an episode begins
+    keys: Iterator[Array]  # two for each layer: for its inputs and for its state
     dropout: Dropout | None
     recurrent_dropout: float
     precision: Precision
     remat: Remat
 
 
-# Compiled as a whole, so that a call outside jit compiles once for its shapes, not every time.
-@functools.partial(jax.jit, static_argnames="options")
-def _run(net: Net, given: _Arrays, options: _Options) -> tuple[Any, Any]:
-    """Run the net over arrays of one batch axis, ``(T, B, .)``, and give that its axes again."""
-    time, *batch, inputs = given.xs.shape
-    rows = math.prod(batch)
+def _outputs(
+    run: _Run, net: Net, xs: Array, h0: Any, reset_state: Any, reverse: bool, last_only: bool
+) -> tuple[Any, Any]:
+    """Return the outputs of a net, ``(T, B, O)`` or ``(B, O)`` of the last, and its last state."""
+    if isinstance(net, GRUParams):
+        return _layer(run, net, xs, h0, reset_state, reverse, last_only)
+    if isinstance(net, Bidirectional):
+        forward, h_forward = _outputs(
+            run, net.forward, xs, h0.forward, reset_state.forward, reverse, last_only
+        )
+        backward, h_backward = _outputs(
+            run, net.backward, xs, h0.backward, reset_state.backward, not reverse, last_only
+        )
+        last = Bidirectional(h_forward, h_backward, net.merge)
+        return merged(net.merge, forward, backward), last
+    if isinstance(net, Backward):
+        ys, h = _outputs(run, net.net, xs, h0.net, reset_state.net, not reverse, last_only)
+        return ys, Backward(h)
+    states = []
+    for i, layer in enumerate(net):
+        if i and run.dropout is not None and run.dropout.on == "between":
+            xs = run.dropout.apply(xs, next(run.keys))
+        is_top = i == len(net) - 1
+        xs, h = _outputs(run, layer, xs, h0[i], reset_state[i], reverse, last_only and is_top)
+        states.append(h)
+    return xs, states if isinstance(net, list) else tuple(states)
 
-    def unflattened(array: Array) -> Array:
-        *time, _, last = array.shape
-        return array.reshape(*time, *batch, last)
 
-    def full_state(layer: GRUParams, h: Array | None, where: str) -> Array:
-        shape = (*batch, layer.hidden_size)
-        h = jnp.zeros(shape, given.xs.dtype) if h is None else jnp.broadcast_to(h, shape)
-        return h.reshape(rows, layer.hidden_size)
-
-    xs, valid, resets = given.xs.reshape(time, rows, inputs), None, None
-    if given.lengths is not None:
-        valid = within(given.lengths.reshape(rows), time)
-    if given.mask is not None:
-        valid = given.mask.reshape(time, rows)
-    if given.resets is not None:
-        resets = given.resets.reshape(time, rows)
-    if valid is not None:
-        # Before all else: what padding holds reaches neither a value nor a derivative.
-        xs = jnp.where(valid[..., None], xs, jnp.zeros((), xs.dtype))
-    h0 = map_state(full_state, net, given.h0, "h0")
-    if given.reset_state is None:
-        reset_state = h0
-    else:
-        reset_state = map_state(full_state, net, given.reset_state, "reset_state")
-    run = NetRun(
-        valid=valid,
-        resets=resets,
-        dropout=options.dropout,
-        recurrent_dropout=options.recurrent_dropout,
-        keys=layer_keys(net, given.key),
-        precision=options.precision,
-        remat=options.remat,
+def _layer(
+    run: _Run,
+    params: GRUParams,
+    xs: Array,
+    h0: Array,
+    reset_state: Array,
+    reverse: bool,
+    last_only: bool,
+) -> tuple[Array, Array]:
+    if run.dropout is not None and run.dropout.on == "inputs":
+        xs = run.dropout.apply(xs, next(run.keys))
+    factors = None
+    if run.recurrent_dropout:
+        factors = state_factors(run.recurrent_dropout, next(run.keys), h0.shape, h0.dtype)
+    last, ys = states(
+        params,
+        xs,
+        h0,
+        valid=run.valid,
+        resets=None if run.resets is None else cuts(run.resets, run.valid, reverse=reverse),
+        reset_to=reset_state,
+        factors=factors,
+        reverse=reverse,
+        precision=run.precision,
+        remat=run.remat,
     )
-    ys, h = run.outputs(
-        net, xs, h0, reset_state, reverse=options.reverse, last_only=not options.return_sequences
-    )
-    if options.zero_masked and valid is not None:
-        ys = jax.tree.map(lambda ys: jnp.where(valid[..., None], ys, jnp.zeros((), ys.dtype)), ys)
-    ys, h = jax.tree.map(unflattened, (ys, h))
-    return ys, h
+    if last_only:
+        return last, last
+    # Without the barrier, XLA computes the last state apart from the others if the loop is short
+    # enough to be unrolled, and its last bit may then differ.
+    ys = lax.optimization_barrier(ys)  # type: ignore[no-untyped-call]
+    return ys, last if xs.shape[0] == 0 else ys[0 if reverse else -1]

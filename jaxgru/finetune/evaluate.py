@@ -12,7 +12,7 @@ from jaxgru.finetune.losses import Loss, counted_steps, total_loss
 from jaxgru.finetune.model import Model, RunOptions, checked_model, run_model
 from jaxgru.finetune.sharding import batch_size_of, place
 from jaxgru.finetune.validation import checked_data
-from jaxgru.recurrence.step import Precision
+from jaxgru.recurrence import Precision
 
 Array = jax.Array
 

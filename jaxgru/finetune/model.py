@@ -14,8 +14,7 @@ from jaxgru.dropout import Dropout
 from jaxgru.finetune.lora import merge
 from jaxgru.finetune.losses import On
 from jaxgru.net import check_net
-from jaxgru.recurrence import Remat
-from jaxgru.recurrence.step import Precision
+from jaxgru.recurrence import Precision, Remat
 from jaxgru.sequence import gru
 
 Array = jax.Array

@@ -1,117 +1,117 @@
 """The states of one layer over time: what is kept for their derivative, and spare units."""
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 
 from jaxgru.activations import get_activation
-from jaxgru.recurrence.derivative import Want, run_layer
-from jaxgru.recurrence.layout import keeps_gates, over_chunks, padded_units
-from jaxgru.recurrence.step import Controls, Variant, Weights
+from jaxgru.params import GRUParams
+from jaxgru.recurrence.derivative import run_layer
+from jaxgru.recurrence.layout import Precision, keeps_gates, over_chunks, padded_units
+from jaxgru.recurrence.scan import Flags
+from jaxgru.recurrence.step import Gates, Variant, Weights, fold, variant_of
+
+__all__ = ["Gates", "Precision", "Remat", "states"]
 
 Array = jax.Array
 
-# What is kept for the backward pass: what layout.py finds fastest, nothing but the states, or
-# the states of every K-th step.
+# What is kept for the backward pass: what layout.py finds fastest, nothing but the states, or the
+# states of every K-th step.
 Remat = int | Literal["states"] | None
 
 
 def states(
-    variant: Variant,
-    reverse: bool,
-    remat: Remat,
-    weights: Weights,
-    controls: Controls,
+    params: GRUParams,
     xs: Array,
-    h0: Array,
+    h: Array,
+    *,
+    valid: Array | None = None,
+    resets: Array | None = None,
     reset_to: Array | None = None,
-) -> Array:
-    """Return the states after each step, ``(T, B, H)``, of inputs ``(T, B, I)``; T at least 1.
+    factors: Array | None = None,
+    reverse: bool = False,
+    precision: Precision = None,
+    remat: Remat = None,
+) -> tuple[Array, Array]:
+    """Return the state after the last step, and the states after each step.
 
-    Resets return to ``reset_to (B, H)``, or to h0 if that is None.
+    Args:
+        params: the weights, I inputs and H units, in the type of the state.
+        xs: the inputs ``(T, B, I)``.
+        h: the state before the first step, ``(B, H)``.
+        valid: booleans ``(T, B)``; where False, the state is held, to the bit.
+        resets: booleans ``(T, B)``; where True, the state before the step is ``reset_to``.
+        reset_to: the state ``(B, H)`` that resets return to; h if None.
+        factors: what multiplies the state where it enters the products, ``(B, H)``.
+        reverse: go from the last step to the first.
+        precision: of the products.
+        remat: what is kept for a gradient.
+
+    Returns:
+        ``(B, H)`` and ``(T, B, H)``.
     """
-    _, ys = _run(variant, reverse, "states", remat, weights, controls, xs, h0, reset_to)
-    assert ys is not None  # for the type checker: states were wanted
-    return ys
-
-
-def last_state(
-    variant: Variant,
-    reverse: bool,
-    remat: Remat,
-    weights: Weights,
-    controls: Controls,
-    xs: Array,
-    h0: Array,
-    reset_to: Array | None = None,
-) -> Array:
-    """Return the state after the last step, ``(B, H)``, holding no other in the forward pass."""
-    return _run(variant, reverse, "last", remat, weights, controls, xs, h0, reset_to)[0]
-
-
-def _run(
-    variant: Variant,
-    reverse: bool,
-    want: Want,
-    remat: Remat,
-    weights: Weights,
-    controls: Controls,
-    xs: Array,
-    h0: Array,
-    reset_to: Array | None,
-) -> tuple[Array, Array | None]:
-    """Return the last state, and what is wanted beside it."""
-    if controls.resets is None:
+    time, units = xs.shape[0], h.shape[-1]
+    if time == 0:
+        return h, jnp.zeros((0, *h.shape), h.dtype)
+    weights, variant, flags = fold(params), variant_of(params, precision), Flags(valid, resets)
+    if resets is None:
         reset_to = None
     elif reset_to is None:
-        reset_to = h0
-    units = h0.shape[-1]
-    spare = padded_units(h0.shape) - units
+        reset_to = h
+    keep = remat is None and _gates_suffice(variant) and keeps_gates(xs.shape[-1], units)
+    spare = padded_units(h.shape) - units
     if spare:
-        weights, controls, h0, reset_to = _with_spare_units(weights, controls, h0, reset_to, spare)
-    keep = remat is None and _can_keep(variant) and keeps_gates(xs.shape[-1], units)
+        weights = _with_spare_units(weights, units, spare)
+        h, reset_to, factors = (_padded(array, units, spare) for array in (h, reset_to, factors))
 
-    def segment(h: Array, inputs: tuple[Array, Controls]) -> tuple[Array, Array | None]:
-        xs, at = inputs
-        at = at._replace(recurrent_dropout=controls.recurrent_dropout)
-        return run_layer(variant, reverse, want, keep, weights, at, xs, h, reset_to)
+    def segment(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array]:
+        xs, flags = at
+        return run_layer(variant, reverse, keep, weights, xs, h, reset_to, flags, factors)
 
-    every = len(xs)
     if isinstance(remat, int):
+        if not isinstance(time, int):
+            xs, flags = _in_whole_segments(xs, flags, remat)
         # Of each segment only the state before it is kept; the rest is computed again.
-        segment, every = jax.checkpoint(segment, prevent_cse=False), remat
-    h, ys = over_chunks(segment, h0, (xs, controls.by_step()), every, reverse=reverse)
-    if spare:
-        h, ys = jax.tree.map(lambda leaf: leaf[..., :units], (h, ys))
-    return h, ys
+        segment = jax.checkpoint(segment, prevent_cse=False)
+        h, ys = over_chunks(segment, h, (xs, flags), remat, reverse=reverse)
+        ys = ys[:time]
+    else:
+        h, ys = segment(h, (xs, flags))
+    return (h[..., :units], ys[..., :units]) if spare else (h, ys)
 
 
-def _can_keep(variant: Variant) -> bool:
+def _in_whole_segments(xs: Array, flags: Flags, steps: int) -> tuple[Array, Flags]:
+    """Append held steps to a symbolic number of steps, to make it a multiple."""
+    time, rows, _ = xs.shape
+    spare = (time + steps - 1) // steps * steps - time
+
+    def appended(array: Array) -> Array:
+        return jnp.concatenate([array, jnp.zeros((spare, *array.shape[1:]), array.dtype)])
+
+    valid = jnp.ones((time, rows), bool) if flags.valid is None else flags.valid
+    return appended(xs), jax.tree.map(appended, flags._replace(valid=valid))
+
+
+def _gates_suffice(variant: Variant) -> bool:
     """Return whether the derivative can start from the gates' outputs alone."""
     names = (variant.activation, variant.recurrent_activation)
     return variant.clip is None and not any(get_activation(name).needs_input for name in names)
 
 
-def _with_spare_units(
-    weights: Weights, controls: Controls, h0: Array, reset_to: Array | None, spare: int
-) -> tuple[Weights, Controls, Array, Array | None]:
+def _with_spare_units(weights: Weights, units: int, spare: int) -> Weights:
     """Append units that get no input and give none: their rows and columns are zero."""
-    units = h0.shape[-1]
-
-    def pad(array: Array) -> Array:
-        """Append zeros to each block of the last axis."""
-        gates = array.reshape(*array.shape[:-1], array.shape[-1] // units, units)
-        gates = jnp.pad(gates, [(0, 0)] * (gates.ndim - 1) + [(0, spare)])
-        return gates.reshape(*array.shape[:-1], math.prod(gates.shape[-2:]))
-
-    weights = jax.tree.map(pad, weights)
+    weights = jax.tree.map(lambda array: _padded(array, units, spare), weights)
     kernel = jnp.pad(weights.recurrent_kernel, ((0, spare), (0, 0)))
-    dropout = controls.recurrent_dropout
-    return (
-        weights._replace(recurrent_kernel=kernel),
-        controls._replace(recurrent_dropout=None if dropout is None else pad(dropout)),
-        pad(h0),
-        None if reset_to is None else pad(reset_to),
-    )
+    return weights._replace(recurrent_kernel=kernel)
+
+
+def _padded(array: Any, units: int, spare: int) -> Any:
+    """Append zeros to each block of the last axis."""
+    if array is None:
+        return None
+    *leading, last = array.shape
+    gates = array.reshape(*leading, last // units, units)
+    gates = jnp.pad(gates, [(0, 0)] * (gates.ndim - 1) + [(0, spare)])
+    return gates.reshape(*leading, math.prod(gates.shape[-2:]))

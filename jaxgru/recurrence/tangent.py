@@ -1,4 +1,4 @@
-"""The derivative of every step at once: what drives and shapes the linear recurrence.
+"""The derivative of every step at once: the coefficients and the forcing of the linear recurrence.
 
 A tangent that is zero is None throughout, and costs nothing.
 """
@@ -10,110 +10,105 @@ import jax
 import jax.numpy as jnp
 
 from jaxgru.activations import get_activation
-from jaxgru.recurrence.scan import AfterProduct, BeforeProduct, Coefficients
-from jaxgru.recurrence.step import (
-    Controls,
-    Step,
-    Variant,
-    Weights,
-    blocks,
-    clipped,
-    matmul,
-    scaled,
-    split_candidate,
-)
+from jaxgru.recurrence.layout import blocks, product
+from jaxgru.recurrence.scan import Coefficients, Flags, map_step, where_valid
+from jaxgru.recurrence.step import Step, Variant, Weights, along, clipped, split_candidate
 
 Array = jax.Array
 
 
 def linearise(
-    variant: Variant, controls: Controls, steps: Step, hs: Array
+    variant: Variant, flags: Flags, factors: Array | None, steps: Step, hs: Array
 ) -> tuple[Coefficients, Array]:
-    """Return the coefficients of the recurrence, and how far the candidate moves the state.
+    """Return the coefficients of the recurrence, and d = (1 - z) phi', each ``(T, B, H)``.
 
-    From all steps ``(T, B, H)`` of a sequence and the states before them.
+    From all steps of a sequence and the states before them, with f the factors of dropout and
+    ``c Uh + ch`` what the reset gate multiplies::
+
+        a = (h - n) z'       b = d (h Uh + ch) r'     c = d r         reset after
+        a = (h - n) z'       b = f h r'               c = d           reset before
     """
     z, r, n, _ = steps.gates
     az, ar, an = steps.preactivations or (None, None, None)
     a = (hs - n) * _slope(variant.clip, variant.recurrent_activation, az, z)
-    if controls.valid is not None:
-        a = jnp.where(controls.valid[..., None], a, jnp.zeros_like(a))
     slope_r = _slope(variant.clip, variant.recurrent_activation, ar, r)
-    to_candidate = (1 - z) * _slope(variant.clip, variant.activation, an, n)
+    d = (1 - z) * _slope(variant.clip, variant.activation, an, n)
     if variant.reset_after:
-        assert steps.inside_reset is not None  # for the type checker
-        b = to_candidate * steps.inside_reset * slope_r
-        return AfterProduct(z, a, b, to_candidate * r), to_candidate
-    b = _entering(controls, hs) * slope_r
-    return BeforeProduct(z, a, b, to_candidate, r), to_candidate
+        b, c = d * steps.inside_reset * slope_r, d * r
+    else:
+        b, c = _entering(factors, hs) * slope_r, d
+    if flags.valid is not None:
+        z = jnp.where(flags.valid[..., None], z, jnp.ones_like(z))
+        a, b, c, d, r = (where_valid(flags.valid, array) for array in (a, b, c, d, r))
+    return Coefficients(z, a, b, c, None if variant.reset_after else r), d
 
 
 def forcing(
     variant: Variant,
     weights: Weights,
-    controls: Controls,
     coefficients: Coefficients,
-    to_candidate: Array,
+    d: Array,
     transposed_kernel: Array,
     xs: Array,
     hs: Array,
+    flags: Flags,
+    factors: Array | None,
     dweights: Weights,
     dxs: Array | None,
-    dh0: Array | None,
+    dreset_to: Array | None,
 ) -> Array:
-    """Return how the state after each step moves while the state before it is held.
+    """Return how the state after each step moves while the state before it is held, ``(T, B, H)``.
 
-    The arrays are those of all steps: inputs ``(T, B, I)``, states before them ``(T, B, H)``.
+    From inputs ``(T, B, I)`` and the states before each step::
+
+        a dgz + b dgr + c (dgh + ...)
+
+    with dg the tangents of what the gates are computed from.
     """
-    product = functools.partial(matmul, precision=variant.precision)
-    entering = _entering(controls, hs)
+    times = functools.partial(product, precision=variant.precision)
+    _, a, b, c, r = coefficients
+    entering = _entering(factors, hs)
     xz, xr, xn = _blocks(
         _sum(
-            None if dxs is None else product(dxs, weights.kernel),
-            None if dweights.kernel is None else product(xs, dweights.kernel),
+            None if dxs is None else times(dxs, weights.kernel),
+            None if dweights.kernel is None else times(xs, dweights.kernel),
             _along(dweights.bias, hs),
         ),
         3,
     )
     du = dweights.recurrent_kernel
-    if isinstance(coefficients, AfterProduct):
-        hz, hr, hn = _blocks(None if du is None else product(entering, du), 3)
+    if r is None:
+        hz, hr, hn = _blocks(None if du is None else times(entering, du), 3)
         moved = [
-            _scale(coefficients.a, _sum(xz, hz)),
-            _scale(coefficients.b, _sum(xr, hr)),
-            _scale(coefficients.c, _sum(hn, _along(dweights.candidate_bias, hs))),
-            _scale(to_candidate, xn),
+            _scale(a, _sum(xz, hz)),
+            _scale(b, _sum(xr, hr)),
+            _scale(c, _sum(hn, _along(dweights.candidate_bias, hs))),
+            _scale(d, xn),
         ]
     else:
         _, u_candidate = split_candidate(weights.recurrent_kernel)
         du_gates, du_candidate = (None, None) if du is None else split_candidate(du)
-        hz, hr = _blocks(None if du_gates is None else product(entering, du_gates), 2)
-        reset = _scale(coefficients.b, _sum(xr, hr))
-        moved = [
-            _scale(coefficients.a, _sum(xz, hz)),
-            _scale(
-                to_candidate,
-                _sum(
-                    xn,
-                    None if reset is None else product(reset, u_candidate),
-                    None
-                    if du_candidate is None
-                    else product(coefficients.r * entering, du_candidate),
-                ),
-            ),
-        ]
-    if controls.resets is not None and dh0 is not None:
-        dh = jnp.where(controls.resets[..., None], dh0[None], jnp.zeros_like(hs))
-        into = _entering(controls, dh)
-        moved.append(coefficients.apply(dh, into, transposed_kernel, variant.precision))
+        hz, hr = _blocks(None if du_gates is None else times(entering, du_gates), 2)
+        reset = _scale(b, _sum(xr, hr))
+        into_candidate = _sum(
+            xn,
+            None if reset is None else times(reset, u_candidate),
+            None if du_candidate is None else times(r * entering, du_candidate),
+        )
+        moved = [_scale(a, _sum(xz, hz)), _scale(c, into_candidate)]
+    if flags.resets is not None and dreset_to is not None:
+        at_resets = jnp.where(flags.resets[..., None], along(dreset_to, hs), jnp.zeros_like(hs))
+        kept = flags._replace(resets=None)
+        moved.append(
+            map_step(coefficients, transposed_kernel, at_resets, kept, factors, variant.precision)
+        )
     total = _sum(*moved)
     return jnp.zeros_like(hs) if total is None else total
 
 
-def _entering(controls: Controls, hs: Array) -> Array:
-    """Return states, or their tangents, as they enter the products."""
-    factors = controls.recurrent_dropout
-    return hs if factors is None else scaled(hs, factors)
+def _entering(factors: Array | None, hs: Array) -> Array:
+    """Return states as they enter the products."""
+    return hs if factors is None else along(factors, hs) * hs
 
 
 def _slope(clip: float | None, activation: str, x: Array | None, y: Array) -> Array:
@@ -136,8 +131,7 @@ def _scale(factor: Array, term: Array | None) -> Array | None:
 
 
 def _along(vector: Array | None, like: Array) -> Array | None:
-    """Repeat a vector at every step and sequence of ``like (T, B, H)``."""
-    return None if vector is None else jnp.broadcast_to(vector, (*like.shape[:-1], len(vector)))
+    return None if vector is None else along(vector, like)
 
 
 def _blocks(term: Array | None, count: int) -> Sequence[Array | None]:

@@ -1,5 +1,7 @@
 """Held steps, resets and recurrent dropout: to second order, against a plain loop."""
 
+from typing import NamedTuple
+
 import cases
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,13 @@ from second_order import assert_equal_to_second_order
 import jaxgru
 from jaxgru import recurrence
 from jaxgru.recurrence import layout as schedule
-from jaxgru.recurrence.step import Controls, fold, variant_of
+
+
+class Controls(NamedTuple):
+    valid: np.ndarray | None = None
+    resets: np.ndarray | None = None
+    recurrent_dropout: np.ndarray | None = None
+
 
 _ROWS, _TIME, _INPUTS, _UNITS = 9, 6, 2, 5
 
@@ -73,9 +81,19 @@ def _check(key, controls, *, reverse=False, remat=None, own_reset_state=False, *
 
     def found(arguments):
         params, xs, h0, reset_state = arguments
-        static = variant_of(params, None), reverse, remat
-        arrays = fold(params), jax.tree.map(jnp.asarray, controls), xs, h0, reset_state
-        return recurrence.states(*static, *arrays), recurrence.last_state(*static, *arrays)
+        valid, resets, factors = jax.tree.map(jnp.asarray, controls)
+        last, ys = recurrence.states(
+            params,
+            xs,
+            h0,
+            valid=valid,
+            resets=resets,
+            reset_to=reset_state,
+            factors=factors,
+            reverse=reverse,
+            remat=remat,
+        )
+        return ys, last
 
     def expected(arguments):
         return _plain_loop(*arguments, controls, reverse)

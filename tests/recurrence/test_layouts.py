@@ -14,7 +14,6 @@ from second_order import assert_equal_to_second_order
 
 from jaxgru import recurrence
 from jaxgru.recurrence import layout as schedule
-from jaxgru.recurrence.step import Controls, fold, variant_of
 
 _TIME = 5
 
@@ -88,10 +87,10 @@ def _check(key, monkeypatch, layout, **variant):
     # Called below jaxgru.gru, whose compiled programs know nothing of the replaced limits.
     def found(arguments):
         params, xs, h0 = arguments
-        static = variant_of(params, None), layout.reverse, layout.remat
-        arrays = fold(params), Controls(), jnp.swapaxes(xs, 0, 1), h0
-        ys = recurrence.states(*static, *arrays)
-        return jnp.swapaxes(ys, 0, 1), recurrence.last_state(*static, *arrays)
+        last, ys = recurrence.states(
+            params, jnp.swapaxes(xs, 0, 1), h0, reverse=layout.reverse, remat=layout.remat
+        )
+        return jnp.swapaxes(ys, 0, 1), last
 
     expected = _backwards if layout.reverse else _forwards
     assert_equal_to_second_order(key, found, expected, (params, xs, h0))

@@ -1,0 +1,177 @@
+"""The linear recurrence as a primitive of JAX: its derivative is itself, its transpose its twin.
+
+With ``y_t = M_t y_{t-1} + e_t``, a tangent obeys ``dy_t = M_t dy_{t-1} + (dM_t y_{t-1} + de_t)``:
+the same recurrence with another forcing, which is computed for all steps at once. The transpose is
+the loop from the other end, and the same holds for it. So two loops serve derivatives of every
+order, and no loop is differentiated step by step.
+
+Operands of both primitives are the leaves of (coefficients, kernel, flags, factors), a sequence
+``(T, B, H)`` and a state ``(B, H)``; results are a state and a sequence, linear in these two.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+from jaxgru.recurrence import scan
+from jaxgru.recurrence.devices import varying_alike
+from jaxgru.recurrence.layout import Precision, keeps_axes
+from jaxgru.recurrence.scan import Coefficients, Flags, map_step, states_before, transposed_step
+
+Array = jax.Array
+
+
+def linear(
+    coefficients: Coefficients,
+    transposed_kernel: Array,
+    forcing: Array,
+    dh: Array,
+    flags: Flags,
+    factors: Array | None,
+    precision: Precision,
+    *,
+    reverse: bool,
+) -> tuple[Array, Array]:
+    """Return the last and all of ``dh_t = M_t dh_{t-1} + e_t``; see ``scan.linear``."""
+    leaves, tree = jax.tree.flatten((coefficients, transposed_kernel, flags, factors))
+    operands = (*leaves, forcing, dh)
+    return _bind(_linear_p, operands, tree=tree, precision=precision, reverse=reverse)
+
+
+# Any: JAX leaves the methods of its primitives without types.
+_linear_p: Any = Primitive("gru_linear")
+_transposed_p: Any = Primitive("gru_transposed")
+
+
+def _bind(primitive: Any, operands: Sequence[Any], **static: Any) -> tuple[Array, Array]:
+    state, sequence = primitive.bind(*varying_alike(*operands), **static)
+    return state, sequence
+
+
+def _run(loop: Callable[..., Any], *operands: Any, tree: Any, **static: Any) -> Any:
+    """Run a loop of scan.py, or one of its steps on all steps at once."""
+    *leaves, sequence, state = operands
+    coefficients, kernel, flags, factors = jax.tree.unflatten(tree, leaves)
+    return loop(coefficients, kernel, sequence, state, flags, factors, **static)
+
+
+def _tangent(
+    primitive: Any, primals: Sequence[Any], tangents: Sequence[Any], **static: Any
+) -> tuple[Any, Any]:
+    *_, dsequence, dstate = tangents
+    outputs = _bind(primitive, primals, **static)
+    dsequence, dstate = _instantiated(dsequence), _instantiated(dstate)
+    # The first of what the maps add to the state before each step has no place in the sequence.
+    added, first = _maps_tangent(primitive, primals, tangents, outputs, **static)
+    if added is not None:
+        dsequence = dsequence + added
+    dstate, dsequence = _bind(primitive, (*primals[:-2], dsequence, dstate), **static)
+    return outputs, (dstate if first is None else dstate + first, dsequence)
+
+
+def _maps_tangent(
+    primitive: Any,
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    outputs: tuple[Array, Array],
+    *,
+    tree: Any,
+    precision: Precision,
+    reverse: bool,
+) -> tuple[Array | None, Array | None]:
+    """Return what moving maps add: to the sequence, and to the resulting state; None for zero."""
+    *leaves, _, state = primals
+    moving = [i for i, tangent in enumerate(tangents[:-2]) if type(tangent) is not ad.Zero]
+    if not moving:
+        return None, None
+    _, sequence = outputs
+    is_linear = primitive is _linear_p
+    mapped = states_before(sequence, state, reverse=reverse) if is_linear else sequence
+
+    def apply(*values: Any) -> Array:
+        given = list(leaves)
+        for i, value in zip(moving, values, strict=True):
+            given[i] = value
+        coefficients, kernel, flags, factors = jax.tree.unflatten(tree, given)
+        step = map_step if is_linear else transposed_step
+        return step(coefficients, kernel, mapped, flags, factors, precision)
+
+    values, dvalues = [leaves[i] for i in moving], [tangents[i] for i in moving]
+    _, added = jax.jvp(apply, values, dvalues)
+    if is_linear:
+        return added, None
+    edge = jnp.zeros_like(state)
+    first = added[-1 if reverse else 0]
+    return states_before(added, edge, reverse=not reverse), first
+
+
+def _transpose(twin: Any, cotangents: Sequence[Any], *operands: Any, **static: Any) -> list[Any]:
+    *leaves, sequence, state = operands
+    of_state, of_sequence = map(_instantiated, cotangents)
+    state_too, sequence_too = _bind(twin, (*leaves, of_sequence, of_state), **static)
+    return [
+        *[None] * len(leaves),
+        sequence_too if isinstance(sequence, ad.UndefinedPrimal) else None,
+        state_too if isinstance(state, ad.UndefinedPrimal) else None,
+    ]
+
+
+def _instantiated(tangent: Any) -> Any:
+    return ad.instantiate_zeros(tangent)  # type: ignore[no-untyped-call]
+
+
+def _batch(
+    primitive: Any, operands: Sequence[Array], axes: Sequence[int | None], **static: Any
+) -> tuple[list[Array], list[int]]:
+    """Fold the new axis into the rows; with a kernel for each of it, map the loop over it."""
+    parts = jax.tree.unflatten(static["tree"], operands[:-2])
+    coefficients, _, flags, factors = (len(jax.tree.leaves(part)) for part in parts)
+    if axes[coefficients] is not None or keeps_axes():
+        loop = scan.linear if primitive is _linear_p else scan.transposed
+        mapped = jax.vmap(functools.partial(_run, loop, **static), in_axes=tuple(axes))
+        return list(mapped(*operands)), [0, 0]
+    # Which axis of each operand is that of the rows; the kernel has none.
+    rows = [*[1] * coefficients, None, *[1] * flags, *[0] * factors, 1, 0]
+    size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
+
+    def folded(x: Array, axis: int | None, row: int | None) -> Array:
+        if row is None:
+            return x
+        if axis is None:
+            x = jnp.broadcast_to(jnp.expand_dims(x, row), (*x.shape[:row], size, *x.shape[row:]))
+        else:
+            x = jnp.moveaxis(x, axis, row)
+        return x.reshape(*x.shape[:row], size * x.shape[row + 1], *x.shape[row + 2 :])
+
+    state, sequence = _bind(
+        primitive,
+        [folded(*given) for given in zip(operands, axes, rows, strict=True)],
+        **static,
+    )
+    time, _, units = sequence.shape
+    return [
+        state.reshape(size, state.shape[0] // size, units),
+        sequence.reshape(time, size, state.shape[0] // size, units),
+    ], [0, 1]
+
+
+def _register(primitive: Any, twin: Any, loop: Callable[..., Any]) -> None:
+    primitive.multiple_results = True
+    run = functools.partial(_run, loop)
+    primitive.def_impl(
+        lambda *operands, **static: jax.jit(functools.partial(run, **static))(*operands)
+    )
+    primitive.def_abstract_eval(lambda *operands, **static: (operands[-1], operands[-2]))
+    mlir.register_lowering(primitive, mlir.lower_fun(run, multiple_results=True))
+    ad.primitive_jvps[primitive] = functools.partial(_tangent, primitive)
+    ad.primitive_transposes[primitive] = functools.partial(_transpose, twin)
+    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive)
+
+
+_register(_linear_p, _transposed_p, scan.linear)
+_register(_transposed_p, _linear_p, scan.transposed)
