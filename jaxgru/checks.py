@@ -19,15 +19,17 @@ def check_params(params: GRUParams) -> None:
     if not isinstance(params, GRUParams):
         raise ValueError(f"params is a {type_name(params)}: expected a GRUParams{ways_in(params)}")
     shape = shape_of("recurrent_kernel", params.recurrent_kernel)
-    if len(shape) != 2 or shape[1] != 3 * shape[0] or shape[0] < 1:
-        raise ValueError(f"recurrent_kernel has shape {shape}: expected (H, 3H), with H at least 1")
+    if len(shape) != 2 or shape[1] != 3 * shape[0]:
+        raise ValueError(f"recurrent_kernel has shape {shape}: expected (H, 3H)")
     units = shape[0]
     shape = shape_of("kernel", params.kernel)
-    if len(shape) != 2 or shape[1] != 3 * units or shape[0] < 1:
+    if len(shape) != 2 or shape[1] != 3 * units:
         raise ValueError(
-            f"kernel has shape {shape}: expected (I, {3 * units}), with I at least 1, as "
-            f"recurrent_kernel has {units} units"
+            f"kernel has shape {shape}: expected (I, {3 * units}), as recurrent_kernel has "
+            f"{units} units"
         )
+    if not (shape[0] and units):
+        raise ValueError(f"kernel has shape {shape}: expected at least one input and one unit")
     for name in ("bias", "recurrent_bias"):
         value = getattr(params, name)
         if value is not None and shape_of(name, value) != (3 * units,):
@@ -42,17 +44,14 @@ def check_params(params: GRUParams) -> None:
 
 def shape_of(name: str, value: Any) -> tuple[int, ...]:
     """Return the shape of an array of JAX or NumPy; raise ValueError for anything else."""
-    is_array = isinstance(value, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
-    is_array = is_array or hasattr(value, "__jax_array__")
-    if isinstance(value, np.ma.MaskedArray):
+    known = isinstance(value, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+    masked = isinstance(value, np.ma.MaskedArray)
+    if masked or not (known or hasattr(value, "__jax_array__")):
+        convertible = hasattr(value, "__array__") or isinstance(value, list | tuple | float | int)
+        way = f"; np.asarray({name}) makes one" + (" without its mask" if masked else "")
         raise ValueError(
-            f"{name} is a {type_name(value)}: expected a JAX or NumPy array; np.asarray({name}) "
-            "makes one without its mask"
-        )
-    if not is_array:
-        raise ValueError(
-            f"{name} is a {type_name(value)}: expected a JAX or NumPy array; np.asarray({name}) "
-            "makes one"
+            f"{name} is a {type_name(value)}: expected a JAX or NumPy array"
+            f"{way if convertible else ''}"
         )
     return tuple(value.shape)
 

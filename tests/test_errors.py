@@ -47,8 +47,11 @@ def _weights(key, **fields):
             {"bias": jnp.ones(12, complex)},
             "bias has dtype complex64: expected a floating-point type",
         ),
-        ({"kernel": None}, "kernel is a NoneType: expected an array"),
-        ({"bias": [1.0] * 12}, "bias is a list: expected an array"),
+        ({"kernel": None}, "kernel is a NoneType: expected a JAX or NumPy array"),
+        (
+            {"bias": [1.0] * 12},
+            "bias is a list: expected a JAX or NumPy array; np.asarray(bias) makes one",
+        ),
     ],
 )
 def test_weights_that_do_not_fit(key, fields, message):
@@ -73,8 +76,12 @@ def test_params_of_another_type(key):
         (jnp.ones(3), None, "xs has shape (3,): expected (..., T, I), a sequence of inputs"),
         (jnp.ones((5, 3), int), None, "xs has dtype int32: expected a floating-point type"),
         (jnp.ones((5, 3), complex), None, "xs has dtype complex64: expected a floating-point type"),
-        ([[1.0, 2.0, 3.0]], None, "xs is a list: expected an array"),
-        (None, None, "xs is a NoneType: expected an array"),
+        (
+            [[1.0, 2.0, 3.0]],
+            None,
+            "xs is a list: expected a JAX or NumPy array; np.asarray(xs) makes one",
+        ),
+        (None, None, "xs is a NoneType: expected a JAX or NumPy array"),
         (jnp.ones((5, 3)), jnp.ones(3), "h0 has shape (3,): expected (..., 4), for 4 units"),
         (
             jnp.ones((2, 5, 3)),
@@ -83,7 +90,11 @@ def test_params_of_another_type(key):
         ),
         (jnp.ones((5, 3)), jnp.ones((1, 4)), "h0 has shape (1, 4): expected (4,), as xs has it"),
         (jnp.ones((5, 3)), jnp.ones(4, int), "h0 has dtype int32: expected a floating-point type"),
-        (jnp.ones((5, 3)), [0.0] * 4, "h0 is a list: expected an array"),
+        (
+            jnp.ones((5, 3)),
+            [0.0] * 4,
+            "h0 is a list: expected a JAX or NumPy array; np.asarray(h0) makes one",
+        ),
     ],
 )
 def test_sequences_that_do_not_fit(key, xs, h0, message):
@@ -104,7 +115,7 @@ def test_a_single_step_in_time_major_names_that_layout(key):
         (jnp.ones(3), jnp.ones(3), "h has shape (3,): expected (..., 4), for 4 units"),
         (jnp.ones(4), jnp.ones(3, int), "x has dtype int32: expected a floating-point type"),
         (jnp.ones(4, bool), jnp.ones(3), "h has dtype bool: expected a floating-point type"),
-        (jnp.ones(4), 1.0, "x is a float: expected an array"),
+        (jnp.ones(4), 1.0, "x is a float: expected a JAX or NumPy array; np.asarray(x) makes one"),
         (
             jnp.ones((2, 4)),
             jnp.ones((5, 3)),

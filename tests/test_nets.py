@@ -206,7 +206,10 @@ _ONE = jnp.ones(4)
             "there",
         ),
         ((_ONE[:3], None), "h0[0] has shape (3,): expected (..., 4), for 4 units"),
-        (((_ONE, _ONE), None), "h0[0] is a tuple: expected an array"),
+        (
+            ((_ONE, _ONE), None),
+            "h0[0] is a tuple: expected a JAX or NumPy array; np.asarray(h0[0]) makes one",
+        ),
         (
             (None, jaxgru.Bidirectional(None, jnp.ones((3, 4)))),
             "h0[1].backward has shape (3, 4): expected (2, 4), as xs has it",
