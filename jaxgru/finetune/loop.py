@@ -94,8 +94,9 @@ def patience(rounds: int) -> OnRound:
 
     >>> from jaxgru.finetune import Round, patience
     >>> rows = [{"step": 10}, {"step": 20}, {"step": 30}]
-    >>> patience(2)(Round(None, rows, best=10, resumed=False))
-    'patience'
+    >>> now = Round(None, rows, best=10, resumed=False)
+    >>> patience(2)(now), patience(3)(now)
+    ('patience', None)
 
     Source: Prechelt 1998, early stopping.
     """

@@ -3,7 +3,6 @@
 import finetuning
 import jax
 import jax.numpy as jnp
-import nets
 import numpy as np
 import pytest
 
@@ -13,8 +12,7 @@ import jaxgru.finetune as ft
 
 def test_merged_net_has_the_outputs_of_training(key):
     # Merged outside the compiled step and within it: equal to the bit, values and states.
-    net = nets.random_net(key, "stack")
-    net = ft.low_rank(net, jax.random.fold_in(key, 1), rank=2)
+    net = ft.low_rank(finetuning.small_model().net, key, rank=2)
     changed = jax.tree.map(lambda leaf: leaf + 0.3, net.deltas)
     net = ft.LowRank(net.net, changed)
     xs = finetuning.small_data().inputs
@@ -56,7 +54,8 @@ def test_fit_trains_the_changes_alone_and_merges_them(key):
 
 
 def test_changes_begin_at_zero_and_can_be_of_one_kernel(key):
-    net = nets.random_net(key, "bidirectional stack")
+    layer = finetuning.small_model().net
+    net = (jaxgru.Bidirectional(layer, layer), layer)
     low = ft.low_rank(net, key, rank=2, kernels="0.forward.recurrent_kernel")
     assert list(low.deltas) == ["0.forward.recurrent_kernel"]
     assert finetuning.equal(ft.merge(low), net)

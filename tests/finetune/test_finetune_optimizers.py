@@ -19,7 +19,9 @@ OPTIMIZERS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "name", [*list(OPTIMIZERS)[:-1], pytest.param("by line search", marks=pytest.mark.slow)]
+)
 def test_any_optimizer_lowers_the_loss(name):
     # What an optimiser does is Optax's to test; that it gets all it needs is seen here, through
     # both wrappers: a pull that is next to nothing, and an average of the last weights alone.

@@ -21,7 +21,7 @@ import jaxgru.finetune as ft
     ],
 )  # fmt: skip
 def test_patterns_fit_paths_and_their_tails(key, patterns, expected):
-    net = nets.random_net(key, "bidirectional stack")
+    net = jax.eval_shape(lambda: nets.random_net(key, "bidirectional stack"))
     mask = ft.trainable_mask(net, patterns)
     chosen = {
         path for path, flag in zip(ft.leaf_paths(net), jax.tree.leaves(mask), strict=True) if flag

@@ -128,6 +128,7 @@ def test_equinox_recovers_with_the_memory_frozen(capsys):
     assert "recurrent kernel as it was: True" in printed
 
 
+@pytest.mark.slow
 def test_the_policy_sees_the_same_states_in_the_rollout_and_in_the_loss(key):
     example = importlib.import_module("recurrent_policy")
     model = example.init(key)
