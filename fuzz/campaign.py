@@ -80,8 +80,8 @@ def run(task: Task) -> Summary:
         if summary.done == task.count:
             break
         # Steps come in order, so the missing one was under way.
-        told = (task.folder / CRASH_FILE).read_text("utf-8", "replace")
-        summary.add(task.start + summary.done, Verdict(FAILED, end_of(exit_code), told))
+        trace = (task.folder / CRASH_FILE).read_text("utf-8", "replace")
+        summary.add(task.start + summary.done, Verdict(FAILED, end_of(exit_code), trace))
     return summary
 
 
@@ -115,7 +115,7 @@ def _run_worker(task: Task, summary: Summary) -> int:
             usage = step.usage
     process.join()
     if usage is None:
-        raise RuntimeError(f"the worker for {task.format} did not start: its output says why")
+        raise RuntimeError(f"the worker for {task.format} did not start: see its output")
     summary.cpu_seconds += usage.cpu_seconds
     summary.peak_bytes = max(summary.peak_bytes, usage.peak_bytes)
     return process.exitcode or 0

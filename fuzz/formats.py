@@ -1,4 +1,4 @@
-"""The formats that are fuzzed: their real files, and the mutations that know them."""
+"""The formats that are fuzzed: their real files, and the mutations for each."""
 
 import importlib.util
 from collections.abc import Callable

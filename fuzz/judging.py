@@ -125,7 +125,7 @@ def _failure(error: BaseException) -> Verdict:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an exception and those that it came from, which are told or not."""
+    """Return an exception and those that it came from, shown or not."""
     chain = [error]
     while True:
         cause = chain[-1].__cause__ or chain[-1].__context__

@@ -25,7 +25,7 @@ class Usage:
     peak_bytes: int  # of memory in use at once
 
     def since(self, before: "Usage") -> "Usage":
-        """Return what was taken beyond what an earlier Usage says."""
+        """Return what was taken beyond an earlier Usage."""
         return Usage(self.cpu_seconds - before.cpu_seconds, self.peak_bytes - before.peak_bytes)
 
 
@@ -45,7 +45,7 @@ def allowed_bytes(file_size: int) -> int:
 def limit_memory(largest_file: int) -> None:
     """Let this process have no more memory than the read of its largest file may take.
 
-    A request beyond is refused by the system, which Python tells as a MemoryError.
+    A request beyond is refused by the system, which Python raises as a MemoryError.
     """
     limit = _address_space() + allowed_bytes(largest_file)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -1,6 +1,6 @@
 """Mutations: functions of a random generator and a file's content that give another content.
 
-Some know nothing of the format (``raw``); the others keep the container whole, so that what they
+Some are for any format (``raw``); the others keep the container whole, so that what they
 change is met by the reader and not by the container's own checks.
 """
 
@@ -18,7 +18,7 @@ def mutated(rng: Random, files: tuple[bytes, ...], mutations: tuple[Mutation, ..
     Args:
         rng: decides everything: the same state gives the same content.
         files: the real files of the format.
-        mutations: those that know the format.
+        mutations: those for the format.
     """
     content = rng.choice(files)
     if rng.random() < 0.1:

@@ -1,4 +1,4 @@
-"""Mutations of .npy files: the header says another type or shape, or the data is changed."""
+"""Mutations of .npy files: another type or shape in the header, or other data."""
 
 import re
 from random import Random

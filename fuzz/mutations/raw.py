@@ -1,4 +1,4 @@
-"""Mutations that know nothing of a format: bits, bytes, integers and ranges."""
+"""Mutations of any format: bits, bytes, integers and ranges."""
 
 from random import Random
 

@@ -1,4 +1,4 @@
-"""Mutations of safetensors files: the header, which is JSON, says something else."""
+"""Mutations of safetensors files: another header, which is JSON."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def _token(rng: Random, header: bytes) -> bytes:
 
 
 def _metadata(rng: Random, header: bytes) -> bytes:
-    """Change what our own files say of the net: JSON within a string of the header's metadata."""
+    """Change how our own files describe the net: JSON within a string of the header's metadata."""
     try:
         tree = json.loads(header)
         metadata = tree["__metadata__"]

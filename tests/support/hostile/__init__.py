@@ -1,4 +1,4 @@
-"""Hostile files, built by code: each is a function whose docstring says what it attacks.
+"""Hostile files, built by code: each is a function whose docstring names what it attacks.
 
 A function takes a folder that is its own, where it may put what the attack reaches for, and returns
 the content of the file to read. ``CASES`` has all of them by name.

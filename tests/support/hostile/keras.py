@@ -51,7 +51,7 @@ def units_of_2_to_the_60(folder):
 
 @refused("the key .reset_after. twice", "h5py")
 def duplicate_key(folder):
-    """A configuration that says reset_after twice: which of them is meant?"""
+    """A configuration with reset_after twice: which of them is meant?"""
     text = b'"reset_after": true'
     config = archive_json(keras_config()).replace(text, text + b', "reset_after": false')
     return keras(config)

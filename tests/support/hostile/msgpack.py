@@ -53,19 +53,19 @@ def _cell(**changed):
 
 @refused("it begins with")
 def map_of_4_billion(folder):
-    """A map that is said to have as many pairs as 32 bits can say."""
+    """A map declared with as many pairs as 32 bits hold."""
     return b"\xdf\xff\xff\xff\xff" + _text(b"a")
 
 
 @refused("MessagePack is damaged")
 def text_of_4_gibibytes(folder):
-    """A text that is said to be longer than the file."""
+    """A text declared longer than the file."""
     return _cell(more=b"\xdb\xff\xff\xff\xffabc")
 
 
 @refused("MessagePack is damaged")
 def extension_of_4_gibibytes(folder):
-    """An extension that is said to be longer than the file."""
+    """An extension declared longer than the file."""
     return _cell(more=b"\xc9\xff\xff\xff\xff\x01abc")
 
 

@@ -41,7 +41,7 @@ def header_that_is_a_program(folder):
 
 @refused("wMatrix is damaged .*header has 4294967295 bytes")
 def header_of_4_gibibytes(folder):
-    """A header that is said to be 4 GiB long."""
+    """A header of 4 GiB by its own length."""
     return archive(npz_entries(wMatrix=b"\x93NUMPY\x02\x00\xff\xff\xff\xff{"))
 
 

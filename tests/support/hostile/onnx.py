@@ -245,7 +245,7 @@ def function_that_calls_itself(folder):
 
 @refused("damaged or cut short", "onnx")
 def bytes_of_2_gibibytes(folder):
-    """A field that is said to be longer than the file."""
+    """A field declared longer than the file."""
     return b"\x08\x09" + bytes([7 << 3 | 2]) + b"\xff\xff\xff\xff\x07" + b"\x0a\x00"
 
 

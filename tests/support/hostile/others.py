@@ -54,5 +54,5 @@ def json_of_small_lists(folder):
 
 @refused("index")
 def index_of_files_elsewhere(folder):
-    """An index that says that the weights are in any file of the disk."""
+    """An index with weights in any file of the disk."""
     return b'{"metadata": {}, "weight_map": {"gru.weight_ih_l0": "/etc/passwd"}}'

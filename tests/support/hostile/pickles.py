@@ -167,7 +167,7 @@ def checkpoint_within(folder):
 
 @passed_by()
 def bytes_of_4_gibibytes(folder):
-    """A call that allocates what a number says."""
+    """A call that allocates as much as a number."""
     return spoilt(more=call("builtins.bytearray", integer(2**32)))
 
 
@@ -236,7 +236,7 @@ def tensor_before_its_storage(folder):
 
 @refused("has 72 bytes: expected 4398046511104")
 def storage_larger_than_its_bytes(folder):
-    """A storage that is said to have more numbers than the archive has bytes."""
+    """A storage declared with more numbers than the archive has bytes."""
     return spoilt(weight_ih_l0=tensor((9, 2), count=2**40))
 
 
@@ -284,7 +284,7 @@ def memo_of_4_billion(folder):
 
 @refused("its pickle is damaged")
 def text_of_4_gibibytes(folder):
-    """A text that is said to be longer than the file."""
+    """A text declared longer than the file."""
     return zipped(b"X\xff\xff\xff\xffabc")
 
 

@@ -65,7 +65,7 @@ def header_that_is_a_list(folder):
 
 @refused("the net is described wrongly")
 def net_described_deeply(folder):
-    """What our own header says of the net, 100,000 deep."""
+    """A net described in our own header, 100,000 deep."""
     return _ours('{"kind":"tuple","layers":[' * 100_000 + "]}" * 100_000)
 
 
@@ -80,7 +80,7 @@ def net_of_one_array(folder):
 
 
 def _ours(net):
-    """Return a file that says it is ours, of a net described by a text."""
+    """Return a file marked as ours, of a net described by a text."""
     header, data = _sound()
     header["__metadata__"] = {"format": "jaxgru", "version": "1", "net": net}
     return _file(header, data)

@@ -34,7 +34,7 @@ def overlapping_entries(folder):
 
 @refused("wMatrix is damaged")
 def more_than_declared(folder):
-    """An entry that becomes 80 MiB, of which the directory says that it becomes 200 bytes."""
+    """An entry that becomes 80 MiB, and 200 bytes by the directory."""
     content = bytearray(archive(npz_entries(wMatrix=ZEROS), zipfile.ZIP_DEFLATED))
     for signature, offset in ((b"PK\x01\x02", 24), (b"PK\x03\x04", 22)):
         place = content.index(signature) + offset
@@ -66,7 +66,7 @@ def link(folder):
 
 @refused(r"\\n\\x1b\[31m")
 def name_that_writes_to_the_terminal(folder):
-    """An entry's name with a line's end and a terminal's escape, to forge what a message says."""
+    """An entry's name with a line's end and a terminal's escape, to forge a message."""
     return archive([("a\n\x1b[31mloaded: all is well\n.npy", npy([1.0])), *npz_entries()[1:]])
 
 

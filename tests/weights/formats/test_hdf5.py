@@ -84,7 +84,7 @@ class TestAgainstH5py:
             file["0"].attrs["dtype"] = "bfloat16"
 
         h5, _ = opened(fill)
-        # As bits, since h5py knows no such numbers.
+        # As bits, since h5py has no such numbers.
         expected = ARRAY.astype(ml_dtypes.bfloat16).view(np.uint16)
         np.testing.assert_array_equal(h5.read("0").view(np.uint16), expected)
 
@@ -312,7 +312,7 @@ def test_a_file_shorter_than_it_was_when_opened():
 
 
 def test_reading_much_of_a_small_file_again_and_again_is_refused():
-    """A thousand attributes that are the same 100 kB: the file is small, what it says is not."""
+    """A thousand attributes that are the same 100 kB: a small file, and much to read."""
 
     def fill(file):
         file.attrs["long"] = "x" * 100_000
@@ -340,7 +340,7 @@ def test_headers_that_share_their_messages_are_refused():
     start = len(damaged)
     shared = start + 50 * 40
     for _ in range(50):
-        # Version, number of messages, links, size of those here: one, which says where others are.
+        # Version, number of messages, links, size of those here: one, for where others are.
         header = struct.pack("<BxHIIxxxx", 1, 65535, 1, 24)
         damaged += header + struct.pack("<HHBxxxQQ", 0x10, 16, 0, shared, 2**19)
     damaged += bytes(2**19)

@@ -140,7 +140,7 @@ BAD_FILES = {
     ),
     "storage that is too short": (
         _with_entries(storages=_CONTENTS | {"1": bytes(100)}),
-        "'archive/data/1' has 100 bytes: expected 108, as the pickle says 27 numbers of type Float",
+        "'archive/data/1' has 100 bytes: expected 108, as the pickle has 27 numbers of type Float",
     ),
     "unknown byte order": (
         archive([("a/data.pkl", pickled(mapping(gru()[0]))), ("a/byteorder", b"middle")]),

@@ -27,7 +27,7 @@ LEGACY = [False, True]
 
 @pytest.fixture
 def path(tmp_path):
-    # A checkpoint of either format may be called .tar; its content tells what it is.
+    # A checkpoint of either format may be called .tar; what it is follows from its content.
     return tmp_path / "checkpoint.pth.tar"
 
 

@@ -33,7 +33,7 @@ def find_attributes(blocks: Blocks, messages: list[Message], what: str) -> dict[
 
 
 def read_texts(blocks: Blocks, heaps: Heaps, attribute: Attribute, where: str) -> tuple[str, ...]:
-    """Return what an attribute says: one text, or a list of any length."""
+    """Return the texts of an attribute: one, or a list of any length."""
     extent = read_extent(Cursor(attribute.space, where), where)
     values = 0 if extent is None else math.prod(extent[0])
     if values == 0:

@@ -53,9 +53,9 @@ class Hdf5:
     def read(self, path: str) -> NDArray[Any]:
         """Return the numbers of a dataset."""
         messages = self._dataset(path)
-        # HDF5 has no bfloat16: Keras writes it as opaque values and says so beside them.
-        says_bfloat16 = self.text(path, "dtype") == "bfloat16"
-        opaque = np.dtype(ml_dtypes.bfloat16) if says_bfloat16 else None
+        # HDF5 has no bfloat16: Keras writes opaque values, and the type as an attribute.
+        is_bfloat16 = self.text(path, "dtype") == "bfloat16"
+        opaque = np.dtype(ml_dtypes.bfloat16) if is_bfloat16 else None
         return read_dataset(self._blocks, messages, shown(path), opaque)
 
     def text(self, path: str, attribute: str) -> str | None:

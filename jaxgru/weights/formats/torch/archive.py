@@ -1,7 +1,7 @@
 """The zip archives that ``torch.save`` writes since PyTorch 1.6.
 
 An archive has one folder, of any name: ``data.pkl`` in it is a pickle of the whole, ``data/0``,
-``data/1``, ... are the storages of its tensors, and ``byteorder`` says "little" or "big".
+``data/1``, ... are the storages of its tensors, and ``byteorder`` is "little" or "big".
 
 Source: ``torch/serialization.py``, ``caffe2/serialize/inline_container.cc``.
 """
@@ -43,7 +43,7 @@ def read(source: Source) -> Gathered:
             if len(content) != stored.length * item_size:
                 raise WeightsError(
                     f"{name[:80]!a} has {len(content)} bytes: expected "
-                    f"{stored.length * item_size}, as the pickle says {stored.length} numbers of "
+                    f"{stored.length * item_size}, as the pickle has {stored.length} numbers of "
                     f"type {stored.kind}"
                 )
             if not is_big:
@@ -72,7 +72,7 @@ def _folder(names: list[str]) -> str:
 
 
 def _is_big_endian(archive: zipfile.ZipFile, folder: str) -> bool:
-    # The first versions did not say; they wrote little-endian numbers on all usual machines.
+    # The first versions had no such entry: they wrote little-endian numbers on all usual machines.
     name = f"{folder}byteorder"
     order = bytes(read_entry(archive, name)) if name in archive.NameToInfo else b"little"
     if order not in (b"little", b"big"):
