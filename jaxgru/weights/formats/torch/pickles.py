@@ -52,7 +52,7 @@ class Pickles:
     """The pickles of one file, whose instructions count against one budget."""
 
     def __init__(self, size: int, hooks: Hooks | None = None) -> None:
-        # An instruction makes at most about 64 bytes, such as an empty dict. So this is the limit of
+        # An instruction makes at most about 64 bytes, as an empty dict has. So this is the limit of
         # weights.limits in instructions, SMALL or 32 times the file.
         self._most = self._left = max(SMALL // 64, size // 2)
         self._hooks = hooks or {}
