@@ -91,8 +91,8 @@ def refuse(what: str) -> NoReturn:
     )
 
 
-# Not by pickletools.genops: it undoes backslashes in names, with a warning where there is none to
-# undo, and reads numbers of a million digits, which take minutes.
+# The table of pickletools, not its genops: that undoes backslashes in names, with a warning where
+# there is none to undo, and reads the arguments of protocol 0, text that Python 3 does not write.
 _OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 
