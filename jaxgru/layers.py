@@ -13,21 +13,13 @@ Array = jax.Array
 
 
 class LayerRun(NamedTuple):
-    """What a layer of a net did with sequences.
+    """What a layer of a net did with sequences."""
 
-    Args:
-        place: where the layer stands, as one writes it in Python, such as ``net[0].forward``.
-        params: its weights, I inputs and H units.
-        xs: its inputs, ``(..., T, I)``.
-        before: its states before each step, ``(..., T, H)``.
-        ys: its states, ``(..., T, H)``.
-    """
-
-    place: str
+    place: str  # where it stands, as one writes it in Python: net[0].forward
     params: GRUParams
-    xs: Array
-    before: Array
-    ys: Array
+    xs: Array  # its inputs, (..., T, I)
+    before: Array  # its states before each step, (..., T, H)
+    ys: Array  # and after it
 
 
 def layers(net: Net) -> list[tuple[str, GRUParams]]:
@@ -81,15 +73,7 @@ def run_layers(
 ) -> tuple[Any, Any, list[LayerRun]]:
     """Return the outputs and the last state, as ``jaxgru.gru`` does, and the run of each layer.
 
-    Args:
-        net: a layer, a ``Bidirectional``, a ``Backward`` or a stack.
-        xs: the input, ``(..., T, I)``.
-        h0: the state before the first step, in the structure of the net; zeros if None.
-        reverse: go from the last step to the first.
-        precision: of the matrix products, as in ``jaxgru.gru``.
-
-    Raises:
-        ValueError: as ``jaxgru.gru``.
+    Arguments and errors are those of ``jaxgru.gru``.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> stack = jaxgru.init(jax.random.key(0), 3, 5), jaxgru.init(jax.random.key(1), 5, 4)

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,18 +27,9 @@ class Chunk(NamedTuple):
     ys: np.ndarray
 
 
-class Sequences(Protocol):
-    """Sequences ``(..., T, I)`` to be read in parts, as by ``jaxgru.arrayfiles.open_array``."""
-
-    shape: tuple[int, ...]
-
-    def read(self, window: Window) -> np.ndarray:
-        """Return the part in the window, ``(rows, steps, I)``."""
-
-
 def stream(
     net: Net,
-    inputs: Sequences,
+    inputs: Any,
     h0: np.ndarray | None = None,
     *,
     steps: int | None = None,
@@ -54,7 +45,7 @@ def stream(
     Args:
         net: a layer, a ``Bidirectional``, a ``Backward`` or a stack; I inputs, O outputs, and H
             units of all layers together.
-        inputs: the sequences ``(..., T, I)``.
+        inputs: the sequences ``(..., T, I)``: any object with ``shape`` and ``read(window)``.
         h0: the state before the first step, of all layers side by side: ``(..., H)``, or ``(H,)``
             for every sequence; zeros if None.
         steps: how many steps at a time; as many as keep a chunk near 64 MiB if None.

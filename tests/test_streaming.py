@@ -35,96 +35,83 @@ class Memory:
         return window.take(self.array)
 
 
-def put_together(chunks, shape):
-    """Return all states from their chunks, each place filled exactly once."""
-    whole = np.full(shape, np.nan, np.float32)
-    flat = whole.reshape(-1, *shape[-2:])
+def assert_streamed(chunks, expected, atol=TOLERANCE):
+    """Assert that chunks are together the expected states, each place filled exactly once."""
+    whole = np.full(expected.shape, np.nan)
+    flat = whole.reshape(-1, *expected.shape[-2:])
     for chunk in chunks:
         rows, steps = chunk.window
         assert np.isnan(flat[rows, steps]).all()
         flat[rows, steps] = chunk.ys
-    assert not np.isnan(whole).any()
-    return whole
+    np.testing.assert_allclose(whole, expected, rtol=0, atol=atol)
+
+
+@pytest.fixture
+def layer(key):
+    """A layer of 3 inputs and 4 units, sequences (3, 2, 12, 3) and a state (3, 2, 4)."""
+    keys = jax.random.split(key, 3)
+    shapes = (3, 2, 12, 3), (3, 2, 4)
+    arrays = (cases.random_inputs(k, s) for k, s in zip(keys[1:], shapes, strict=True))
+    return cases.random_params(keys[0], 3, 4), *map(np.asarray, arrays)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("steps", [1, 5, 100])
-def test_chunks_are_together_what_the_oracle_gives(key, steps, reverse):
-    keys = jax.random.split(key, 3)
-    params = cases.random_params(keys[0], 3, 4)
-    xs = np.asarray(cases.random_inputs(keys[1], (3, 2, 12, 3)))
-    h0 = np.asarray(cases.random_inputs(keys[2], (3, 2, 4)))
-    chunks = streaming.stream(params, Memory(xs), h0, steps=steps, reverse=reverse)
+def test_chunks_are_together_what_the_oracle_gives(layer, monkeypatch, reverse):
+    params, xs, h0 = layer
     expected, _ = oracle.gru_batch(params, xs, h0, reverse=reverse)
-    ys = put_together(chunks, expected.shape)
-    np.testing.assert_allclose(ys, expected, rtol=0, atol=TOLERANCE)
-
-
-@pytest.mark.parametrize("name", ["stack", "backward stack", "backward among others"])
-def test_nets_are_handed_their_whole_state(key, name):
-    keys = jax.random.split(key, 3)
-    both_ways = name == "backward among others"
-    net = nets.random_net(keys[0], name.removeprefix("backward ") if not both_ways else name)
-    net = jaxgru.Backward(net) if name == "backward stack" else net
-    xs = np.asarray(cases.random_inputs(keys[1], (2, 12, 3)))
-    h0 = nets.random_state(keys[2], net, (2,))
-    side_by_side = np.concatenate(jax.tree.leaves(h0), axis=-1)
+    for steps in (5, 100):
+        chunks = streaming.stream(params, Memory(xs), h0, steps=steps, reverse=reverse)
+        assert_streamed(chunks, expected)
+    # Room for 50 steps of input, projections and state: some sequences at a time.
+    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 50 * 4 * (3 + 4 * 4))
     inputs = Memory(xs)
-    steps = None if both_ways else 6
-    chunks = list(streaming.stream(net, inputs, side_by_side, steps=steps))
-    expected, _ = net_oracle.run(net, xs, h0)
-    ys = put_together(chunks, expected.shape)
-    np.testing.assert_allclose(ys, expected, rtol=0, atol=TOLERANCE)
-    starts = {"stack": [0, 6], "backward stack": [6, 0], "backward among others": [0]}
-    assert [window.steps.start for window in inputs.windows] == starts[name]
+    chunks = list(streaming.stream(params, inputs, h0, reverse=reverse))
+    assert max(chunk.ys.shape[0] * chunk.ys.shape[1] for chunk in chunks) <= 50
+    assert len(inputs.windows) == len(chunks) == 2
+    assert_streamed(chunks, expected)
 
 
-def test_a_net_that_goes_both_ways_is_told_when_it_does_not_fit(key, monkeypatch):
-    net = jaxgru.Bidirectional(*(cases.random_params(key, 3, 4) for _ in range(2)))
-    inputs = Memory(np.zeros((2, 1000, 3)))
+@pytest.mark.parametrize(
+    ("name", "steps", "starts"),
+    [("stack", 6, [0, 6]), ("backward stack", 6, [6, 0]), ("backward among others", None, [0])],
+)
+def test_nets_are_handed_their_whole_state(key, layer, name, steps, starts):
+    net = nets.random_net(key, name.replace("backward stack", "stack"))
+    net = jaxgru.Backward(net) if name == "backward stack" else net
+    xs, h0 = layer[1][0], nets.random_state(key, net, (2,))
+    inputs = Memory(xs)
+    side_by_side = np.concatenate(jax.tree.leaves(h0), axis=-1)
+    chunks = streaming.stream(net, inputs, side_by_side, steps=steps)
+    assert_streamed(chunks, net_oracle.run(net, xs, h0)[0])
+    assert [window.steps.start for window in inputs.windows] == starts
+
+
+def test_a_net_that_goes_both_ways_is_told_when_it_does_not_fit(layer, monkeypatch):
+    net, inputs = jaxgru.Bidirectional(layer[0], layer[0]), Memory(np.zeros((2, 1000, 3)))
     with pytest.raises(ValueError, match="steps is 10: expected None, as a net that goes both way"):
         next(streaming.stream(net, inputs, steps=10))
+    assert 2**28 < streaming._memory() < 2**60
     monkeypatch.setattr(streaming, "_memory", lambda: 1000 * 4 * 2 * (3 + 4 * 4) - 1)
     message = r"whole sequences in memory: 1,000 steps take about 0\.0 GiB, expected at most"
     with pytest.raises(ValueError, match=message):
         next(streaming.stream(net, inputs))
     assert inputs.windows == []
     assert next(streaming.stream(net, Memory(np.zeros((2, 999, 3))))).ys.shape == (2, 999, 8)
-    monkeypatch.undo()
-    assert 2**28 < streaming._memory() < 2**60
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-def test_many_sequences_are_taken_some_at_a_time(key, monkeypatch, reverse):
-    keys = jax.random.split(key, 3)
-    params = cases.random_params(keys[0], 3, 4)
-    xs = np.asarray(cases.random_inputs(keys[1], (3, 5, 12, 3)))
-    h0 = np.asarray(cases.random_inputs(keys[2], (3, 5, 4)))
-    # Room for 50 steps of input, projections and state.
-    monkeypatch.setattr(streaming, "_CHUNK_BYTES", 50 * 4 * (3 + 4 * 4))
-    inputs = Memory(xs)
-    chunks = list(streaming.stream(params, inputs, h0, reverse=reverse))
-    assert max(chunk.ys.shape[0] * chunk.ys.shape[1] for chunk in chunks) <= 50
-    assert len(inputs.windows) == len(chunks) > 3
-    expected, _ = oracle.gru_batch(params, xs, h0, reverse=reverse)
-    ys = put_together(chunks, expected.shape)
-    np.testing.assert_allclose(ys, expected, rtol=0, atol=TOLERANCE)
-
-
-def test_one_state_serves_every_sequence_and_a_shape_is_compiled_once(key, monkeypatch):
-    keys = jax.random.split(key, 3)
-    params = cases.random_params(keys[0], 3, 4)
-    xs = np.asarray(cases.random_inputs(keys[1], (2, 26, 3)))
-    h0 = np.asarray(cases.random_inputs(keys[2], (4,)))
+def test_one_state_serves_every_sequence_and_a_shape_is_compiled_once(layer, monkeypatch):
+    params, xs, h0 = layer
     traced = []
-    monkeypatch.setattr(streaming, "gru", lambda net, xs, h0, **options: (
-        traced.append(xs.shape),
-        jaxgru.gru(net, xs, h0, **options),
-    )[1])  # fmt: skip
-    expected, _ = oracle.gru_batch(params, xs, h0)
-    ys = put_together(streaming.stream(params, Memory(xs), h0, steps=8), expected.shape)
-    np.testing.assert_allclose(ys, expected, rtol=0, atol=TOLERANCE)
-    assert traced == [(2, 8, 3), (2, 2, 3)]
+
+    def gru(net, xs, h0, **options):
+        traced.append(xs.shape)
+        return jaxgru.gru(net, xs, h0, **options)
+
+    monkeypatch.setattr(streaming, "gru", gru)
+    streaming._run.clear_cache()
+    chunks = streaming.stream(params, Memory(xs[0]), h0[0, 0], steps=5)
+    assert_streamed(chunks, oracle.gru_batch(params, xs[0], h0[0, 0])[0])
+    assert traced == [(2, 5, 3), (2, 2, 3)]
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (0, 5, 3), (5, 0, 3)])
@@ -134,24 +121,20 @@ def test_nothing_in_nothing_out(key, shape):
         assert list(streaming.stream(net, Memory(np.zeros(shape)))) == []
 
 
-def test_half_precision_weights_leave_inputs_and_states_single(key):
-    keys = jax.random.split(key)
-    params = cases.random_params(keys[0], 3, 4, dtype=jnp.bfloat16)
-    xs = np.asarray(cases.random_inputs(keys[1], (6, 3)))
+def test_half_precision_weights_leave_inputs_and_states_single(key, layer):
+    params = cases.random_params(key, 3, 4, dtype=jnp.bfloat16)
+    xs = layer[1][0, 0]
     (chunk,) = streaming.stream(params, Memory(xs))
     assert chunk.ys.dtype == np.float32
-    expected, _ = oracle.gru(params, xs)
-    np.testing.assert_allclose(chunk.ys[0], expected, rtol=0, atol=TOLERANCE)
+    assert_streamed([chunk], oracle.gru(params, xs)[0])
 
 
-def test_double_precision_weights_keep_inputs_and_states_double(key, x64):
-    keys = jax.random.split(key)
-    params = cases.random_params(keys[0], 3, 4, dtype=jnp.float64)
-    xs = np.asarray(cases.random_inputs(keys[1], (6, 3), jnp.float64))
-    (chunk,) = streaming.stream(params, Memory(xs))
-    expected, _ = oracle.gru(params, xs)
+def test_double_precision_weights_keep_inputs_and_states_double(key, layer, x64):
+    params = cases.random_params(key, 3, 4, dtype=jnp.float64)
+    xs = layer[1][0, 0].astype(np.float64) / 3
     # A few roundings of 1e-16 each.
-    np.testing.assert_allclose(chunk.ys[0], expected, rtol=0, atol=1e-14)
+    chunks = streaming.stream(params, Memory(xs))
+    assert_streamed(chunks, oracle.gru(params, xs)[0], atol=1e-14)
 
 
 @pytest.mark.parametrize(

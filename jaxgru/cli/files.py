@@ -11,25 +11,17 @@ from pathlib import Path
 class Input(str):
     """The path of a file or folder to read, as the ``type`` of an argument."""
 
-    __slots__ = ()
-
 
 class Weights(Input):
     """The path of a weights file to read: of an ONNX model, perhaps with data in other files."""
-
-    __slots__ = ()
 
 
 class Output(str):
     """The path of a file to write, as the ``type`` of an argument."""
 
-    __slots__ = ()
-
 
 class OutputFolder(Output):
     """The path of a folder to write into, as the ``type`` of an argument."""
-
-    __slots__ = ()
 
 
 def check_files(arguments: argparse.Namespace) -> None:
