@@ -66,9 +66,6 @@ def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
         bias: the input side's, or some blocks of it.
         recurrent_bias: the state side's, likewise, and not multiplied by the reset gate.
         holder: what holds one bias alone, for the error, such as ``"npz"``.
-
-    Raises:
-        WeightsError: two numbers are both non-zero, so that their sum may be rounded.
     """
     if is_traced(bias) or is_traced(recurrent_bias):
         return bias + recurrent_bias
@@ -88,9 +85,6 @@ def one_gate_bias(params: GRUParams, holder: str) -> tuple[Any, Any]:
     Returns:
         The input side's bias ``(3H,)``, which has the state side's of z and r in it, and the
         candidate's on the state side ``(H,)``.
-
-    Raises:
-        WeightsError: adding the state side's to the input side's may round.
     """
     bias, recurrent_bias = both_biases(params)
     gates = 2 * params.hidden_size
@@ -131,12 +125,7 @@ class Holder(NamedTuple):
     has_stacks: bool = False
 
     def layers(self, net: Net) -> list[Layer]:
-        """Return the layers of a net as NumPy arrays, first one first.
-
-        Raises:
-            WeightsError: this cannot hold the net.
-            ValueError: the layers of the net do not fit together.
-        """
+        """Return the layers of a net as NumPy arrays, first one first."""
         check_net(net)
         layers = list(self._layers(to_numpy(net), "net"))
         for layer in layers:

@@ -48,9 +48,6 @@ def from_notebook(params: GRUParams) -> GRUParams:
 
     Args:
         params: weights as NumPy arrays.
-
-    Raises:
-        WeightsError: the notebook's equations are not defined for such a layer.
     """
     _check_variant(params)
     params = _negated(params)
@@ -71,10 +68,6 @@ def to_notebook(params: GRUParams) -> GRUParams:
 
     Args:
         params: weights as NumPy arrays.
-
-    Raises:
-        WeightsError: the notebook's equations cannot hold such a layer, as with a recurrent bias
-            of the candidate, which Keras multiplies by the reset gate.
     """
     _check_variant(params)
     if params.recurrent_bias is not None:

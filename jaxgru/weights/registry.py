@@ -68,11 +68,7 @@ FORMATS = (
 
 
 def find_by_content(source: Source) -> Format:
-    """Return the format of an open file, and leave the file at its beginning.
-
-    Raises:
-        WeightsError: the file is empty or in no known format.
-    """
+    """Return the format of an open file, and leave the file at its beginning."""
     head = source.file.read(HEAD)
     look = Look(head, _entries(source) if head.startswith(MAGIC) else None, source.size)
     source.file.seek(0)
@@ -86,23 +82,14 @@ def find_by_content(source: Source) -> Format:
 
 
 def read_folder(folder: Path, assume: Mapping[str, Any]) -> tuple[str, Gathered]:
-    """Return the format of a folder, and every GRU in it.
-
-    Raises:
-        WeightsError: the folder is no checkpoint that is read, or is damaged.
-    """
+    """Return the format of a folder, and every GRU in it."""
     if not orbax.recognises(folder):
         raise unsupported.refuse_folder([path.name for path in folder.iterdir()])
     return "orbax", orbax.read(folder, assume)
 
 
 def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net, Path], None]:
-    """Return what writes a file: the format called so, else the one that the file's ending says.
-
-    Raises:
-        ValueError: no format that can be written has this name.
-        WeightsError: the file's ending belongs to no such format.
-    """
+    """Return what writes a file: the format called so, else the one that the file's ending says."""
     file_name = Path(path).name.lower()
     for known in FORMATS:
         meant = known.name == name if name is not None else file_name.endswith(known.suffixes)

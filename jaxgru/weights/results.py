@@ -87,9 +87,6 @@ def deliver(found: Found, place: str, *, stacklevel: int) -> Any:
         found: the GRU.
         place: where it comes from, for messages: a path, or what the caller gave.
         stacklevel: as in ``warnings.warn``, seen from the caller: 2 is who called that.
-
-    Raises:
-        WeightsError: the numbers are beyond the range that JAX's types have.
     """
     try:
         net, rounded = to_jax(found.net)
@@ -106,11 +103,7 @@ def warn(found: Found, place: str, more: list[str], *, stacklevel: int) -> None:
 
 
 def to_jax(net: Any) -> tuple[Any, list[str]]:
-    """Return a tree of NumPy arrays as one of JAX arrays, and a note if that rounded them.
-
-    Raises:
-        WeightsError: rounding would make a finite number infinite.
-    """
+    """Return a tree of NumPy arrays as one of JAX arrays, and a note if that rounded them."""
     # JAX rounds float64 silently where its x64 mode is off: here that is noted. (NumPy's own
     # warning of an overflow would come before the error below.)
     with np.errstate(over="ignore"):

@@ -26,11 +26,7 @@ _LEFT_OUT = object()
 
 
 def check_assume(assume: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a copy of what the caller assumes of a file, nothing for None.
-
-    Raises:
-        ValueError: a name is unknown, or its value is none of those it can have.
-    """
+    """Return a copy of what the caller assumes of a file, nothing for None."""
     checked = dict(assume or {})
     for name, value in checked.items():
         if name not in _ALLOWED:
@@ -63,9 +59,6 @@ class Fields:
             in_file: its value in the file, left out where the file leaves it out. A format
                 without a choice, such as PyTorch's, has its one value.
             default: what the file's library had as default, where it is not the usual one.
-
-        Raises:
-            WeightsError: the file has one value and the caller another.
         """
         if in_file is not _LEFT_OUT:
             if field in self._assume and self._assume[field] != in_file:

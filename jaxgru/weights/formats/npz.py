@@ -89,11 +89,7 @@ def read(source: Source) -> Gathered:
 
 
 def write(net: Net, path: Path) -> None:
-    """Write a net of one layer, given as NumPy arrays; a bias that is None as zeros.
-
-    Raises:
-        WeightsError: the format cannot hold this net.
-    """
+    """Write a net of one layer, given as NumPy arrays; a bias that is None as zeros."""
     params: GRUParams = _HOLDER.layers(net)[0].net
     for field in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
         value = getattr(params, field)
@@ -115,10 +111,6 @@ def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
     """Return the arrays of a .npz file by their names, without the ending ``.npy``.
 
     They are in native byte order. One that is not of floating-point numbers is left unread.
-
-    Raises:
-        WeightsError: the archive is damaged, has a name twice, holds what is no array, or declares
-            more than it has.
     """
     with open_archive(
         source.file, source.size, "a .npz file, or a .keras file or one of torch.save"

@@ -97,12 +97,7 @@ def read(source: Source) -> Gathered:
 
 
 def write(net: Net, path: Path) -> None:
-    """Write any net, given as NumPy arrays.
-
-    Raises:
-        WeightsError: an array is of a type that safetensors has not.
-        ImportError: safetensors is not installed.
-    """
+    """Write any net, given as NumPy arrays."""
     data, arrays = describe(net)
     for name, array in arrays.items():
         if array.dtype not in _DTYPES.values():
@@ -114,12 +109,7 @@ def write(net: Net, path: Path) -> None:
 
 
 def write_torch(net: Net, path: Path) -> None:
-    """Write a net, given as NumPy arrays, by the names of ``torch.nn.GRU``'s state dict.
-
-    Raises:
-        WeightsError: PyTorch cannot hold the net.
-        ImportError: safetensors is not installed.
-    """
+    """Write a net, given as NumPy arrays, by the names of ``torch.nn.GRU``'s state dict."""
     # The text is what other programs look for before they take the tensors for PyTorch's.
     _save(state_of(net), path, {"format": "pt"})
 
@@ -140,11 +130,7 @@ class _Entry(NamedTuple):
 
 
 class _File(Mapping[str, "NDArray[Any] | Unread"]):
-    """The arrays of an open file by their names in the header's order, each read when asked for.
-
-    Raises:
-        WeightsError: the header is damaged, has a name twice, or cannot be true of the file.
-    """
+    """The arrays of an open file by their names in the header's order, each read when asked for."""
 
     def __init__(self, source: Source) -> None:
         length = _header_length(source.file.read(8))

@@ -40,10 +40,6 @@ def open_archive(file: BinaryIO, size: int, expected: str) -> Iterator[zipfile.Z
         file: the open file.
         size: its size in bytes.
         expected: what the file should be, for errors.
-
-    Raises:
-        WeightsError: the archive is damaged, has a name twice, is compressed in a way that neither
-            NumPy nor Keras nor PyTorch uses, or declares more than such a file may hold.
     """
     try:
         archive = zipfile.ZipFile(file)
@@ -59,11 +55,7 @@ def open_archive(file: BinaryIO, size: int, expected: str) -> Iterator[zipfile.Z
 
 
 def read_entry(archive: zipfile.ZipFile, name: str) -> bytearray:
-    """Return the content of an entry of a checked archive.
-
-    Raises:
-        WeightsError: there is no such entry, or it is damaged.
-    """
+    """Return the content of an entry of a checked archive."""
     try:
         entry = archive.getinfo(name)
     except KeyError:
@@ -81,11 +73,7 @@ def read_entry(archive: zipfile.ZipFile, name: str) -> bytearray:
 
 
 def fill(file: Any, target: memoryview) -> None:
-    """Read in pieces: zipfile joins what one call reads by copying, again for each 4 kB.
-
-    Raises:
-        EOFError: there is less than the target holds.
-    """
+    """Read in pieces: zipfile joins what one call reads by copying, again for each 4 kB."""
     while target:
         count = file.readinto(target[:_PIECE])
         if not count:

@@ -29,9 +29,6 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     Returns:
         The GRUs by the names of their places in the model, in the file's order; but places that
         differ in a number, as gru_2 and gru_10 do, are in the order of the numbers.
-
-    Raises:
-        WeightsError: there is none, or two names mean one array.
     """
     gathered: Gathered = {}
     for layout in LAYOUTS:

@@ -38,9 +38,6 @@ def by_place(names: Iterable[str], depth: int = 1) -> dict[str, dict[str, str]]:
     Returns:
         The whole names, by place and by the own parts joined with ``/``. The place is ``""``
         where there is nothing before those parts.
-
-    Raises:
-        WeightsError: two names mean one array.
     """
     found: dict[str, dict[str, str]] = {}
     for name in names:
@@ -93,9 +90,6 @@ def check_arrays(
         place: where it is, for messages.
         shapes: the shape of each array in letters, such as ``("H", "3H")``; what a letter stands
             for is the size where it first occurs.
-
-    Raises:
-        WeightsError: an array is of another shape, or of no type that weights have.
     """
     sizes: dict[str, int] = {}
     for own, letters in shapes.items():

@@ -192,11 +192,7 @@ class _Extent(NamedTuple):
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU and GRU cell of PyTorch among the arrays, by its place in the model.
-
-    Raises:
-        WeightsError: two names mean one array.
-    """
+    """Return every GRU and GRU cell of PyTorch among the arrays, by its place in the model."""
     return {
         called(place): attempt(functools.partial(_net, arrays, module), assume)
         for place, module in _modules(arrays).items()
@@ -325,10 +321,6 @@ def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
     Args:
         net: the net.
         cell: whether the names are those of a cell.
-
-    Raises:
-        WeightsError: PyTorch cannot hold the net.
-        ValueError: the layers of the net do not fit together.
     """
     layers = _HOLDER.layers(net)
     _check_alike(layers)

@@ -34,11 +34,7 @@ class Group:
 
 
 def read_groups(h5: Hdf5) -> Group:
-    """Return the tree of all groups of a file, without reading any array.
-
-    Raises:
-        WeightsError: groups are nested deeper than any model is, or two have the same place.
-    """
+    """Return the tree of all groups of a file, without reading any array."""
     root = Group("")
     _fill(h5, "", root, 0)
     return root

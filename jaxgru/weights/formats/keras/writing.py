@@ -27,10 +27,6 @@ def write_keras(net: Net, path: Path) -> None:
     and is read back as a tuple of these. A ``Backward`` can be the last layer only: Keras'
     ``go_backwards`` gives outputs in the order of computing, so that such a model gives its last
     state alone.
-
-    Raises:
-        WeightsError: Keras has no layers that compute the same.
-        ImportError: Keras is not installed.
     """
     _write(net, path, "model.keras", lambda model, file: model.save(file))
 
@@ -40,10 +36,6 @@ def write_weights_h5(net: Net, path: Path) -> None:
 
     It holds what ``Model.save_weights`` gives for the model of ``write_keras``, and so no more
     than the arrays and the names. What is then assumed must be true of the net.
-
-    Raises:
-        WeightsError: Keras has no layers that compute the same, or the file cannot hold it.
-        ImportError: Keras is not installed.
     """
     for layer in _WEIGHTS_ALONE.layers(net):
         for params in layer.sides.values():

@@ -37,12 +37,7 @@ def read(source: Source) -> Gathered:
 
 
 def write(net: Net, path: Path) -> None:
-    """Write a net, given as NumPy arrays, as an ONNX model with the usual inputs and outputs.
-
-    Raises:
-        WeightsError: ONNX's GRU cannot hold the net.
-        ImportError: onnx is not installed.
-    """
+    """Write a net, given as NumPy arrays, as an ONNX model with the usual inputs and outputs."""
     path.write_bytes(to_model(net, Interface()).SerializeToString())
 
 

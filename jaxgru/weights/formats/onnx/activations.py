@@ -50,9 +50,6 @@ def names_of(functions: Sequence[str], alpha: Sequence[float], beta: Sequence[fl
         alpha: the numbers of ``activation_alpha``, which those functions that take one take in
             turn, as ONNX Runtime reads them.
         beta: likewise of ``activation_beta``.
-
-    Raises:
-        WeightsError: a function is unknown, or none of our activations is equal to it.
     """
     spelled = []
     for function in functions:

@@ -28,11 +28,7 @@ def attributes_of(node: Any) -> dict[str, Any]:
 
 
 def get(attributes: dict[str, Any], name: str, kind: str, default: Any = None) -> Any:
-    """Return the value of an attribute, of one of the types above; default where there is none.
-
-    Raises:
-        WeightsError: it has another type, or stands for an attribute of a function's call.
-    """
+    """Return the value of an attribute, of one of the types above; default where there is none."""
     if name not in attributes:
         return default
     attribute = attributes[name]

@@ -34,11 +34,7 @@ class Constants:
         self._external = external
 
     def value(self, scope: Scope, name: str, steps: int = 0) -> NDArray[Any]:
-        """Return the value that a name has in a scope.
-
-        Raises:
-            WeightsError: it is no constant, or not one that can be had exactly.
-        """
+        """Return the value that a name has in a scope."""
         if name not in scope.known:
             scope.known[name] = self._found(scope, name, steps)
         return scope.known[name]

@@ -38,9 +38,6 @@ def fold(node: Any, inputs: list[NDArray[Any] | None], opset: int, output: str) 
         inputs: its inputs in order, None for one that is left out.
         opset: the version of the standard's operators.
         output: the name of the output.
-
-    Raises:
-        WeightsError: the inputs and attributes do not fit the operator.
     """
     helper = need("onnx.helper", "onnx", "reading ONNX models")
     reference = need("onnx.reference", "onnx", "reading ONNX models")

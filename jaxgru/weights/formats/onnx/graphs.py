@@ -24,9 +24,6 @@ class Scope:
         opset: the version of the standard's operators in it.
         outer: what the graph is within, whose values it sees; None for a model's and a function.
         arguments: for a call of a function, what its inputs stand for, outside.
-
-    Raises:
-        WeightsError: a name stands for two values.
     """
 
     def __init__(
@@ -72,11 +69,7 @@ class Place(NamedTuple):
 
 
 def places(model: Any) -> Iterator[Place]:
-    """Yield every node of a model: those within a node after it, functions where they are called.
-
-    Raises:
-        WeightsError: graphs are nested too deep, or functions call one another without end.
-    """
+    """Yield every node of a model: those within a node after it, functions where they are called."""
     functions = {
         (function.domain, function.name, function.overload): function
         for function in model.functions

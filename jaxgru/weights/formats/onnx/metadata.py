@@ -48,11 +48,7 @@ def to_text(net: Net, seats: Iterable[str]) -> str:
 
 
 def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
-    """Return the net that a model holds, given its GRU nodes by name.
-
-    Raises:
-        WeightsError: the text is damaged, or the nodes are not those it was written for.
-    """
+    """Return the net that a model holds, given its GRU nodes by name."""
     if len(text) > _LONGEST:
         raise WeightsError(f"it has {len(text)} characters: expected at most {_LONGEST}")
     try:

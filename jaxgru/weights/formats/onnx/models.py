@@ -27,9 +27,6 @@ def gather(
         size: of the model in bytes, with which is compared what is allocated for it.
         assume: what the caller assumes of the GRUs.
         data_folder: where external data may lie; None: nowhere.
-
-    Raises:
-        WeightsError: there is no GRU node, or the model contradicts itself.
     """
     budget = Budget(size)
     constants = Constants(budget, External(data_folder, budget))

@@ -59,12 +59,7 @@ class GRUNode(NamedTuple):
 
 
 def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> GRUNode:
-    """Return what a GRU node holds.
-
-    Raises:
-        WeightsError: no layers hold it exactly, its weights are not in the file, or the caller
-            assumes what the node contradicts.
-    """
+    """Return what a GRU node holds."""
     node = place.node
     if node.op_type != "GRU" or not is_standard(node):
         raise WeightsError(

@@ -28,12 +28,7 @@ _IS_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 
 
 def to_array(tensor: Any, external: External) -> NDArray[Any]:
-    """Return the numbers of a TensorProto.
-
-    Raises:
-        WeightsError: they are of a type that neither weights nor shapes have, are not as many as
-            the shape says, or lie in another file that may not be read.
-    """
+    """Return the numbers of a TensorProto."""
     name = f"tensor {shown(tensor.name)}"
     if tensor.data_type not in DTYPES:
         raise WeightsError(

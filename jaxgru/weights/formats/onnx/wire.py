@@ -59,9 +59,6 @@ def check_fields(content: bytes, descriptor: Any) -> None:
     Args:
         content: the message.
         descriptor: of its type, such as ``onnx.ModelProto.DESCRIPTOR``.
-
-    Raises:
-        WeightsError: the message is damaged or cut short, or has more than ``MOST_FIELDS`` fields.
     """
     nested: dict[str, dict[int, Any]] = {}
     waiting = [(0, len(content), descriptor)]

@@ -33,13 +33,7 @@ class Interface(NamedTuple):
 
 
 def to_model(net: Net, interface: Interface) -> Any:
-    """Return a net, given as NumPy arrays, as a ModelProto that the library has checked.
-
-    Raises:
-        WeightsError: ONNX's GRU cannot hold the net, or not in this opset.
-        ValueError: the layers of the net do not fit together.
-        ImportError: onnx is not installed.
-    """
+    """Return a net, given as NumPy arrays, as a ModelProto that the library has checked."""
     onnx = need("onnx", "onnx", "writing ONNX models")
     inputs, outputs = check_net(net)
     dtype = _check_held(net)
@@ -265,11 +259,7 @@ def _stacked(sides: Sequence[GRUParams]) -> dict[str, NDArray[Any]]:
 
 
 def _gru_attributes(sides: Sequence[GRUParams]) -> dict[str, Any]:
-    """Return the attributes of a GRU node, but for its direction.
-
-    Raises:
-        WeightsError: ONNX has no equal of an activation, or makes another number of a clip.
-    """
+    """Return the attributes of a GRU node, but for its direction."""
     first = sides[0]
     attributes: dict[str, Any] = {
         "hidden_size": first.hidden_size,

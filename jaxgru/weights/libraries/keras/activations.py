@@ -39,9 +39,6 @@ def resolve_activation(
         field: ``"activation"`` or ``"recurrent_activation"``.
         version: the version of Keras that wrote it, None if unknown.
         fields: those of the GRU, with what the caller assumes.
-
-    Raises:
-        WeightsError: it is a function that no net can have, or the caller assumes another.
     """
     if key not in config:
         return str(fields.resolve(field))

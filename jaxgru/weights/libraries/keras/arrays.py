@@ -55,11 +55,7 @@ class GRULayer(NamedTuple):
         return tuple(cell for side in self.sides for cell in side)
 
     def assemble(self, params: Sequence[GRUParams]) -> Net:
-        """Return the net of the layer, given the weights of ``cells``.
-
-        Raises:
-            WeightsError: the cells do not fit together.
-        """
+        """Return the net of the layer, given the weights of ``cells``."""
         rest = iter(params)
         stacks = [tuple(next(rest) for _ in side) for side in self.sides]
         nets: list[Net] = [stack[0] if len(stack) == 1 else stack for stack in stacks]
@@ -82,9 +78,6 @@ def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUPara
         arrays: kernel, recurrent kernel and, if the cell has one, bias.
         cell: what the cell computes.
         where: its name, for errors.
-
-    Raises:
-        WeightsError: there are more arrays or fewer, or they do not fit together or the cell.
     """
     if len(arrays) != cell.array_count:
         raise WeightsError(
@@ -139,9 +132,6 @@ def cell_from_arrays(
         fields: those of the GRU, with what the caller assumes.
         where: its name, for errors.
         version: the version of Keras that wrote them, None if unknown.
-
-    Raises:
-        WeightsError: these are not the arrays of a cell, or they contradict what is assumed.
     """
     if len(arrays) not in (2, 3):
         raise WeightsError(f"{where} has {len(arrays)} arrays: expected 2, or 3 with a bias")
@@ -173,11 +163,7 @@ def cell_from_arrays(
 
 
 def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]:
-    """Return the three arrays of a cell from Keras 1's nine: W, U and b of z, then of r, then of h.
-
-    Raises:
-        WeightsError: the gates are of different shapes or types.
-    """
+    """Return the three arrays of a cell from Keras 1's nine: W, U and b of z, then of r, then of h."""
     check_floats({f"array {i} of {where}": array for i, array in enumerate(arrays)})
     joined = []
     for i, name in enumerate(_NAMES):
@@ -193,11 +179,7 @@ def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]
 
 
 def to_arrays(params: GRUParams) -> list[NDArray[Any]]:
-    """Return what ``keras.layers.GRU.set_weights`` takes for a layer of NumPy arrays.
-
-    Raises:
-        WeightsError: there are two biases with ``reset_after=False``, for which Keras has one.
-    """
+    """Return what ``keras.layers.GRU.set_weights`` takes for a layer of NumPy arrays."""
     arrays = [np.asarray(params.kernel), np.asarray(params.recurrent_kernel)]
     if params.bias is None and params.recurrent_bias is None:
         return arrays

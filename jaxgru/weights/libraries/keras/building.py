@@ -14,12 +14,7 @@ from jaxgru.weights.libraries.keras.arrays import to_arrays
 
 
 def keras_layers(keras: Any, net: Net) -> list[Layer]:
-    """Return the layers of a net, each of which a Keras layer holds.
-
-    Raises:
-        WeightsError: Keras has no layers that compute the same.
-        ValueError: the layers of the net do not fit together.
-    """
+    """Return the layers of a net, each of which a Keras layer holds."""
     known = tuple(keras_names(keras.__version__))
     fields = {"clip": (None,), "activation": known, "recurrent_activation": known}
     holder = Holder(
@@ -48,9 +43,6 @@ def build_layer(
         name: the name of the Keras layer, or None to let Keras choose.
         return_sequences: see ``keras.layers.GRU``.
         return_state: see ``keras.layers.GRU``.
-
-    Raises:
-        WeightsError: Keras gives the outputs of the layer in another order.
     """
     options = {"return_sequences": return_sequences, "return_state": return_state}
     if isinstance(layer.net, Bidirectional):

@@ -36,11 +36,7 @@ class Layer(NamedTuple):
 
 
 def parse_json(text: str | bytes | bytearray, what: str) -> Any:
-    """Return JSON text as data.
-
-    Raises:
-        WeightsError: it is no JSON, or much more than a model's configuration.
-    """
+    """Return JSON text as data."""
     if len(text) > _MAX_JSON:
         raise WeightsError(f"{what} has {len(text)} bytes: expected at most {_MAX_JSON}")
     try:
@@ -62,11 +58,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def model_of(config: Any) -> Layer:
-    """Return a model, whose layers are the inner ones, given its configuration as parsed JSON.
-
-    Raises:
-        WeightsError: the configuration has not the form of one.
-    """
+    """Return a model, whose layers are the inner ones, given its configuration as parsed JSON."""
     return _layer(config, 0)
 
 
@@ -77,9 +69,6 @@ def gru_layer(layer: Layer, version: str | None, fields: Fields) -> GRULayer | N
         layer: one within a model.
         version: the version of Keras that wrote it, None if unknown.
         fields: those of the GRU, with what the caller assumes.
-
-    Raises:
-        WeightsError: the layer is a GRU that no net can hold exactly.
     """
     if not has_gru(layer):
         return None

@@ -24,9 +24,6 @@ def using_keras(purpose: str) -> Iterator[Any]:
 
     Args:
         purpose: what needs Keras, as the beginning of a sentence.
-
-    Raises:
-        ImportError: it is not installed, or is older than Keras 3.
     """
     state = random.getstate()
     try:
