@@ -69,7 +69,7 @@ class Place(NamedTuple):
 
 
 def places(model: Any) -> Iterator[Place]:
-    """Yield every node of a model: those within a node after it, functions where they are called."""
+    """Yield every node of a model: those within a node after it, functions where called."""
     functions = {
         (function.domain, function.name, function.overload): function
         for function in model.functions

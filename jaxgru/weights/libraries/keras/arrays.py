@@ -163,7 +163,7 @@ def cell_from_arrays(
 
 
 def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]:
-    """Return the three arrays of a cell from Keras 1's nine: W, U and b of z, then of r, then of h."""
+    """Return the three arrays of a cell from Keras 1's nine: W, U and b of z, of r and of h."""
     check_floats({f"array {i} of {where}": array for i, array in enumerate(arrays)})
     joined = []
     for i, name in enumerate(_NAMES):
