@@ -1,6 +1,7 @@
 """The tables of docs/formats.md are those that their generator gives, and within what they promise.
 
-The first variant of every library is measured anew; all of them are by the generator's command.
+Every variant of every library is measured anew: its layer with random weights and biases is the
+oracle, for the files that the library writes and for the ways through memory and back.
 """
 
 import formats_libraries
@@ -39,12 +40,15 @@ def test_errors_are_within_what_the_page_says():
     assert compared > 100
 
 
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_a_row_measured_anew(name):
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("name", "variant"),
+    [(name, variant) for name in LIBRARIES for variant in LIBRARIES[name].variants()],
+)
+def test_a_row_measured_anew(name, variant):
     library = LIBRARIES[name]
     for module in library.needs:
         pytest.importorskip(module)
-    variant = library.variants()[0]
     cells = list(formats_tables.cells(name, formats_tables.measured(library, variant)))
     (expected,) = (
         row for row in formats_tables.rows_of(PAGE, "errors") if row[:2] == [name, variant]
@@ -52,7 +56,8 @@ def test_a_row_measured_anew(name):
     # All but the errors, whose last digits are the machine's and the libraries'.
     assert cells[:4] + cells[7:] == expected[:4] + expected[7:]
     for error in cells[5:7]:
-        assert error == "-" or float(error) <= 2e-6
+        # See above: roundings of sums, as large as the states are.
+        assert not error[0].isdigit() or float(error) <= 2e-6 * max(1.0, float(cells[4]))
 
 
 def test_every_format_was_fuzzed_and_none_failed(monkeypatch):

@@ -31,7 +31,7 @@ def pickle_for_an_array(folder):
     return archive(npz_entries(wMatrix=pickle.dumps(_Runs(shell(folder)))))
 
 
-@refused("wMatrix is damaged .*header says no dtype")
+@refused("wMatrix is damaged .*header has no dtype")
 def header_that_is_a_program(folder):
     """A header that is an expression, for a reader that evaluates it."""
     text = f"__import__('os').system({shell(folder)!r})\n".encode()

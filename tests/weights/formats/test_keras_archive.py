@@ -1,6 +1,5 @@
 """Keras' ``.keras`` files: those Keras writes, the layouts of older versions, and wrong ones."""
 
-import dataclasses
 import json
 import zipfile
 
@@ -8,39 +7,19 @@ import golden_keras as golden
 import jax
 import live_keras
 import numpy as np
-import oracle
 import pytest
 
 import jaxgru
-from jaxgru.net import merged
 from jaxgru.weights import read_all
 
 # Both compute in float32, in other orders of sums, over 50 steps of states within +-1.
 _TOLERANCE = {"rtol": 0, "atol": 2e-6}
 
 
+@pytest.mark.live
 @pytest.mark.usefixtures("default_promotion")
 class TestWrittenByKeras:
     """Keras is the oracle: what its layer computes, the loaded net computes."""
-
-    @pytest.mark.parametrize("variant", live_keras.USUAL)
-    def test_layers(self, key, tmp_path, variant):
-        layer, net = _written_and_loaded(variant, key, tmp_path)
-        xs = live_keras.inputs(key)
-        ys = _outputs(net, xs)
-        expected = live_keras.outputs(layer, xs)
-        for one, other in zip(jax.tree.leaves(ys), jax.tree.leaves(expected), strict=True):
-            np.testing.assert_allclose(one, other, **_TOLERANCE)
-
-    @pytest.mark.parametrize("variant", live_keras.ACTIVATIONS)
-    def test_activations(self, key, tmp_path, variant):
-        layer, net = _written_and_loaded(variant, key, tmp_path)
-        xs = live_keras.inputs(key)
-        expected = live_keras.outputs(layer, xs)
-        # Not jaxgru.gru, which is tested against this oracle: it would be compiled for each. A few
-        # steps, as unbounded gates amplify the states; what grows so far is compared relatively.
-        ys, _ = oracle.gru_batch(net, xs[:, :5])
-        np.testing.assert_allclose(ys, expected[:, :5], rtol=1e-5, atol=2e-6)
 
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
     def test_types(self, key, tmp_path, dtype):
@@ -255,21 +234,6 @@ def test_the_same_group_by_two_names(tmp_path):
 
 
 _arrays = golden.arrays
-
-
-def _outputs(net, xs):
-    if isinstance(net, jaxgru.Bidirectional):
-        # Merged afterwards, so that one compiled program serves all merges.
-        forward, backward = jaxgru.gru(dataclasses.replace(net, merge=None), xs)[0]
-        return merged(net.merge, forward, backward)
-    return jaxgru.gru(net, xs)[0]
-
-
-def _written_and_loaded(variant, key, folder):
-    pytest.importorskip("keras")
-    layer = live_keras.build(variant, key)
-    live_keras.write(live_keras.model_of(layer), folder / "model.keras")
-    return layer, jax.tree.map(jax.numpy.asarray, _only(folder / "model.keras"))
 
 
 def _only(path):

@@ -15,7 +15,7 @@ from jaxgru.weights.results import Found
 pytest.importorskip("keras")
 h5py = pytest.importorskip("h5py")
 
-pytestmark = pytest.mark.usefixtures("default_promotion")
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("default_promotion")]
 
 # Keras computes in float32 and the oracle in float64, over 50 steps of states within +-1.
 _TOLERANCE = {"rtol": 0, "atol": 2e-6}
@@ -38,19 +38,6 @@ def written(tmp_path_factory):
     return layers, path
 
 
-@pytest.mark.parametrize("variant", live_keras.USUAL)
-def test_outputs(key, written, variant):
-    layers, path = written
-    found = read_all(path).gathered[layers[variant].name]
-    _assert_computes(found, layers[variant], key)
-    assert len(found.notes) == (variant == "go_backwards")
-
-
-def test_order(written):
-    layers, path = written
-    assert list(read_all(path).gathered) == [layer.name for layer in layers.values()]
-
-
 def test_weights_alone(written, tmp_path):
     layers, path = written
     with h5py.File(path) as model, h5py.File(tmp_path / "weights.h5", "w") as file:
@@ -68,19 +55,6 @@ def test_weights_alone(written, tmp_path):
         held = jax.tree.leaves(gathered[layer.name].net)
         assert sum(array.size for array in held) == layer.count_params()
         assert "activation" in gathered[layer.name].notes[0]
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float64"])
-def test_types(key, tmp_path, dtype):
-    with jax.enable_x64(True):
-        layer = live_keras.build("usual", key, dtype)
-        live_keras.write(live_keras.model_of(layer), tmp_path / "model.h5")
-    net = read_all(tmp_path / "model.h5").gathered[layer.name].net
-    kernel, recurrent_kernel, bias = live_keras.weights(layer)
-    assert net.kernel.dtype == dtype
-    np.testing.assert_array_equal(net.kernel, kernel)
-    np.testing.assert_array_equal(net.recurrent_kernel, recurrent_kernel)
-    np.testing.assert_array_equal([net.bias, net.recurrent_bias], bias)
 
 
 def test_models_within_models(key, tmp_path):

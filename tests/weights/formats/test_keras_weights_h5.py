@@ -23,6 +23,7 @@ _UNSAID = {
 _SEPARATE = "unlike directions"
 
 
+@pytest.mark.live
 @pytest.mark.usefixtures("default_promotion")
 @pytest.mark.parametrize("variant", [name for name in live_keras.USUAL if name != _SEPARATE])
 def test_layers(key, tmp_path, variant):
@@ -39,23 +40,7 @@ def test_layers(key, tmp_path, variant):
     assert jax.tree.structure(found.net) == jax.tree.structure(expected.net)
 
 
-@pytest.mark.usefixtures("default_promotion")
-def test_models_within_models(key, tmp_path):
-    keras = pytest.importorskip("keras")
-    gru = live_keras.gru
-    inner = keras.Sequential([keras.Input((None, 4)), gru(name="deep")], name="inner")
-    lstm = keras.layers.LSTM(4, return_sequences=True)
-    model = live_keras.model_of(gru(name="first"), lstm, keras.layers.Dense(4), inner)
-    # Momentum is of the weights' shapes.
-    model.compile(keras.optimizers.SGD(momentum=0.9), "mse")
-    model.optimizer.build(model.trainable_variables)
-    path = tmp_path / "model.weights.h5"
-    live_keras.write(model, path)
-    gathered = read_all(path).gathered
-    assert list(gathered) == ["first", "inner/deep"]
-    np.testing.assert_array_equal(gathered["inner/deep"].net.kernel, live_keras.weights(inner)[0])
-
-
+@pytest.mark.live
 @pytest.mark.usefixtures("default_promotion")
 def test_shards(key, tmp_path):
     pytest.importorskip("keras")

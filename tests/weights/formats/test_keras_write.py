@@ -13,6 +13,8 @@ import pytest
 import jaxgru
 from jaxgru.weights import read_all
 
+pytestmark = pytest.mark.live
+
 # Both compute in float32, in other orders of sums, over 50 steps of states within +-1.
 _TOLERANCE = {"rtol": 0, "atol": 2e-6}
 
@@ -33,44 +35,6 @@ def test_keras_computes_the_same(key, tmp_path, name):
     ours = h if name == "backward" else ys
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(model(xs)), strict=True):
         np.testing.assert_allclose(one, other, **_TOLERANCE)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "ending"),
-    [
-        ("float16", ".keras"),
-        ("bfloat16", ".keras"),
-        ("bfloat16", ".weights.h5"),
-        ("float32", ".weights.h5"),
-        ("float64", ".keras"),
-        ("float64", ".weights.h5"),
-    ],
-)
-def test_types(key, tmp_path, dtype, ending):
-    pytest.importorskip("keras")
-    # A third is no number of any type: no rounding goes unseen.
-    net = jax.tree.map(
-        lambda array: (np.asarray(array, np.float64) / 3).astype(jax.numpy.dtype(dtype)),
-        nets.random_net(key, "concat"),
-    )
-    path = tmp_path / f"model{ending}"
-    jaxgru.save(net, path)
-    ((name, found),) = read_all(path).gathered.items()
-    assert name == "bidirectional"
-    _assert_same(found.net, net)
-
-
-@pytest.mark.parametrize("variant", live_keras.ACTIVATIONS[2:4])
-def test_activations(key, tmp_path, variant):
-    pytest.importorskip("keras")
-    activation, recurrent_activation = variant.split(", ")
-    net = dataclasses.replace(
-        nets.random_net(key, "layer"),
-        activation=activation,
-        recurrent_activation=recurrent_activation,
-    )
-    jaxgru.save(net, tmp_path / "model.keras")
-    _assert_same(jaxgru.load(tmp_path / "model.keras"), net)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])

@@ -35,6 +35,7 @@ def _file(**changed):
     return msgpack.packb({"gru": held})
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_flax_writes_what_is_read_to_the_bit(tmp_path, dtype):
     serialization = pytest.importorskip("flax.serialization")
@@ -47,6 +48,7 @@ def test_flax_writes_what_is_read_to_the_bit(tmp_path, dtype):
     assert found.recurrent_kernel.tobytes() == expected.tobytes()
 
 
+@pytest.mark.live
 def test_arrays_in_pieces_are_put_together(tmp_path, monkeypatch):
     serialization = pytest.importorskip("flax.serialization")
     (tmp_path / "whole.msgpack").write_bytes(serialization.to_bytes({"gru": _params()}))
@@ -57,6 +59,7 @@ def test_arrays_in_pieces_are_put_together(tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, whole, pieces)
 
 
+@pytest.mark.live
 def test_what_else_a_state_holds_is_passed_over(tmp_path):
     serialization = pytest.importorskip("flax.serialization")
     state = {

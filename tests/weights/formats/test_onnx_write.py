@@ -24,6 +24,7 @@ _EXACT = live_onnx.ACTIVATIONS
 _WITHOUT_EQUAL = [name for name in jaxgru.ACTIVATIONS if name not in _EXACT]
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("name", nets.NAMES)
 def test_every_structure_in_onnx_runtime(key, name):
     pytest.importorskip("onnxruntime")
@@ -36,6 +37,7 @@ def test_every_structure_in_onnx_runtime(key, name):
         _assert_close(live_onnx.run(model, {"x": xs}), expected)
 
 
+@pytest.mark.live
 def test_ours_and_theirs(key):
     # Above against the oracle in float64, here against the library itself, on 50 steps.
     pytest.importorskip("onnxruntime")
@@ -44,6 +46,7 @@ def test_ours_and_theirs(key):
     _assert_close(live_onnx.run(jaxgru.to_onnx(net), {"x": xs}), jaxgru.gru(net, xs))
 
 
+@pytest.mark.live
 @given(st.sampled_from(nets.NAMES), st.integers(1, 4), st.integers(1, 9), st.data())
 @settings(max_examples=12)
 def test_lengths_and_states(name, batch, time, data):
@@ -66,6 +69,7 @@ def test_lengths_and_states(name, batch, time, data):
     _assert_close(found, (ys, h))
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("clip", [None, 0.25])
 @pytest.mark.parametrize("reset_after", [True, False])
 @pytest.mark.parametrize("activation", _EXACT)
@@ -91,6 +95,7 @@ def test_every_layer_in_onnx_runtime(key, activation, reset_after, clip):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.live
 def test_float16_in_onnx_runtime(key):
     pytest.importorskip("onnxruntime")
     net = nets.random_net(key, "stack", dtype=np.float16)
@@ -189,6 +194,7 @@ class TestRefused:
         assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("opset", [14, 18, 22])
 def test_opsets_in_onnx_runtime(key, opset):
     pytest.importorskip("onnxruntime")

@@ -16,24 +16,13 @@ import jaxgru
 pytest.importorskip("flax")
 
 # Flax is written for JAX's own promotion.
-pytestmark = pytest.mark.usefixtures("default_promotion")
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("default_promotion")]
 
 # float32 on both sides and states within 1 (softsign and tanh): each step rounds at 6e-8 and
 # forgets what is behind it, so that 50 steps differ by some roundings more than one does.
 _ATOL = 2e-6
 # relu's states grow beyond 1, and the roundings with them.
 _RTOL = 2e-6
-
-
-@pytest.mark.parametrize("variant", live_flax.variants())
-def test_outputs_are_those_of_flax(key, variant):
-    model = live_flax.build(variant, key)
-    xs = cases.random_inputs(key, (2, live_flax.STEPS, live_flax.INPUTS))
-    expected = live_flax.outputs(model, xs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", jaxgru.WeightsWarning)
-        net = jaxgru.from_flax(model.params, assume=live_flax.assume(variant))
-    np.testing.assert_allclose(jaxgru.gru(net, xs)[0], expected, rtol=_RTOL, atol=_ATOL)
 
 
 @pytest.mark.parametrize("variant", [v for v in live_flax.variants() if v.startswith("nnx")])

@@ -14,20 +14,11 @@ import jaxgru
 pytest.importorskip("haiku")
 
 # Haiku is written for JAX's own promotion.
-pytestmark = pytest.mark.usefixtures("default_promotion")
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("default_promotion")]
 
 # float32 on both sides and states within 1: each step rounds at 6e-8 and forgets what is behind
 # it, so that 50 steps differ by some roundings more than one does.
 _ATOL = 2e-6
-
-
-@pytest.mark.parametrize("variant", live_haiku.variants())
-def test_outputs_are_those_of_haiku(key, variant):
-    model = live_haiku.build(variant, key)
-    xs = cases.random_inputs(key, (2, live_haiku.STEPS, live_haiku.INPUTS))
-    net = tuple(jaxgru.from_haiku(model.params, layer=name) for name in model.params)
-    found = jaxgru.gru(net, xs)[0]
-    np.testing.assert_allclose(found, live_haiku.outputs(model, xs), rtol=0, atol=_ATOL)
 
 
 def test_the_update_gate_is_the_complement_to_the_bit(key):
@@ -39,15 +30,6 @@ def test_the_update_gate_is_the_complement_to_the_bit(key):
     for array, theirs in zip(jax.tree.leaves(net), ("w_i", "w_h", "b"), strict=True):
         np.testing.assert_array_equal(array[..., :units], -params["gru"][theirs][..., :units])
         np.testing.assert_array_equal(array[..., units:], params["gru"][theirs][..., units:])
-
-
-@pytest.mark.parametrize("variant", live_haiku.variants())
-def test_what_is_exported_is_what_was_imported(key, variant):
-    params = live_haiku.build(variant, key).params
-    net = tuple(jaxgru.from_haiku(params, layer=name) for name in params)
-    back = jaxgru.to_haiku(net)
-    assert jax.tree.structure(back) == jax.tree.structure(params)
-    jax.tree.map(np.testing.assert_array_equal, back, params)
 
 
 def test_files_hold_what_memory_holds(key, tmp_path):

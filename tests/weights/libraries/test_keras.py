@@ -17,6 +17,7 @@ import pytest
 import jaxgru
 
 
+@pytest.mark.live
 @pytest.mark.usefixtures("default_promotion")
 class TestLayers:
     """Keras itself is the oracle: the layer that comes back computes the same, to the bit."""
@@ -41,14 +42,6 @@ class TestLayers:
         expected = layer(xs)[:, -1] if is_backward else layer(xs)
         for one, other in zip(jax.tree.leaves(again(xs)), jax.tree.leaves(expected), strict=True):
             np.testing.assert_array_equal(one, other)
-
-    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-    def test_types(self, key, dtype):
-        pytest.importorskip("keras")
-        net = nets.random_net(key, "concat")
-        layer = jaxgru.to_keras(jax.tree.map(lambda array: array.astype(dtype), net))
-        assert {weight.dtype.name for weight in live_keras.weights(layer)} == {dtype}
-        assert layer(np.zeros((1, 2, 3))).dtype == dtype
 
     def test_double_precision(self, key, x64):
         pytest.importorskip("keras")
@@ -93,6 +86,7 @@ class TestLayers:
         assert last.shape == state.shape == (2, 4)
 
 
+@pytest.mark.live
 @pytest.mark.usefixtures("default_promotion")
 @pytest.mark.parametrize(
     ("name", "reason"),
@@ -160,6 +154,7 @@ def test_wrong_weights(weights, assume, reason):
         jaxgru.from_keras(weights, assume=assume)
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -180,6 +175,7 @@ def test_layers_that_keras_cannot_hold(key, change, reason):
         jaxgru.to_keras(dataclasses.replace(params, **change))
 
 
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
@@ -228,6 +224,8 @@ assert keras.Sequential().name == "sequential"
 """
 
 
+@pytest.mark.live
+@pytest.mark.slow
 def test_nothing_else_is_changed(tmp_path):
     pytest.importorskip("keras")
     environment = {name: os.environ[name] for name in os.environ if name != "KERAS_BACKEND"}

@@ -16,32 +16,7 @@ import jaxgru
 
 torch = pytest.importorskip("torch")
 
-
-@pytest.mark.parametrize("variant", live_torch.variants())
-def test_outputs_are_those_of_pytorch(key, variant):
-    module = live_torch.build(variant, key)
-    xs = np.array(cases.random_inputs(key, (2, live_torch.STEPS, live_torch.INPUTS)))
-
-    ys, _ = jaxgru.gru(jaxgru.from_torch(module), xs)
-
-    # Both round sums of about ten terms near 1 to float32, and the gates keep the states within
-    # 1: a difference of some 1e-7 a step, most of which the update gate forgets.
-    np.testing.assert_allclose(ys, live_torch.outputs(module, xs), rtol=0, atol=2e-6)
-
-
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("variant", live_torch.variants())
-def test_there_and_back_to_the_bit(key, x64, variant, dtype):
-    module = live_torch.build(variant, key, dtype)
-    other = live_torch.build(variant, jax.random.fold_in(key, 1), dtype)
-
-    net = jaxgru.from_torch(module)
-    other.load_state_dict(jaxgru.to_torch(net, cell=variant.startswith("cell")), strict=True)
-
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(net)} == {dtype}
-    for name, expected in module.state_dict().items():
-        assert torch.equal(other.state_dict()[name], expected), name
-    chex.assert_trees_all_equal(jaxgru.from_torch(other), net)
+pytestmark = pytest.mark.live
 
 
 def test_what_comes_out_belongs_to_nobody_else(key):

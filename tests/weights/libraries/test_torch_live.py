@@ -10,6 +10,8 @@ import jaxgru
 
 torch = pytest.importorskip("torch")
 
+pytestmark = pytest.mark.live
+
 # Sums of about ten terms near 1, in double precision on both sides.
 _TOLERANCE = {"rtol": 1e-12, "atol": 1e-13}
 
