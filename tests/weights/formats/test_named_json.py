@@ -58,7 +58,9 @@ def test_layers_of_rtneural(key, path):
     second = dataclasses.replace(second, recurrent_bias=None)
     model = _model(_layer(first), _layer(second, activation="relu"), _layer(third, name="last"))
     path.write_text(json.dumps(model, indent=4))
-    with pytest.warns(jaxgru.WeightsWarning, match="not say recurrent_activation: 'sigmoid' is as"):
+    with pytest.warns(
+        jaxgru.WeightsWarning, match="not specify recurrent_activation: 'sigmoid' is as"
+    ):
         found = jaxgru.load_all(path)
     assert list(found) == ["gru", "gru_1", "last"]
     chex.assert_trees_all_equal(found["gru"], first)
