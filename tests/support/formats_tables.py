@@ -1,7 +1,7 @@
 """Measures the tables of docs/formats.md, and writes them there.
 
-    python tests/support/formats_tables.py errors      # a minute: every variant against its library
-    python tests/support/formats_tables.py fuzz        # four minutes: 10,000 mutations of every format
+    python tests/support/formats_tables.py errors  # a minute: every variant against its library
+    python tests/support/formats_tables.py fuzz  # ten minutes: 10,000 mutations a format
 
 Each prints its table, and puts it into the page between the lines ``<!-- table: NAME -->`` and
 ``<!-- end -->``. All libraries must be installed: ``pip install "jaxgru[test,live]" torch``.
