@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxgru
-from jaxgru.weights import read
+from jaxgru.weights import read, read_all
 
 _HAIKU = {"w_i": (3, 6), "w_h": (2, 6), "b": (6,)}
 
@@ -33,6 +33,23 @@ def test_several_have_their_places_for_names_in_the_order_of_numbers(tmp_path):
     np.testing.assert_array_equal(found["net/~/gru_9"].bias[2:], _params(seed=9)["b"][2:])
     with pytest.raises(jaxgru.WeightsError, match="3 GRUs: expected layer=, one of 'net/~/gru_1'"):
         jaxgru.load(tmp_path / "x.npz")
+
+
+def test_flax_names_joined_by_commas(tmp_path):
+    rng = np.random.default_rng(0)
+    params = {}
+    for gate in ("ir", "iz", "in", "hr", "hz", "hn"):
+        rows = 3 if gate.startswith("i") else 2
+        params[f"params,ScannedRNN_0,GRUCell_0,{gate},kernel"] = rng.normal(size=(rows, 2))
+        if gate.startswith("i") or gate == "hn":
+            params[f"params,ScannedRNN_0,GRUCell_0,{gate},bias"] = rng.normal(size=2)
+    np.savez(tmp_path / "x.npz", **params)
+    assume = {"activation": "tanh", "recurrent_activation": "sigmoid", "reverse": False}
+    (found,) = read_all(tmp_path / "x.npz", assume=assume).gathered.items()
+    place, (net, *_) = found
+    assert place == "params,ScannedRNN_0,GRUCell_0"
+    np.testing.assert_array_equal(net.kernel[:, 2:4], params[f"{place},ir,kernel"])
+    np.testing.assert_array_equal(net.recurrent_bias[4:], params[f"{place},hn,bias"])
 
 
 def test_paths_as_jax_writes_them_are_names(tmp_path):

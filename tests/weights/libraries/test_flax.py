@@ -137,6 +137,9 @@ def test_other_cells_are_passed_over_and_functions_of_ones_own_refused():
     with pytest.raises(jaxgru.WeightsError, match="activation_fn is 'gelu', no function that jaxg"):
         jaxgru.from_flax(own)
     assert jaxgru.from_flax(own, assume={"activation": "gelu"}).activation == "gelu"
+    leaky = nnx.GRUCell(3, 4, rngs=rngs, activation_fn=jax.nn.leaky_relu)  # a slope of 0.01
+    with pytest.raises(jaxgru.WeightsError, match=r"activation_fn is .*leaky_relu.*, no function"):
+        jaxgru.from_flax(leaky)
     with pytest.raises(jaxgru.WeightsError, match="recurrent_activation is 'sigmoid' in the file"):
         jaxgru.from_flax(
             nnx.GRUCell(3, 4, rngs=rngs), assume={"recurrent_activation": "hard_sigmoid"}

@@ -88,6 +88,12 @@ class TestActivations:
         (cell,) = said(layer, version=version).cells
         assert cell.activation == cell.recurrent_activation == expected
 
+    def test_leaky_relu_means_a_slope_of_a_fifth_in_keras_3_alone(self):
+        layer = entry("GRU", activation="leaky_relu", recurrent_activation="sigmoid")
+        assert said(layer).cells[0].activation == "leaky_relu"
+        with pytest.raises(WeightsError, match=r"^activation is 'leaky_relu': expected one of"):
+            said(layer, version="2.15.0")
+
     def test_hard_sigmoid_of_an_unknown_version(self):
         layer = entry("GRU", activation="tanh", recurrent_activation="hard_sigmoid")
         with pytest.raises(WeightsError, match="'hard_sigmoid' of an unknown version of Keras"):
