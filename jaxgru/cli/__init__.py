@@ -18,7 +18,7 @@ SUBCOMMANDS = (inspect, run, finetune, convert)
 # How the library's messages name arguments, and what they are on the command line.
 _OPTIONS = {
     "expected layer=, one of": "expected --layer, one of",
-    "(assume= says otherwise)": "(--assume says otherwise)",
+    "(assume= changes that)": "(--assume changes that)",
     "external_data=True": "--external-data",
 }
 _BAD_USE = 2

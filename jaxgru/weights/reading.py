@@ -76,7 +76,7 @@ def _checked(found: Found | WeightsError, equations: Equations) -> Found | Weigh
 
 @contextlib.contextmanager
 def _opened(path: StrPath) -> Iterator[BinaryIO]:
-    # Asked before opening: to open a pipe is to wait for whoever writes to it.
+    # Checked before opening: opening a pipe waits for its writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise WeightsError("it is no regular file: expected a file of weights")
     with open(path, "rb") as file:

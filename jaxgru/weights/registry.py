@@ -89,7 +89,7 @@ def read_folder(folder: Path, assume: Mapping[str, Any]) -> tuple[str, Gathered]
 
 
 def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net, Path], None]:
-    """Return what writes a file: the format called so, else the one that the file's ending says."""
+    """Return what writes a file: of the format of this name, else of the file's ending."""
     file_name = Path(path).name.lower()
     for known in FORMATS:
         meant = known.name == name if name is not None else file_name.endswith(known.suffixes)
@@ -112,7 +112,7 @@ def _entries(source: Source) -> tuple[str, ...] | None:
         with zipfile.ZipFile(source.file) as archive:
             return tuple(archive.namelist())
     except DAMAGE:
-        return None  # whoever reads it says what is wrong
+        return None  # the reader's error has what is wrong
 
 
 def _listed(names: Iterable[str]) -> str:

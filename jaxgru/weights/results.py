@@ -65,7 +65,7 @@ def sound(gathered: Gathered, name: str) -> Found:
     """Return one of the GRUs; raise its WeightsError, with its name, if no net can hold it."""
     found = gathered[name]
     if isinstance(found, WeightsError):
-        # Where there is but one, its name tells nothing.
+        # Where there is but one, its name adds nothing.
         place = f"{plain(name)}: " if len(gathered) > 1 else ""
         raise WeightsError(f"{place}{found}") from found.__cause__
     return found
@@ -131,9 +131,7 @@ def _stacked(gathered: Gathered, names: list[str]) -> Found:
     notes = [note for part in parts for note in part.notes]
     for before, (name, part) in itertools.pairwise(zip(names, parts, strict=True)):
         if part.inputs is None:
-            notes.append(
-                f"the file does not have it that {name!r} takes the outputs of {before[0]!r}"
-            )
+            notes.append(f"the file does not show that {name!r} takes the outputs of {before[0]!r}")
         elif part.inputs != before[0]:
             raise WeightsError(
                 f"the inputs of {name!r} are {part.inputs}: expected the outputs of {before[0]!r}, "

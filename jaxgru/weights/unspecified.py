@@ -44,7 +44,7 @@ class Fields:
     >>> fields.resolve("activation"), fields.resolve("merge"), fields.resolve("reset_after", False)
     ('relu', 'concat', False)
     >>> fields.notes()
-    ("the file does not specify merge: 'concat' is assumed (assume= says otherwise)",)
+    ("the file does not specify merge: 'concat' is assumed (assume= changes that)",)
     """
 
     def __init__(self, assume: Mapping[str, Any]) -> None:
@@ -80,5 +80,5 @@ class Fields:
         are = "is" if len(self._assumed) == 1 else "are"
         return (
             f"the file does not specify {', '.join(self._assumed)}: {values} {are} assumed "
-            "(assume= says otherwise)",
+            "(assume= changes that)",
         )

@@ -198,7 +198,7 @@ class TestSeveralAsOneNet:
     def test_where_the_file_has_no_order_of_its_layers(self, key, tmp_path):
         arrays = _torch_names(key, "a.", 3, 4) | _torch_names(key, "b.", 4, 2)
         np.savez(tmp_path / "x.npz", **arrays)
-        with pytest.warns(jaxgru.WeightsWarning, match="does not have it that 'b' takes the outp"):
+        with pytest.warns(jaxgru.WeightsWarning, match="does not show that 'b' takes the outp"):
             net = jaxgru.load(tmp_path / "x.npz", layer="a+b")
         assert [layer.hidden_size for layer in net] == [4, 2]
         with pytest.raises(jaxgru.WeightsError, match=r"'b' and 'a' are no net: net\[0\] gives 2"):

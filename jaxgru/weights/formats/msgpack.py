@@ -120,7 +120,7 @@ class _Walk:
             yield from self.values(inner, depth - 1)
 
     def _head(self, path: str) -> int:
-        """Return the byte that says what the next object is."""
+        """Return the first byte of the next object, which is its kind."""
         self._left -= _OBJECT + len(path)
         if self._left < 0:
             raise WeightsError("it has too many objects for weights: expected some thousands")

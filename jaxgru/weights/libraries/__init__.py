@@ -24,7 +24,7 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     Args:
         arrays: by their names, whose parts are joined by "." or "/". One that belongs to no GRU
             is never asked for, so the mapping may read an array when it is.
-        assume: what the caller says of what no array tells, see ``jaxgru.weights.unspecified``.
+        assume: what the caller assumes of what no array shows, see ``jaxgru.weights.unspecified``.
 
     Returns:
         The GRUs by the names of their places in the model, in the file's order; but places that

@@ -14,7 +14,7 @@ name                      shape               meaning
 
 Both biases are there or none is. The reset gate is applied after the product; the activations are
 always tanh and sigmoid; both directions are concatenated. LSTMs and plain RNNs have the same
-names, so what is a GRU is told by the rows of ``weight_hh``: three times its columns.
+names; a GRU is recognised by the rows of ``weight_hh``: three times its columns.
 
 Source: ``torch/nn/modules/rnn.py``.
 """

@@ -37,7 +37,7 @@ class TestOlderVersions:
         found = _read(tmp_path / "weights.h5")
         assert found["encoder/zz"].notes == (
             "the file does not specify activation, recurrent_activation, reverse: 'tanh', "
-            "'sigmoid', False are assumed (assume= says otherwise)",
+            "'sigmoid', False are assumed (assume= changes that)",
         )
         assert "recurrent_activation, merge:" in found["encoder/both"].notes[0]
 

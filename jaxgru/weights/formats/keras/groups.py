@@ -28,7 +28,7 @@ class Group:
     """The group of one object, or of a container of some."""
 
     path: str  # in the file, with the usual separators
-    name: str | None = None  # the object's own, where the file says it
+    name: str | None = None  # the object's own, where the file has it
     arrays: tuple[str, ...] = ()  # the paths of vars/0, vars/1 and so on
     inner: "dict[str, Group]" = dataclasses.field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""The names that Keras 1 to 3 give weights in legacy files, and the GRU cells that they tell of.
+"""The names that Keras 1 to 3 give weights in legacy files, and the GRU cells that they belong to.
 
 ==========================  =====================================================================
 Keras 1                     ``gru_1_W_z``, ``gru_1_U_z``, ``gru_1_b_z``, likewise r and h;
@@ -44,7 +44,7 @@ class Place(NamedTuple):
 
     @property
     def side(self) -> str | None:
-        """Which direction of a ``Bidirectional`` the path tells of: forward, backward or none."""
+        """Which direction of a ``Bidirectional`` the path is of: forward, backward or none."""
         found = _SIDE.fullmatch(self.parts[-1]) if self.parts else None
         return found[1] if found else None
 

@@ -22,7 +22,7 @@ from jaxgru.weights.unspecified import Fields
 def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
     """Return the GRUs in a file of weights.
 
-    The shapes tell a GRU's cell and whether it resets before or after; groups tell both directions
+    The shapes show a GRU's cell and whether it resets before or after; groups show both directions
     and stacks of cells. Activations, the merge and the direction of a single layer are assumed.
 
     Raises:
@@ -43,7 +43,7 @@ def find(
     Args:
         h5: the file.
         root: the model's group.
-        assume: what the caller says of the file.
+        assume: what the caller assumes of the file.
         known: the paths of groups to leave out.
         taken: the names that others have.
     """
@@ -117,6 +117,6 @@ def _read_cell(h5: Hdf5, group: Group, fields: Fields) -> GRUParams:
 
 
 def _shown(names: tuple[str, ...], group: Group) -> str:
-    # What every model has says nothing.
+    # What every model has distinguishes nothing.
     telling = [name for name in names if name not in CONTAINERS]
     return "/".join(telling) or group.path or UNNAMED

@@ -31,7 +31,7 @@ class External:
         Args:
             name: of the tensor, for errors.
             entries: its ``external_data``: pairs of a key and a value.
-            size: how many bytes its shape says.
+            size: how many bytes its shape takes.
 
         Raises:
             WeightsError: no such file may be read, it lies elsewhere or behind a link, or has
@@ -42,15 +42,15 @@ class External:
                 f"{name} has its data in another file: expected it in the model, or "
                 "external_data=True and a file in the model's folder"
             )
-        said = _by_key(name, entries)
-        offset = _number(name, "offset", said.get("offset", "0"))
-        length = _number(name, "length", said.get("length", str(size)))
+        given = _by_key(name, entries)
+        offset = _number(name, "offset", given.get("offset", "0"))
+        length = _number(name, "length", given.get("length", str(size)))
         if length != size:
             raise WeightsError(f"{name} has {length} bytes of external data: expected {size}")
-        path = _inside(name, self._folder, said.get("location", ""))
+        path = _inside(name, self._folder, given.get("location", ""))
         try:
             status = os.stat(path)
-            # Asked before opening: to open a pipe is to wait for whoever writes to it.
+            # Checked before opening: opening a pipe waits for its writer.
             if not stat.S_ISREG(status.st_mode):
                 raise WeightsError(f"{name} has its data in no regular file")
             if status.st_nlink > 1:
@@ -76,15 +76,15 @@ class External:
 
 
 def _by_key(name: str, entries: Iterable[Any]) -> dict[str, str]:
-    said: dict[str, str] = {}
+    given: dict[str, str] = {}
     for entry in entries:
-        if entry.key not in _KEYS or entry.key in said or not isinstance(entry.value, str):
+        if entry.key not in _KEYS or entry.key in given or not isinstance(entry.value, str):
             raise WeightsError(
                 f"{name} has {shown(entry.key)} among its external data: expected each of "
                 f"{', '.join(_KEYS)} once at most"
             )
-        said[entry.key] = entry.value
-    return said
+        given[entry.key] = entry.value
+    return given
 
 
 def _number(name: str, key: str, value: str) -> int:

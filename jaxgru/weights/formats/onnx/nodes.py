@@ -1,8 +1,8 @@
 """A GRU node of ONNX as the layers it stands for.
 
 ``W (D, 3H, I)``, ``R (D, 3H, H)`` and ``B (D, 6H)``, input side before state side, hold the blocks
-z, r, h as rows, for D directions. ``linear_before_reset`` is ``reset_after``. The ``layout`` says
-how the inputs and outputs lie, and changes no weight.
+z, r, h as rows, for D directions. ``linear_before_reset`` is ``reset_after``. The ``layout`` is
+that of the inputs and outputs, and changes no weight.
 """
 
 import math

@@ -111,7 +111,7 @@ class _Graph:
     def net(self, net: Net, xs: str, place: str, *, reverse: bool) -> tuple[str, ...]:
         """Add a net over xs, ``(time, batch, I)``; return its output likewise, or a pair of them.
 
-        The place is where the net is within the whole one: it tells the names of nodes.
+        The place is where the net is within the whole one: the names of nodes have it.
         """
         if isinstance(net, GRUParams):
             return self._gru([net], xs, place, [place], "reverse" if reverse else "forward")

@@ -179,7 +179,7 @@ def _cell(layer: Layer, version: str | None, fields: Fields) -> Cell:
     if units is not None and (type(units) is not int or units < 1):
         raise WeightsError(f"units is {shown(units)}: expected a number, at least 1")
     recurrent = "inner_activation" if old else "recurrent_activation"
-    # Without a word of it, the reset gate is applied before: until Keras 2.1 there was no other.
+    # Where it is missing, the reset gate is applied before: until Keras 2.1 there was no other.
     reset_after = is_cudnn or _flag(config, "reset_after", False)
     return Cell(
         units=units,

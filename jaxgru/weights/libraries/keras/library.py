@@ -17,8 +17,8 @@ from jaxgru.optional import need
 def using_keras(purpose: str) -> Iterator[Any]:
     """Give Keras to a block, and leave behind what the caller has set.
 
-    Keras chooses its backend once, when it is first imported. Where nobody has imported it and
-    nobody has set ``KERAS_BACKEND``, that is JAX, and the variable is not set afterwards. Keras
+    Keras chooses its backend once, when it is first imported. Where it is not imported yet and
+    ``KERAS_BACKEND`` is not set, that is JAX, and the variable is not set afterwards. Keras
     counts on JAX's own promotion, draws seeds from ``random`` when it is imported and for each
     initialiser, and turns its variables into NumPy arrays in a way that NumPy 2 warns of.
 
