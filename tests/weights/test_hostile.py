@@ -34,8 +34,8 @@ def _no_hang():
     signal.signal(signal.SIGALRM, before)
 
 
-# What takes a reader to its limit of instructions.
-SLOW = {"pickles.checkpoints_within_doubled"}
+# What takes a reader to its limit of instructions or objects.
+SLOW = {"pickles.checkpoints_within_doubled", "msgpack.lists_of_lists"}
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES]
 
 

@@ -52,7 +52,7 @@ def _names(params):
 
 def test_layers_of_rtneural(key, path):
     first, second, third = (
-        cases.random_params(k, 3, 3, reset_after=after)
+        cases.random_params(k, 3, 4, reset_after=after)
         for k, after in zip(jax.random.split(key, 3), (True, False, True), strict=True)
     )
     second = dataclasses.replace(second, recurrent_bias=None)
@@ -71,7 +71,7 @@ def test_layers_of_rtneural(key, path):
 
 
 def test_layers_without_biases(key, path):
-    params = jaxgru.init(key, 3, 4, use_bias=False)
+    params = cases.random_params(key, 3, 4, biases="no bias")
     path.write_text(json.dumps(_model(_layer(params, activation=""))))
     assume = {"reset_after": False, "recurrent_activation": "sigmoid", "activation": "tanh"}
     found = jaxgru.load(path, assume=assume)
