@@ -52,8 +52,8 @@ def gates_of(params, xs, h, reverse):
     return {gate: np.stack([steps[t][gate] for t in range(len(xs))]) for gate in "zrnh"}
 
 
-@pytest.mark.parametrize("units", [8, 9])  # lines up to eight, then a heat map
-@pytest.mark.parametrize("reverse", [False, True])
+# Lines up to eight units, then a heat map.
+@pytest.mark.parametrize(("units", "reverse"), [(8, False), (9, True)])
 def test_every_panel_shows_what_the_oracle_computes(key, tmp_path, figures, units, reverse):
     keys = jax.random.split(key, 3)
     params = cases.random_params(keys[0], 2, units)
@@ -115,8 +115,7 @@ def test_weights_are_drawn_block_by_block(key, tmp_path, figures, biases):
 
 
 def test_ticks_stand_apart(key, tmp_path, figures):
-    net = (cases.random_params(key, 6, 32), cases.random_params(key, 32, 32))
-    plot_weights(net, tmp_path / "weights.png")
+    plot_weights(cases.random_params(key, 6, 32), tmp_path / "weights.png")
     (figure,) = figures
     figure.canvas.draw()
     for ax in figure.axes:

@@ -97,7 +97,7 @@ def _draw_row(figure: Any, line: Any, row: _Row) -> None:
         ax.set_title(f"{gate}: {row.title}", fontsize="medium")
         whole_numbers(ax.xaxis, 5)
         if row.labels is None:
-            whole_numbers(ax.yaxis, 6)
+            whole_numbers(ax.yaxis, min(6, int(4 * _height(row))))
         else:
             ax.set_yticks(range(len(row.labels)), row.labels)
     line[0].set_ylabel(row.side)

@@ -69,7 +69,6 @@ def test_inspect_shows_each_gates_numbers(run, weights):
 
 
 NETS = {
-    "stack": "a stack of 2 GRU layers",
     "concat": "a bidirectional GRU layer (merge concat)",
     "bidirectional stack": "a stack of 3: a bidirectional GRU layer (merge concat), a bidirectional"
     " GRU layer (merge sum), a GRU layer",
@@ -94,7 +93,7 @@ def test_inspect_describes_a_net_as_a_net(key, run, tmp_path, name):
 
 def test_inspect_plots_a_net(key, run, tmp_path):
     pytest.importorskip("matplotlib")
-    jaxgru.save(nets.random_net(key, "stack"), tmp_path / "net.safetensors")
+    jaxgru.save(nets.random_net(key, "concat"), tmp_path / "net.safetensors")
     code, output, _ = run("inspect", tmp_path / "net.safetensors", "--plot", tmp_path / "net.png")
     assert code == 0
     assert output.endswith(f"heat maps: {tmp_path / 'net.png'}\n")
