@@ -69,8 +69,8 @@ def work(task: Task, first: int, results: Connection) -> None:
 
 # What a reader of any format may import; a mutation can turn a file into another format.
 _LIBRARIES = (
-    "google.protobuf.message", "msgpack", "onnx", "onnx.numpy_helper", "onnx.reference",
-    "safetensors.numpy",
+    "google.protobuf.message", "msgpack", "onnx", "onnx.numpy_helper",
+    "onnx.reference.ops._op_list", "safetensors.numpy",
 )  # fmt: skip
 
 

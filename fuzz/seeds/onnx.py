@@ -8,9 +8,9 @@ INPUTS, UNITS = 2, 3
 
 
 def onnx_models() -> tuple[bytes, ...]:
-    """Return models: one direction; both, with options; two nodes, with weights in Constants."""
+    """Return models: one direction; both, with options; Constants; weights that nodes compute."""
     rng = np.random.default_rng(10)
-    return _one(rng), _both(rng), _two(rng)
+    return _one(rng), _both(rng), _two(rng), _computed(rng)
 
 
 def _one(rng: np.random.Generator) -> bytes:
@@ -45,6 +45,20 @@ def _two(rng: np.random.Generator) -> bytes:
         _gru("b", ["x", "b/W", "b/R"], direction="reverse"),
     ]
     return _model(nodes, second, raw=False)
+
+
+def _computed(rng: np.random.Generator) -> bytes:
+    from onnx import helper
+
+    arrays = _arrays(rng, "", directions=1)
+    arrays["Wt"] = arrays.pop("W").transpose(0, 2, 1).copy()
+    arrays["B1"], arrays["B2"] = np.split(arrays.pop("B"), 2, axis=1)
+    nodes = [
+        helper.make_node("Transpose", ["Wt"], ["W"], perm=[0, 2, 1]),
+        helper.make_node("Concat", ["B1", "B2"], ["B"], axis=1),
+        _gru("computed", ["x", "W", "R", "B"]),
+    ]
+    return _model(nodes, arrays)
 
 
 def _arrays(rng: np.random.Generator, prefix: str, directions: int) -> dict[str, Any]:
