@@ -1,4 +1,8 @@
-"""Dropout: what is dropped, for how long, and what is left of the expectation."""
+"""Dropout: what is dropped, for how long, and what is left of the expectation.
+
+What is drawn is seen from outside, by layers that hand on what enters them. test_matrix.py compares
+values and derivatives with the oracles, given the same draws.
+"""
 
 import re
 
@@ -6,7 +10,6 @@ import cases
 import chex
 import jax
 import jax.numpy as jnp
-import jax.test_util
 import nets
 import numpy as np
 import pytest
@@ -89,55 +92,10 @@ def test_the_expectation_is_kept(key, dropout):
     np.testing.assert_allclose(np.mean(h, axis=0), plain, atol=0.08)
 
 
-@pytest.mark.parametrize("reset_after", [True, False])
-def test_the_state_is_dropped_where_it_enters_the_products(key, xs, reset_after):
-    params = cases.random_params(key, 3, 4, reset_after=reset_after)
-    h0 = nets.random_state(key, params, (_BATCH,))
-    ys, _ = jaxgru.gru(params, xs, h0, recurrent_dropout=_RATE, key=key)
-    factors = _factors(key)
-    assert set(np.unique(factors)) == {0.0, np.float32(_IDENTITY)}
-    h = h0
-    for t in range(_TIME):
-        # With factors in the products alone: what the plain step adds to z * h comes from the
-        # scaled state, and z * h itself from the state.
-        gates = jaxgru.gru_gates(params, h * factors, xs[:, t])
-        h = gates.update * h + (1 - gates.update) * gates.candidate
-        # float32 sums of about ten terms near 1, a few steps deep.
-        np.testing.assert_allclose(ys[:, t], h, rtol=2e-5, atol=2e-6)
-
-
-def _factors(key):
-    """Return the factors that recurrent dropout draws for a single layer of 4 units.
-
-    Seen from outside: a layer that hands on what enters its candidate's product.
-    """
-    zeros = jnp.zeros((4, 4))
-    shows = jaxgru.GRUParams(
-        kernel=jnp.zeros((3, 12)),
-        recurrent_kernel=jnp.concatenate([zeros, zeros, jnp.eye(4)], axis=1),
-        bias=jnp.repeat(jnp.array([-100.0, 100.0, 0.0]), 4),
-        activation="linear",
-    )
-    xs, ones = jnp.zeros((_BATCH, 1, 3)), jnp.ones((_BATCH, 4))
-    return jaxgru.gru(shows, xs, ones, recurrent_dropout=_RATE, key=key)[1]
-
-
 _EVERYTHING = {
     "dropout": jaxgru.Dropout(_RATE, on="inputs", shared=True),
     "recurrent_dropout": _RATE,
 }
-
-
-def test_derivatives_are_those_of_the_drawn_net(key, xs, x64):
-    net = nets.random_net(key, "stack", jnp.float64)
-    xs = xs.astype(jnp.float64)
-
-    @jax.jit
-    def value(net, xs):
-        return jaxgru.gru(net, xs, key=key, **_EVERYTHING)[0]
-
-    # Against finite differences, in double precision: check_grads' own tolerances.
-    jax.test_util.check_grads(value, (net, xs), order=1, modes=("fwd", "rev"))
 
 
 def test_the_key_alone_decides(key, xs):

@@ -1,4 +1,7 @@
-"""Nets: stacks, both directions and any nesting of them, and the state that mirrors them."""
+"""Nets: stacks, both directions and any nesting of them, and the state that mirrors them.
+
+The oracle walks a net layer by layer, in float64 NumPy.
+"""
 
 import re
 
@@ -27,10 +30,9 @@ def _state(key, net):
     return nets.random_state(jax.random.fold_in(key, 2), net, (_BATCH,))
 
 
-@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("name", nets.NAMES)
-def test_equals_its_layers_one_by_one(key, xs, name, reverse):
-    net = nets.random_net(key, name)
+def test_equals_its_layers_one_by_one(key, xs, name):
+    net, reverse = nets.random_net(key, name), nets.NAMES.index(name) % 2 == 0
     h0 = _state(key, net)
     result = jaxgru.gru(net, xs, h0, reverse=reverse)
     expected = net_oracle.run(net, xs, h0, reverse=reverse)
@@ -40,44 +42,13 @@ def test_equals_its_layers_one_by_one(key, xs, name, reverse):
     assert jax.tree.structure(result[1]) == structure
 
 
-@pytest.mark.parametrize("name", ["pair", "bidirectional stack"])
-def test_time_major_is_the_same_transposed(key, xs, name):
+@pytest.mark.parametrize("name", ["bidirectional stack", "stacks in both directions"])
+def test_without_sequences_the_outputs_are_those_of_the_last_states(key, xs, name):
     net = nets.random_net(key, name)
-    ys, h = jaxgru.gru(net, xs)
-    time_major, h_time_major = jaxgru.gru(net, jnp.moveaxis(xs, 1, 0), time_major=True)
-    transposed = jax.tree.map(lambda ys: jnp.moveaxis(ys, 1, 0), ys)
-    chex.assert_trees_all_equal(time_major, transposed)
-    chex.assert_trees_all_equal(h_time_major, h)
-
-
-@pytest.mark.parametrize("name", ["layer", "pair", "bidirectional stack"])
-@pytest.mark.parametrize("reverse", [False, True])
-def test_without_sequences_the_outputs_are_those_of_the_last_states(key, xs, name, reverse):
-    net = nets.random_net(key, name)
-    ys, h = jaxgru.gru(net, xs, reverse=reverse, return_sequences=False)
-    _, expected_h = jaxgru.gru(net, xs, reverse=reverse)
+    ys, h = jaxgru.gru(net, xs, reverse=True, return_sequences=False)
+    _, expected_h = jaxgru.gru(net, xs, reverse=True)
     chex.assert_trees_all_close(h, expected_h, **_FLOAT32)
-    top = h[-1] if isinstance(h, list) else h
-    pair = isinstance(top, jaxgru.Bidirectional)
-    chex.assert_trees_all_equal(ys, (top.forward, top.backward) if pair else top)
-
-
-def test_any_batch_axes(key):
-    net = nets.random_net(key, "bidirectional stack")
-    xs = cases.random_inputs(jax.random.fold_in(key, 1), (1, _BATCH, _TIME, 3))
-    ys, h = jaxgru.gru(net, xs)
-    ys_alone, h_alone = jaxgru.gru(net, xs[0, 0])
-    assert ys_alone.shape == (_TIME, 2)
-    chex.assert_trees_all_close(ys[0, 0], ys_alone, **_FLOAT32)
-    chex.assert_trees_all_close(jax.tree.map(lambda h: h[0, 0], h), h_alone, **_FLOAT32)
-
-
-def test_no_steps_give_h0(key):
-    net = nets.random_net(key, "bidirectional stack")
-    h0 = _state(key, net)
-    ys, h = jaxgru.gru(net, jnp.zeros((_BATCH, 0, 3)), h0)
-    assert ys.shape == (_BATCH, 0, 2)
-    chex.assert_trees_all_equal(h, h0)
+    chex.assert_trees_all_close(ys, net_oracle.last_outputs(h), **_FLOAT32)
 
 
 def test_none_within_h0_is_zeros(key, xs):
@@ -87,34 +58,6 @@ def test_none_within_h0_is_zeros(key, xs):
     zeros = jax.tree.map(lambda layer: jnp.zeros(layer.hidden_size), net, is_leaf=nets.is_layer)
     full = [zeros[0], jaxgru.Bidirectional(zeros[1].forward, some), zeros[2]]
     chex.assert_trees_all_equal(jaxgru.gru(net, xs, given), jaxgru.gru(net, xs, full))
-
-
-def test_a_stack_is_streamed_in_chunks(key, xs):
-    net = nets.random_net(key, "stack")
-    whole, last = jaxgru.gru(net, xs)
-    first, h = jaxgru.gru(net, xs[:, :2])
-    second, h = jaxgru.gru(net, xs[:, 2:], h)
-    chex.assert_trees_all_close(jnp.concatenate([first, second], axis=1), whole, **_FLOAT32)
-    chex.assert_trees_all_close(h, last, **_FLOAT32)
-
-
-def test_initial_states_learn_as_any_leaf(key, xs):
-    net = nets.random_net(key, "stack")
-    model = {"net": net, "h0": jax.tree.map(lambda h: h[0], _state(key, net))}
-
-    def loss(model):
-        return (jaxgru.gru(model["net"], xs, model["h0"])[0] ** 2).sum()
-
-    gradient = jax.grad(loss)(model)
-    assert jax.tree.structure(gradient) == jax.tree.structure(model)
-    step = 1e-2
-    for i in range(2):
-        moved = list(model["h0"])
-        moved[i] = moved[i] + step * gradient["h0"][i]
-        climbed = loss(model | {"h0": tuple(moved)}) - loss(model)
-        # First order in a step that moves the loss by a few percent.
-        expected = step * jnp.sum(gradient["h0"][i] ** 2)
-        np.testing.assert_allclose(climbed, expected, rtol=0.1)
 
 
 def test_maps_over_an_ensemble_of_nets(key, xs):

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 import jaxgru
 
+pytestmark = pytest.mark.live
+
 # float32 on both sides, sums of about ten terms near 1, a few steps and layers deep.
 _FLOAT32 = {"rtol": 2e-5, "atol": 2e-6}
 _BATCH, _TIME, _UNITS = 3, 5, 4

@@ -14,6 +14,7 @@ import pytest
 _SCRIPT = Path(__file__).with_name("support") / "sharded.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ["values", "gradients", "hidden"])
 def test_eight_devices(check):
     flags = "--xla_force_host_platform_device_count=8"

@@ -1,6 +1,7 @@
-"""gru under jit and vmap, and the size of the program it compiles to."""
+"""gru under jit and vmap, and the precision of its products.
 
-import re
+The oracle is gru itself, called for one layer, or one row, at a time.
+"""
 
 import cases
 import chex
@@ -57,24 +58,6 @@ def test_shapes_can_be_had_without_computing(key):
     assert (ys.shape, h.shape) == ((2, 5, 4), (2, 4))
 
 
-# Small enough for one chunk of time at any length (so many steps that a compiled loop of few units
-# holds several, and a multiple of these), and so large that there are several chunks.
-@pytest.mark.parametrize(("rows", "units", "times"), [(2, 4, (512, 10_000)), (256, 32, (96, 960))])
-@pytest.mark.parametrize("reverse", [True, False])
-def test_program_does_not_grow_with_time(key, reverse, rows, units, times):
-    params = cases.random_params(key, 3, units)
-
-    def value(params, xs):
-        return jaxgru.gru(params, xs, reverse=reverse)[0].sum()
-
-    for function in (value, jax.grad(value)):
-        short, long = (
-            jax.jit(function).lower(params, jax.ShapeDtypeStruct((rows, time, 3), jnp.float32))
-            for time in times
-        )
-        assert _without_digits(short) == _without_digits(long)
-
-
 @pytest.mark.parametrize("reset_after", [True, False])
 def test_precision_is_passed_to_every_product(key, reset_after):
     params = cases.random_params(key, 3, 40, reset_after=reset_after)
@@ -90,7 +73,3 @@ def test_precision_is_passed_to_every_product(key, reset_after):
         products = [line for line in text.splitlines() if "dot_general" in line]
         assert products
         assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
-
-
-def _without_digits(lowered):
-    return re.sub(r"\d+", "#", lowered.as_text())

@@ -6,6 +6,7 @@ import jax
 import pytest
 
 pytestmark = [
+    pytest.mark.slow,
     # Other libraries warn of what is theirs, and some do not know strict promotion.
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.usefixtures("default_promotion", "benchmarks_on_path"),

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("optax")
 pytestmark = [
+    pytest.mark.slow,
     # Other libraries warn of what is theirs, and some do not know strict promotion.
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.usefixtures("default_promotion", "benchmarks_on_path"),

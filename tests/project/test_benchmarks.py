@@ -13,6 +13,7 @@ LIBRARIES = (
 )  # fmt: skip
 
 pytestmark = [
+    pytest.mark.slow,
     # Other libraries warn of what is theirs, and some do not know strict promotion.
     pytest.mark.filterwarnings("ignore"),
     pytest.mark.usefixtures("default_promotion", "benchmarks_on_path"),

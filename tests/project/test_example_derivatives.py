@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "examples" / "derivatives.py"
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 
 def test_prints_what_it_says_and_draws(tmp_path):
     pytest.importorskip("matplotlib")

@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 
+pytestmark = pytest.mark.slow  # processes of their own, and a training
+
 
 # A reader's script runs under JAX's own promotion rules.
 @pytest.mark.usefixtures("default_promotion")

@@ -27,6 +27,7 @@ def test_equals_the_stored_output_of_keras():
     np.testing.assert_allclose(h, expected[-1], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.live
 def test_equals_a_live_keras_layer(default_promotion):
     keras = pytest.importorskip("keras")
     params = jaxgru.load(DATA / "gru.npz")

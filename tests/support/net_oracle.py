@@ -1,8 +1,11 @@
-"""The oracle for nets, padding and episodes: each stretch of each sequence run by itself.
+"""The oracle for nets, padding, episodes and dropout: each stretch of each sequence run by itself.
 
 Steps that do not count are taken out, what is left is cut where an episode begins, and the pieces
 go through ``oracle.gru`` one by one. Nets are walked layer by layer.
 """
+
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 import oracle
@@ -10,49 +13,99 @@ import oracle
 import jaxgru
 
 
-def run(net, xs, h0, *, valid=None, resets=None, reset_state=None, reverse=False):
+class Factors(NamedTuple):
+    """What dropout multiplies in one layer: its inputs (B, T, I) and its state (B, H)."""
+
+    inputs: Any = 1.0
+    state: Any = 1.0
+
+
+def run(net, xs, h0, *, valid=None, resets=None, reset_state=None, reverse=False, factors=None):
     """Return the outputs (B, T, O), or a pair, and the last state, of xs (B, T, I).
 
-    ``h0`` and ``reset_state`` mirror the net, with (B, H) for each layer.
+    ``h0`` and ``reset_state`` mirror the net, with (B, H) for each layer, and so does ``factors``,
+    with ``Factors``.
     """
     valid = np.ones(xs.shape[:2], bool) if valid is None else np.asarray(valid)
     resets = np.zeros(xs.shape[:2], bool) if resets is None else np.asarray(resets)
+    layer = functools.partial(_layer, valid, resets)
     reset_state = h0 if reset_state is None else reset_state
-    return _net(net, np.asarray(xs, np.float64), h0, reset_state, valid, resets, reverse)
+    xs = np.asarray(xs).astype(np.float64)
+    return walk(layer, net, xs, h0, reset_state, factors, reverse=reverse)
 
 
-def _net(net, xs, h0, reset_state, valid, resets, reverse):
+def walk(layer, net, xs, h0, reset_state, factors=None, *, reverse=False):
+    """Return the outputs and the last state of a net, ``layer`` being run for each of its layers.
+
+    That is ``layer(params, xs, h0, reset_state, factors, reverse)``, which returns both.
+    """
+    run = functools.partial(walk, layer)
+    parts = (h0, reset_state, factors)
     if isinstance(net, jaxgru.Bidirectional):
         (forward, h_forward), (backward, h_backward) = (
-            _net(
+            run(
                 getattr(net, side),
                 xs,
-                getattr(h0, side),
-                getattr(reset_state, side),
-                valid,
-                resets,
-                backwards,
+                *_within(parts, lambda part, s=side: getattr(part, s)),
+                reverse=reverse if side == "forward" else not reverse,
             )
-            for side, backwards in (("forward", reverse), ("backward", not reverse))
+            for side in ("forward", "backward")
         )
         h = jaxgru.Bidirectional(h_forward, h_backward, net.merge)
-        return MERGES[net.merge](forward, backward), h
+        return merged(net.merge, forward, backward), h
     if isinstance(net, jaxgru.Backward):
-        ys, h = _net(net.net, xs, h0.net, reset_state.net, valid, resets, not reverse)
+        within = _within(parts, lambda part: part.net)
+        ys, h = run(net.net, xs, *within, reverse=not reverse)
         return ys, jaxgru.Backward(h)
     if isinstance(net, tuple | list):
         last = []
-        for layer, *states in zip(net, h0, reset_state, strict=True):
-            xs, h = _net(layer, xs, *states, valid, resets, reverse)
+        for i, inner in enumerate(net):
+            xs, h = run(inner, xs, *_within(parts, lambda part, i=i: part[i]), reverse=reverse)
             last.append(h)
         return xs, type(net)(last)
-    rows = [
-        _layer(net, *row, reverse) for row in zip(xs, h0, reset_state, valid, resets, strict=True)
-    ]
-    return tuple(np.stack(part) for part in zip(*rows, strict=True))
+    return layer(net, xs, h0, reset_state, factors or Factors(), reverse)
 
 
-def _layer(params, xs, h0, reset_state, valid, resets, reverse):
+def _within(parts, get):
+    return (None if part is None else get(part) for part in parts)
+
+
+def last_outputs(h):
+    """Return what a net gives out at the last step of each direction, from its last state."""
+    if isinstance(h, jaxgru.Bidirectional):
+        return merged(h.merge, last_outputs(h.forward), last_outputs(h.backward))
+    if isinstance(h, jaxgru.Backward):
+        return last_outputs(h.net)
+    return last_outputs(h[-1]) if isinstance(h, tuple | list) else h
+
+
+def merged(merge, forward, backward):
+    """Return both directions as one, in the arrays' own library."""
+    if merge is None:
+        return forward, backward
+    if merge == "concat":
+        return forward.__array_namespace__().concat([forward, backward], axis=-1)
+    return {
+        "sum": forward + backward,
+        "mul": forward * backward,
+        "ave": (forward + backward) / 2,
+    }[merge]
+
+
+def _layer(valid, resets, params, xs, h0, reset_state, factors, reverse):
+    rows, steps, _ = xs.shape
+    ys = np.full((rows, steps, params.hidden_size), np.nan)
+    last = np.zeros((rows, params.hidden_size))
+    state = np.broadcast_to(factors.state, last.shape)
+    xs = xs * factors.inputs
+    for row in range(rows):
+        ys[row], last[row] = _sequence(
+            params, xs[row], h0[row], reset_state[row], valid[row], resets[row], state[row], reverse
+        )
+    return ys, last
+
+
+def _sequence(params, xs, h0, reset_state, valid, resets, factor, reverse):
     episodes = [[]]
     for t in np.flatnonzero(valid):
         if resets[t]:
@@ -64,17 +117,8 @@ def _layer(params, xs, h0, reset_state, valid, resets, reverse):
     for i, episode in enumerate(episodes):
         first = i == len(episodes) - 1 if reverse else i == 0
         start = h0 if first else reset_state
-        ys[episode], _ = oracle.gru(params, xs[episode], start, reverse=reverse)
-    h = np.asarray(h0, np.float64)
+        ys[episode], _ = oracle.gru(params, xs[episode], start, reverse=reverse, factor=factor)
+    h = np.asarray(h0).astype(np.float64)
     for t in reversed(range(len(xs))) if reverse else range(len(xs)):
         h = ys[t] = ys[t] if valid[t] else h
     return ys, h
-
-
-MERGES = {
-    "concat": lambda f, b: np.concatenate([f, b], axis=-1),
-    "sum": lambda f, b: f + b,
-    "mul": lambda f, b: f * b,
-    "ave": lambda f, b: (f + b) / 2,
-    None: lambda f, b: (f, b),
-}

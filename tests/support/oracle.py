@@ -1,7 +1,8 @@
 """The suite's independent oracle: a GRU in float64 NumPy, one sequence, step and gate at a time.
 
-It is written from the equations alone and shares no line with jaxgru: no jax, no batching, no
-fused product, no scan. ``weights`` is any object with the fields of ``jaxgru.GRUParams``.
+It is written from the equations alone and shares no line with jaxgru: no batching, no fused
+product, no scan. ``weights`` is any object with the fields of ``jaxgru.GRUParams``. The equations
+of one step may be evaluated in ``jax.numpy`` too, for JAX to differentiate them.
 """
 
 import math
@@ -9,15 +10,18 @@ import math
 import numpy as np
 
 
-def gru(weights, xs, h0=None, *, reverse=False):
-    """Return the states (T, H) and the last state (H,) for one sequence ``xs`` (T, I)."""
+def gru(weights, xs, h0=None, *, reverse=False, factor=1.0):
+    """Return the states (T, H) and the last state (H,) for one sequence ``xs`` (T, I).
+
+    ``factor`` (H,) is that of recurrent dropout.
+    """
     xs = _float64(xs)
     units = _float64(weights.recurrent_kernel).shape[0]
     h = np.zeros(units) if h0 is None else _float64(h0)
     ys = np.zeros((len(xs), units))
     steps = range(len(xs))
     for t in reversed(steps) if reverse else steps:
-        h = cell(weights, h, xs[t])["h"]
+        h = cell(weights, h, xs[t], factor)["h"]
         ys[t] = h
     return ys, h
 
@@ -33,30 +37,33 @@ def gru_batch(weights, xs, h0=None, *, reverse=False):
     return ys, last
 
 
-def cell(weights, h, x):
+def cell(weights, h, x, factor=1.0, xp=np):
     """Return the gates z, r, the candidate n and the new state h of one step, each (H,)."""
-    h, x = _float64(h), _float64(x)
-    W, U = _float64(weights.kernel), _float64(weights.recurrent_kernel)
+    arrays = (weights.kernel, weights.recurrent_kernel, weights.bias, weights.recurrent_bias, h, x)
+    if xp is np:
+        arrays = (array if array is None else _float64(array) for array in arrays)
+    W, U, b, c, h, x = arrays
     units = U.shape[0]
-    b = np.zeros(3 * units) if weights.bias is None else _float64(weights.bias)
-    c = np.zeros(3 * units) if weights.recurrent_bias is None else _float64(weights.recurrent_bias)
+    b = xp.zeros_like(U[0]) if b is None else b
+    c = xp.zeros_like(U[0]) if c is None else c
     Wz, Wr, Wh = W[:, :units], W[:, units : 2 * units], W[:, 2 * units :]
     Uz, Ur, Uh = U[:, :units], U[:, units : 2 * units], U[:, 2 * units :]
     bz, br, bh = b[:units], b[units : 2 * units], b[2 * units :]
     cz, cr, ch = c[:units], c[units : 2 * units], c[2 * units :]
 
     def sigma(a):
-        return ACTIVATIONS[weights.recurrent_activation](_clip(a, weights.clip))
+        return ACTIVATIONS[weights.recurrent_activation](_clip(a, weights.clip, xp), xp)
 
     def phi(a):
-        return ACTIVATIONS[weights.activation](_clip(a, weights.clip))
+        return ACTIVATIONS[weights.activation](_clip(a, weights.clip, xp), xp)
 
-    z = sigma(x @ Wz + bz + h @ Uz + cz)
-    r = sigma(x @ Wr + br + h @ Ur + cr)
+    d = h * factor  # dropout acts on the state in the products, and on no more of it
+    z = sigma(x @ Wz + bz + d @ Uz + cz)
+    r = sigma(x @ Wr + br + d @ Ur + cr)
     if weights.reset_after:
-        n = phi(x @ Wh + bh + r * (h @ Uh + ch))
+        n = phi(x @ Wh + bh + r * (d @ Uh + ch))
     else:
-        n = phi(x @ Wh + bh + (r * h) @ Uh + ch)
+        n = phi(x @ Wh + bh + (r * d) @ Uh + ch)
     return {"z": z, "r": r, "n": n, "h": z * h + (1.0 - z) * n}
 
 
@@ -64,36 +71,45 @@ def _float64(array):
     return np.asarray(array).astype(np.float64)
 
 
-def _clip(a, limit):
-    return a if limit is None else np.minimum(np.maximum(a, -limit), limit)
+def _clip(a, limit, xp):
+    return a if limit is None else _limit(a, -limit, limit, xp)
 
 
-def _limit(x, low, high):
-    return np.minimum(np.maximum(x, low), high)
+def _limit(x, low, high, xp):
+    return xp.minimum(xp.maximum(x, low), high)
 
 
-def _elu(x):
-    return np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1)
+def _elu(x, xp):
+    return xp.where(x > 0, x, xp.exp(xp.minimum(x, 0.0)) - 1)
 
 
-_erf = np.vectorize(math.erf, otypes=[np.float64])
+def _erf(x, xp):
+    if xp is np:
+        return np.vectorize(math.erf, otypes=[np.float64])(x)
+    from jax.scipy.special import erf
 
+    return erf(x)
+
+
+# Each of x and the library to compute it with.
 ACTIVATIONS = {
-    "tanh": np.tanh,
-    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
-    "hard_sigmoid": lambda x: _limit(x / 6 + 0.5, 0, 1),
-    "hard_sigmoid_keras2": lambda x: _limit(0.2 * x + 0.5, 0, 1),
-    "hard_tanh": lambda x: _limit(x, -1, 1),
-    "relu": lambda x: np.maximum(x, 0),
-    "relu6": lambda x: _limit(x, 0, 6),
-    "leaky_relu": lambda x: np.where(x > 0, x, 0.2 * x),
-    "elu": _elu,
+    "tanh": lambda x, xp=np: xp.tanh(x),
+    "sigmoid": lambda x, xp=np: 1 / (1 + xp.exp(-x)),
+    "hard_sigmoid": lambda x, xp=np: _limit(x / 6 + 0.5, 0.0, 1.0, xp),
+    "hard_sigmoid_keras2": lambda x, xp=np: _limit(0.2 * x + 0.5, 0.0, 1.0, xp),
+    "hard_tanh": lambda x, xp=np: _limit(x, -1.0, 1.0, xp),
+    "relu": lambda x, xp=np: xp.maximum(x, 0.0),
+    "relu6": lambda x, xp=np: _limit(x, 0.0, 6.0, xp),
+    "leaky_relu": lambda x, xp=np: xp.where(x > 0, x, 0.2 * x),
+    "elu": lambda x, xp=np: _elu(x, xp),
     # The constants to as many digits as float64 holds; arXiv:1706.02515, equation 14.
-    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * _elu(x)),
-    "softplus": lambda x: np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0),
-    "softsign": lambda x: x / (1 + np.abs(x)),
-    "exponential": np.exp,
-    "linear": lambda x: x,
-    "silu": lambda x: x / (1 + np.exp(-x)),
-    "gelu": lambda x: x * (1 + _erf(x / math.sqrt(2))) / 2,
+    "selu": lambda x, xp=np: (
+        1.0507009873554805 * xp.where(x > 0, x, 1.6732632423543772 * _elu(x, xp))
+    ),
+    "softplus": lambda x, xp=np: xp.log1p(xp.exp(-xp.abs(x))) + xp.maximum(x, 0.0),
+    "softsign": lambda x, xp=np: x / (1 + xp.abs(x)),
+    "exponential": lambda x, xp=np: xp.exp(x),
+    "linear": lambda x, xp=np: x,
+    "silu": lambda x, xp=np: x / (1 + xp.exp(-x)),
+    "gelu": lambda x, xp=np: x * (1 + _erf(x / math.sqrt(2), xp)) / 2,
 }

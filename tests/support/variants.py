@@ -11,29 +11,24 @@ _ROTATED = jaxgru.ACTIVATIONS[7:] + jaxgru.ACTIVATIONS[:7]
 _UNLIKE_PAIRS = list(zip(jaxgru.ACTIVATIONS, _ROTATED, strict=True))
 _USUAL_PAIR = ("tanh", "sigmoid")
 
-
-def _product(biases, clips, pairs):
-    for reset_after, bias, clip, (activation, recurrent_activation) in itertools.product(
-        (True, False), biases, clips, pairs
-    ):
-        yield {
-            "reset_after": reset_after,
-            "biases": bias,
-            "clip": clip,
-            "activation": activation,
-            "recurrent_activation": recurrent_activation,
-        }
-
-
-ALL = list(_product(cases.BIASES, (None, 0.5), [_USUAL_PAIR, *_UNLIKE_PAIRS]))
-
-# A sequence is compiled for each case: so every axis in full, but not their whole product.
-SOME = [
-    *_product(cases.BIASES, (None, 0.5), [_USUAL_PAIR]),
-    *_product(["both biases"], [None], _UNLIKE_PAIRS),
+ALL = [
+    {
+        "reset_after": reset_after,
+        "biases": biases,
+        "clip": clip,
+        "activation": activation,
+        "recurrent_activation": recurrent_activation,
+    }
+    for reset_after, biases, clip, (activation, recurrent_activation) in itertools.product(
+        (True, False), cases.BIASES, (None, 0.5), [_USUAL_PAIR, *_UNLIKE_PAIRS]
+    )
 ]
 
-
-def name(variant):
-    """Return a short name of a variant, for the name of its test."""
-    return "-".join(str(value) for value in variant.values()).replace(" ", "_")
+# Pairs of activations by what their slopes are computed from.
+_NEED_INPUT = {"silu", "gelu"}
+SLOPES = {
+    "usual": [_USUAL_PAIR],
+    "of outputs": [pair for pair in _UNLIKE_PAIRS if not _NEED_INPUT & {*pair}],
+    "of inputs": [pair for pair in _UNLIKE_PAIRS if _NEED_INPUT & {*pair}],
+    "clipped": [("silu", "sigmoid"), ("tanh", "softsign")],
+}

@@ -1,0 +1,348 @@
+"""Every option of ``gru`` with every other: values, first derivatives and second ones.
+
+Some forty cases hold every pair of values of any two options. The oracle of the values is the
+float64 NumPy loop; that of the derivatives is JAX's autodiff, in float64, of a plain scan over the
+same equations. Padding is NaN in the inputs of ``gru``, and zero in those of the oracles.
+"""
+
+import contextlib
+import functools
+import zlib
+from types import SimpleNamespace
+
+import cases
+import draws
+import jax
+import jax.numpy as jnp
+import nets
+import numpy as np
+import pytest
+import variants
+from net_oracle import last_outputs
+from net_oracle import run as oracle_net
+from pairwise import pairwise
+from plain_loop import plain_net
+from second_order import ORDERS, to_second_order
+
+import jaxgru
+from jaxgru.recurrence import layout as limits
+
+# Relative to the largest number of an array. Double and single precision: sums of some hundred
+# terms in another order, through a second derivative at most; seen, 1e-14 and 3e-6. Halves are
+# computed in single precision: their own derivatives are rounded, once, to 8 and 11 bits.
+_TOLERANCE = {"float64": 1e-11, "float32": 3e-5, "bfloat16": 3e-5, "float16": 3e-5}
+_ROUNDING = {"bfloat16": 1.01 * 2**-8, "float16": 1.01 * 2**-11}
+
+# Rows, inputs, units, steps. Few numbers are computed in loops of another kind than many; units are
+# rounded up to eight where they are few, and none is added where there are more.
+_SIZES = {
+    "small": (3, 2, 5, 6),
+    "one unit": (9, 1, 1, 5),
+    "more rows": (9, 3, 5, 6),
+    "more units": (9, 9, 16, 5),
+    "no steps": (2, 3, 5, 0),
+    "one step": (9, 3, 5, 1),
+    "no rows": (0, 3, 5, 4),
+}
+
+_DROPOUT = {
+    "none": 0.0,
+    "between": 0.4,
+    "inputs": jaxgru.Dropout(0.4, on="inputs"),
+    "inputs, shared": jaxgru.Dropout(0.4, on="inputs", shared=True),
+}
+
+_OPTIONS = {
+    "net": ["layer", "backward", "stack", "concat", "mul", "pair"],
+    "reset_after": [True, False],  # of the first layer; a second one has the other
+    "slopes": list(variants.SLOPES),
+    "biases": ["no bias", "input bias", "recurrent bias", "both biases"],
+    "dtype": list(_TOLERANCE),
+    "size": ["small", "one unit", "more rows", "more units"],
+    "axes": ["batch, time", "time, batch", "time", "batch, batch, time"],
+    "padding": ["none", "lengths", "mask"],
+    "resets": ["none", "to h0", "to a state"],
+    "dropout": list(_DROPOUT),
+    "recurrent_dropout": [0.0, 0.4],
+    "reverse": [False, True],
+    "remat": [None, "states", 2, "all"],
+    "in_chunks": [False, True],
+    "gates_kept": [False, True],
+    "h0": ["none", "one row", "every row"],
+    "outputs": ["states", "zero where masked", "last"],
+    "order": list(ORDERS),
+}
+_IMPOSSIBLE = {
+    frozenset({("outputs", "zero where masked"), ("padding", "none")}),
+    *(
+        frozenset({("dropout", "between"), ("net", net)})
+        for net in _OPTIONS["net"]
+        if net != "stack"
+    ),
+}
+_FIRST = {name: values[0] for name, values in _OPTIONS.items()}
+_CASES = pairwise(_OPTIONS, _IMPOSSIBLE)
+
+# All that acts on single steps at once, in each kind of loop.
+_CASES += [
+    _FIRST
+    | {"padding": "mask", "resets": "to a state", "recurrent_dropout": 0.4, "h0": "every row"}
+    | {"reset_after": reset_after, "slopes": "of outputs", "biases": "both biases"}
+    | layout
+    for reset_after in (True, False)
+    for layout in (
+        {"in_chunks": True, "reverse": True},
+        {"in_chunks": True, "gates_kept": True},
+        {"gates_kept": True, "reverse": True, "remat": 2},
+    )
+]
+
+# Of their pairs of activations, cases with slopes of one kind take one after the other.
+for _slopes in variants.SLOPES:
+    for _turn, _case in enumerate(case for case in _CASES if case["slopes"] == _slopes):
+        _case["turn"] = _turn
+
+# Where there is next to nothing to compute, every pair of what still could go wrong.
+_EDGES = [
+    _FIRST | {"dtype": "float32", "turn": 0} | case
+    for case in pairwise(
+        {
+            "size": ["no steps", "one step", "no rows"],
+            "net": ["layer", "stack", "pair"],
+            **{name: _OPTIONS[name] for name in ("padding", "resets", "reverse", "outputs")},
+        },
+        _IMPOSSIBLE,
+    )
+]
+
+
+def _name(case):
+    return "-".join(str(value).replace(", ", "+").replace(" ", "_") for value in case.values())
+
+
+@pytest.mark.parametrize("case", _CASES, ids=_name)
+def test_case(monkeypatch, case):
+    _check(monkeypatch, SimpleNamespace(**case), _name(case))
+
+
+@pytest.mark.parametrize("case", _EDGES, ids=_name)
+def test_edge(monkeypatch, case):
+    _check(monkeypatch, SimpleNamespace(**case), _name(case))
+
+
+def test_every_activation_is_in_either_role():
+    used = {"activation": set(), "recurrent_activation": set()}
+    for case in _CASES:
+        problem = _Problem(SimpleNamespace(**case), _name(case))
+        for layer in jax.tree.leaves(problem.net, is_leaf=nets.is_layer):
+            for role, names in used.items():
+                names.add(getattr(layer, role))
+    assert used == {role: set(jaxgru.ACTIVATIONS) for role in used}
+
+
+def _check(monkeypatch, case, name):
+    problem = _Problem(case, name)
+    double = case.dtype == "float64"
+    with jax.enable_x64(double):
+        factors = problem.factors()
+    expected_values = problem.expected(oracle_net, factors, _wide(problem.arguments))
+    weights = problem.random_like(expected_values, np.float64 if double else np.float32)
+    with jax.enable_x64(True):
+        expected = to_second_order(
+            functools.partial(problem.expected, plain_net, factors),
+            *map(_wide, (problem.arguments, problem.direction, weights)),
+        )
+    with _layout(monkeypatch, case, problem.rows, problem.units), jax.enable_x64(double):
+        found = to_second_order(
+            problem.found, problem.arguments, problem.direction, weights, case.order
+        )
+    _assert_close(found["outputs"], expected_values, _TOLERANCE[case.dtype], "outputs of NumPy")
+    for what in found:
+        # What derivatives are taken of has the type of the case, and so have the gradients.
+        rounding = _ROUNDING.get(case.dtype, 0) if what in ("gradient", "second") else 0
+        _assert_close(found[what], expected[what], _TOLERANCE[case.dtype] + rounding, what)
+
+
+class _Problem:
+    """The arrays of a case, its call of ``gru``, and the same for the oracles."""
+
+    def __init__(self, case, name):
+        self.case, self.key = case, jax.random.key(len(name))
+        self.rng = rng = np.random.default_rng(zlib.crc32(name.encode()))
+        rows, inputs, self.units, self.steps = _SIZES[case.size]
+        even = rows + rows % 2
+        self.batch = {"time": (), "batch, batch, time": (2, even // 2)}.get(case.axes, (rows,))
+        self.rows = int(np.prod(self.batch))
+        self.net = self._net(inputs)
+        self.arguments = {"net": self.net, "xs": self._normal(self.rows, self.steps, inputs)}
+        if case.h0 != "none":
+            self.arguments["h0"] = self._state(*[self.rows] * (case.h0 == "every row"))
+        if case.resets == "to a state":
+            self.arguments["reset_state"] = self._state(self.rows)
+        self.direction = self.random_like(self.arguments, case.dtype)
+        self.valid = self.resets = None
+        if case.padding == "lengths":
+            # None far beyond the half, so that a last chunk holds nothing but padding.
+            lengths = rng.integers(0, self.steps // 2 + 2, self.rows).clip(max=self.steps)
+            self.valid = np.arange(self.steps) < lengths[:, None]
+        elif case.padding == "mask":
+            self.valid = rng.random((self.rows, self.steps)) < 0.7
+            self.valid[:, 2:4] = False  # a chunk
+        if case.resets != "none":
+            self.resets = rng.random((self.rows, self.steps)) < 0.4
+
+    def random_like(self, tree, dtype):
+        return jax.tree.map(lambda leaf: self._normal(*leaf.shape, dtype=dtype), tree)
+
+    def found(self, arguments):
+        """Return the outputs and last states of ``gru``, with one batch axis first."""
+        case, valid = self.case, self.valid
+        xs, options = arguments["xs"], {}
+        if valid is not None:
+            xs = jnp.where(valid[..., None], xs, jnp.nan)
+        if case.padding == "lengths":
+            options["lengths"] = valid.sum(axis=1).reshape(self.batch)
+        elif case.padding == "mask":
+            options["mask"] = self._given(valid)
+        if self.resets is not None:
+            options["resets"] = self._given(self.resets)
+        h0 = arguments.get("h0")
+        if case.h0 == "every row":
+            h0 = jax.tree.map(self._batched, h0)
+        if case.resets == "to a state":
+            options["reset_state"] = jax.tree.map(self._batched, arguments["reset_state"])
+        ys, h = jaxgru.gru(
+            arguments["net"],
+            self._given(xs),
+            h0,
+            reverse=case.reverse,
+            time_major=case.axes == "time, batch",
+            return_sequences=case.outputs != "last",
+            zero_masked=case.outputs == "zero where masked",
+            dropout=_DROPOUT[case.dropout],
+            recurrent_dropout=case.recurrent_dropout,
+            key=self.key,
+            remat=max(1, self.steps) if case.remat == "all" else case.remat,
+            **options,
+        )
+        if case.axes == "time, batch" and case.outputs != "last":
+            ys = jax.tree.map(lambda ys: ys.swapaxes(0, 1), ys)
+        return jax.tree.map(
+            lambda leaf: leaf.reshape(self.rows, *leaf.shape[len(self.batch) :]), (ys, h)
+        )
+
+    def expected(self, run, factors, arguments):
+        """Return the same by an oracle."""
+        case, valid, xs = self.case, self.valid, arguments["xs"]
+        if valid is not None:
+            xs = xs * valid[..., None].astype(np.float64)
+        h0 = arguments.get("h0", jax.tree.map(_zeros, self.net, is_leaf=nets.is_layer))
+        if case.h0 != "every row":
+            h0 = jax.tree.map(
+                lambda h: h.__array_namespace__().broadcast_to(h, (self.rows, *h.shape)), h0
+            )
+        flags = {"valid": valid, "resets": self.resets}
+        state = arguments.get("reset_state")
+        ys, h = run(
+            arguments["net"],
+            xs,
+            h0,
+            **flags,
+            reset_state=state,
+            reverse=case.reverse,
+            factors=factors,
+        )
+        if case.outputs == "last":
+            ys = last_outputs(h)
+        elif case.outputs == "zero where masked":
+            ys = jax.tree.map(lambda ys: ys * valid[..., None].astype(np.float64), ys)
+        return ys, h
+
+    def factors(self):
+        """Return what is dropped, in the structure of the net."""
+        drop = {
+            "dropout": _DROPOUT[self.case.dropout],
+            "recurrent_dropout": self.case.recurrent_dropout,
+        }
+        if not any(drop.values()):
+            return None
+        return draws.factors(self.net, self.rows, self.steps, self.key, **drop)
+
+    def _net(self, inputs):
+        case, units = self.case, self.units
+        pairs = variants.SLOPES[case.slopes]
+
+        def layer(number, inputs):
+            activation, recurrent_activation = pairs[(case.turn + number) % len(pairs)]
+            # Gates away from 1/2, and no blow-up within a few steps where they are unbounded.
+            scale = 0.7 / (inputs + units) ** 0.5
+            if case.slopes == "of outputs":
+                scale = 0.1 if recurrent_activation == "exponential" else min(scale, 0.25)
+            shapes = [(inputs, 3 * units), (units, 3 * units), (3 * units,), (3 * units,)]
+            kernel, recurrent_kernel, *biases = (self._normal(*s, scale=scale) for s in shapes)
+            has = cases.BIASES[case.biases]
+            return jaxgru.GRUParams(
+                kernel,
+                recurrent_kernel,
+                *(bias if is_there else None for bias, is_there in zip(biases, has, strict=True)),
+                reset_after=case.reset_after != bool(number),
+                activation=activation,
+                recurrent_activation=recurrent_activation,
+                clip=0.5 if case.slopes == "clipped" else None,
+            )
+
+        one = layer(0, inputs)
+        if case.net in ("layer", "backward"):
+            return one if case.net == "layer" else jaxgru.Backward(one)
+        if case.net == "stack":
+            return one, layer(1, units)
+        merge = None if case.net == "pair" else case.net
+        return jaxgru.Bidirectional(one, layer(1, inputs), merge)
+
+    def _state(self, *batch):
+        return jax.tree.map(
+            lambda layer: self._normal(*batch, layer.hidden_size), self.net, is_leaf=nets.is_layer
+        )
+
+    def _normal(self, *shape, dtype=None, scale=1.0):
+        numbers = scale * self.rng.standard_normal(shape)
+        return numbers.astype(jnp.dtype(dtype or self.case.dtype))
+
+    def _batched(self, array):
+        """Return (rows, ...) with the batch axes of the case."""
+        return array.reshape((*self.batch, *array.shape[1:]))
+
+    def _given(self, array):
+        """Return (rows, steps, ...) in the layout of the case."""
+        return array.swapaxes(0, 1) if self.case.axes == "time, batch" else self._batched(array)
+
+
+@contextlib.contextmanager
+def _layout(monkeypatch, case, rows, units):
+    """Cut time into chunks of two steps, and keep the gates, as is done at much larger sizes."""
+    with monkeypatch.context() as patch:
+        if case.in_chunks:
+            patch.setattr(limits, "_CHUNK", 2 * rows * -(-units // 8) * 8)
+        if case.gates_kept:
+            patch.setattr(limits, "_WIDE", 1)
+        jax.clear_caches()  # of programs of the same shapes, laid out otherwise
+        yield
+    jax.clear_caches()
+
+
+def _wide(tree):
+    return jax.tree.map(lambda leaf: leaf.astype(np.float64), tree)
+
+
+def _zeros(layer):
+    return np.zeros(layer.hidden_size)
+
+
+def _assert_close(found, expected, tolerance, what):
+    pairs = zip(jax.tree.leaves_with_path(found), jax.tree.leaves(expected), strict=True)
+    for (path, leaf), other in pairs:
+        assert leaf.shape == other.shape
+        leaf, other = (np.asarray(array).astype(np.float64) for array in (leaf, other))
+        scale = max(1.0, np.abs(other).max(initial=0))
+        where = f"{what}: {jax.tree_util.keystr(path)}"
+        np.testing.assert_allclose(leaf / scale, other / scale, 0, tolerance, err_msg=where)
