@@ -1,4 +1,4 @@
-"""One step: leading axes, and what the gates mean."""
+"""One step: leading axes, and what the gates mean. The oracle is one step of the NumPy loop."""
 
 import cases
 import chex

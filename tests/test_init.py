@@ -1,4 +1,4 @@
-"""init draws weights as Keras does."""
+"""init draws weights as Keras does; the oracle is what is known of each distribution."""
 
 import jax
 import jax.numpy as jnp
