@@ -161,6 +161,15 @@ def test_bad_arguments(arguments, message):
         jaxgru.gru(params, jnp.ones((5, 3)), **arguments)
 
 
+def test_nothing_is_between_the_layers_of_both_directions():
+    layer = jaxgru.init(jax.random.key(0), 3, 4)
+    net = jaxgru.Bidirectional(jaxgru.Backward(layer), layer)
+    with pytest.raises(
+        ValueError, match=r"^dropout of 0\.5 acts between layers and net has no two"
+    ):
+        jaxgru.gru(net, jnp.ones((5, 3)), dropout=0.5, key=jax.random.key(0))
+
+
 def test_an_unknown_place():
     with pytest.raises(ValueError, match=r"^on is 'outputs': expected 'between' or 'inputs'$"):
         jaxgru.Dropout(0.5, on="outputs")

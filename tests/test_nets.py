@@ -89,7 +89,7 @@ _34, _43, _44 = _layers((3, 4), (4, 3), (4, 4))
         (
             {"kernel": 1},
             "net is a dict: expected a GRUParams, a Bidirectional, a Backward, or a tuple or "
-            "list of them",
+            "list of them; jaxgru.from_flax and jaxgru.from_haiku make one of their parameters",
         ),
         (
             (_34, (_43, [_44])),
@@ -166,6 +166,14 @@ _ONE = jnp.ones(4)
 def test_states_that_do_not_mirror_the_net(h0, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         jaxgru.gru(_NET, jnp.ones((2, 5, 3)), h0)
+
+
+def test_a_state_that_does_not_mirror_a_backward_net():
+    message = (
+        "h0 is a single array of shape (4,): expected a Backward(state), as the net has one there"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        jaxgru.gru(jaxgru.Backward(_34), jnp.ones((5, 3)), _ONE)
 
 
 def _float32(tree):

@@ -149,7 +149,10 @@ def test_lengths_that_cannot_be_looked_at_are_clamped(key, xs):
         ),
         ({"lengths": jnp.ones(4)}, "lengths has dtype float32: expected integers"),
         ({"lengths": jnp.ones(4, bool)}, "lengths has dtype bool: expected integers"),
-        ({"lengths": [1, 2, 3, 4]}, "lengths is a list: expected a JAX or NumPy array"),
+        (
+            {"lengths": [1, 2, 3, 4]},
+            "lengths is a list: expected a JAX or NumPy array; np.asarray(lengths) makes one",
+        ),
         (
             {"mask": jnp.ones((5, 4), bool)},
             "mask has shape (5, 4): expected (4, 5), that of xs but its last axis",
