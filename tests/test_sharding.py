@@ -11,15 +11,25 @@ from pathlib import Path
 
 import pytest
 
-_SCRIPT = Path(__file__).with_name("support") / "sharded.py"
+_SUPPORT = Path(__file__).with_name("support")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", ["values", "gradients", "hidden"])
-def test_eight_devices(check):
+@pytest.mark.parametrize(
+    ("script", "check"),
+    [
+        ("sharded.py", "values"),
+        ("sharded.py", "gradients"),
+        ("sharded.py", "hidden"),
+        ("meshes.py", "explicit"),
+        ("meshes.py", "shard_map"),
+        ("meshes.py", "two axes"),
+    ],
+)
+def test_eight_devices(script, check):
     flags = "--xla_force_host_platform_device_count=8"
     done = subprocess.run(
-        [sys.executable, "-W", "error", _SCRIPT, check],
+        [sys.executable, "-W", "error", _SUPPORT / script, check],
         env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
