@@ -19,7 +19,7 @@ examples:
       a folder of .csv files, and a new readout trained with the weights
   jaxgru finetune gru.npz long.csv -o tuned.npz --loss next-step --window 100 \\
       --trainable recurrent_kernel --checkpoints run/
-      truncated backpropagation; killed at any moment, the same command goes on
+      truncated backpropagation; killed at any moment, the same command resumes
 
 DATA:
   .npz  arrays called inputs (N, T, I), targets and, if the sequences are padded, lengths (N,).

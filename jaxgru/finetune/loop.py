@@ -155,20 +155,10 @@ def run_rounds(
 ) -> tuple[Progress, str]:
     """Go on until the length is reached, a function stops the run or a loss is not finite.
 
-    Args:
-        progress: where to begin.
-        step: does one step.
-        stream: the batches from there on.
-        until: the length of the run.
-        mask: which weights are trained.
-        validate: the validation loss of a model.
-        on_step: called with the step, the position and the loss after every step.
-        save: called with the progress at the end of every round.
-        on_round: called after it, and at once where the run resumes.
-
-    Returns:
-        The progress, at the end of a round or before the loss that was not finite, and why the run
-        is over.
+    ``on_step`` is called after every step, with its number, the position and the loss; ``save``
+    after every round, with the progress, and then ``on_round``, also at once where a run resumes.
+    Returns the progress, at the end of a round or before the loss that was not finite, and why the
+    run is over.
     """
     steps, position = progress.steps, progress.position
     # The time before an interruption counts.
