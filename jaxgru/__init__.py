@@ -3,6 +3,7 @@
 from jaxgru.activations import ACTIVATIONS
 from jaxgru.cell import gru_cell, gru_gates
 from jaxgru.dropout import Dropout
+from jaxgru.export import export
 from jaxgru.net import Backward, Bidirectional
 from jaxgru.params import GRUParams, init
 from jaxgru.recurrence.step import Gates
@@ -26,6 +27,7 @@ __all__ = [
     "Gates",
     "WeightsError",
     "WeightsWarning",
+    "export",
     "from_equinox",
     "from_flax",
     "from_haiku",

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from jaxgru import __version__
-from jaxgru.cli import convert, finetune, inspect, run
+from jaxgru.cli import convert, export, finetune, inspect, run
 from jaxgru.cli.files import check_files
 
-SUBCOMMANDS = (inspect, run, finetune, convert)
+SUBCOMMANDS = (inspect, run, finetune, convert, export)
 
 # How the library's messages name arguments, and what they are on the command line.
 _OPTIONS = {
@@ -82,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="jaxgru",
-        description="Trained GRU layers in JAX: look at their weights, run them, convert them.",
+        description="Trained GRU layers in JAX: look at their weights, run, convert, export them.",
         epilog="Each subcommand has its own help with examples: jaxgru SUBCOMMAND --help",
     )
     parser.add_argument("--version", action="version", version=f"jaxgru {__version__}")

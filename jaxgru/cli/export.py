@@ -1,0 +1,88 @@
+"""``jaxgru export``: a net as a file that runs without jaxgru."""
+
+import argparse
+from typing import Any
+
+from jaxgru.cli.files import Output, Weights
+from jaxgru.cli.source import add_source_options, read_net
+from jaxgru.export import ENDINGS, PLATFORMS, export
+from jaxgru.weights import read
+from jaxgru.weights.equations import EQUATIONS
+
+_EXAMPLES = """\
+examples:
+  jaxgru export weights.npz net.onnx
+      an ONNX model
+  jaxgru export weights.npz step.onnx --streaming
+      one that takes the state and gives it back, for a sequence in chunks
+  jaxgru export model.pt net.stablehlo --layer encoder.gru --platforms cpu,cuda
+      a program that jax.export.deserialize reads, without jaxgru
+
+The file's inputs are x, then lengths with --lengths, then the first state of each layer with
+--streaming; its outputs are y and the last state of each layer. They are printed with their shapes.
+batch and time are any sizes from 1. docs/deployment.md shows how to run either file.
+"""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this subcommand to the parser of the command line."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write a net as an ONNX model or a StableHLO program",
+        description="Write a net as an ONNX model or a StableHLO program.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "weights", metavar="WEIGHTS", type=Weights, help="weights; the content says the format"
+    )
+    parser.add_argument(
+        "output", metavar="OUT", type=Output, help="the file to write: .onnx or .stablehlo"
+    )
+    add_source_options(parser)
+    parser.add_argument(
+        "--format", choices=ENDINGS, help="of OUT, where its name's ending does not say it"
+    )
+    parser.add_argument(
+        "--streaming", action="store_true", help="with the first state of each layer as an input"
+    )
+    parser.add_argument(
+        "--lengths",
+        action="store_true",
+        help="with the sequences' lengths as an input; y is zero beyond",
+    )
+    parser.add_argument("--time-major", action="store_true", help="time before batch in x and y")
+    parser.add_argument(
+        "--platforms",
+        metavar="LIST",
+        default="cpu",
+        help=f"what StableHLO is lowered for, of {','.join(PLATFORMS)} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--equations",
+        choices=EQUATIONS,
+        default="keras",
+        help="what the weights are meant for (default: %(default)s, as a trained layer computes)",
+    )
+    parser.set_defaults(func=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Not load: its JAX arrays would be rounded to float32.
+    net = read_net(arguments.weights, arguments, arguments.equations, read=read)
+    signature = export(
+        net,
+        arguments.output,
+        format=arguments.format,
+        streaming=arguments.streaming,
+        lengths=arguments.lengths,
+        time_major=arguments.time_major,
+        platforms=tuple(arguments.platforms.split(",")),
+    )
+    inputs, outputs = (
+        ", ".join(f"{name} ({', '.join(map(str, shape))})" for name, shape in side.items())
+        for side in (signature.inputs, signature.outputs)
+    )
+    kind = f"{signature.dtype.name}, {inputs} -> {outputs}"
+    print(f"{arguments.weights} -> {arguments.output}: {kind}")
+    return 0

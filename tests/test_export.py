@@ -1,0 +1,206 @@
+"""Exported nets, run without jaxgru: ONNX Runtime, and ``jax.export.deserialize``.
+
+The oracle is the float64 loop over nets. States are within 1 or so; what float32 rounds adds up to
+3e-7 here, and ``to_onnx`` promises 1e-5.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import cases
+import jax
+import jax.export
+import live_onnx
+import net_oracle
+import nets
+import numpy as np
+import pytest
+
+import jaxgru
+from jaxgru import cli
+
+ROOT = Path(__file__).parents[1]
+DOCS = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+_TOLERANCE = {"rtol": 0, "atol": 2e-6}
+pytest.importorskip("flatbuffers")
+
+
+def test_stablehlo_computes_what_gru_does(key, tmp_path):
+    # Every option at once, and both placements of the reset gate.
+    net = nets.random_net(key, "stack")
+    options = {"streaming": True, "lengths": True, "time_major": True}
+    jaxgru.export(net, tmp_path / "net.stablehlo", **options)
+    exported = jax.export.deserialize((tmp_path / "net.stablehlo").read_bytes())
+    xs = np.array(cases.random_inputs(key, (3, 5, 3)))
+    h0 = nets.random_state(key, net, (3,))
+    lengths = np.array([5, 1, 3], np.int32)
+    valid = np.arange(5) < lengths[:, None]
+    ys, h = net_oracle.run(net, xs, h0, valid=valid)
+    found = exported.call(xs.swapaxes(0, 1), lengths, *h0)
+    _assert_close(found, (np.where(valid[..., None], ys, 0).swapaxes(0, 1), h))
+
+
+@pytest.mark.parametrize("name", ["pair", "backward"])
+def test_stablehlo_of_directions(key, tmp_path, name):
+    net = nets.random_net(key, name)
+    signature = jaxgru.export(net, tmp_path / "net", format="stablehlo")
+    xs = np.array(cases.random_inputs(key, (2, 4, 3)))
+    found = jax.export.deserialize((tmp_path / "net").read_bytes()).call(xs)
+    assert len(found) == len(signature.outputs)
+    zeros = jax.tree.map(np.zeros_like, nets.random_state(key, net, (2,)))
+    _assert_close(found, net_oracle.run(net, xs, zeros))
+
+
+def test_chunks_are_the_whole(key, tmp_path):
+    # Backward, so the chunks go from the last to the first.
+    net = jaxgru.Backward(nets.random_net(key, "stack"))
+    jaxgru.export(net, tmp_path / "step.stablehlo", streaming=True)
+    step = jax.jit(jax.export.deserialize((tmp_path / "step.stablehlo").read_bytes()).call)
+    xs = np.array(cases.random_inputs(key, (2, 6, 3)))
+    h0 = nets.random_state(key, net, (2,))
+    second, *h = step(xs[:, 4:], *jax.tree.leaves(h0))
+    first, *h = step(xs[:, :4], *h)
+    _assert_close((np.concatenate([first, second], axis=1), h), net_oracle.run(net, xs, h0))
+
+
+def test_double_precision_needs_no_mode_to_export(key, tmp_path):
+    net = jax.tree.map(lambda x: np.asarray(x, np.float64), cases.random_params(key, 3, 4))
+    signature = jaxgru.export(net, tmp_path / "net.stablehlo")
+    assert signature.dtype == np.float64
+    exported = jax.export.deserialize((tmp_path / "net.stablehlo").read_bytes())
+    xs = np.random.default_rng(0).normal(size=(2, 5, 3))
+    with jax.enable_x64(True):
+        found = exported.call(xs)
+    # Sums of a few numbers within 1, in float64.
+    for one, other in zip(found, net_oracle.run(net, xs, np.zeros((2, 4))), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
+
+
+def test_platforms_that_are_not_there(key, tmp_path):
+    net = cases.random_params(key, 3, 4, dtype=jax.numpy.bfloat16)
+    jaxgru.export(net, tmp_path / "net.stablehlo", platforms=("cuda", "tpu", "tpu"))
+    exported = jax.export.deserialize((tmp_path / "net.stablehlo").read_bytes())
+    assert exported.platforms == ("cuda", "tpu")
+    # Half precision is a way to store weights: all else is float32, as in gru.
+    assert {str(aval.dtype) for aval in (*exported.in_avals, *exported.out_avals)} == {"float32"}
+    # All products in full precision, none left to the platform.
+    module = exported.mlir_module()
+    products = module.count("stablehlo.dot_general ")
+    assert module.count("precision = [HIGHEST, HIGHEST]") == products > 0
+    with pytest.raises(ValueError, match="cuda"):
+        exported.call(np.ones((1, 2, 3), np.float32))
+
+
+@pytest.mark.parametrize("name", ["bidirectional stack", "pair", "backward among others"])
+def test_the_signature_is_that_of_either_file(key, tmp_path, name):
+    onnx = pytest.importorskip("onnx")
+    net = nets.random_net(key, name)
+    signature = jaxgru.export(net, tmp_path / "net.onnx", lengths=True)
+    assert jaxgru.export(net, tmp_path / "net.stablehlo", lengths=True) == signature
+    graph = onnx.load(tmp_path / "net.onnx").graph
+    exported = jax.export.deserialize((tmp_path / "net.stablehlo").read_bytes())
+    for side, values, avals in (
+        (signature.inputs, graph.input, exported.in_avals),
+        (signature.outputs, graph.output, exported.out_avals),
+    ):
+        shapes = [list(map(str, shape)) for shape in side.values()]
+        dims = [v.type.tensor_type.shape.dim for v in values]
+        assert list(side) == [value.name for value in values]
+        assert shapes == [[d.dim_param or str(d.dim_value) for d in shape] for shape in dims]
+        assert shapes == [list(map(str, aval.shape)) for aval in avals]
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("name", ["layer", "stack"])
+def test_onnx_runtime_whole_and_in_chunks(key, tmp_path, name):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    net = nets.random_net(key, name)
+    jaxgru.export(net, tmp_path / "net.onnx")
+    signature = jaxgru.export(net, tmp_path / "step.onnx", streaming=True)
+    whole, step = (onnx.load(tmp_path / f"{stem}.onnx") for stem in ("net", "step"))
+    xs = np.array(cases.random_inputs(key, (2, 9, 3)))
+    expected = jaxgru.gru(net, xs)
+    _assert_close(live_onnx.run(whole, {"x": xs}), expected)
+    _, *states = signature.inputs
+    h = [np.zeros((2, signature.inputs[state][1]), np.float32) for state in states]
+    chunks = []
+    for chunk in np.split(xs, [4, 5], axis=1):
+        y, *h = live_onnx.run(step, {"x": chunk, **dict(zip(states, h, strict=True))})
+        chunks.append(y)
+    _assert_close((np.concatenate(chunks, axis=1), h), expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("net.onnx", {"streaming": True}, "streaming is given for a net that goes both ways"),
+        ("net.pt", {}, r"net.pt was not written: its name ends in '.pt': expected .onnx or .stab"),
+        ("net", {"format": "hlo"}, "format is 'hlo': expected onnx or stablehlo"),
+        ("net.stablehlo", {"platforms": ("gpu",)}, r"platforms are \('gpu',\): expected some of"),
+        ("net.stablehlo", {"platforms": ()}, r"platforms are \(\): expected some of cpu, cuda"),
+        ("net.stablehlo", {"precision": "best"}, "precision is 'best'"),
+        ("net.onnx", {"platforms": ("tpu",)}, r"platforms is \('tpu',\) for an ONNX model"),
+        ("net.onnx", {"precision": None}, "precision is None for an ONNX model"),
+    ],
+)
+def test_what_is_refused_leaves_the_old_file(key, tmp_path, name, options, message):
+    (tmp_path / name).write_text("old")
+    net = cases.random_params(key, 3, 4)
+    net = jaxgru.Bidirectional(net, net) if "streaming" in options else net
+    with pytest.raises(ValueError, match=message):
+        jaxgru.export(net, tmp_path / name, **options)
+    assert (tmp_path / name).read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_without_flatbuffers_the_extra_is_named(key, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "flatbuffers", None)
+    with pytest.raises(ImportError, match=r'flatbuffers.*pip install "jaxgru\[stablehlo\]"'):
+        jaxgru.export(cases.random_params(key, 3, 4), tmp_path / "net.stablehlo")
+
+
+@pytest.mark.slow
+@pytest.mark.live
+def test_the_page_runs_as_shown(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    (commands,), (shown,) = _blocks("sh"), _blocks("text")
+    for command in commands.splitlines():
+        assert cli.main(shlex.split(command.removeprefix("jaxgru "))) == 0
+    assert capsys.readouterr().out.strip() == shown
+    onnx_whole, onnx_chunks, deserialised, refined = _blocks("python")
+    # A process of their own for each way, in which jaxgru cannot be imported.
+    for program in (f"{onnx_whole}\n{onnx_chunks}", deserialised, refined):
+        blocked = f"import sys\nsys.modules['jaxgru'] = None\n{program}"
+        done = subprocess.run(
+            [sys.executable, "-c", blocked],
+            env=os.environ | {"PYTHONPATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    # The C++ program is not run: it must at least name what is there.
+    (source,) = _blocks("cpp")
+    step = jaxgru.export(jaxgru.load("examples/data/gru.npz"), "step.onnx", streaming=True)
+    for side, names in (("inputs", step.inputs), ("outputs", step.outputs)):
+        (given,) = re.findall(rf"{side}{{(.*)}};", source)
+        assert re.findall(r'"(\w+)"', given) == list(names)
+    assert (tmp_path / "step.mlirbc").read_bytes().startswith(b"ML\xefR")
+
+
+def _blocks(language):
+    """Return the page's blocks of code in a language."""
+    return re.findall(rf"^```{language}\n(.*?)\n```$", DOCS, flags=re.MULTILINE | re.DOTALL)
+
+
+def _assert_close(found, expected):
+    pairs = zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, **_TOLERANCE)
