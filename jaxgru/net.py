@@ -31,6 +31,9 @@ class Bidirectional:
     Both are in the input's order of time, as in PyTorch and in Keras' ``Bidirectional``. (Keras has
     masked outputs zero there: ``jaxgru.gru(..., zero_masked=True)``.)
 
+    The last state is not ``ys[:, -1]``: the backward net ends at the first step, and with lengths
+    the forward net ends at the last step that counts. Take it from the second result of ``gru``.
+
     The state of a ``Bidirectional`` is a ``Bidirectional`` of the states of its two nets; its
     merge says nothing.
 
