@@ -1,5 +1,6 @@
 """The states of one layer over time: what is kept for their derivative, and spare units."""
 
+import functools
 import math
 from typing import Any, Literal
 
@@ -66,19 +67,21 @@ def states(
         weights = _with_spare_units(weights, units, spare)
         h, reset_to, factors = (_padded(array, units, spare) for array in (h, reset_to, factors))
 
-    def segment(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array]:
-        xs, flags = at
-        return run_layer(variant, reverse, keep, weights, xs, h, reset_to, flags, factors)
-
-    if isinstance(remat, int):
+    run = functools.partial(run_layer, variant, reverse, keep, weights)
+    if not isinstance(remat, int):
+        h, ys = run(xs, h, reset_to, flags, factors)
+    else:
         if not isinstance(time, int):
             xs, flags = _in_whole_segments(xs, flags, remat)
+
         # Of each segment only the state before it is kept; the rest is computed again.
-        segment = jax.checkpoint(segment, prevent_cse=False)
+        @functools.partial(jax.checkpoint, prevent_cse=False)
+        def segment(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array]:
+            xs, flags = at
+            return run(xs, h, reset_to, flags, factors)
+
         h, ys = over_chunks(segment, h, (xs, flags), remat, reverse=reverse)
         ys = ys[:time]
-    else:
-        h, ys = segment(h, (xs, flags))
     return (h[..., :units], ys[..., :units]) if spare else (h, ys)
 
 
