@@ -4,6 +4,7 @@ The oracle is the float64 loop over nets. States are within 1 or so; what float3
 3e-7 here, and ``to_onnx`` promises 1e-5.
 """
 
+import functools
 import os
 import re
 import shlex
@@ -11,7 +12,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cases
 import jax
 import jax.export
 import live_onnx
@@ -29,14 +29,14 @@ _TOLERANCE = {"rtol": 0, "atol": 2e-6}
 pytest.importorskip("flatbuffers")
 
 
-def test_stablehlo_computes_what_gru_does(key, tmp_path):
+def test_stablehlo_computes_what_gru_does(tmp_path):
     # Every option at once, and both placements of the reset gate.
-    net = nets.random_net(key, "stack")
+    net = _net("stack")
     options = {"streaming": True, "lengths": True, "time_major": True}
     jaxgru.export(net, tmp_path / "net.stablehlo", **options)
     exported = jax.export.deserialize((tmp_path / "net.stablehlo").read_bytes())
-    xs = np.array(cases.random_inputs(key, (3, 5, 3)))
-    h0 = nets.random_state(key, net, (3,))
+    xs = _normal((3, 5, 3))
+    h0 = _state(net, 3)
     lengths = np.array([5, 1, 3], np.int32)
     valid = np.arange(5) < lengths[:, None]
     ys, h = net_oracle.run(net, xs, h0, valid=valid)
@@ -45,30 +45,30 @@ def test_stablehlo_computes_what_gru_does(key, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pair", "backward"])
-def test_stablehlo_of_directions(key, tmp_path, name):
-    net = nets.random_net(key, name)
+def test_stablehlo_of_directions(tmp_path, name):
+    net = _net(name)
     signature = jaxgru.export(net, tmp_path / "net", format="stablehlo")
-    xs = np.array(cases.random_inputs(key, (2, 4, 3)))
+    xs = _normal((2, 4, 3))
     found = jax.export.deserialize((tmp_path / "net").read_bytes()).call(xs)
     assert len(found) == len(signature.outputs)
-    zeros = jax.tree.map(np.zeros_like, nets.random_state(key, net, (2,)))
+    zeros = jax.tree.map(np.zeros_like, _state(net, 2))
     _assert_close(found, net_oracle.run(net, xs, zeros))
 
 
-def test_chunks_are_the_whole(key, tmp_path):
+def test_chunks_are_the_whole(tmp_path):
     # Backward, so the chunks go from the last to the first.
-    net = jaxgru.Backward(nets.random_net(key, "stack"))
+    net = jaxgru.Backward(_net("stack"))
     jaxgru.export(net, tmp_path / "step.stablehlo", streaming=True)
     step = jax.jit(jax.export.deserialize((tmp_path / "step.stablehlo").read_bytes()).call)
-    xs = np.array(cases.random_inputs(key, (2, 6, 3)))
-    h0 = nets.random_state(key, net, (2,))
+    xs = _normal((2, 6, 3))
+    h0 = _state(net, 2)
     second, *h = step(xs[:, 4:], *jax.tree.leaves(h0))
     first, *h = step(xs[:, :4], *h)
     _assert_close((np.concatenate([first, second], axis=1), h), net_oracle.run(net, xs, h0))
 
 
-def test_double_precision_needs_no_mode_to_export(key, tmp_path):
-    net = jax.tree.map(lambda x: np.asarray(x, np.float64), cases.random_params(key, 3, 4))
+def test_double_precision_needs_no_mode_to_export(tmp_path):
+    net = jax.tree.map(lambda x: x.astype(np.float64), _net("layer"))
     signature = jaxgru.export(net, tmp_path / "net.stablehlo")
     assert signature.dtype == np.float64
     exported = jax.export.deserialize((tmp_path / "net.stablehlo").read_bytes())
@@ -80,8 +80,8 @@ def test_double_precision_needs_no_mode_to_export(key, tmp_path):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
 
 
-def test_platforms_that_are_not_there(key, tmp_path):
-    net = cases.random_params(key, 3, 4, dtype=jax.numpy.bfloat16)
+def test_platforms_that_are_not_there(tmp_path):
+    net = jax.tree.map(lambda x: x.astype(jax.numpy.bfloat16), _net("layer"))
     jaxgru.export(net, tmp_path / "net.stablehlo", platforms=("cuda", "tpu", "tpu"))
     exported = jax.export.deserialize((tmp_path / "net.stablehlo").read_bytes())
     assert exported.platforms == ("cuda", "tpu")
@@ -96,9 +96,9 @@ def test_platforms_that_are_not_there(key, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["bidirectional stack", "pair", "backward among others"])
-def test_the_signature_is_that_of_either_file(key, tmp_path, name):
+def test_the_signature_is_that_of_either_file(tmp_path, name):
     onnx = pytest.importorskip("onnx")
-    net = nets.random_net(key, name)
+    net = _net(name)
     signature = jaxgru.export(net, tmp_path / "net.onnx", lengths=True)
     assert jaxgru.export(net, tmp_path / "net.stablehlo", lengths=True) == signature
     graph = onnx.load(tmp_path / "net.onnx").graph
@@ -116,14 +116,14 @@ def test_the_signature_is_that_of_either_file(key, tmp_path, name):
 
 @pytest.mark.live
 @pytest.mark.parametrize("name", ["layer", "stack"])
-def test_onnx_runtime_whole_and_in_chunks(key, tmp_path, name):
+def test_onnx_runtime_whole_and_in_chunks(tmp_path, name):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    net = nets.random_net(key, name)
+    net = _net(name)
     jaxgru.export(net, tmp_path / "net.onnx")
     signature = jaxgru.export(net, tmp_path / "step.onnx", streaming=True)
     whole, step = (onnx.load(tmp_path / f"{stem}.onnx") for stem in ("net", "step"))
-    xs = np.array(cases.random_inputs(key, (2, 9, 3)))
+    xs = _normal((2, 9, 3))
     expected = jaxgru.gru(net, xs)
     _assert_close(live_onnx.run(whole, {"x": xs}), expected)
     _, *states = signature.inputs
@@ -148,9 +148,9 @@ def test_onnx_runtime_whole_and_in_chunks(key, tmp_path, name):
         ("net.onnx", {"precision": None}, "precision is None for an ONNX model"),
     ],
 )
-def test_what_is_refused_leaves_the_old_file(key, tmp_path, name, options, message):
+def test_what_is_refused_leaves_the_old_file(tmp_path, name, options, message):
     (tmp_path / name).write_text("old")
-    net = cases.random_params(key, 3, 4)
+    net = _net("layer")
     net = jaxgru.Bidirectional(net, net) if "streaming" in options else net
     with pytest.raises(ValueError, match=message):
         jaxgru.export(net, tmp_path / name, **options)
@@ -158,10 +158,10 @@ def test_what_is_refused_leaves_the_old_file(key, tmp_path, name, options, messa
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_without_flatbuffers_the_extra_is_named(key, tmp_path, monkeypatch):
+def test_without_flatbuffers_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "flatbuffers", None)
     with pytest.raises(ImportError, match=r'flatbuffers.*pip install "jaxgru\[stablehlo\]"'):
-        jaxgru.export(cases.random_params(key, 3, 4), tmp_path / "net.stablehlo")
+        jaxgru.export(_net("layer"), tmp_path / "net.stablehlo")
 
 
 @pytest.mark.slow
@@ -193,6 +193,25 @@ def test_the_page_runs_as_shown(tmp_path, monkeypatch, capsys):
         (given,) = re.findall(rf"{side}{{(.*)}};", source)
         assert re.findall(r'"(\w+)"', given) == list(names)
     assert (tmp_path / "step.mlirbc").read_bytes().startswith(b"ML\xefR")
+
+
+def _net(name):
+    """Return a net of ``nets``, of NumPy's numbers: JAX would compile for each shape."""
+    shapes = jax.eval_shape(functools.partial(nets.random_net, name=name), jax.random.key(0))
+    random = np.random.default_rng(0)
+    return jax.tree.map(lambda s: np.float32(0.25) * _normal(s.shape, random), shapes)
+
+
+def _state(net, batch):
+    """Return a random state in the structure of a net."""
+    random = np.random.default_rng(1)
+    layers, structure = jax.tree.flatten(net, is_leaf=nets.is_layer)
+    return structure.unflatten([_normal((batch, layer.hidden_size), random) for layer in layers])
+
+
+def _normal(shape, random=None):
+    random = np.random.default_rng(2) if random is None else random
+    return random.normal(size=shape).astype(np.float32)
 
 
 def _blocks(language):
