@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import jaxgru
 
@@ -23,7 +24,7 @@ def random_params(key, inputs, units, *, biases="both biases", dtype=jnp.float32
     keys = jax.random.split(key, 4)
     shapes = [(inputs, 3 * units), (units, 3 * units), (3 * units,), (3 * units,)]
     # Gates away from 1/2, yet no blow-up within a few steps where activations are unbounded.
-    arrays = [0.25 * jax.random.normal(k, s, dtype) for k, s in zip(keys, shapes, strict=True)]
+    arrays = [random_inputs(k, s, dtype, 0.25) for k, s in zip(keys, shapes, strict=True)]
     has_bias, has_recurrent_bias = BIASES[biases]
     return jaxgru.GRUParams(
         kernel=arrays[0],
@@ -34,6 +35,10 @@ def random_params(key, inputs, units, *, biases="both biases", dtype=jnp.float32
     )
 
 
-def random_inputs(key, shape, dtype=jnp.float32):
-    """Return standard normal numbers: inputs, or a state."""
-    return jax.random.normal(key, shape, dtype)
+def random_inputs(key, shape, dtype=jnp.float32, scale=1.0):
+    """Return normal numbers: inputs, or a state.
+
+    NumPy draws them, as JAX would compile a program for every shape.
+    """
+    numbers = np.random.default_rng(jax.random.key_data(key).tolist()).standard_normal(shape)
+    return jnp.asarray((scale * numbers).astype(dtype))
