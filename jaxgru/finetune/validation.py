@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgru.checks import shape_of
 from jaxgru.finetune.data import Sequences
 from jaxgru.finetune.lora import merge
 from jaxgru.finetune.losses import Loss, counted_steps, total_loss
@@ -23,8 +24,8 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
     if not isinstance(data, Sequences):
         raise ValueError(f"{where} is a {type(data).__name__}: expected Sequences")
     try:
-        inputs, targets = np.asarray(data.inputs), np.asarray(data.targets)
-        lengths = None if data.lengths is None else np.asarray(data.lengths)
+        inputs, targets = _array("inputs", data.inputs), _array("targets", data.targets)
+        lengths = None if data.lengths is None else _array("lengths", data.lengths)
         _check_inputs(inputs, model)
         _check_lengths(lengths, inputs)
         _check_targets(inputs, targets, loss)
@@ -44,6 +45,11 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return Sequences(inputs, targets, lengths)
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    shape_of(name, value)  # refuses, as jaxgru.gru does, what is no array
+    return np.asarray(value)
 
 
 def _check_inputs(inputs: np.ndarray, model: Model) -> None:

@@ -24,6 +24,7 @@ def _with(array, place, value):
         ({"inputs": GOOD.inputs[:0]}, r"inputs has shape \(0, 6, 3\): expected a sequence of one"),
         ({"inputs": GOOD.inputs[:, :0]}, r"inputs has shape \(8, 0, 3\): expected a sequence of"),
         ({"inputs": GOOD.inputs.astype(int)}, "inputs has dtype int64: expected a floating-point"),
+        ({"inputs": GOOD.inputs.tolist()}, r"inputs is a list: expected a JAX or NumPy array; "),
         ({"targets": GOOD.targets[:7]}, r"targets has shape \(7, 6, 2\): expected \(8, 6, ...\), as"
          " inputs has 8 sequences of 6 steps and the loss is on 'steps'"),
         ({"targets": GOOD.targets[:, :5]}, r"targets has shape \(8, 5, 2\): expected \(8, 6, "),

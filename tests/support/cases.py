@@ -38,7 +38,9 @@ def random_params(key, inputs, units, *, biases="both biases", dtype=jnp.float32
 def random_inputs(key, shape, dtype=jnp.float32, scale=1.0):
     """Return normal numbers: inputs, or a state.
 
-    NumPy draws them, as JAX would compile a program for every shape.
+    NumPy draws them, as JAX would compile a program for every shape; where the key is traced, JAX.
     """
+    if isinstance(key, jax.core.Tracer):
+        return scale * jax.random.normal(key, shape, dtype)
     numbers = np.random.default_rng(jax.random.key_data(key).tolist()).standard_normal(shape)
     return jnp.asarray((scale * numbers).astype(dtype))
