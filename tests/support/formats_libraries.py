@@ -20,7 +20,8 @@ import live_params
 import live_torch
 import nets
 import numpy as np
-from formats_row import Row, compare, exact_types, load_same, quietly, same, there_and_back
+from equal import same
+from formats_row import Row, compare, exact_types, load_same, quietly, there_and_back
 
 import jaxgru
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from equal import same
 
 import jaxgru
 from jaxgru.weights import read_all
@@ -96,16 +97,6 @@ def there_and_back(net: Any, path: Path) -> Any:
     jaxgru.save(net, path)
     found = [found.net for found in read_all(path).gathered.values()]
     return found[0] if len(found) == 1 else tuple(found)
-
-
-def same(one: Any, other: Any) -> bool:
-    """Tell whether two nets are equal to the bit and in every field."""
-    if jax.tree.structure(one) != jax.tree.structure(other):
-        return False
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return all(
-        a.dtype == b.dtype and np.asarray(a).tobytes() == np.asarray(b).tobytes() for a, b in pairs
-    )
 
 
 @contextlib.contextmanager

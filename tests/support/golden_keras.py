@@ -47,30 +47,28 @@ def write_keras(path, layers, groups, *, version="3.3.3", class_name="Functional
     write_zip(path, json.dumps(config), groups, version=version, **options)
 
 
-def write_zip(path, config, groups, *, version="3.3.3", metadata=None, **options):
-    """Write a ``.keras`` file of a configuration given as text."""
-    metadata = json.dumps({"keras_version": version}) if metadata is None else metadata
+def write_zip(path, config, content, *, version="3.3.3", **options):
+    """Write a ``.keras`` file of a configuration given as text, and of groups by their paths."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("metadata.json", metadata)
+        archive.writestr("metadata.json", json.dumps({"keras_version": version}))
         archive.writestr("config.json", config)
-        content = io.BytesIO()
-        write_groups(content, groups, **options)
-        archive.writestr("model.weights.h5", content.getvalue())
+        archive.writestr("model.weights.h5", groups(content, **options))
 
 
-def write_groups(file, groups, *, names=None, windows=False):
-    """Write an HDF5 file of ``vars`` groups.
+def groups(content, *, names=None, windows=False):
+    """Return an HDF5 file of ``vars`` groups, given the arrays by the path of the object's group.
 
     ``names`` has the layers' own names by group, which Keras stores since 3.12; with ``windows``
     the groups' names are joined by backslashes, as Keras 2.13 did there.
     """
     h5py = pytest.importorskip("h5py")
-
+    file = io.BytesIO()
     with h5py.File(file, "w") as h5:
-        for path, values in groups.items():
+        for path, values in content.items():
             group = h5.create_group(path.replace("/", "\\") if windows else path)
             variables = group.create_group("vars")
             for i, value in enumerate(values):
                 variables[str(i)] = value
         for path, name in (names or {}).items():
             h5.require_group(f"{path}/vars").attrs["name"] = name
+    return file.getvalue()

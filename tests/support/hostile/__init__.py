@@ -1,12 +1,46 @@
-"""Hostile files, built by code: each is a function whose docstring names what it attacks.
+"""Damaged, mistaken and hostile files: for each format a table of contents and words of the error.
 
-A function takes a folder that is its own, where it may put what the attack reaches for, and returns
-the content of the file to read. ``CASES`` has all of them by name.
+The name of a row is what is wrong with its file. The content is bytes, or a function of a folder of
+its own, where an attack may put what it reaches for. The words are parts of the error's one line in
+their order, with " ... " between them; None: the file is read, and the attack is passed by.
 """
 
-from hostile import cases, hdf5, keras, msgpack, npy, onnx, others, pickles, safetensors, zips
+from collections.abc import Callable
+from pathlib import Path
 
-__all__ = [
-    "CASES", "hdf5", "keras", "msgpack", "npy", "onnx", "others", "pickles", "safetensors", "zips",
-]  # fmt: skip
-CASES = cases.CASES
+from hostile import hdf5, keras, legacy, messagepack, named_json, npz, onnx, others, safetensors
+from hostile import torch as torch_files
+
+Content = bytes | Callable[[Path], bytes]
+
+FILES: dict[tuple[str, str], tuple[Content, str | None]] = {
+    (module.__name__.removeprefix("hostile."), name): row
+    for module in (
+        hdf5, keras, legacy, messagepack, named_json, npz, onnx, others, safetensors, torch_files,
+    )
+    for name, row in module.FILES.items()
+}  # fmt: skip
+
+# What must be installed to write or to read the files of a table.
+NEEDS = {
+    "hdf5": "h5py",
+    "keras": "h5py",
+    "legacy": "h5py",
+    "messagepack": "msgpack",
+    "onnx": "onnx",
+}
+
+
+def content_of(row: tuple[Content, str | None], folder: Path) -> bytes:
+    """Return the content of a row's file."""
+    content, _ = row
+    return content if isinstance(content, bytes) else content(folder)
+
+
+def has_words(message: str, words: str) -> bool:
+    """Return whether the parts of some words are in a message, in their order."""
+    for part in words.split(" ... "):
+        _, found, message = message.partition(part)
+        if not found:
+            return False
+    return True

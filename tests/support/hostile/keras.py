@@ -1,132 +1,131 @@
-"""Hostile .keras archives: their JSON, and what else they carry."""
+"""Wrong .keras archives: their JSON, what else they carry, and where their weights are."""
 
 import base64
+import json
 import marshal
 import zipfile
 
-from hostile.cases import passed_by, refused, shell
-from hostile.hdf5 import FIRST
-from hostile.sound import archive, keras, keras_config, keras_h5
+import golden_keras as golden
+
+from hostile.hdf5 import FIRST, secret
+from hostile.sound import archive, keras, keras_config, keras_h5, shell
+
+DEFLATED = zipfile.ZIP_DEFLATED
 
 
-@refused("config.json has .*expected at most", "h5py")
-def configuration_of_60_mebibytes(folder):
-    """A configuration of 60 MiB of zeros, deflated: JSON takes many times its own size."""
-    return keras(bytes(60 * 2**20), compression=zipfile.ZIP_DEFLATED)
+def config(**changed):
+    """Return an archive of a GRU whose configuration has other values."""
+    return keras(keras_config(**changed))
 
 
-@refused("config.json has .*expected at most", "h5py")
-def configuration_of_small_lists(folder):
-    """A configuration of 30 million empty lists, deflated: each is 56 bytes in Python."""
-    return keras(b"[" + b"[]," * 10**7 + b"[]]", compression=zipfile.ZIP_DEFLATED)
+def beside(class_name, module="keras.layers", **options):
+    """Return an archive of a GRU with another layer beside it."""
+    model = keras_config()
+    layer = {"module": module, "class_name": class_name, "config": {"name": "layer"} | options}
+    model["config"]["layers"].append(layer)
+    return keras(model)
 
 
-@refused("config.json is no JSON", "h5py")
-def configuration_nested_deeply(folder):
-    """A configuration of 100,000 lists, each within the other."""
-    return keras(b"[" * 100_000 + b"]" * 100_000)
+def code(folder):
+    """Return a function of Python that runs a program, as Keras' configurations have one."""
+    compiled = compile(f"__import__('os').system({shell(folder)!r})", "a", "eval")
+    return base64.b64encode(marshal.dumps(compiled)).decode()
 
 
-@refused("more than 32 deep", "h5py")
-def models_nested_deeply(folder):
-    """Models within models, 300 deep, which Python's JSON reads and a walk may not."""
-    config = keras_config()
-    for _ in range(300):
-        outer = {"name": "model", "layers": [config]}
-        config = {"class_name": "Sequential", "config": outer}
-    return keras(config)
+def models(levels):
+    model = keras_config()
+    for _ in range(levels):
+        model = {"class_name": "Sequential", "config": {"name": "model", "layers": [model]}}
+    return keras(model)
 
 
-@refused("units is nan", "h5py")
-def units_that_are_no_number(folder):
-    """NaN units, which Python's JSON takes for a number."""
-    return keras(keras_config(units=float("nan")))
+def repeated_key():
+    text, repeated = json.dumps(keras_config()).encode(), b'"reset_after": true'
+    return keras(text.replace(repeated, repeated + b', "reset_after": false'))
 
 
-@refused("expected 1152921504606846976", "h5py")
-def units_of_2_to_the_60(folder):
-    """More units than there is memory for."""
-    return keras(keras_config(units=2**60))
-
-
-@refused("the key .reset_after. twice", "h5py")
-def duplicate_key(folder):
-    """A configuration with reset_after twice: which of them is meant?"""
-    text = b'"reset_after": true'
-    config = archive_json(keras_config()).replace(text, text + b', "reset_after": false')
-    return keras(config)
-
-
-@refused("activation is .*__lambda__", "h5py")
-def activation_that_is_a_program(folder):
-    """An activation that is a function of the file's own: code of Python, which Keras would run."""
-    code = marshal.dumps(compile(f"__import__('os').system({shell(folder)!r})", "a", "eval"))
-    function = [base64.b64encode(code).decode(), None, None]
-    config = {"class_name": "__lambda__", "config": {"value": function}}
-    return keras(keras_config(activation=config))
-
-
-@refused("activation is .system system", "h5py")
-def activation_of_another_module(folder):
-    """An activation that is any function of any module, by name."""
-    function = {"module": "os", "class_name": "function", "config": "system"}
-    return keras(keras_config(activation=function | {"registered_name": "system"}))
-
-
-@passed_by("h5py")
-def lambda_layer(folder):
-    """A layer beside a sound GRU that is code of Python."""
-    code = marshal.dumps(compile(f"__import__('os').system({shell(folder)!r})", "a", "eval"))
-    function = {"class_name": "__lambda__", "config": {"code": base64.b64encode(code).decode()}}
-    config = keras_config()
-    layer = {"class_name": "Lambda", "config": {"name": "lambda", "function": function}}
-    config["config"]["layers"].append(layer)
-    return keras(config)
-
-
-@passed_by("h5py")
-def layer_of_another_module(folder):
-    """A layer beside a sound GRU that Keras would import a module for."""
-    config = keras_config()
-    layer = {"module": "antigravity", "class_name": "Layer", "config": {"name": "layer"}}
-    config["config"]["layers"].append(layer)
-    return keras(config)
-
-
-@passed_by("h5py")
-def asset_out_of_the_archive(folder):
-    """An asset whose name leads out of any folder that it is extracted to."""
-    return keras(more=[(f"assets/../../../../../../../..{folder}/canary", b"x")])
-
-
-@refused(r"a link of another kind \(external\)", "h5py")
-def external_link_in_the_weights(folder):
-    """Weights within the archive that are a link to a file outside of it."""
+def external_link(folder):
     import h5py
-
-    (folder / "secret.h5").write_bytes(keras_h5())
 
     def spoil(file):
         del file[FIRST]
-        file[FIRST] = h5py.ExternalLink(str(folder / "secret.h5"), FIRST)
+        file[FIRST] = h5py.ExternalLink(secret(folder), FIRST)
 
     return keras(weights=keras_h5(spoil))
 
 
-@refused("holds no weights", "h5py")
-def without_weights(folder):
-    """An archive that has a configuration, and nothing to go with it."""
-    return archive([("metadata.json", b"{}"), ("config.json", archive_json(keras_config()))])
+def weights_in(*names):
+    text = json.dumps(keras_config()).encode()
+    entries = [("metadata.json", b"{}"), ("config.json", text), *((name, b"") for name in names)]
+    return archive(entries)
 
 
-@refused(r"called .gru\\n\\x1b\[31m", "h5py")
-def name_that_writes_to_the_terminal(folder):
-    """A layer's name with a line's end and a terminal's escape, in a message about its units."""
-    return keras(keras_config(name="gru\n\x1b[31m", units=5))
+def of_groups(config, groups):
+    """Return an archive of a configuration and of groups with arrays."""
+    return keras(config, golden.groups(groups))
 
 
-def archive_json(config):
-    """Return a configuration as JSON."""
-    import json
+def layers_of_one_name():
+    layers = 2 * [golden.gru_config("a")]
+    groups = {f"layers/{name}/cell": golden.arrays(i) for i, name in enumerate(("gru", "gru_1"))}
+    return of_groups(golden.layer_config("Functional", "model", layers=layers), groups)
 
-    return json.dumps(config).encode()
+
+_TWICE = {"layers/gru/cell": golden.arrays(0), "layers\\gru\\cell": golden.arrays(1)}
+_SYSTEM = {"module": "os", "class_name": "function", "config": "system"}
+_NO_JSON = "config.json is no JSON"
+
+FILES = {
+    "as it should be": (lambda f: keras(), None),
+    # The configuration
+    "zeros of 60 MiB": (
+        lambda f: keras(bytes(60 * 2**20), compression=DEFLATED),
+        "config.json has 62914560 bytes: expected at most 8388608"),
+    "ten million lists": (
+        lambda f: keras(b"[" + b"[]," * 10**7 + b"[]]", compression=DEFLATED),
+        "config.json has ... expected at most"),
+    "lists 100,000 deep": (lambda f: keras(b"[" * 100_000 + b"]" * 100_000), _NO_JSON),
+    "models 300 deep": (lambda f: models(300), "more than 32 deep"),
+    "cut short": (lambda f: keras(b"{"), _NO_JSON),
+    "no UTF-8": (lambda f: keras(b"\xff"), _NO_JSON),
+    "no model": (lambda f: keras(b"{}"), "expected its class_name and config"),
+    "a number": (lambda f: keras(b"7"), "the model is 7: expected"),
+    "a key twice": (lambda f: repeated_key(), "the key 'reset_after' twice"),
+    "two layers of one name": (
+        lambda f: layers_of_one_name(), "config.json has two layers called 'a': expected one"),
+    "units that are NaN": (lambda f: config(units=float("nan")), "units is nan"),
+    "units of 2 to the 60": (lambda f: config(units=2**60), "expected 1152921504606846976"),
+    "name that writes to the terminal": (
+        lambda f: config(name="gru\n\x1b[31m", units=5), r"called 'gru\n\x1b[31m"),
+    "activation that is a program": (
+        lambda f: config(activation={"class_name": "__lambda__", "config": {"value": [code(f)]}}),
+        "activation is ... __lambda__"),
+    "activation of another module": (
+        lambda f: config(activation=_SYSTEM | {"registered_name": "system"}),
+        "activation is 'system system"),
+    "metadata cut short": (
+        lambda f: archive([("metadata.json", b"{"), ("config.json", b"{}"),
+                           ("model.weights.h5", b"")]), "metadata.json is no JSON"),
+    # What else is there
+    "a layer that is a program": (
+        lambda f: beside("Lambda", function={"class_name": "__lambda__",
+                                             "config": {"code": code(f)}}), None),
+    "a layer of another module": (lambda f: beside("Layer", module="antigravity"), None),
+    "an asset out of the archive": (
+        lambda f: keras(more=[(f"assets/../../../../../../../..{f}/canary", b"x")]), None),
+    # The weights
+    "external link": (external_link, "a link of another kind (external)"),
+    "no weights": (lambda f: weights_in(), "holds no weights: expected them in model.weights.h5"),
+    "weights in npz": (
+        lambda f: weights_in("model.weights.npz"), "holds its weights in 'model.weights.npz'"),
+    "weights in shards": (
+        lambda f: weights_in("model.weights.json", "model_00000.weights.h5"),
+        "in 'model.weights.json'"),
+    "no GRU": (
+        lambda f: of_groups(golden.layer_config("Model", "own"), {}), "no GRU in it"),
+    "groups 65 deep": (
+        lambda f: of_groups(None, {"\\".join(65 * ["layers"]): []}),
+        "is 65 groups deep: expected at most 64"),
+    "a group by two names": (
+        lambda f: of_groups(None, _TWICE), "is there twice: expected once"),
+}  # fmt: skip

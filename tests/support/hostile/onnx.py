@@ -1,272 +1,394 @@
-"""Hostile ONNX models, read with ``external_data=True``: more is forbidden without."""
+"""Wrong ONNX models, read with ``external_data=True``: more is forbidden without."""
 
 import itertools
 import os
 
-from hostile.cases import passed_by, refused
+import numpy as np
+
 from hostile.sound import onnx_arrays
 
+W = onnx_arrays()["W"].tobytes()
 
-def _node(*arguments, **options):
+
+def node(*arguments, **options):
     from onnx import helper
 
     return helper.make_node(*arguments, **options)
 
 
-def _gru(inputs=("x", "W", "R", "B"), output="y", **options):
-    return _node("GRU", list(inputs), [output], name="gru", **({"hidden_size": 3} | options))
+def gru(inputs=("x", "W", "R", "B"), output="y", name="gru", **options):
+    return node("GRU", list(inputs), [output], name=name, **({"hidden_size": 3} | options))
 
 
-def _tensor(name, **changed):
+def tensor(name, **changed):
     """Return one of the sound arrays as a tensor, with some of its fields replaced."""
+    import onnx
+
+    made = onnx.numpy_helper.from_array(onnx_arrays()[name], name)
+    for field, value in changed.items():
+        made.ClearField(field)
+        made.MergeFrom(onnx.TensorProto(**{field: value}))
+    return made
+
+
+def array(name, values, dtype="f4"):
     from onnx import numpy_helper
 
-    tensor = numpy_helper.from_array(onnx_arrays()[name], name)
-    for field, value in changed.items():
-        tensor.ClearField(field)
-        if isinstance(value, list):
-            getattr(tensor, field).extend(value)
-        else:
-            setattr(tensor, field, value)
-    return tensor
+    return numpy_helper.from_array(np.asarray(values, dtype), name)
 
 
-def _external(location, **more):
-    """Return the tensor of W with its data in another file."""
-    from onnx import TensorProto
+def halves(last):
+    """Return W as numbers of 16 bits in fields of 32, of which the last is another or missing."""
+    from onnx import TensorProto, helper
 
-    tensor = _tensor("W", data_location=TensorProto.EXTERNAL)
-    tensor.ClearField("raw_data")
-    for key, value in {"location": str(location), **more}.items():
-        entry = tensor.external_data.add()
-        entry.key, entry.value = key, str(value)
-    return tensor
+    made = helper.make_tensor("W", TensorProto.FLOAT16, (1, 9, 2), [1.0] * 18)
+    made.int32_data.pop()
+    made.int32_data.extend(last)
+    return made
 
 
-def _model(nodes=None, initializers=(), functions=()):
+def model(nodes=None, *tensors, functions=(), sparse=(), change=None):
     """Return a model of nodes, by default one GRU; sound initializers where none is given."""
     from onnx import TensorProto, helper
 
-    given = {tensor.name: tensor for tensor in initializers}
-    tensors = [given.pop(name, None) or _tensor(name) for name in onnx_arrays()]
+    given = {tensor.name: tensor for tensor in tensors}
+    left_out = {"W"} if sparse else set()
+    held = [given.pop(name, None) or tensor(name) for name in onnx_arrays() if name not in left_out]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["time", "batch", 2])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
-    nodes = [_gru()] if nodes is None else nodes
-    graph = helper.make_graph(nodes, "graph", [x], [y], [*tensors, *given.values()])
+    graph = helper.make_graph(
+        [gru()] if nodes is None else nodes, "graph", [x], [], [*held, *given.values()],
+        sparse_initializer=sparse,
+    )  # fmt: skip
     imports = [helper.make_opsetid("", 22)]
-    return helper.make_model(
-        graph, opset_imports=imports, functions=list(functions)
-    ).SerializeToString()
+    made = helper.make_model(graph, opset_imports=imports, functions=list(functions))
+    if change is not None:
+        change(made.graph)
+    return made.SerializeToString()
 
 
-def _secret(folder):
-    """Write the numbers of W out of the model's own folder; return where."""
-    path = folder.parent / f"{folder.name}-secret"
-    path.write_bytes(onnx_arrays()["W"].tobytes())
-    return path
+def attributes(**options):
+    return model([gru(**options)])
 
 
-@passed_by("onnx")
-def data_in_the_folder(folder):
-    """Nothing: data beside the model, as it may be, which the spoilt ones differ from."""
-    (folder / "data").write_bytes(onnx_arrays()["W"].tobytes())
-    return _model(initializers=[_external("data")])
+def weights(**changed):
+    """Return a model with some of the sound arrays replaced."""
+    return model(None, *(array(name, values, values.dtype) for name, values in changed.items()))
 
 
-@refused("expected a relative path within the model's folder", "onnx")
-def data_in_the_folder_above(folder):
-    """Data in a file above the model's folder."""
-    return _model(initializers=[_external(f"../{_secret(folder).name}")])
+def made_by(*arguments, **options):
+    """Return a model whose W is computed by a node, whose output is V."""
+    return model([node(*arguments, **options), gru(("x", "V", "R", "B"))])
 
 
-@refused("expected a relative path within the model's folder", "onnx")
-def data_by_way_of_the_folder(folder):
-    """The same by a way that begins inside."""
-    (folder / "inner").mkdir()
-    return _model(initializers=[_external(f"inner/../../{_secret(folder).name}")])
-
-
-@refused("expected a relative path within the model's folder", "onnx")
-def data_anywhere(folder):
-    """Data in a file by its full path."""
-    return _model(initializers=[_external(_secret(folder))])
-
-
-@refused("expected no link on the way", "onnx")
-def data_behind_a_link(folder):
-    """Data in a file of the folder that is a link to one elsewhere."""
-    (folder / "data").symlink_to(_secret(folder))
-    return _model(initializers=[_external("data")])
-
-
-@refused("expected no link on the way", "onnx")
-def data_behind_a_linked_folder(folder):
-    """Data in a folder within the model's that is a link to one elsewhere."""
-    (folder / "inner").symlink_to(folder.parent)
-    return _model(initializers=[_external(f"inner/{_secret(folder).name}")])
-
-
-@refused("hard links", "onnx")
-def data_in_another_files_bytes(folder):
-    """Data in a file that is another one's, under a second name."""
-    os.link(_secret(folder), folder / "data")
-    return _model(initializers=[_external("data")])
-
-
-@refused("no regular file", "onnx")
-def data_from_a_pipe(folder):
-    """Data in a pipe: to open it is to wait for ever."""
-    os.mkfifo(folder / "data")
-    return _model(initializers=[_external("data")])
-
-
-@refused("expected a relative path within the model's folder", "onnx")
-def data_from_a_device(folder):
-    """Data in a device that never ends."""
-    return _model(initializers=[_external("/dev/zero")])
-
-
-@refused("of a file of 72: expected them within it", "onnx")
-def data_beyond_the_file(folder):
-    """Data that begins beyond the end of its file."""
-    (folder / "data").write_bytes(onnx_arrays()["W"].tobytes())
-    return _model(initializers=[_external("data", offset=2**62)])
-
-
-@refused("offset '-72'", "onnx")
-def data_before_the_file(folder):
-    """Data that begins before its file."""
-    (folder / "data").write_bytes(onnx_arrays()["W"].tobytes())
-    return _model(initializers=[_external("data", offset=-72)])
-
-
-@refused("length '9{20}", "onnx")
-def data_of_many_digits(folder):
-    """A length of a million digits, which takes Python minutes to read."""
-    (folder / "data").write_bytes(onnx_arrays()["W"].tobytes())
-    return _model(initializers=[_external("data", length="9" * 1_000_000)])
-
-
-@refused("'W' has shape .*expected at most", "onnx")
-def shape_whose_product_overflows(folder):
-    """A shape whose number of bytes is right modulo 2 to the 64."""
-    return _model(initializers=[_tensor("W", dims=[2**32, 2**32, 18])])
-
-
-@refused("'W' has shape .*each from 1", "onnx")
-def shape_below_nothing(folder):
-    """A shape with negative sizes, whose product is right."""
-    return _model(initializers=[_tensor("W", dims=[-1, -9, 2])])
-
-
-@refused("'W' has shape .*at most 8 axes", "onnx")
-def shape_of_100_000_axes(folder):
-    """A shape of 100,000 ones."""
-    return _model(initializers=[_tensor("W", dims=[1] * 100_000)])
-
-
-@refused("'W' has data type 12345", "onnx")
-def unknown_type(folder):
-    """A tensor whose type has no name."""
-    return _model(initializers=[_tensor("W", data_type=12345)])
-
-
-@refused("'W' has shape .*4000000 bytes", "onnx")
-def more_data_than_the_shape_says(folder):
-    """A tensor of 18 numbers with the bytes of a million."""
-    return _model(initializers=[_tensor("W", raw_data=bytes(4_000_000))])
-
-
-@refused("hidden_size is 4611686018427387904: expected 3", "onnx")
-def units_of_2_to_the_62(folder):
-    """More units than there is memory for."""
-    return _model([_gru(hidden_size=2**62)])
-
-
-@refused("'V' is computed by ConstantOfShape", "onnx")
-def constant_of_any_shape(folder):
-    """Weights that a node makes of a shape alone: 4 exabytes."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    shape = numpy_helper.from_array(np.array([1, 2**30, 2**30]), "shape")
-    return _model(
-        [_node("ConstantOfShape", ["shape"], ["V"]), _gru(("x", "V", "R", "B"))],
-        initializers=[shape],
-    )
-
-
-@refused("its arrays declare .*expected at most", "onnx")
-def doubling(folder):
-    """Weights that are joined with themselves, 40 times over."""
-    names = ["W", *(f"W{number}" for number in range(40))]
-    joins = [
-        _node("Concat", [name, name], [joined], axis=0)
-        for name, joined in itertools.pairwise(names)
-    ]
-    return _model([*joins, _gru(("x", names[-1], "R", "B"))])
-
-
-@refused("more than 50 steps", "onnx")
-def weights_made_of_themselves(folder):
-    """Weights that a node computes from what it computes."""
-    return _model([_node("Identity", ["V"], ["V"]), _gru(("x", "V", "R", "B"))])
-
-
-@refused("more than 50 steps", "onnx")
-def weights_behind_many_nodes(folder):
-    """Weights at the end of 5,000 nodes that do nothing."""
-    names = ["W", *(f"W{number}" for number in range(5000))]
-    steps = [_node("Identity", [name], [after]) for name, after in itertools.pairwise(names)]
-    return _model([*steps, _gru(("x", names[-1], "R", "B"))])
-
-
-@refused("the model is damaged", "onnx")
-def graphs_nested_deeply(folder):
-    """Graphs within graphs, 1,000 deep, by their bytes: Protocol Buffers' own limit is 100."""
-    content = b""
-    for _ in range(1000):
-        # A graph in an attribute, which is in a node, which is in a graph.
-        for field in (6, 5, 1):
-            content = _field(field, content)
-    return b"\x08\x09" + _field(7, content)
-
-
-@refused("nested deeper than", "onnx")
-def function_that_calls_itself(folder):
-    """A function of the model's own that is made of itself."""
+def twice_an_attribute(graph):
     from onnx import helper
 
-    call = helper.make_node("again", ["x"], ["y"], domain="own")
-    imports = [helper.make_opsetid("", 22), helper.make_opsetid("own", 1)]
-    function = helper.make_function("own", "again", ["x"], ["y"], [call], imports)
-    return _model([call], functions=[function])
+    graph.node[0].attribute.append(helper.make_attribute("hidden_size", 3))
 
 
-@refused("damaged or cut short", "onnx")
-def bytes_of_2_gibibytes(folder):
-    """A field declared longer than the file."""
-    return b"\x08\x09" + bytes([7 << 3 | 2]) + b"\xff\xff\xff\xff\x07" + b"\x0a\x00"
+def attribute_of_a_call(graph):
+    graph.node[0].attribute[0].ref_attr_name = "units"
 
 
-@refused(r"called .gru\\n\\x1b\[31m", "onnx")
-def name_that_writes_to_the_terminal(folder):
-    """A node's name with a line's end and a terminal's escape, in a message about its weights."""
-    node = _gru()
-    node.name = node.input[1] = "gru\n\x1b[31m"
-    return _model([node])
+def sparse():
+    from onnx import helper
+
+    values, places = array("W", np.ones(18)), array("at", np.arange(18), "i8")
+    return model(sparse=[helper.make_sparse_tensor(values, places, [1, 9, 2])])
 
 
-@refused(r"activations has .\\x1b\[2J\\n", "onnx")
-def activation_that_writes_to_the_terminal(folder):
-    """An activation whose name is a terminal's escape."""
-    return _model([_gru(activations=["\x1b[2J\n", "Tanh"])])
+def steps(count, op_type, copies=1):
+    """Return a model whose W goes through so many nodes of one kind."""
+    names = ["W", *(f"W{number}" for number in range(count))]
+    axis = {"axis": 0} if op_type == "Concat" else {}
+    chain = [node(op_type, [a] * copies, [b], **axis) for a, b in itertools.pairwise(names)]
+    return model([*chain, gru(("x", names[-1], "R", "B"))])
 
 
-def _field(number, content):
+def calls(count, times):
+    """Return a model of functions that each call the next one so many times, the last the first."""
+    from onnx import helper
+
+    opsets = [helper.make_opsetid("", 22), helper.make_opsetid("own", 1)]
+
+    def call(i, output):
+        return helper.make_node(f"f{i % count}", [], [output], domain="own")
+
+    functions = [
+        helper.make_function("own", f"f{i}", [], [], [call(i + 1, f"y{j}") for j in range(times)],
+                             opsets)
+        for i in range(count)
+    ]  # fmt: skip
+    return model([call(0, "y")], functions=functions)
+
+
+def field(number, content):
     """Return a field of Protocol Buffers that holds bytes."""
     length, encoded = len(content), bytearray([number << 3 | 2])
     while length > 0x7F:
         encoded.append(length & 0x7F | 0x80)
         length >>= 7
     return bytes([*encoded, length]) + content
+
+
+def graphs_within(levels):
+    content = b""
+    for _ in range(levels):
+        for number in (6, 5, 1):  # a graph in an attribute, in a node, in a graph
+            content = field(number, content)
+    return b"\x08\x09" + field(7, content)
+
+
+def of_other_nodes(op_type, domain=""):
+    return model([node(op_type, ["x"], ["y"], domain=domain)])
+
+
+def zeros_looked_at_again():
+    nodes = [gru(("x", "W", "R", "B", "", "start"), f"y{i}", str(i)) for i in range(1000)]
+    return model(nodes, array("start", np.zeros((1, 2**18, 3))))
+
+
+def one_file_many_times(folder):
+    """Return a model of 100 nodes that read the same 8 MiB."""
+    (folder / "data").write_bytes(bytes(2**23))
+    parts = [external(name=f"W{i}", dims=[1, 9, 2**21 // 9]) for i in range(100)]
+    return model([gru(("x", f"W{i}", "R"), f"y{i}", str(i)) for i in range(100)], *parts)
+
+
+def external(location="data", name="W", dims=(1, 9, 2), **more):
+    """Return a tensor with its data in another file."""
+    from onnx import TensorProto
+
+    made = TensorProto(name=name, data_type=1, dims=dims, data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": location, **more}.items():
+        made.external_data.add(key=key, value=str(value))
+    return made
+
+
+def beside(folder, *location, put=None, **more):
+    """Return a model with its data in the file beside it, or in what ``put(path)`` puts there."""
+    if put is None:
+        (folder / "data").write_bytes(W)
+    else:
+        put(folder / "data")
+    return model(None, external(*location, **more))
+
+
+def elsewhere(folder):
+    """Write the numbers of W out of the model's own folder; return where."""
+    path = folder.parent / f"{folder.name}-secret"
+    path.write_bytes(W)
+    return path
+
+
+def by_way_of(folder):
+    (folder / "inner").mkdir()
+    return model(None, external(f"inner/../../{elsewhere(folder).name}"))
+
+
+def in_a_linked_folder(folder):
+    (folder / "inner").symlink_to(folder.parent)
+    return model(None, external(f"inner/{elsewhere(folder).name}"))
+
+
+_RELATIVE = "expected a relative path within the model's folder"
+_STEPS = "is made in more than 50 steps"
+_IN_W = "input W: tensor 'W' "
+
+FILES = {
+    "as it should be": (lambda f: model(), None),
+    # Data in other files
+    "data beside it": (lambda f: beside(f), None),
+    "data in the folder above": (
+        lambda f: model(None, external(f"../{elsewhere(f).name}")), _RELATIVE),
+    "data by way of the folder": (by_way_of, _RELATIVE),
+    "data anywhere": (lambda f: model(None, external(elsewhere(f))), _RELATIVE),
+    "data from a device": (lambda f: model(None, external("/dev/zero")), _RELATIVE),
+    "data at no path": (lambda f: model(None, external("")), f"has its data in '': {_RELATIVE}"),
+    "data at a path of Windows": (lambda f: beside(f, "C:\\W.bin"), _RELATIVE),
+    "data above a path of Windows": (lambda f: beside(f, "a\\..\\..\\W.bin"), _RELATIVE),
+    "data at a path with a zero": (lambda f: beside(f, "data\0"), _RELATIVE),
+    "data in the folder itself": (lambda f: beside(f, "."), "has its data in no regular file"),
+    "data that is missing": (
+        lambda f: beside(f, "missing"),
+        "has its data in a file that cannot be read: No such file"),
+    "a link to data elsewhere": (
+        lambda f: beside(f, put=lambda path: path.symlink_to(elsewhere(f))),
+        "expected no link on the way"),
+    "data in a linked folder": (in_a_linked_folder, "expected no link on the way"),
+    "data in another file's bytes": (
+        lambda f: beside(f, put=lambda path: os.link(elsewhere(f), path)), "hard links"),
+    "data from a pipe": (
+        lambda f: beside(f, put=os.mkfifo), "has its data in no regular file"),
+    "data beyond the file": (
+        lambda f: beside(f, offset=2**62), "of a file of 72: expected them within it"),
+    "data before the file": (lambda f: beside(f, offset=-72), "offset '-72': expected a number"),
+    "an offset with a sign": (lambda f: beside(f, offset="+0"), "offset '+0': expected a number"),
+    "a length of a million digits": (
+        lambda f: beside(f, length="9" * 1_000_000), f"length '{'9' * 20}"),
+    "another length": (lambda f: beside(f, length=71), "has 71 bytes of external data"),
+    "an unknown key": (lambda f: beside(f, where="x"), "has 'where' among its external data"),
+    "one file many times": (one_file_many_times, "declare ... bytes: expected at most"),
+    # The tensors
+    "a shape that overflows": (
+        lambda f: model(None, tensor("W", dims=[2**32, 2**32, 18])),
+        "'W' has shape ... expected at most"),
+    "negative sizes": (
+        lambda f: model(None, tensor("W", dims=[-1, -9, 2])), "'W' has shape ... each from 1"),
+    "no inputs": (
+        lambda f: model(None, tensor("W", dims=[1, 9, 0])),
+        f"{_IN_W}has shape (1, 9, 0): expected at most 8 axes, each from 1"),
+    "100,000 axes": (
+        lambda f: model(None, tensor("W", dims=[1] * 100_000)), "'W' has shape ... at most 8 axes"),
+    "a shape beyond its bytes": (
+        lambda f: model(None, tensor("W", dims=[1, 9, 3])),
+        f"{_IN_W}has shape (1, 9, 3) of float32, 108 bytes: expected the 72 bytes"),
+    "more data than the shape": (
+        lambda f: model(None, tensor("W", raw_data=bytes(4_000_000))),
+        "'W' has shape ... 4000000 bytes"),
+    "no data": (lambda f: model(None, tensor("W", raw_data=b"")), "72 bytes: expected the 0 bytes"),
+    "an unknown type": (
+        lambda f: model(None, tensor("W", data_type=12345)), "'W' has data type 12345: expected"),
+    "a type of 16 integers": (
+        lambda f: model(None, tensor("W", data_type=3)), "data type 3: expected float16"),
+    "a segment": (
+        lambda f: model(None, tensor("W", segment={"begin": 0})), "is a segment of another"),
+    "too few halves": (
+        lambda f: model(None, halves([])), "17 numbers in int32_data: expected 18"),
+    "a half of 17 bits": (
+        lambda f: model(None, halves([2**16])), "numbers in int32_data beyond 16 bits"),
+    "a sparse one": (lambda f: sparse(), "initializer 'W' is sparse"),
+    "one name twice": (
+        lambda f: model(change=lambda graph: graph.initializer.append(graph.initializer[0])),
+        "initializer 'W' is there 2 times: expected once"),
+    # The node's arrays
+    "units of R": (
+        lambda f: weights(R=np.ones((1, 9, 4), "f4")), "R has shape (1, 9, 4): expected (1, 3H,"),
+    "rank of W": (
+        lambda f: weights(W=np.ones((9, 2), "f4")), "W has shape (9, 2): expected (1, 9, I)"),
+    "half of B": (
+        lambda f: weights(B=np.ones((1, 9), "f4")), "B has shape (1, 9): expected (1, 18)"),
+    "two types": (
+        lambda f: weights(B=np.ones((1, 18))), "R is float32 and B float64: expected one dtype"),
+    "integers": (
+        lambda f: weights(W=np.ones((1, 9, 2), "i4")),
+        "W has dtype int32: expected floating-point"),
+    "no R": (lambda f: model([gru(("x", "W"))]), "input R is left out: expected weights"),
+    "an absent W": (
+        lambda f: model([gru(("x", "elsewhere", "R"))]),
+        "input W: nothing in the model is called 'elsewhere'"),
+    "W that is an input": (
+        lambda f: model([gru(("x", "x", "R"))]),
+        "input W: 'x' is an input of the graph: expected a constant"),
+    "names that are no text": (
+        lambda f: model().replace(b"\x0a\x01W", b"\x0a\x01\xff"),
+        "nothing in the model is called"),
+    # The node's attributes
+    "direction": (
+        lambda f: attributes(direction="sideways"),
+        "direction is 'sideways': expected forward, reverse"),
+    "both directions": (
+        lambda f: attributes(direction="bidirectional"),
+        "R has shape (1, 9, 3): expected (2, 3H, H)"),
+    "layout": (lambda f: attributes(layout=2), "layout is 2: expected 0 or 1"),
+    "units": (
+        lambda f: attributes(hidden_size=5),
+        "hidden_size is 5: expected 3, as R has shape (1, 9, 3)"),
+    "units of 2 to the 62": (
+        lambda f: attributes(hidden_size=2**62), "hidden_size is 4611686018427387904: expected 3"),
+    "negative clip": (
+        lambda f: attributes(clip=-1.0), "clip is -1.0: expected a positive number, or 0 for none"),
+    "clip that is NaN": (lambda f: attributes(clip=float("nan")), "clip is nan"),
+    "integer clip": (lambda f: attributes(clip=1), "clip has type 2: expected 1 (float)"),
+    "unknown": (
+        lambda f: attributes(zoneout=0.5), "attribute 'zoneout' is none of a GRU node's"),
+    "twice": (lambda f: model(change=twice_an_attribute), "'hidden_size' is there twice"),
+    "of a call": (
+        lambda f: model(change=attribute_of_a_call),
+        "hidden_size is given where the function is called"),
+    "one activation": (
+        lambda f: attributes(activations=["Tanh"]), "activations has 1 functions: expected 2"),
+    "unknown activation": (
+        lambda f: attributes(activations=["Sigmoid", "Swish"]),
+        "activations has 'Swish': expected Relu"),
+    "activation that writes to the terminal": (
+        lambda f: attributes(activations=["\x1b[2J\n", "Tanh"]), r"activations has '\x1b[2J\n"),
+    "another slope": (
+        lambda f: attributes(activations=["Sigmoid", "LeakyRelu"]),
+        "LeakyRelu with alpha 0.01: expected one"),
+    "no slope": (
+        lambda f: attributes(activations=["Sigmoid", "Affine"]),
+        "activation_alpha has 0 values: expected one more"),
+    "slope of a hard sigmoid": (
+        lambda f: attributes(activations=["HardSigmoid", "Tanh"], activation_alpha=[0.25]),
+        "HardSigmoid with alpha 0.25 and beta 0.5: expected one that"),
+    # By position the second number, in turn the first: two readings, two functions.
+    "slopes of two readings": (
+        lambda f: attributes(activations=["Sigmoid", "Elu"], activation_alpha=[1.0, 2.0]),
+        "activation_alpha has 2 values: expected 1, as many as its functions take"),
+    # What makes the weights
+    "weights that are computed": (
+        lambda f: made_by("DequantizeLinear", ["W", "s"], ["V"], name="dequantize"),
+        "'V' is computed by DequantizeLinear node 'dequantize': expected a constant"),
+    "weights of any shape": (
+        lambda f: made_by("ConstantOfShape", ["W"], ["V"]), "'V' is computed by ConstantOfShape"),
+    "transposed input": (lambda f: made_by("Transpose", ["x"], ["V"]), "'x' is an input of the"),
+    "transpose of another domain": (
+        lambda f: made_by("Transpose", ["W"], ["V"], domain="own"), "computed by Transpose"),
+    "other axes": (
+        lambda f: made_by("Transpose", ["W"], ["V"], perm=[5, 6, 7]),
+        "Transpose node: it does not fit"),
+    "joined to others": (
+        lambda f: made_by("Concat", ["W", "R"], ["V"], axis=0), "Concat node: it does not fit"),
+    "nothing joined": (
+        lambda f: made_by("Concat", [], ["V"], axis=0), "Concat node: its input 0 is left out"),
+    "no input": (lambda f: made_by("Identity", [""], ["V"]), "input 0 is left out"),
+    "no axes": (lambda f: made_by("Unsqueeze", ["W"], ["V"]), "axes cannot be None"),
+    "weights for a shape": (
+        lambda f: made_by("Reshape", ["W", "R"], ["V"]),
+        "input of shape ... of float32: expected at most 8 int"),
+    "another shape": (
+        lambda f: made_by("Reshape", ["W"], ["V"], shape=[7, -1]), "Reshape node: it does not fit"),
+    "a cut without an end": (
+        lambda f: made_by("Slice", ["W"], ["V"], starts=[0]), "Slice node: it does not fit"),
+    "parts of less": (
+        lambda f: made_by("Split", ["W"], ["V", "U"], axis=1, split=[3, 5]),
+        "its parts are not the whole"),
+    "a cast to integers": (
+        lambda f: made_by("Cast", ["W"], ["V"], to=7),
+        "Cast node: it is from or to another type"),
+    "a constant text": (
+        lambda f: made_by("Constant", [], ["V"], value_string="w"), "has 'value_string'"),
+    "a constant of nothing": (
+        lambda f: made_by("Constant", [], ["V"]), "a Constant node has no value"),
+    "W given twice": (
+        lambda f: model([node("Identity", ["R"], ["W"]), gru()]),
+        "value 'W' is given twice: expected once"),
+    "joined with itself, 40 times": (
+        lambda f: steps(40, "Concat", 2), "its arrays declare ... expected at most"),
+    "made of itself": (lambda f: made_by("Identity", ["V"], ["V"]), _STEPS),
+    "made in 5,000 steps": (lambda f: steps(5000, "Identity"), _STEPS),
+    "zeros looked at again and again": (
+        lambda f: zeros_looked_at_again(), "its arrays declare ... expected at most"),
+    # The graph
+    "graphs 1,000 deep": (lambda f: graphs_within(1000), "the model is damaged"),
+    "a function that calls itself": (lambda f: calls(1, 1), "nested deeper than 50"),
+    "calls that double": (lambda f: calls(40, 2), "it runs more than 262144 nodes"),
+    "a field of 2 GiB": (
+        b"\x08\x09" + bytes([7 << 3 | 2]) + b"\xff\xff\xff\xff\x07" + b"\x0a\x00",
+        "damaged or cut short"),
+    "a name that writes to the terminal": (
+        lambda f: model([gru(("x", "gru\n\x1b[31m", "R"))]), r"called 'gru\n\x1b[31m"),
+    "Loop": (
+        lambda f: of_other_nodes("Loop"),
+        "no GRU node in it, but 1 of Loop or Scan, into which some exporters"),
+    "Scan": (lambda f: of_other_nodes("Scan"), "no GRU node in it, but 1 of Loop or Scan"),
+    "LSTM": (lambda f: of_other_nodes("LSTM"), "no GRU node in it, but LSTM: expected one"),
+    "MatMul": (lambda f: of_other_nodes("MatMul"), "no GRU node in it, among 1 nodes: expected"),
+    "a quantized GRU": (
+        lambda f: of_other_nodes("DynamicQuantizeGRU", "com.microsoft"),
+        "is 'DynamicQuantizeGRU' of domain 'com.microsoft': expected GRU of ONNX"),
+    "GRU of another domain": (
+        lambda f: of_other_nodes("GRU", "own"),
+        "the operator is 'GRU' of domain 'own': expected GRU of ONNX"),
+}  # fmt: skip

@@ -1,86 +1,164 @@
-"""Hostile safetensors files."""
+"""Wrong safetensors files: headers, places of arrays, and descriptions of a net."""
 
 import json
 import struct
 
-from hostile.cases import refused
-from hostile.sound import torch_arrays
+import numpy as np
+
+_NAMES = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
 
-def _file(header, data=b""):
+def good():
+    """Return the header and the data of a good file of ours: one layer of 3 inputs and 2 units."""
+    net = {"kind": "GRUParams", "kernel": "kernel", "recurrent_kernel": "recurrent_kernel"}
+    net |= {"bias": None, "recurrent_bias": None, "reset_after": True, "clip": None}
+    net |= {"activation": "tanh", "recurrent_activation": "sigmoid"}
+    header = {
+        "__metadata__": {"format": "jaxgru", "version": "1", "net": json.dumps(net)},
+        "kernel": {"dtype": "F32", "shape": [3, 6], "data_offsets": [0, 72]},
+        "recurrent_kernel": {"dtype": "F32", "shape": [2, 6], "data_offsets": [72, 120]},
+    }
+    return header, np.linspace(-1, 1, 30, dtype=np.float32).tobytes()
+
+
+def file(header, data=b""):
     """Return a file of a header, given as JSON or as what becomes JSON, and data."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
 
 
-def _sound():
-    """Return header and data of a sound GRU, the header to be spoilt."""
-    header, data = {}, b""
-    for name, array in torch_arrays().items():
-        offsets = [len(data), len(data) + array.nbytes]
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": offsets}
-        data += array.tobytes()
-    return header, data
+def changed(name, **changes):
+    """Return the good file with some values of one entry of the header replaced."""
+    header, data = good()
+    return file(header | {name: header[name] | changes}, data)
 
 
-def _spoilt(**changed):
-    """Return a sound file in whose entry of weight_ih_l0 some values are others."""
-    header, data = _sound()
-    header["weight_ih_l0"] |= changed
-    return _file(header, data)
+def net(**changes):
+    """Return the good file with some values of the net's description replaced."""
+    header, _ = good()
+    return described(json.dumps(json.loads(header["__metadata__"]["net"]) | changes))
 
 
-@refused("weight_ih_l0. is described wrongly")
-def offsets_of_another_kind(folder):
-    """Offsets that are numbers to Python and not to a reader that computes with integers."""
-    return _spoilt(data_offsets=[False, 72.0])
+def described(text):
+    return changed("__metadata__", net=text)
 
 
-@refused(r"weight_ih_l0 has dtype .F\\x1b\[2J\\n32")
-def unknown_type(folder):
-    """A type whose name is a terminal's escape."""
-    return _spoilt(dtype="F\x1b[2J\n32")
+def twice():
+    header, data = good()
+    text = json.dumps(header)[:-1] + ', "kernel": ' + json.dumps(header["kernel"]) + "}"
+    return file(text.encode(), data)
 
 
-@refused("weight_ih_l0. is described wrongly")
-def numbers_that_are_none(folder):
-    """NaN and Infinity where sizes are expected, which Python's JSON takes for numbers."""
-    return _spoilt(shape=[float("nan"), float("inf")])
+def without_numbers():
+    header, _ = good()
+    for name in ("kernel", "recurrent_kernel"):
+        header[name] = {"dtype": "F32", "shape": [0, 0], "data_offsets": [0, 0]}
+    return file(header)
 
 
-@refused(r"\\n\\x1b\[31m\.weight_hh_l0. has shape")
-def name_that_writes_to_the_terminal(folder):
-    """A tensor's name with a line's end and a terminal's escape, in a message about its shape."""
-    header, data = _sound()
-    header = {f"\n\x1b[31m.{name}": entry for name, entry in header.items()}
-    header["\n\x1b[31m.weight_hh_l0"]["shape"] = [3, 9]
-    return _file(header, data)
+def others(dtype, prefix="gru."):
+    """Return a file of Haiku's names, of one input and one unit."""
+    header, end = {}, 0
+    for name, shape in {"w_i": [1, 3], "w_h": [1, 3], "b": [3]}.items():
+        size = 3 * (4 if dtype == "F32" else 1)
+        entry = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
+        header[f"{prefix}{name}"], end = entry, end + size
+    return header, bytes(end)
 
 
-@refused("it begins with")
-def header_that_is_a_list(folder):
-    """A header that is JSON, but no object."""
-    return _file(b"[" + b"1," * 1000 + b"1]")
+def escape():
+    header, data = others("F32", "\n\x1b[31m.")
+    header["\n\x1b[31m.w_i"]["shape"] = [3, 1]
+    return file(header, data)
 
 
-@refused("the net is described wrongly")
-def net_described_deeply(folder):
-    """A net described in our own header, 100,000 deep."""
-    return _ours('{"kind":"tuple","layers":[' * 100_000 + "]}" * 100_000)
-
-
-@refused("the net has 8000 arrays and the file 4")
-def net_of_one_array(folder):
-    """A net of 2,000 layers that are all the same arrays."""
-    names = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
-    arrays = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+def same_arrays_2000_times():
     layer = {"kind": "GRUParams", "reset_after": True, "clip": None, "activation": "tanh"}
-    layer |= dict(zip(names, arrays, strict=True)) | {"recurrent_activation": "sigmoid"}
-    return _ours(json.dumps({"kind": "tuple", "layers": [layer] * 2000}))
+    layer |= {"recurrent_activation": "sigmoid", "bias": None, "recurrent_bias": None}
+    layer |= {name: name for name in _NAMES[:2]}
+    return described(json.dumps({"kind": "tuple", "layers": [layer] * 2000}))
 
 
-def _ours(net):
-    """Return a file marked as ours, of a net described by a text."""
-    header, data = _sound()
-    header["__metadata__"] = {"format": "jaxgru", "version": "1", "net": net}
-    return _file(header, data)
+def deep(levels):
+    return described('{"kind":"tuple","layers":[' * levels + "]}" * levels)
+
+
+_WRONGLY = "'kernel' is described wrongly: expected dtype, shape and data_offsets"
+_FLOATS = ": expected floating-point numbers"
+
+FILES = {
+    "as it should be": (file(*good()), None),
+    # The header
+    "a newer version": (
+        changed("__metadata__", version="2"),
+        "it is of version '2' of jaxgru's format: expected '1'; a newer jaxgru may read it"),
+    "cut short": (file(*good())[:-4], "the arrays end at byte 120: expected 116"),
+    "more than the arrays": (file(*good()) + b"more", "end at byte 120: expected 124"),
+    "cut short in the header": (file(*good())[:100], "bytes: expected fewer in a file of 100"),
+    "a header of 5 GB": (struct.pack("<Q", 5 * 10**9) + b'{"a": 1}', "it begins with"),
+    "no JSON": (file(b"{kernel}"), "the header is damaged (Expecting property name"),
+    "no UTF-8": (file(b'{"\xff"}'), "the header is damaged ("),
+    "nested deeply": (file(b'{"a":' + b"[" * 100_000), "the header is damaged ("),
+    "too many values": (file(b"{" + b"," * 1_000_001), "the header has over 1000000 values"),
+    "a list": (file(b"[" + b"1," * 1000 + b"1]"), "it begins with"),
+    "a name twice": (twice(), "'kernel' is there twice in the header: expected once"),
+    "metadata that is none": (
+        file({"__metadata__": {"format": 1}}),
+        "__metadata__ in the header is damaged: expected text by names"),
+    "an array that is none": (file({"kernel": 3}), _WRONGLY),
+    "an unknown key": (changed("kernel", file="/etc/passwd"), _WRONGLY),
+    "a shape that is no list": (changed("kernel", shape="3, 6"), _WRONGLY),
+    "a size that is true": (changed("kernel", shape=[3, True]), _WRONGLY),
+    "sizes that are NaN": (changed("kernel", shape=[float("nan"), float("inf")]), _WRONGLY),
+    "offsets that are false and 72.0": (changed("kernel", data_offsets=[False, 72.0]), _WRONGLY),
+    "negative offsets": (changed("kernel", data_offsets=[-72, 0]), _WRONGLY),
+    # The places of arrays
+    "overlapping": (
+        changed("recurrent_kernel", data_offsets=[68, 116]),
+        "'recurrent_kernel' goes from byte 68 to 116: expected it to begin at 72"),
+    "a hole": (
+        changed("recurrent_kernel", data_offsets=[76, 124]),
+        "'recurrent_kernel' goes from byte 76 to 124: expected it to begin at 72"),
+    "the end before the beginning": (
+        changed("kernel", dtype="I8", data_offsets=[72, 0]), "goes from byte"),
+    "a shape beyond its bytes": (
+        changed("kernel", shape=[3, 7]),
+        "'kernel' declares shape (3, 7) of F32, 84 bytes: expected the 72 bytes that it has"),
+    "an absurd shape": (
+        changed("kernel", shape=[2**62, 2**62]),
+        "'kernel' has shape (4611686018427387904, 4611686018427387904): expected at most 8 axes"),
+    "a hundred axes": (changed("kernel", shape=[1] * 100), "and more: expected at most 8 axes"),
+    "whole numbers": (
+        changed("kernel", dtype="I32"), f"'kernel' has dtype 'I32' and shape (3, 6){_FLOATS}"),
+    "an unknown type": (
+        changed("kernel", dtype="F\x1b[2J\n32"),
+        rf"'kernel' has dtype 'F\x1b[2J\n32' and shape (3, 6){_FLOATS}"),
+    "empty arrays": (
+        without_numbers(), f"has dtype float32 and shape (0, 0){_FLOATS}, one at least"),
+    # The net
+    "no description": (described("{"), "the net is described wrongly (Expecting property name"),
+    "no net": (described("3"), "a part of the net is 3: expected an object"),
+    "an unknown kind": (net(kind="LSTMParams"), "a part of the net is of kind 'LSTMParams' with"),
+    "a field too many": (net(units=3), "is of kind 'GRUParams' with"),
+    "a field of another type": (net(reset_after=1), "reset_after of a layer is 1: expected"),
+    "an unknown activation": (net(activation="tan"), "activation 'tan' is unknown: expected one"),
+    "an impossible clip": (net(clip=-1), "clip is -1: expected None or a positive finite number"),
+    "an array that is not there": (
+        net(bias="bias"), "'bias' is only in the net or only in the file"),
+    "an array too many": (
+        net(recurrent_kernel="kernel"), "'recurrent_kernel' is only in the net or only in the fil"),
+    "an array used twice": (net(bias="kernel"), "the net has 3 arrays and the file 2: expected"),
+    "the same arrays 2,000 times": (
+        same_arrays_2000_times(), "the net has 4000 arrays and the file 2"),
+    "parts in parts in parts": (deep(40), "expected an object, at most 32 deep"),
+    "parts 100,000 deep": (deep(100_000), "the net is described wrongly"),
+    "layers that do not fit": (
+        changed("kernel", shape=[6, 3]), "kernel has shape (6, 3): expected (I, 6)"),
+    # By the names of libraries
+    "no GRU": (
+        file({"a": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}, b"1234"),
+        "no GRU is among its 1 arrays ('a')"),
+    "a GRU of whole numbers": (
+        file(*others("I8")), f"gru/w_h has dtype 'I8'{_FLOATS}"),
+    "a name that writes to the terminal": (escape(), r"\n\x1b/31m/w_i' has shape"),
+}  # fmt: skip

@@ -1,4 +1,4 @@
-"""A sound GRU of 2 inputs and 3 units, and the containers that hostile files are made of."""
+"""A sound GRU of 2 inputs and 3 units, and the containers that wrong files are made of."""
 
 import io
 import json
@@ -9,41 +9,34 @@ import zipfile
 import numpy as np
 
 INPUTS, UNITS = 2, 3
+CANARY = "canary"
+
+
+def shell(folder):
+    """Return a command that a file would have run: it leaves a canary in the folder."""
+    return f"touch {folder / CANARY}"
+
+
+def _drawn(seed, shapes):
+    rng = np.random.default_rng(seed)
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def arrays(**changed):
     """Return the arrays of the seed's npz, with some of them replaced."""
-    rng = np.random.default_rng(0)
     shapes = {"wMatrix": (INPUTS, 9), "uMatrix": (UNITS, 9), "biases": (2, 9)}
-    return {k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()} | changed
+    return _drawn(0, shapes) | changed
 
 
 def torch_arrays(**changed):
     """Return arrays by the names of a torch.nn.GRU, with some of them replaced."""
-    rng = np.random.default_rng(1)
     shapes = {"weight_ih_l0": (9, INPUTS), "weight_hh_l0": (9, UNITS), "bias_ih_l0": (9,)}
-    shapes["bias_hh_l0"] = (9,)
-    return {k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()} | changed
-
-
-def nnx_arrays():
-    """Return arrays by the names of a flax.nnx.GRUCell."""
-    rng = np.random.default_rng(2)
-    shapes = {
-        "dense_h": {"kernel": (UNITS, 9)},
-        "dense_i": {"bias": (9,), "kernel": (INPUTS, 9)},
-    }
-    return {
-        layer: {name: rng.normal(size=shape).astype(np.float32) for name, shape in inner.items()}
-        for layer, inner in shapes.items()
-    }
+    return _drawn(1, shapes | {"bias_hh_l0": (9,)}) | changed
 
 
 def onnx_arrays():
     """Return the arrays of an ONNX GRU node of one direction."""
-    rng = np.random.default_rng(3)
-    shapes = {"W": (1, 9, INPUTS), "R": (1, 9, UNITS), "B": (1, 18)}
-    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    return _drawn(3, {"W": (1, 9, INPUTS), "R": (1, 9, UNITS), "B": (1, 18)})
 
 
 def npy(array):

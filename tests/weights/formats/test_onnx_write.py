@@ -1,4 +1,4 @@
-"""Nets as ONNX models, run by ONNX Runtime; and what ONNX cannot hold."""
+"""Nets as ONNX models, run by ONNX Runtime and read back; and what ONNX cannot hold."""
 
 import dataclasses
 
@@ -6,22 +6,24 @@ import cases
 import jax
 import jax.numpy as jnp
 import live_onnx
+import ml_dtypes
 import net_oracle
 import nets
 import numpy as np
 import oracle
 import pytest
+from equal import assert_same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxgru
+from jaxgru.weights import read_all, save
 
 onnx = pytest.importorskip("onnx")
 
 # What to_onnx promises. Seen on these nets: 3e-7.
 _TOLERANCE = {"rtol": 0, "atol": 1e-5}
 _EXACT = live_onnx.ACTIVATIONS
-_WITHOUT_EQUAL = [name for name in jaxgru.ACTIVATIONS if name not in _EXACT]
 
 
 @pytest.mark.live
@@ -72,27 +74,22 @@ def test_lengths_and_states(name, batch, time, data):
 @pytest.mark.live
 @pytest.mark.parametrize("clip", [None, 0.25])
 @pytest.mark.parametrize("reset_after", [True, False])
-@pytest.mark.parametrize("activation", _EXACT)
-def test_every_layer_in_onnx_runtime(key, activation, reset_after, clip):
+def test_every_layer_in_onnx_runtime(key, reset_after, clip):
     pytest.importorskip("onnxruntime")
-    gates = _EXACT[(_EXACT.index(activation) + 2) % len(_EXACT)]
-    params = cases.random_params(
-        key,
-        3,
-        4,
-        activation=activation,
-        recurrent_activation=gates,
-        reset_after=reset_after,
-        clip=clip,
-    )
-    # Smaller, so that states do not blow up within 50 steps where activations have no bound.
-    params = jax.tree.map(lambda array: array / 4, params)
     xs = np.array(cases.random_inputs(key, (2, 50, 3)))
-    expected = oracle.gru_batch(params, xs)
-    scale = max(1.0, float(np.abs(expected[0]).max()))
-    found = live_onnx.run(jaxgru.to_onnx(params), {"x": xs})
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * scale)
+    variant = {"reset_after": reset_after, "clip": clip}
+    for activation, gates in zip(_EXACT, _EXACT[2:] + _EXACT[:2], strict=True):
+        params = cases.random_params(
+            key, 3, 4, activation=activation, recurrent_activation=gates, **variant
+        )
+        # Smaller, so that states do not blow up within 50 steps where activations have no bound.
+        params = jax.tree.map(lambda array: array / 4, params)
+        model = jaxgru.to_onnx(params)
+        assert_same(jaxgru.from_onnx(model), params)
+        expected = oracle.gru_batch(params, xs)
+        scale = max(1.0, float(np.abs(expected[0]).max()))
+        for one, other in zip(live_onnx.run(model, {"x": xs}), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * scale)
 
 
 @pytest.mark.live
@@ -140,58 +137,49 @@ def test_one_node_for_both_directions_where_they_fit_one(key):
     assert _nodes(jaxgru.Bidirectional(forward, unlike)) == ["forward", "reverse"]
 
 
-class TestRefused:
-    """What GRU nodes cannot hold."""
+def _of(dtype, **changed):
+    """Return what makes a layer of another type, with some fields replaced."""
 
-    @pytest.mark.parametrize("role", ["activation", "recurrent_activation"])
-    @pytest.mark.parametrize("activation", _WITHOUT_EQUAL)
-    def test_activations_without_equal(self, key, role, activation):
+    def make(net):
+        net = jax.tree.map(lambda array: np.asarray(array).astype(dtype), net)
+        return dataclasses.replace(net, **changed)
+
+    return make
+
+
+_REFUSED = {
+    "two types": (
+        lambda net: dataclasses.replace(net, bias=net.bias.astype("f2")),
+        {}, "its arrays are float16 and float32: expected one of"),
+    "float8": (_of(jnp.float8_e4m3fn), {}, "its arrays are float8_e4m3fn: expected"),
+    "clip beyond float32": (_of("f4", clip=1e300), {}, "clip is 1e"),
+    "clip below float32": (_of("f4", clip=1e-300), {}, "clip is 1e"),
+    "clip between numbers of float32": (
+        _of("f8", clip=0.3), {}, r"clip is 0\.3: expected a number that float"),
+    "opset 13": (_of("f4"), {"opset": 13}, "opset is 13: expected"),
+    "opset 21": (_of(jnp.bfloat16), {"opset": 21}, "opset is 21: expected"),
+    "opset 999": (_of("f4"), {"opset": 999}, "opset is 999: expected"),
+    "sizes": (lambda net: (net, net), {}, "gives 4 outputs and"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _REFUSED)
+def test_what_onnx_cannot_hold(key, name):
+    make, options, message = _REFUSED[name]
+    with pytest.raises(ValueError, match=message):
+        jaxgru.to_onnx(make(cases.random_params(key, 3, 4)), **options)
+
+
+@pytest.mark.parametrize("activation", [a for a in jaxgru.ACTIVATIONS if a not in _EXACT])
+def test_activations_without_equal(key, tmp_path, activation):
+    path = tmp_path / "net.onnx"
+    path.write_text("before")
+    for role in ("activation", "recurrent_activation"):
         net = cases.random_params(key, 3, 4, **{role: activation})
         with pytest.raises(jaxgru.WeightsError, match=f"activation is '{activation}': expected"):
-            jaxgru.to_onnx(net)
-
-    def test_types_that_differ(self, key):
-        net = cases.random_params(key, 3, 4)
-        net = dataclasses.replace(net, bias=net.bias.astype(jnp.float16))
-        with pytest.raises(jaxgru.WeightsError, match="its arrays are float16 and float32"):
-            jaxgru.to_onnx(net)
-
-    def test_types_beyond_onnx(self, key):
-        net = jax.tree.map(lambda x: x.astype(jnp.float8_e4m3fn), cases.random_params(key, 3, 4))
-        with pytest.raises(jaxgru.WeightsError, match="its arrays are float8_e4m3fn: expected"):
-            jaxgru.to_onnx(net)
-
-    @pytest.mark.parametrize("clip", [1e300, 1e-300])
-    def test_clip_beyond_float32(self, key, clip):
-        with pytest.raises(jaxgru.WeightsError, match="clip is 1e"):
-            jaxgru.to_onnx(cases.random_params(key, 3, 4, clip=clip))
-
-    def test_clip_between_numbers_of_float32(self, key):
-        net = cases.random_params(key, 3, 4, clip=0.3)
-        net = jax.tree.map(lambda x: np.asarray(x, np.float64), net)
-        with pytest.raises(
-            jaxgru.WeightsError, match=r"clip is 0\.3: expected a number that float"
-        ):
-            jaxgru.to_onnx(net)
-
-    @pytest.mark.parametrize(("dtype", "opset"), [("float32", 13), ("bfloat16", 21), ("f4", 999)])
-    def test_opset(self, key, dtype, opset):
-        net = jax.tree.map(lambda x: x.astype(dtype), cases.random_params(key, 3, 4))
-        with pytest.raises(jaxgru.WeightsError, match=f"opset is {opset}: expected"):
-            jaxgru.to_onnx(net, opset=opset)
-
-    def test_layers_that_do_not_fit(self, key):
-        net = (cases.random_params(key, 3, 4), cases.random_params(key, 3, 4))
-        with pytest.raises(ValueError, match="gives 4 outputs and"):
-            jaxgru.to_onnx(net)
-
-    def test_a_file_there_is_kept(self, key, tmp_path):
-        path = tmp_path / "net.onnx"
-        path.write_text("before")
-        with pytest.raises(jaxgru.WeightsError, match="activation is 'gelu'"):
-            jaxgru.save(cases.random_params(key, 3, 4, activation="gelu"), path)
-        assert path.read_text() == "before"
-        assert list(tmp_path.iterdir()) == [path]
+            jaxgru.save(net, path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.live
@@ -223,3 +211,102 @@ def _nodes(net):
         for attribute in node.attribute
         if attribute.name == "direction"
     ]
+
+
+class TestRoundTrip:
+    """What was written comes back, in structure, type and every bit."""
+
+    @pytest.mark.parametrize("name", nets.NAMES)
+    def test_every_structure(self, key, name, tmp_path):
+        net = nets.random_net(key, name)
+        jaxgru.save(net, tmp_path / "net.onnx")
+        assert_same(jaxgru.load(tmp_path / "net.onnx"), net)
+        assert_same(jaxgru.from_onnx(jaxgru.to_onnx(net, lengths=True)), net)
+
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+    def test_every_type(self, key, dtype, tmp_path):
+        net = nets.random_net(key, "bidirectional stack")
+        net = jax.tree.map(lambda x: np.asarray(x).astype(getattr(ml_dtypes, dtype, dtype)), net)
+        save(net, tmp_path / "net.onnx")
+        (found,) = read_all(tmp_path / "net.onnx").gathered.values()
+        assert_same(found.net, net)
+
+    @pytest.mark.parametrize("biases", cases.BIASES)
+    @pytest.mark.parametrize("clip", [None, 0.3])  # 0.3 is no number of float32
+    def test_biases_and_clip(self, key, biases, clip):
+        net = cases.random_params(key, 3, 4, biases=biases, clip=clip)
+        assert_same(jaxgru.from_onnx(jaxgru.to_onnx(net)), net)
+        both = jaxgru.Bidirectional(net, cases.random_params(key, 3, 4, clip=clip), "ave")
+        assert_same(jaxgru.from_onnx(jaxgru.to_onnx(both)), both)
+
+    def test_activations(self, key):
+        for activation in live_onnx.ACTIVATIONS:
+            net = cases.random_params(key, 3, 4, activation=activation, recurrent_activation="relu")
+            assert_same(jaxgru.from_onnx(jaxgru.to_onnx(net)), net)
+
+    def test_numbers_that_are_none(self, key):
+        net = cases.random_params(key, 3, 4)
+        net = dataclasses.replace(net, kernel=net.kernel.at[0, 0].set(jnp.nan))
+        with pytest.warns(jaxgru.WeightsWarning, match="kernel holds 1 NaN"):
+            assert_same(jaxgru.from_onnx(jaxgru.to_onnx(net)), net)
+
+
+class TestMetadata:
+    """The structure beside the nodes, where somebody has changed one and not the other."""
+
+    def test_without_it_nodes_come_one_by_one(self, key):
+        model = jaxgru.to_onnx(nets.random_net(key, "stack"))
+        del model.metadata_props[:]
+        assert jaxgru.from_onnx(model, layer="gru_1").hidden_size == 2
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ("", "it is damaged"),
+            ("[" * 100_000, "it is damaged"),
+            ('{"version": 2}', "it is damaged"),
+            ('{"version": 1, "net": []}', "it has version 1"),
+            ('{"version": 2, "net": {"kind": "tree"}}', "is of kind 'tree'"),
+            (" " * (2**20 + 1), "it has 1048577 characters"),
+        ],
+    )
+    def test_damaged(self, key, text, reason):
+        model = jaxgru.to_onnx(nets.random_net(key, "layer"))
+        model.metadata_props[0].value = text
+        with pytest.warns(jaxgru.WeightsWarning, match=f"one by one.*{reason}"):
+            jaxgru.from_onnx(model)
+
+    @pytest.mark.parametrize(
+        ("old", "new", "reason"),
+        [
+            ("gru_1/0/kernel", "gru_0/0/kernel", "names 'gru_0/0': expected a node that is there"),
+            ("gru_1/0/bias", "gru_0/0/bias", "bias of 'gru_1/0' is another array"),
+            ('"clip": null', '"clip": 0.5', "clip of 'gru_0/0' is 0.5: expected None"),
+            ('"gru_0/0/bias"', "null", "'gru_0/0' has a bias: expected none"),
+            ('"activation": "tanh"', '"activation": "relu"', "activation of 'gru_0/0' is 'relu'"),
+            ('"tuple"', '"Bidirectional"', "is of kind 'Bidirectional' with"),
+        ],
+    )
+    def test_not_of_these_nodes(self, key, old, new, reason):
+        model = jaxgru.to_onnx(nets.random_net(key, "stack"))
+        text = model.metadata_props[0].value
+        assert old in text
+        model.metadata_props[0].value = text.replace(old, new, 1)
+        with pytest.warns(jaxgru.WeightsWarning, match=f"one by one.*{reason}"):
+            jaxgru.from_onnx(model, layer="gru_0")
+
+    def test_a_node_was_changed(self, key):
+        model = jaxgru.to_onnx(nets.random_net(key, "stack"))
+        for node in model.graph.node:
+            if node.name == "gru_0":
+                node.attribute.append(onnx.helper.make_attribute("direction", "reverse"))
+                node.attribute.remove(
+                    next(a for a in node.attribute if a.name == "direction" and a.s == b"forward")
+                )
+        with pytest.warns(jaxgru.WeightsWarning, match="'gru_0/0' goes the other way"):
+            assert isinstance(jaxgru.from_onnx(model, layer="gru_0"), jaxgru.Backward)
+
+    def test_caller_and_file_contradict(self, key):
+        model = jaxgru.to_onnx(nets.random_net(key, "sum"))
+        with pytest.raises(jaxgru.WeightsError, match="merge is 'sum' in the file"):
+            jaxgru.from_onnx(model, assume={"merge": "mul"})

@@ -1,5 +1,6 @@
 """Checkpoints of Orbax, in every way that it writes them, against the arrays that were saved."""
 
+import functools
 import json
 import shutil
 
@@ -11,7 +12,9 @@ import pytest
 
 import jaxgru
 
-ocp = pytest.importorskip("orbax.checkpoint")
+
+def _orbax():
+    return pytest.importorskip("orbax.checkpoint")  # not before a test: it takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -25,34 +28,34 @@ def tree(params):
     return {"params": {"gru": gru, "head": jnp.ones(3)}, "step": 3, "opt_state": [{"gru": gru}]}
 
 
-def _standard(folder, tree):
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder, tree)
+def _write(folder, tree, **options):
+    """Write a checkpoint with options of its handler: another layout of its arrays."""
+    ocp = _orbax()
+    ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**options)).save(folder, tree)
 
 
-def _zarr(folder, tree):
-    ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False)).save(folder, tree)
-
-
-def _zarr3(folder, tree):
-    ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_zarr3=True)).save(folder, tree)
-
-
-def _step(folder, tree):
+def _write_step(folder, tree, **more):
+    ocp = _orbax()
     with ocp.CheckpointManager(folder) as manager:
-        manager.save(7, args=ocp.args.StandardSave(tree))
+        args = ocp.args.StandardSave(tree)
+        if more:
+            args = ocp.args.Composite(state=args, about=ocp.args.JsonSave(more))
+        manager.save(7, args=args)
 
 
-def _items(folder, tree):
-    with ocp.CheckpointManager(folder) as manager:
-        args = {"state": ocp.args.StandardSave(tree), "about": ocp.args.JsonSave({"a": 1})}
-        manager.save(7, args=ocp.args.Composite(**args))
+WAYS = {
+    "standard": _write,
+    "zarr": functools.partial(_write, use_ocdbt=False),
+    "zarr3": functools.partial(_write, use_zarr3=True),
+    "step": _write_step,
+    "step of items": functools.partial(_write_step, a=1),
+}
 
 
-@pytest.mark.parametrize("write", [_standard, _zarr, _zarr3, _step, _items])
-def test_ways_of_writing(tree, params, tmp_path, write):
+@pytest.mark.parametrize("way", WAYS)
+def test_ways_of_writing(tree, params, tmp_path, way):
     folder = tmp_path / "checkpoint"
-    write(folder, tree)
+    WAYS[way](folder, tree)
     found = jaxgru.load_all(folder)
     # The optimizer's own copy of the arrays is passed over.
     assert list(found) == ["params/gru"]
@@ -62,10 +65,13 @@ def test_ways_of_writing(tree, params, tmp_path, write):
 
 def test_bfloat16_and_several_items(tree, tmp_path):
     half = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), tree["params"])
-    with ocp.CheckpointManager(tmp_path / "run") as manager:
+    with _orbax().CheckpointManager(tmp_path / "run") as manager:
         for step in (1, 10):
-            args = {"one": ocp.args.StandardSave(half), "two": ocp.args.StandardSave(half)}
-            manager.save(step, args=ocp.args.Composite(**args))
+            args = {
+                "one": _orbax().args.StandardSave(half),
+                "two": _orbax().args.StandardSave(half),
+            }
+            manager.save(step, args=_orbax().args.Composite(**args))
     with pytest.raises(jaxgru.WeightsError, match=r"the steps 1, 10: expected one .*/run/10$"):
         jaxgru.load(tmp_path / "run")
     found = jaxgru.load_all(tmp_path / "run" / "10")
@@ -76,7 +82,7 @@ def test_bfloat16_and_several_items(tree, tmp_path):
 @pytest.fixture(scope="module")
 def written(tree, tmp_path_factory):
     folder = tmp_path_factory.mktemp("orbax") / "zarr"
-    _zarr(folder, tree)
+    _write(folder, tree, use_ocdbt=False)
     return folder
 
 

@@ -1,7 +1,6 @@
 """Keras' layers in memory, to nets and back."""
 
 import contextlib
-import dataclasses
 import os
 import subprocess
 import sys
@@ -152,54 +151,6 @@ def test_weights():
 def test_wrong_weights(weights, assume, reason):
     with pytest.raises(jaxgru.WeightsError, match=reason):
         jaxgru.from_keras(weights, assume=assume)
-
-
-@pytest.mark.live
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"clip": 1.0}, "clip is 1.0"),
-        (
-            {"activation": "hard_sigmoid_keras2"},
-            "activation is 'hard_sigmoid_keras2': expected 'tanh'",
-        ),
-        ({"recurrent_activation": "hard_sigmoid_keras2"}, "recurrent_activation is 'hard_sigmoid_"),
-        ({"reset_after": False}, "bias and recurrent_bias are both non-zero in 12 of 12 places"),
-        ({"bias": jnp.zeros(12, jnp.float16)}, "expected one dtype in a GRU"),
-    ],
-)
-def test_layers_that_keras_cannot_hold(key, change, reason):
-    pytest.importorskip("keras")
-    params = nets.random_net(key, "layer")
-    with pytest.raises(jaxgru.WeightsError, match=reason):
-        jaxgru.to_keras(dataclasses.replace(params, **change))
-
-
-@pytest.mark.live
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("stack", "net is a tuple of 2: expected one layer, as a Keras layer holds"),
-        ("stacks in both directions", "net.forward is a tuple of 2: expected a GRUParams"),
-        ("backward", "net is a Backward, whose outputs are in the input's order of time"),
-    ],
-)
-def test_nets_that_no_layer_is(key, name, reason):
-    pytest.importorskip("keras")
-    with pytest.raises(jaxgru.WeightsError, match=reason):
-        jaxgru.to_keras(nets.random_net(key, name))
-
-
-def test_an_unfit_net(key):
-    params = nets.random_net(key, "layer")
-    with pytest.raises(ValueError, match="kernel has shape"):
-        jaxgru.to_keras(dataclasses.replace(params, kernel=jnp.zeros((3, 9))))
-
-
-def test_without_keras(key, monkeypatch):
-    monkeypatch.setitem(sys.modules, "keras", None)
-    with pytest.raises(ImportError, match=r"to_keras needs keras, which is not installed: pip "):
-        jaxgru.to_keras(nets.random_net(key, "layer"))
 
 
 _IN_A_PROCESS_OF_ITS_OWN = """

@@ -53,21 +53,6 @@ def test_one_bias_on_the_state_side():
     np.testing.assert_array_equal(to_arrays(swapped)[2], net.bias)
 
 
-@pytest.mark.parametrize(
-    ("net", "message"),
-    [
-        (
-            _net(reset_after=False, recurrent_bias=_net().recurrent_bias),
-            "bias and recurrent_bias are both non-zero in 12 of 12 places",
-        ),
-    ],
-    ids=["two biases"],
-)
-def test_what_keras_cannot_hold(net, message):
-    with pytest.raises(WeightsError, match=message):
-        to_arrays(net)
-
-
 class TestWithoutAConfiguration:
     @pytest.mark.parametrize("reset_after", [True, False])
     def test_the_bias_says_where_the_reset_is(self, reset_after):

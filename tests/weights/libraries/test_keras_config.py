@@ -1,4 +1,4 @@
-"""What Keras' configurations say of a GRU, whatever the version, and what none can hold."""
+"""What Keras' configurations have of a GRU, whatever the version, and what none can hold."""
 
 import pytest
 
@@ -17,8 +17,8 @@ def entry(class_name, *, registered_name=None, **config):
     }
 
 
-def said(layer, *, version="3.3.3", assume=None):
-    """Return what the configuration of a model of one layer says of it."""
+def read(layer, *, version="3.3.3", assume=None):
+    """Return what the configuration of a model of one layer has of it."""
     (only,) = model_of(entry("Sequential", layers=[layer])).inner
     return gru_layer(only, version, Fields(assume or {}))
 
@@ -46,7 +46,7 @@ class TestActivations:
         ids=str,
     )
     def test_names(self, value, expected):
-        (cell,) = said(entry("GRU", activation=value, recurrent_activation="sigmoid")).cells
+        (cell,) = read(entry("GRU", activation=value, recurrent_activation="sigmoid")).cells
         assert (cell.activation, cell.recurrent_activation) == (expected, "sigmoid")
 
     @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ class TestActivations:
         with pytest.raises(
             WeightsError, match=r"^recurrent_activation is .*: expected one of celu"
         ):
-            said(entry("GRU", activation="tanh", recurrent_activation=value))
+            read(entry("GRU", activation="tanh", recurrent_activation=value))
 
     @pytest.mark.parametrize(
         ("version", "expected"),
@@ -85,65 +85,58 @@ class TestActivations:
     )
     def test_hard_sigmoid(self, version, expected):
         layer = entry("GRU", activation="hard_sigmoid", recurrent_activation="hard_sigmoid")
-        (cell,) = said(layer, version=version).cells
+        (cell,) = read(layer, version=version).cells
         assert cell.activation == cell.recurrent_activation == expected
 
     def test_leaky_relu_means_a_slope_of_a_fifth_in_keras_3_alone(self):
         layer = entry("GRU", activation="leaky_relu", recurrent_activation="sigmoid")
-        assert said(layer).cells[0].activation == "leaky_relu"
+        assert read(layer).cells[0].activation == "leaky_relu"
         with pytest.raises(WeightsError, match=r"^activation is 'leaky_relu': expected one of"):
-            said(layer, version="2.15.0")
+            read(layer, version="2.15.0")
 
     def test_hard_sigmoid_of_an_unknown_version(self):
         layer = entry("GRU", activation="tanh", recurrent_activation="hard_sigmoid")
         with pytest.raises(WeightsError, match="'hard_sigmoid' of an unknown version of Keras"):
-            said(layer, version=None)
+            read(layer, version=None)
         assume = {"recurrent_activation": "hard_sigmoid_keras2"}
-        (cell,) = said(layer, version=None, assume=assume).cells
+        (cell,) = read(layer, version=None, assume=assume).cells
         assert cell.recurrent_activation == "hard_sigmoid_keras2"
 
     def test_the_caller_cannot_contradict(self):
-        layer = entry("GRU", activation="tanh", recurrent_activation="sigmoid")
         with pytest.raises(WeightsError, match=r"^activation is 'tanh' in the file"):
-            said(layer, assume={"activation": "relu"})
+            read(_GRU, assume={"activation": "relu"})
 
 
 _USUAL = {"activation": "tanh", "recurrent_activation": "sigmoid", "units": 4}
-_CELL = entry("GRUCell", **_USUAL)
+_CELL, _GRU = entry("GRUCell", **_USUAL), entry("GRU", **_USUAL)
+
+
+def _both(layer, backward=None, **options):
+    backward = {} if backward is None else {"backward_layer": backward}
+    return entry("Bidirectional", layer=layer, **backward, **options)
 
 
 class TestLayers:
-    def test_defaults_of_what_is_not_said(self):
-        (cell,) = said(entry("GRU", **_USUAL)).cells
-        assert (cell.units, cell.use_bias, cell.reset_after, cell.array_count) == (
-            4,
-            True,
-            False,
-            3,
-        )
+    def test_defaults_of_what_is_not_read(self):
+        (cell,) = read(_GRU).cells
+        found = (cell.units, cell.use_bias, cell.reset_after, cell.array_count)
+        assert found == (4, True, False, 3)
 
-    @pytest.mark.parametrize(
-        "cell",
-        [
-            [_CELL, _CELL],
-            entry("StackedRNNCells", cells=[_CELL, _CELL]),
-        ],
-        ids=["list", "StackedRNNCells"],
-    )
-    def test_stacks(self, cell):
-        layer = said(entry("RNN", cell=cell, go_backwards=True))
-        assert [len(side) for side in layer.sides] == [2]
-        assert layer.is_backward
+    def test_stacks(self):
+        for cell in ([_CELL, _CELL], entry("StackedRNNCells", cells=[_CELL, _CELL])):
+            layer = read(entry("RNN", cell=cell, go_backwards=True))
+            assert [len(side) for side in layer.sides] == [2]
+            assert layer.is_backward
 
     def test_both_directions_of_one_configuration(self):
-        layer = said(entry("Bidirectional", layer=entry("GRU", **_USUAL), merge_mode=None))
+        layer = read(_both(_GRU, merge_mode=None))
         assert len(layer.sides) == 2
         assert layer.sides[0] == layer.sides[1]
         assert layer.merge is None
 
     def test_a_backward_layer_of_its_own(self):
         backward = entry("GRU", **(_USUAL | {"activation": "relu"}), go_backwards=True)
-        layer = said(entry("Bidirectional", layer=entry("GRU", **_USUAL), backward_layer=backward))
+        layer = read(_both(_GRU, backward))
         assert [cell.activation for cell in layer.cells] == ["tanh", "relu"]
         assert layer.merge == "concat"
 
@@ -156,11 +149,11 @@ class TestLayers:
         ],
     )
     def test_notes(self, option, note):
-        assert note in said(entry("GRU", **_USUAL, **{option: True})).notes[0]
+        assert note in read(entry("GRU", **_USUAL, **{option: True})).notes[0]
 
     def test_training_is_passed_over(self):
         options = {"dropout": 0.5, "stateful": True, "unroll": True, "kernel_constraint": {"a": 1}}
-        assert said(entry("GRU", **_USUAL, **options)) == said(entry("GRU", **_USUAL))
+        assert read(entry("GRU", **_USUAL, **options)) == read(entry("GRU", **_USUAL))
 
     @pytest.mark.parametrize(
         "layer",
@@ -178,7 +171,7 @@ class TestLayers:
         ids=lambda layer: f"{layer['class_name']} {layer.get('registered_name')}",
     )
     def test_no_gru(self, layer):
-        assert said(layer) is None
+        assert read(layer) is None
 
     def test_layers_within_wrappers(self):
         wrapper = entry("TimeDistributed", layer=entry("GRU", **_USUAL))
@@ -189,8 +182,8 @@ class TestLayers:
         ("layer", "message"),
         [
             (entry("GRU", **_USUAL, use_bias="yes"), "use_bias is 'yes': expected true or false"),
-            (entry("GRU", **(_USUAL | {"units": 0})), "units is 0: expected a number, at least 1"),
-            (entry("GRU", **(_USUAL | {"units": True})), "units is True: expected a number"),
+            (entry("GRU", **_USUAL | {"units": 0}), "units is 0: expected a number, at least 1"),
+            (entry("GRU", **_USUAL | {"units": True}), "units is True: expected a number"),
             (
                 entry("RNN", cell=[_CELL, entry("LSTMCell", **_USUAL)]),
                 "it has a cell of class 'LSTMCell': expected GRUCell alone",
@@ -200,35 +193,18 @@ class TestLayers:
                 "it has a cell of class 'ResidualWrapper': expected GRUCell alone",
             ),
             (
-                entry(
-                    "Bidirectional",
-                    layer=entry("GRU", **_USUAL),
-                    backward_layer=entry("LSTM", **_USUAL, go_backwards=True),
-                ),
+                _both(_GRU, entry("LSTM", **_USUAL, go_backwards=True)),
                 "its directions are 'GRU and LSTM': expected GRUs in both",
             ),
             (
-                entry("Bidirectional", layer=entry("GRU", **_USUAL, go_backwards=True)),
+                _both(entry("GRU", **_USUAL, go_backwards=True)),
                 "its forward layer has go_backwards=True: expected False",
             ),
-            (
-                entry(
-                    "Bidirectional",
-                    layer=entry("GRU", **_USUAL),
-                    backward_layer=entry("GRU", **_USUAL),
-                ),
-                "its backward layer has go_backwards=False: expected True",
-            ),
-            (
-                entry("Bidirectional", layer=entry("GRU", **_USUAL), merge_mode="max"),
-                "merge_mode is 'max': expected one of",
-            ),
-            (
-                entry("Bidirectional", layer=[entry("GRU", **_USUAL)] * 3),
-                "it has 3 directions: expected two",
-            ),
+            (_both(_GRU, _GRU), "its backward layer has go_backwards=False: expected True"),
+            (_both(_GRU, merge_mode="max"), "merge_mode is 'max': expected one of"),
+            (_both([_GRU] * 3), "it has 3 directions: expected two"),
         ],
     )
     def test_refused(self, layer, message):
         with pytest.raises(WeightsError, match=message):
-            said(layer)
+            read(layer)

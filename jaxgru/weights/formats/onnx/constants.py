@@ -43,7 +43,7 @@ class Constants:
         if steps > _MOST_STEPS:
             raise WeightsError(f"{shown(name)} is made in more than {_MOST_STEPS} steps")
         if name in scope.tensors:
-            return self._tensor(scope.tensors[name])
+            return to_array(scope.tensors[name], self._external)
         if name in scope.sparse:
             raise WeightsError(f"initializer {shown(name)} is sparse: expected a dense one")
         if name in scope.producers:
@@ -56,11 +56,6 @@ class Constants:
         if scope.outer is not None:
             return self.value(scope.outer, name, steps)
         raise WeightsError(f"nothing in the model is called {shown(name)}: expected a constant")
-
-    def _tensor(self, tensor: Any) -> NDArray[Any]:
-        array = to_array(tensor, self._external)
-        self.budget.spend(array.nbytes)
-        return array
 
     def _output(self, scope: Scope, node: Any, name: str, steps: int) -> NDArray[Any]:
         """Return one output of a node that has constant inputs."""
@@ -81,7 +76,7 @@ class Constants:
 
     def _constant(self, attributes: dict[str, Any]) -> NDArray[Any]:
         if "value" in attributes:
-            return self._tensor(get(attributes, "value", "tensor"))
+            return to_array(get(attributes, "value", "tensor"), self._external)
         for name, kind, dtype in (
             ("value_float", "float", np.float32),
             ("value_floats", "floats", np.float32),

@@ -22,7 +22,7 @@ class External:
 
     def __init__(self, folder: Path | None, budget: Budget) -> None:
         self._folder = folder
-        self._budget = budget
+        self.budget = budget
         self._counted: set[str] = set()
 
     def read(self, name: str, entries: Iterable[Any], size: int) -> bytes:
@@ -65,7 +65,8 @@ class External:
                 )
             if path not in self._counted:
                 self._counted.add(path)
-                self._budget.file_size += status.st_size
+                self.budget.file_size += status.st_size
+            self.budget.spend(length)
             with open(path, "rb") as file:
                 file.seek(offset)
                 return file.read(length)

@@ -42,10 +42,11 @@ def to_array(tensor: Any, external: External) -> NDArray[Any]:
         raise WeightsError(f"{name} is a segment of another: expected a whole one")
     if tensor.data_location == _IS_EXTERNAL:
         raw = external.read(name, tensor.external_data, size)
-    elif tensor.HasField("raw_data"):
-        raw = tensor.raw_data
     else:
-        return _from_typed(name, tensor, dtype, shape)
+        external.budget.spend(size)
+        if not tensor.HasField("raw_data"):
+            return _from_typed(name, tensor, dtype, shape)
+        raw = tensor.raw_data
     if len(raw) != size:
         raise WeightsError(
             f"{name} has shape {shape} of {dtype}, {size} bytes: expected the {len(raw)} bytes "

@@ -1,0 +1,70 @@
+"""Wrong HDF5 files of whole Keras models: their configuration and the names in them."""
+
+import io
+import json
+
+import golden_keras_legacy as golden
+
+
+def model(config):
+    """Return a file of Keras 2.1 with another configuration."""
+    import h5py
+
+    content = io.BytesIO()
+    golden.keras_2_1(content)
+    with h5py.File(content, "a") as file:
+        text = config if isinstance(config, bytes) else json.dumps(config).encode()
+        file.attrs["model_config"] = text
+    return content.getvalue()
+
+
+def of_layers(*layers):
+    return model(golden.layer("Model", "m", layers=layers))
+
+
+def deep(levels):
+    layer = golden.layer("Dense", "x")
+    for _ in range(levels):
+        layer = golden.layer("Model", "x", layers=[layer])
+    return model(layer)
+
+
+def weights(layers, names=None):
+    """Return a file of weights alone, perhaps with other names of layers."""
+    import h5py
+
+    content = io.BytesIO()
+    golden.write(content, layers, root="")
+    if names is not None:
+        with h5py.File(content, "a") as file:
+            file.attrs["layer_names"] = names
+    return content.getvalue()
+
+
+def with_one_array_more():
+    arrays = golden.arrays(golden.random_net(2, reset_after=True))
+    cell = {f"mine/cell/{name}:0": a for name, a in arrays.items()}
+    return weights(
+        {"mine": cell | {"mine/cell/attention:0": golden.random_net(2, reset_after=True).bias}}
+    )
+
+
+FILES = {
+    "no JSON": (lambda f: model(b"{"), "model_config is no JSON"),
+    "lists 100,000 deep": (lambda f: model(b"[" * 100_000), "model_config is no JSON"),
+    "a key twice": (
+        lambda f: model(b'{"a": 1, "a": 2}'), "model_config has the key 'a' twice in one place"),
+    "no model": (lambda f: model(b"[1]"), "the model is [1]: expected its class_name and config"),
+    "two of a name": (
+        lambda f: of_layers(golden.layer("A", "a"), golden.layer("B", "a")),
+        "model_config has two layers called 'a': expected one"),
+    "a name that writes to the terminal": (
+        lambda f: of_layers(golden.layer("GRU", "\x1b[31m")),
+        r"a layer is called '\x1b[31m': expected printable text"),
+    "layers 40 deep": (lambda f: deep(40), "layers within layers more than 32 deep"),
+    "a name of two lines": (
+        lambda f: weights({"gru": {}}, ["gru\n"]),
+        r"layer_names of / has 'gru\n': expected printable"),
+    "a cell with one array more": (
+        lambda f: with_one_array_more(), "there is no GRU in it: expected one at least"),
+}  # fmt: skip

@@ -1,0 +1,221 @@
+"""Wrong .npz files: the zip archive, the .npy files in it, and the arrays."""
+
+import io
+import os
+import pickle
+import stat
+import struct
+import zipfile
+
+import numpy as np
+
+from hostile.sound import archive, arrays, npy, npy_header, npz_entries, shell
+
+# More than any small file may become: the cap is 64 MiB.
+ZEROS = bytes(80 * 2**20)
+DEFLATED = zipfile.ZIP_DEFLATED
+DIRECTORY, ENTRY = b"PK\x01\x02", b"PK\x03\x04"
+
+
+class Runs:
+    """An object whose pickle runs a command."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def savez(**changed):
+    """Return an archive of the seed's arrays, with some replaced, or left out where None."""
+    file = io.BytesIO()
+    np.savez(file, **{k: v for k, v in arrays(**changed).items() if v is not None})
+    return file.getvalue()
+
+
+def entry(content, name="wMatrix", **options):
+    """Return an archive in which the content of one entry is another."""
+    return archive(npz_entries(**{name: content}), **options)
+
+
+def header(text):
+    """Return a .npy file whose header is any text."""
+    return (
+        b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text) + 1) + text.encode() + b"\n" + b"\0" * 72
+    )
+
+
+def beside(name, content):
+    """Return an archive with one entry more."""
+    return archive([*npz_entries(), (name, content)])
+
+
+def patched(content, *changes):
+    """Return bytes with some replaced, each at an offset from where a signature first stands."""
+    content = bytearray(content)
+    for signature, offset, new in changes:
+        place = content.index(signature) + offset
+        content[place : place + len(new)] = new
+    return bytes(content)
+
+
+def encrypted():
+    good = savez()
+    flags = [good[good.index(sign) + at] | 1 for sign, at in ((DIRECTORY, 8), (ENTRY, 6))]
+    return patched(good, (DIRECTORY, 8, bytes(flags[:1])), (ENTRY, 6, bytes(flags[1:])))
+
+
+def end_of_directory(count, size, start):
+    return struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, size, start, 0)
+
+
+def overlapping():
+    content = archive([("a.npy", npy_header((2, 2**18)) + bytes(2**21))], DEFLATED)
+    start = content.index(DIRECTORY)
+    record = content[start : content.index(b"PK\x05\x06")]
+    directory = b"".join(record.replace(b"a.npy", b"%05d" % number) for number in range(200))
+    return content[:start] + directory + end_of_directory(200, len(directory), start)
+
+
+def zip64_sizes():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as target:
+        for name, content in npz_entries():
+            with target.open(zipfile.ZipInfo(name), "w", force_zip64=True) as entry:
+                entry.write(content)
+        target.filelist[0].file_size = target.filelist[0].compress_size = 2**64 - 1
+    return file.getvalue()
+
+
+def link(folder):
+    (folder / "secret").write_bytes(npy_header((2, 9)) + bytes(72))
+    info = zipfile.ZipInfo("wMatrix.npy")
+    info.create_system = 3  # Unix, where links are
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return archive([(info, f"{folder}/secret".encode()), *npz_entries()[1:]])
+
+
+_FLOATS = ": expected floating-point numbers (float16, bfloat16, float32, float64)"
+_EXACTLY = ": expected exactly wMatrix, uMatrix, biases"
+
+FILES = {
+    # The archive
+    "its first bytes alone": (ENTRY, "the zip archive is damaged or cut short"),
+    "cut short": (savez()[:-30], "the zip archive is damaged or cut short"),
+    "first half": (savez()[:500], "the zip archive is damaged or cut short"),
+    "beginning lost": (ENTRY + savez()[200:], "is damaged"),
+    "directory beyond the file": (
+        ENTRY + end_of_directory(1, 2**31, 2**31), "the zip archive is damaged or cut short"),
+    "no entries": (archive([]), "0 arrays"),
+    "entry of another kind": (
+        archive([*npz_entries()[:2], ("biases", b"1 2 3")]),
+        "'biases' is there: expected names that end in .npy"),
+    "the same entry twice": (
+        beside(*npz_entries()[0]), "'wMatrix.npy' is there 2 times: expected once"),
+    "another compression": (
+        archive(npz_entries(), zipfile.ZIP_LZMA),
+        "'wMatrix.npy' is compressed by method 14: expected none or deflate"),
+    "encrypted": (encrypted(), "wMatrix is damaged"),
+    "a changed number": (
+        patched(savez(), (arrays()["uMatrix"].tobytes(), 0, b"\1")), "uMatrix is damaged ... CRC"),
+    "a thousand small bombs": (
+        lambda f: archive([*npz_entries(), *((f"{i}.npy", npy_header((2, 2**14)) + bytes(2**17))
+                                             for i in range(1000))], DEFLATED),
+        "its entries declare ... bytes: expected at most 67108864"),
+    "zeros of 75 MB": (
+        lambda f: entry(npy(np.zeros((2500, 7500), "f4")), "uMatrix", compression=DEFLATED),
+        "its entries declare ... bytes: expected at most 67108864"),
+    "two hundred entries in the same bytes": (
+        lambda f: overlapping(), "its entries declare ... bytes: expected at most"),
+    "more than declared": (
+        lambda f: patched(entry(ZEROS, compression=DEFLATED), (DIRECTORY, 24, b"\xc8\0\0\0"),
+                          (ENTRY, 22, b"\xc8\0\0\0")), "wMatrix is damaged"),
+    "entry of 2 GiB": (
+        patched(savez(), (DIRECTORY, 20, struct.pack("<II", 2**31, 2**31))),
+        f"'wMatrix.npy' declares {2**31} bytes: expected at most the"),
+    "entry of nearly 2 to the 64": (
+        zip64_sizes(), "declares 18446744073709551615 bytes: expected at most"),
+    "symbolic link to a file beside the archive": (link, "wMatrix is damaged ... it begins with"),
+    "name that climbs": (
+        beside("../../evil.npy", npy(np.ones(3))), f"'../../evil' is unknown{_EXACTLY}"),
+    "name that forges a line": (
+        beside("a\n\x1b[31mloaded: all is well\n.npy", npy([1.0])), r"'a\n\x1b[31m"),
+    "name of 60 kB": (beside("x" * 60_000 + ".npy", npy([1.0])), "x" * 40 + " ... is unknown"),
+    # The arrays' files
+    "objects": (savez(biases=np.array([{}, None], object)), f"biases has dtype '|O'{_FLOATS}"),
+    "objects that run a program": (
+        lambda f: entry(npy(np.array([Runs(shell(f))], object))), "wMatrix has dtype '|O'"),
+    "pickle that runs a program": (
+        lambda f: entry(pickle.dumps(Runs(shell(f)))), "wMatrix is damaged ... it begins with"),
+    "header that is a program": (
+        lambda f: entry(header(f"__import__('os').system({shell(f)!r})")),
+        "wMatrix is damaged ... header has no dtype"),
+    "header of 4 GiB": (
+        entry(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{"), "wMatrix is damaged ... 4294967295 bytes"),
+    "header nested deeply": (entry(header("(" * 9000)), "wMatrix is damaged"),
+    "header of many signs": (entry(header("-" * 9000 + "1")), "wMatrix is damaged"),
+    "no .npy": (entry(b"1 2 3 4 5 6 7 8 9"), "wMatrix is damaged"),
+    "nothing": (entry(b""), "wMatrix is damaged"),
+    ".npy of version 3": (
+        entry(b"\x93NUMPY\x03\x00" + bytes(80)),
+        "wMatrix is damaged (its .npy version is (3, 0): expected (1, 0) or (2, 0))"),
+    "shape beyond the file": (
+        entry(npy_header((10**9, 9)) + bytes(72)),
+        "wMatrix declares shape (1000000000, 9) of float32, 36000000000 bytes: expected the 72 "
+        "bytes that it has"),
+    "shape below the file": (
+        entry(npy(arrays()["wMatrix"]) + b"more"),
+        "wMatrix declares shape (2, 9) of float32, 72 bytes: expected the 76 bytes that it has"),
+    "shape beyond 64 bits": (
+        entry(npy_header((2**70, 9)) + bytes(72)),
+        "wMatrix has shape (1180591620717411303424, 9): expected at most 8 axes, each from 1 to"),
+    "negative shape": (
+        entry(npy_header((-2, -9)) + bytes(72)), "wMatrix has shape (-2, -9): expected at most 8"),
+    "a hundred axes": (
+        entry(npy_header((1,) * 100) + bytes(4)),
+        "wMatrix has shape (1, 1, 1, 1, 1, 1, 1, 1) and more: expected at most 8 axes"),
+    "records with an object": (
+        entry(npy_header((2, 9), [("a", "<f4"), ("b", "|O")]) + bytes(216)), "wMatrix has dtype"),
+    "type of a gibibyte": (entry(npy_header((1,), f"|V{2**30}")), "has dtype '|V1073741824'"),
+    "integers": (savez(wMatrix=np.ones((2, 9), "i4")), f"wMatrix has dtype '<i4'{_FLOATS}"),
+    "booleans": (savez(wMatrix=np.ones((2, 9), bool)), f"wMatrix has dtype '|b1'{_FLOATS}"),
+    "complex": (savez(uMatrix=np.ones((3, 9), complex)), f"uMatrix has dtype '<c16'{_FLOATS}"),
+    "text": (savez(uMatrix=np.full((3, 9), "x")), "uMatrix has dtype '<U1'"),
+    "records": (savez(uMatrix=np.zeros(3, [("a", "f4")])), "uMatrix has dtype \"[('a', '<f4')]\""),
+    # Which arrays, and their shapes
+    "no uMatrix": (savez(uMatrix=None), f"uMatrix is missing{_EXACTLY}"),
+    "no biases": (savez(biases=None), f"biases is missing{_EXACTLY}"),
+    "a key too many": (savez(epochs=np.ones(3)), f"epochs is unknown{_EXACTLY}"),
+    "other names": (
+        savez(wMatrix=None, uMatrix=None, biases=None, W=np.ones(3), U=np.ones(3)),
+        "2 arrays ('W', 'U'"),
+    "a tree that NumPy pickled": (
+        savez(wMatrix=None, uMatrix=None, biases=None, params={"gru": 1}),
+        "no GRU is among its 1 arrays"),
+    "two names for one array": (
+        savez(wMatrix=None, uMatrix=None, biases=None,
+              **{"gru/w_i": np.ones(3), "['gru']['w_i']": np.ones(3)}),
+        "'gru/w_i' and ... are both there: expected one"),
+    "W of rank 1": (
+        savez(wMatrix=np.ones(9, "f4")),
+        "wMatrix has shape (9,): expected (I, 9), for I inputs and the 3 units of uMatrix"),
+    "W of rank 3": (savez(wMatrix=np.ones((1, 2, 9), "f4")), "wMatrix has shape (1, 2, 9)"),
+    "W transposed": (
+        savez(wMatrix=np.ones((9, 2), "f4")), "wMatrix has shape (9, 2): expected (I, 9)"),
+    "U of two gates": (
+        savez(uMatrix=np.ones((3, 6), "f4")),
+        "uMatrix has shape (3, 6): expected (H, 3H), for H units"),
+    "U a number": (savez(uMatrix=np.float32(1)), "uMatrix has shape (): expected (H, 3H)"),
+    "b of neither form": (
+        savez(biases=np.ones((2, 6), "f4")),
+        "biases has shape (2, 6): expected (2, 9) for reset_after=True or (9,) for "
+        "reset_after=False, for the 3 units of uMatrix"),
+    "b of CuDNNGRU": (savez(biases=np.ones(18, "f4")), "biases has shape (18,): expected"),
+    "no inputs": (
+        savez(wMatrix=np.ones((0, 9), "f4")),
+        "wMatrix has shape (0, 9): expected every size to be 1 or more"),
+    "no units": (
+        savez(uMatrix=np.ones((0, 0), "f4")),
+        "uMatrix has shape (0, 0): expected every size to be 1 or more"),
+}  # fmt: skip
