@@ -8,6 +8,10 @@ from pathlib import Path
 # Before JAX and Keras are imported: they read these once. Whoever sets them decides.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# Unoptimised programs are compiled in half of the time, and compiling is what takes time here.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 
 import hypothesis
 import jax
@@ -41,7 +45,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def _forget_compiled_programs() -> Iterator[None]:
     """Keep a process small: what one file of tests compiles, others rarely use."""
     yield
-    jax.clear_caches()
+    if psutil.Process().memory_info().rss > _WORKER_BYTES / 2:
+        jax.clear_caches()
 
 
 @pytest.fixture

@@ -23,38 +23,26 @@ def test_the_new_file_is_in_place_and_nothing_else_is_left(tmp_path):
 def test_after_an_error_the_old_file_is_as_it_was(tmp_path, error):
     target = tmp_path / "out.txt"
     target.write_text("old")
-
-    def fail_half_way():
-        with replacing(target) as temporary:
-            temporary.write_text("half")
-            raise error
-
-    with pytest.raises(error):
-        fail_half_way()
+    with pytest.raises(error), replacing(target) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise error
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["out.txt"]
 
 
-def test_permissions_are_those_of_any_new_file_or_of_the_old_one(tmp_path):
-    plain, target = tmp_path / "plain", tmp_path / "target"
+def test_permissions_are_those_of_any_new_file_or_of_the_old_one_and_a_link_stays(tmp_path):
+    plain, target, link = (tmp_path / name for name in ("plain", "target", "link"))
     plain.write_text("")
+    link.symlink_to(target)
     with replacing(target) as temporary:
         temporary.write_text("new")
     assert stat.S_IMODE(target.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
     target.chmod(0o640)
-    with replacing(target) as temporary:
+    with replacing(link) as temporary:
         temporary.write_text("newer")
     assert stat.S_IMODE(target.stat().st_mode) == 0o640
-
-
-def test_a_link_stays_a_link(tmp_path):
-    target, link = tmp_path / "target", tmp_path / "link"
-    target.write_text("old")
-    link.symlink_to(target)
-    with replacing(link) as temporary:
-        temporary.write_text("new")
     assert link.is_symlink()
-    assert target.read_text() == "new"
+    assert target.read_text() == "newer"
 
 
 def test_a_device_is_written_to_and_not_replaced():

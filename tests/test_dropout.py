@@ -4,8 +4,6 @@ What is drawn is seen from outside, by layers that hand on what enters them. tes
 values and derivatives with the oracles, given the same draws.
 """
 
-import re
-
 import cases
 import chex
 import jax
@@ -66,17 +64,6 @@ def test_each_number_is_dropped_or_scaled(key, on, shared):
     assert np.any(kept[0] != kept[1])
 
 
-def test_a_rate_is_what_pytorch_drops_between_layers(key, xs):
-    net = nets.random_net(key, "bidirectional stack")
-    by_rate = jaxgru.gru(net, xs, dropout=_RATE, key=key)
-    chex.assert_trees_all_equal(
-        by_rate, jaxgru.gru(net, xs, dropout=jaxgru.Dropout(_RATE), key=key)
-    )
-    plain = jaxgru.gru(net, xs)
-    chex.assert_trees_all_equal(by_rate[1][0], plain[1][0])  # nothing is dropped below a layer
-    assert np.any(by_rate[0] != plain[0])
-
-
 @pytest.mark.parametrize("dropout", [jaxgru.Dropout(_RATE, on="inputs"), 0.0])
 def test_the_expectation_is_kept(key, dropout):
     # Both layers are linear in what is dropped, one step deep.
@@ -101,8 +88,17 @@ _EVERYTHING = {
 def test_the_key_alone_decides(key, xs):
     net = nets.random_net(key, "stack")
     run = jax.jit(lambda key: jaxgru.gru(net, xs, key=key, **_EVERYTHING))
-    chex.assert_trees_all_equal(run(key), run(key))
-    assert np.any(run(key)[0] != run(jax.random.fold_in(key, 1))[0])
+    once = run(key)
+    chex.assert_trees_all_equal(run(key), once)
+    assert np.any(run(jax.random.fold_in(key, 1))[0] != once[0])
+    # A rate alone acts between layers, and nothing is dropped below a layer.
+    by_rate, by_name = (
+        jaxgru.gru(net, xs, dropout=dropout, key=key) for dropout in (_RATE, jaxgru.Dropout(_RATE))
+    )
+    chex.assert_trees_all_equal(by_rate, by_name)
+    plain = jaxgru.gru(net, xs)
+    chex.assert_trees_all_equal(by_rate[1][0], plain[1][0])
+    assert np.any(by_rate[0] != plain[0])
 
 
 def test_chunks_share_what_is_drawn_for_all_steps(key, xs):
@@ -133,43 +129,3 @@ def test_a_rate_is_a_number_below_one(rate):
     message = r"^rate is .*: expected a number, at least 0 and below 1$"
     with pytest.raises(ValueError, match=message):
         jaxgru.Dropout(rate)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"dropout": 1.0}, "dropout is 1.0: expected a number, at least 0 and below 1"),
-        ({"dropout": "0.5"}, "dropout is '0.5': expected a number, at least 0 and below 1"),
-        (
-            {"recurrent_dropout": -0.1},
-            "recurrent_dropout is -0.1: expected a number, at least 0 and below 1",
-        ),
-        (
-            {"recurrent_dropout": 0.5},
-            "dropout is given without a key: expected key=, a JAX random key",
-        ),
-        (
-            {"dropout": 0.5, "key": jax.random.key(0)},
-            "dropout of 0.5 acts between layers and net has no two of them: expected a stack, or "
-            "jaxgru.Dropout(rate, on='inputs')",
-        ),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    params = jaxgru.init(jax.random.key(0), 3, 4)
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        jaxgru.gru(params, jnp.ones((5, 3)), **arguments)
-
-
-def test_nothing_is_between_the_layers_of_both_directions():
-    layer = jaxgru.init(jax.random.key(0), 3, 4)
-    net = jaxgru.Bidirectional(jaxgru.Backward(layer), layer)
-    with pytest.raises(
-        ValueError, match=r"^dropout of 0\.5 acts between layers and net has no two"
-    ):
-        jaxgru.gru(net, jnp.ones((5, 3)), dropout=0.5, key=jax.random.key(0))
-
-
-def test_an_unknown_place():
-    with pytest.raises(ValueError, match=r"^on is 'outputs': expected 'between' or 'inputs'$"):
-        jaxgru.Dropout(0.5, on="outputs")

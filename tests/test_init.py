@@ -1,5 +1,7 @@
 """init draws weights as Keras does; the oracle is what is known of each distribution."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,32 +22,31 @@ def test_kernel_is_glorot_uniform(key):
     np.testing.assert_allclose(np.mean(kernel**2), limit**2 / 3, rtol=5 * 0.9 / kernel.size**0.5)
 
 
-@pytest.mark.parametrize("units", [1, 6, 50])
+@pytest.mark.parametrize("units", [1, 6])
 def test_recurrent_kernel_has_orthonormal_rows(key, units):
-    recurrent_kernel = jaxgru.init(key, 4, units).recurrent_kernel
-    assert recurrent_kernel.shape == (units, 3 * units)
+    rows = np.asarray(jaxgru.init(key, 4, units).recurrent_kernel)
+    assert rows.shape == (units, 3 * units)
     # Products of float32 rows of norm 1.
-    np.testing.assert_allclose(
-        np.dot(recurrent_kernel, np.transpose(recurrent_kernel)), np.eye(units), atol=1e-5
-    )
+    np.testing.assert_allclose(rows @ rows.T, np.eye(units), atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("use_bias", "reset_after", "has"),
+    ("use_bias", "reset_after", "shapes"),
     [
-        (True, True, (True, True)),
-        (True, False, (True, False)),
-        (False, True, (False, False)),
-        (False, False, (False, False)),
+        (True, True, ((12,), (12,))),
+        (True, False, ((12,), None)),
+        (False, True, (None, None)),
     ],
 )
-def test_biases_are_zeros_where_keras_has_them(key, use_bias, reset_after, has):
-    params = jaxgru.init(key, 3, 4, use_bias=use_bias, reset_after=reset_after)
-    for bias, is_there in zip((params.bias, params.recurrent_bias), has, strict=True):
-        if is_there:
-            np.testing.assert_array_equal(bias, np.zeros(12))
-        else:
-            assert bias is None
+def test_biases_are_zeros_where_keras_has_them(key, use_bias, reset_after, shapes):
+    options = {"reset_after": reset_after, "activation": "relu", "clip": 3.0}
+    params = jaxgru.init(key, 3, 4, use_bias=use_bias, recurrent_activation="linear", **options)
+    biases = params.bias, params.recurrent_bias
+    assert tuple(bias if bias is None else bias.shape for bias in biases) == shapes
+    assert not any(np.any(bias) for bias in biases if bias is not None)
+    fields = dataclasses.asdict(params)
+    assert {name: fields[name] for name in options} == options
+    assert params.recurrent_activation == "linear"
 
 
 def test_keys_decide(key):
@@ -56,18 +57,9 @@ def test_keys_decide(key):
         assert np.all(getattr(first, name) != getattr(other, name))
 
 
-def test_static_fields_are_passed_on(key):
-    params = jaxgru.init(
-        key, 3, 4, reset_after=False, activation="relu", recurrent_activation="linear", clip=3.0
-    )
-    assert not params.reset_after
-    assert (params.activation, params.recurrent_activation) == ("relu", "linear")
-    assert params.clip == 3.0
-
-
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64, jnp.bfloat16, jnp.float16, "float32"])
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.bfloat16, "float32"])
 def test_every_array_has_the_dtype(key, x64, dtype):
-    params = jaxgru.init(key, 3, 4, dtype=dtype)
+    params = jax.eval_shape(lambda: jaxgru.init(key, 3, 4, dtype=dtype))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype(dtype)}
 
 
@@ -78,15 +70,3 @@ def test_all_weights_can_be_donated(key):
     updated = update(params)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(params))
     np.testing.assert_array_equal(updated.recurrent_bias, np.ones(12))
-
-
-@pytest.mark.parametrize(("sizes", "name"), [((0, 4), "input_size"), ((3, -1), "hidden_size")])
-def test_a_size_below_one_is_refused(key, sizes, name):
-    with pytest.raises(ValueError, match=f"^{name} is .*: expected at least 1$"):
-        jaxgru.init(key, *sizes)
-
-
-@pytest.mark.parametrize("dtype", [jnp.int32, jnp.complex64, bool])
-def test_a_dtype_that_is_not_floating_is_refused(key, dtype):
-    with pytest.raises(ValueError, match=r"^dtype is .*: expected a floating-point type$"):
-        jaxgru.init(key, 3, 4, dtype=dtype)

@@ -121,20 +121,17 @@ def test_nothing_in_nothing_out(key, shape):
         assert list(streaming.stream(net, Memory(np.zeros(shape)))) == []
 
 
-def test_half_precision_weights_leave_inputs_and_states_single(key, layer):
-    params = cases.random_params(key, 3, 4, dtype=jnp.bfloat16)
-    xs = layer[1][0, 0]
+@pytest.mark.parametrize(
+    ("weights", "states", "tolerance"),
+    # A few roundings each.
+    [(jnp.bfloat16, np.float32, TOLERANCE), (jnp.float64, np.float64, 1e-14)],
+)
+def test_states_are_single_or_double(key, layer, x64, weights, states, tolerance):
+    params = cases.random_params(key, 3, 4, dtype=weights)
+    xs = layer[1][0, 0].astype(states) / 3
     (chunk,) = streaming.stream(params, Memory(xs))
-    assert chunk.ys.dtype == np.float32
-    assert_streamed([chunk], oracle.gru(params, xs)[0])
-
-
-def test_double_precision_weights_keep_inputs_and_states_double(key, layer, x64):
-    params = cases.random_params(key, 3, 4, dtype=jnp.float64)
-    xs = layer[1][0, 0].astype(np.float64) / 3
-    # A few roundings of 1e-16 each.
-    chunks = streaming.stream(params, Memory(xs))
-    assert_streamed(chunks, oracle.gru(params, xs)[0], atol=1e-14)
+    assert chunk.ys.dtype == states
+    assert_streamed([chunk], oracle.gru(params, xs)[0], tolerance)
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,6 @@ _SHAPES = {
 # second derivative at most.
 _CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 
-_jit = functools.partial(jax.jit, compiler_options=cases.QUICKLY)
-
 
 @_PLACEMENTS
 def test_every_transformation_mapped_over_points(x64, reset_after):
@@ -84,9 +82,9 @@ def test_every_transformation_mapped_over_points(x64, reset_after):
         }
 
     points, directions = _points(reset_after)
-    found = _jit(jax.vmap(functools.partial(transformed, _outputs(jaxgru.gru, reset_after))))
+    found = jax.jit(jax.vmap(functools.partial(transformed, _outputs(jaxgru.gru, reset_after))))
     plain = functools.partial(expected, _outputs(plain_loop, reset_after))
-    one_by_one = _jit(lambda *both: lax.map(lambda both: plain(*both), both))
+    one_by_one = jax.jit(lambda *both: lax.map(lambda both: plain(*both), both))
     chex.assert_trees_all_close(found(points, directions), one_by_one(points, directions), **_CLOSE)
 
 
@@ -105,7 +103,7 @@ def test_derivatives_to_one_argument_alone(x64, reset_after):
             _, tangent = jax.jvp(outputs, (at,), (along,))
             return tangent, jax.grad(lambda part: outputs(part) @ weights)(at)
 
-        return _jit(lambda: {name: of(name) for name in _SHAPES})()
+        return jax.jit(lambda: {name: of(name) for name in _SHAPES})()
 
     chex.assert_trees_all_close(each(jaxgru.gru), each(plain_loop), **_CLOSE)
 
@@ -119,7 +117,7 @@ def test_gradient_equals_differences_of_oracle(key, x64, reset_after, reverse):
     def loss(params, xs, h0):
         return weighted_loss(jaxgru.gru(params, xs, h0, reverse=reverse), weights)
 
-    found = jax.tree.leaves(_jit(jax.grad(loss, argnums=(0, 1, 2)))(*case))
+    found = jax.tree.leaves(jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*case))
     leaves, structure = jax.tree.flatten(jax.tree.map(np.array, case))
     weights_np = [np.asarray(weight) for weight in weights]
 
@@ -150,7 +148,7 @@ def test_float32_gradient_is_as_good_as_that_of_a_plain_loop(key, x64, reset_aft
         def loss(*case):
             return weighted_loss(layer(*case), weights)
 
-        return _jit(jax.grad(loss, argnums=(0, 1, 2)))(*case)
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*case)
 
     def relative_error(found, exact):
         return float(jnp.linalg.norm(_float64(found) - exact) / jnp.linalg.norm(exact))

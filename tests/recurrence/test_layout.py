@@ -50,7 +50,7 @@ def test_equals_a_plain_loop(key, x64, number):
             return weighted_loss(outputs, weights), outputs
 
         derivative = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
-        (_, outputs), gradient = jax.jit(derivative, compiler_options=cases.QUICKLY)(params, xs, h0)
+        (_, outputs), gradient = jax.jit(derivative)(params, xs, h0)
         return outputs, gradient
 
     # Double precision, sums over up to 18000 steps and rows in another order.
@@ -139,7 +139,7 @@ def _growth(function):
     used = []
     for time in (_SHORT, _LONG):
         xs = jax.ShapeDtypeStruct((_BATCH, time, 4), jnp.float32)
-        compiled = jax.jit(function, compiler_options=cases.QUICKLY).lower(params, xs).compile()
+        compiled = jax.jit(function).lower(params, xs).compile()
         sizes = compiled.memory_analysis()
         used.append(sizes.temp_size_in_bytes + sizes.output_size_in_bytes)
     return used[1] - used[0]

@@ -6,10 +6,6 @@ import numpy as np
 
 import jaxgru
 
-# For jax.jit's compiler_options, where the mathematics is compared and not the machine code:
-# unoptimised, that is there in half of the time, and compiling is nearly all that takes time.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-
 # Which of the two biases exist: (bias, recurrent_bias).
 BIASES = {
     "no bias": (False, False),

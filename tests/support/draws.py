@@ -1,6 +1,5 @@
 """What dropout draws, found from outside: by nets whose states are what enters their products."""
 
-import cases
 import jax
 import jax.numpy as jnp
 import nets
@@ -46,7 +45,7 @@ def factors(net, rows, steps, key, *, dropout, recurrent_dropout):
 
     every_step = jax.vmap(first_units, (None, None, 0))
     every_number = jax.vmap(every_step, (0, 0, None))
-    every_number = jax.jit(every_number, compiler_options=cases.QUICKLY)
+    every_number = jax.jit(every_number)
     arrays = jax.tree.map(jnp.asarray, (kernels, recurrent_kernels, np.arange(steps)))
     entered = np.asarray(every_number(*arrays)) - 1  # (numbers, steps, layers, rows)
 

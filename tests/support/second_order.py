@@ -1,6 +1,5 @@
 """A function's values, its derivatives in both modes and its second derivative, in one program."""
 
-import cases
 import jax
 import jax.numpy as jnp
 
@@ -19,7 +18,7 @@ def to_second_order(function, arguments, direction, weights, order=ORDERS[0]):
 
 
 def _compiled(function, order):
-    @jax.jit(compiler_options=cases.QUICKLY)
+    @jax.jit
     def derivatives(arguments, direction, weights):
         def loss(arguments):
             outputs = function(arguments)
