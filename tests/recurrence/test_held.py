@@ -20,9 +20,7 @@ _WEIGHT, _STATE = 1e30, 1e20
 @pytest.mark.parametrize(
     ("activation", "reset_after", "remat"),
     [
-        ("exponential", True, None),
-        ("exponential", False, 1),
-        ("relu", True, 1),
+        ("exponential", True, 1),
         ("relu", False, None),
         ("silu", True, None),  # its derivative needs its input
         ("linear", False, "states"),

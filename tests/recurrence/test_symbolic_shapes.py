@@ -30,7 +30,6 @@ def _nets(key):
 
 # net, symbolic axes, arrays given, other options.
 _CASES = {
-    "layer": ("layer", "b, t", (), {}),
     "batch alone": ("reset before", "b", ("mask",), {"remat": "states", "time_major": True}),
     "time alone": ("layer", "t", ("resets",), {"return_sequences": False}),
     "segments": ("reset before", "b, t", ("mask", "resets"), {"remat": 3, "reverse": True}),

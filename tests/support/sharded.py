@@ -1,7 +1,7 @@
-"""Run by test_sharding.py on eight simulated devices: ``python sharded.py CHECK``.
+"""Run by test_sharding.py on eight simulated devices: ``python sharded.py CHECK ...``.
 
-The expected results are those of the same program on one of the devices; what devices say to each
-other is read from the compiled program.
+The expected results are those of the same program on one of the devices; what devices exchange is
+read from the compiled program.
 """
 
 import re
@@ -11,16 +11,18 @@ import chex
 import jax
 import nets
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
+from jax import lax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import jaxgru
 
 # Other sums are split up among the devices: float32 sums of about a hundred terms near 1.
 _FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}
 _BATCH, _TIME = 16, 6
+_DATA, _WHOLE = PartitionSpec("data"), PartitionSpec()
 
 
-def main(check):
+def main(checks):
     assert jax.device_count() == 8
     key = jax.random.key(0)
     net = nets.random_net(key, "bidirectional stack")
@@ -28,29 +30,40 @@ def main(check):
     h0 = nets.random_state(jax.random.fold_in(key, 2), net, (_BATCH,))
     lengths = jax.random.randint(jax.random.fold_in(key, 3), (_BATCH,), 0, _TIME + 1)
     resets = jax.random.bernoulli(jax.random.fold_in(key, 4), 0.3, (_BATCH, _TIME))
-    {"values": _values, "gradients": _gradients, "hidden": _hidden}[check](
-        net, (xs, h0, lengths, resets)
-    )
-    print("passed")
+    for check in checks:
+        globals()[f"_{check}"](net, (xs, lengths, resets, h0))
+        print(check, "passed")
+
+
+def _run(net, xs, lengths=None, resets=None, h0=None):
+    return jaxgru.gru(net, xs, h0, lengths=lengths, resets=resets)
+
+
+def _loss(net, *batch):
+    ys, h = _run(net, *batch)
+    return (ys**2).sum() + sum((leaf**2).sum() for leaf in jax.tree.leaves(h))
+
+
+def _derivatives(net, *batch):
+    """Return gradients of the weights and inputs, and a second derivative."""
+    gradients = jax.grad(_loss, argnums=(0, 1))(net, *batch)
+    second = jax.jvp(lambda net: jax.grad(_loss)(net, *batch), (net,), (net,))[1]
+    return _loss(net, *batch), gradients, second
+
+
+# Meshes of axes that the compiler divides by itself.
 
 
 def _values(net, batch):
-    compiled = _compare(_run, net, batch, out_specs=PartitionSpec("data"))
+    compiled = _compare(_run, net, batch, out_specs=_DATA)
     assert _collectives(compiled.as_text()) == []
 
 
 def _gradients(net, batch):
-    def gradients(net, xs, h0, lengths, resets):
-        def loss(net, xs, h0):
-            ys, h = _run(net, xs, h0, lengths, resets)
-            return (ys**2).sum() + sum((leaf**2).sum() for leaf in jax.tree.leaves(h))
-
-        return jax.grad(loss, argnums=(0, 1, 2))(net, xs, h0)
-
-    shared, whole = PartitionSpec("data"), PartitionSpec()
-    compiled = _compare(gradients, net, batch, out_specs=(whole, shared, shared))
+    gradients = jax.grad(_loss, argnums=(0, 1, 4))
+    compiled = _compare(gradients, net, batch, out_specs=(_WHOLE, _DATA, _DATA))
     found = _collectives(compiled.as_text())
-    # The gradients of the weights are summed over the batch, and nothing else is said.
+    # The gradients of the weights are summed over the batch, and nothing else is exchanged.
     assert found, "the gradients of the weights cannot have been summed"
     assert {kind for kind, _ in found} == {"all-reduce"}, found
     assert not any(in_loop for _, in_loop in found), found
@@ -59,39 +72,84 @@ def _gradients(net, batch):
 def _hidden(net, batch):
     """Units may be shared out too: the devices then exchange the state at each step."""
     params, xs = net[0].forward, batch[0]
-    mesh = jax.make_mesh((2, 4), ("data", "units"), axis_types=_AUTO * 2)
+    mesh = jax.make_mesh((2, 4), ("data", "units"), axis_types=(AxisType.Auto,) * 2)
     over = jax.tree.map(
         lambda leaf: NamedSharding(mesh, PartitionSpec(*[None] * (leaf.ndim - 1), "units")), params
     )
-    rows = NamedSharding(mesh, PartitionSpec("data"))
-    ys, h = jax.jit(jaxgru.gru, in_shardings=(over, rows))(params, xs)
-    chex.assert_trees_all_close((ys, h), jaxgru.gru(params, xs), **_FLOAT32)
+    found = jax.jit(jaxgru.gru, in_shardings=(over, NamedSharding(mesh, _DATA)))(params, xs)
+    _assert_close(found, jaxgru.gru(params, xs))
 
 
-def _run(net, xs, h0, lengths, resets):
-    return jaxgru.gru(net, xs, h0, lengths=lengths, resets=resets)
+# Meshes as JAX makes them by default.
 
 
-_AUTO = (jax.sharding.AxisType.Auto,)
+def _explicit(net, batch):
+    """Under ``jax.set_mesh`` with the default axis type, and no initial state."""
+    batch = batch[:3]
+    expected = jax.jit(_derivatives)(net, *batch)
+    mesh = jax.make_mesh((8,), ("data",))
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(batch, NamedSharding(mesh, _DATA))
+        whole = jax.device_put(net, NamedSharding(mesh, _WHOLE))
+        _assert_close(jax.jit(_derivatives)(whole, *placed), expected)
+        ys, h = jaxgru.gru(whole, placed[0])
+        for array in (ys, *jax.tree.leaves(h)):
+            assert jax.typeof(array).sharding.spec[0] == "data", jax.typeof(array)
+        # An initial state that lies elsewhere comes to where the inputs are.
+        again, _ = jaxgru.gru(whole, placed[0], jax.tree.map(np.asarray, h))
+        assert jax.typeof(again).sharding.spec[0] == "data"
+
+
+def _shard_map(net, batch):
+    """With ``check_vma`` as it is by default: gradients within and without."""
+    batch = batch[:3]
+    expected = jax.jit(_derivatives)(net, *batch)
+    mesh = jax.make_mesh((8,), ("data",))
+
+    def total(net, *batch):
+        return lax.psum(_loss(net, *batch), "data")
+
+    specs = {"mesh": mesh, "in_specs": (_WHOLE, *[_DATA] * 3), "out_specs": _WHOLE}
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(batch, NamedSharding(mesh, _DATA))
+        net = jax.device_put(net, NamedSharding(mesh, _WHOLE))
+    without = jax.shard_map(total, **specs)
+    _assert_close(jax.jit(without)(net, *placed), expected[0])
+    _assert_close(jax.jit(jax.grad(without, argnums=(0, 1)))(net, *placed), expected[1])
+    within = jax.shard_map(jax.grad(total), **specs)
+    _assert_close(jax.jit(within)(net, *placed), expected[1][0])
+
+
+def _two_axes(net, batch):
+    """Two batch axes, each shared out."""
+    expected = jax.jit(_derivatives)(net, batch[0])
+    mesh = jax.make_mesh((2, 4), ("replica", "data"))
+    xs = batch[0].reshape(4, 4, _TIME, 3)
+    with jax.set_mesh(mesh):
+        xs = jax.device_put(xs, NamedSharding(mesh, PartitionSpec("replica", "data")))
+        net = jax.device_put(net, NamedSharding(mesh, _WHOLE))
+        value, (dnet, dxs), second = jax.jit(_derivatives)(net, xs)
+    dxs = np.asarray(dxs).reshape(batch[0].shape)
+    _assert_close((value, (dnet, dxs), second), expected)
+
+
+def _assert_close(*trees):
+    chex.assert_trees_all_close(*(jax.tree.map(np.asarray, tree) for tree in trees), **_FLOAT32)
 
 
 def _compare(function, net, batch, out_specs):
     """Compare shared-out results with those of one device; return the compiled program."""
-    mesh = jax.make_mesh((8,), ("data",), axis_types=_AUTO)
-    whole, shared = (NamedSharding(mesh, spec) for spec in (PartitionSpec(), PartitionSpec("data")))
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     out = jax.tree.map(
         lambda spec: NamedSharding(mesh, spec),
         out_specs,
         is_leaf=lambda node: isinstance(node, PartitionSpec),
     )
-    arguments = (jax.device_put(net, whole), *jax.device_put(batch, shared))
+    shared = jax.device_put(batch, NamedSharding(mesh, _DATA))
+    arguments = (jax.device_put(net, NamedSharding(mesh, _WHOLE)), *shared)
     compiled = jax.jit(function, out_shardings=out).lower(*arguments).compile()
-    one = jax.devices()[0]
-    expected = jax.jit(function)(*jax.device_put((net, *batch), one))
-    found = compiled(*arguments)
-    chex.assert_trees_all_close(
-        *(jax.tree.map(np.asarray, tree) for tree in (found, expected)), **_FLOAT32
-    )
+    expected = jax.jit(function)(*jax.device_put((net, *batch), jax.devices()[0]))
+    _assert_close(compiled(*arguments), expected)
     return compiled
 
 
@@ -126,4 +184,4 @@ def _collectives(text):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1:])

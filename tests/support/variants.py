@@ -1,4 +1,4 @@
-"""The grid of all variants of the layer, as arguments of ``cases.random_params``."""
+"""The variants of the layer, as arguments of ``cases.random_params``."""
 
 import itertools
 
@@ -19,9 +19,13 @@ ALL = [
         "activation": activation,
         "recurrent_activation": recurrent_activation,
     }
-    for reset_after, biases, clip, (activation, recurrent_activation) in itertools.product(
-        (True, False), cases.BIASES, (None, 0.5), [_USUAL_PAIR, *_UNLIKE_PAIRS]
-    )
+    for biases in cases.BIASES
+    # The biases act before the activations, so those are all tried with one choice of them.
+    for activation, recurrent_activation in [
+        _USUAL_PAIR,
+        *(_UNLIKE_PAIRS if biases == "both biases" else []),
+    ]
+    for reset_after, clip in itertools.product((True, False), (None, 0.5))
 ]
 
 # Pairs of activations by what their slopes are computed from.
