@@ -12,7 +12,7 @@ import jaxgru
 
 params = jaxgru.load("examples/data/gru.npz")  # a trained layer: 6 inputs, 6 units
 inputs, truth = (np.load(f"examples/data/{name}.npy") for name in ("inputs", "truth"))
-readout = np.load("examples/data/readout.npz")  # the dense layer behind it
+readout = np.load("examples/data/readout.npz")  # the dense layer after it
 states, last = jaxgru.gru(params, inputs)  # (100, 6), and the last of them, (6,)
 
 

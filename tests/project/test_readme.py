@@ -1,60 +1,80 @@
-"""What the README shows is what happens."""
+"""What the README and the map of modules show is what happens."""
 
 import ast
 import re
 import runpy
 import shlex
-from pathlib import Path
 
+import jax
+import pages
 import pytest
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+import jaxgru
+
+ROOT = pages.ROOT
+README = pages.read("README.md")
 QUICKSTART = ROOT / "examples" / "quickstart.py"
 
-
-def test_the_python_shown_is_the_quickstart():
-    (shown,) = _blocks("python")
-    source = QUICKSTART.read_text(encoding="utf-8")
-    docstring = ast.parse(source).body[0]
-    assert shown == "\n".join(source.split("\n")[docstring.end_lineno :]).strip()
-
-
 # A reader's script runs under JAX's own promotion rules.
-@pytest.mark.usefixtures("default_promotion")
-def test_the_quickstart_prints_what_is_shown(monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
-    runpy.run_path(str(QUICKSTART))
-    printed = capsys.readouterr().out.strip()
-    assert printed in _blocks("text")
-    assert printed in QUICKSTART.read_text(encoding="utf-8")
+pytestmark = pytest.mark.usefixtures("default_promotion")
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_python_runs_and_saves(tmp_path, monkeypatch):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    (code,) = pages.blocks(README, "python")
+    assert len([line for line in code.splitlines() if line]) <= 8
+    names = {}
+    exec(code, names)
+    saved = jaxgru.load("tuned.npz")
+    assert jax.tree.all(jax.tree.map(jax.numpy.array_equal, saved, names["tuned"]))
+    assert not jax.numpy.array_equal(saved.kernel, names["params"].kernel)
 
 
 def test_the_first_command_ends_as_shown(monkeypatch, capsys):
     cli = pytest.importorskip("jaxgru.cli")
-    (command,) = (block for block in _blocks("sh") if "--expect" in block)
+    (command,) = (block for block in pages.blocks(README, "sh") if "--expect" in block)
     arguments = shlex.split(command.split(".venv/bin/jaxgru ")[1])
     monkeypatch.chdir(ROOT)
     assert cli.main(arguments) == 0
-    (shown,) = (block for block in _blocks("text") if "largest absolute error" in block)
-    assert _without_numbers(capsys.readouterr().out).endswith(_without_numbers(shown))
+    (shown,) = (block for block in pages.blocks(README, "text") if "absolute error" in block)
+    # The last digits, and with them the place of the largest error, are the processor's.
+    printed = pages.without_numbers(capsys.readouterr().out)
+    assert printed.endswith(pages.without_numbers(shown))
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_every_link_leads_to_a_file(name):
+    targets = re.findall(r"\]\(([^)]*)\)", pages.read(name))
+    files = [target for target in targets if not target.startswith("https://")]
+    assert files
+    assert [target for target in files if not (ROOT / target).exists()] == []
+
+
+def test_the_quickstart_is_the_one_of_the_documentation(monkeypatch, capsys):
+    page = pages.read("docs/getting-started.md")
+    source = QUICKSTART.read_text(encoding="utf-8")
+    docstring = ast.parse(source).body[0]
+    lines = source.split("\n")[docstring.end_lineno :]
+    assert "\n".join(lines).strip() in pages.blocks(page, "python")
+    monkeypatch.chdir(ROOT)
+    runpy.run_path(str(QUICKSTART))
+    printed = capsys.readouterr().out.strip()
+    assert printed in pages.blocks(page, "text")
+    assert printed in source
 
 
 def test_the_map_lists_every_module():
-    (tree,) = (block for block in _blocks("text") if block.startswith("jaxgru/"))
+    (tree,) = (
+        block
+        for block in pages.blocks(pages.read("CONTRIBUTING.md"), "text")
+        if block.startswith("jaxgru/")
+    )
     listed = set(re.findall(r"^  (\S+)", tree, flags=re.MULTILINE))
     modules = {path.name for path in (ROOT / "jaxgru").glob("*.py") if path.name[0] != "_"}
     packages = {f"{path.parent.name}/" for path in (ROOT / "jaxgru").glob("*/__init__.py")}
     assert listed == modules | packages
-
-
-def _blocks(language):
-    """Return the README's blocks of code in a language."""
-    found = re.findall(rf"^```{language}\n(.*?)\n```$", README, flags=re.MULTILINE | re.DOTALL)
-    assert found, f"the README has no block of {language}"
-    return found
-
-
-def _without_numbers(text):
-    # The last digits, and with them the place of the largest error, are the processor's.
-    return re.sub(r"-?\d+(\.\d+)?(e-?\d+)?", "#", text).strip()
