@@ -65,16 +65,3 @@ def test_windows_cover_a_batch_until_its_longest_sequence_ends(key):
     short = data._replace(lengths=np.minimum(data.lengths, 4))
     position, _ = next(ft.batches(short, 8, key, window=4))
     assert position == ft.Position(epoch=1)
-
-
-@pytest.mark.parametrize(
-    ("data", "options", "message"),
-    [
-        (finetuning.small_data(), {"batch_size": 0}, "batch_size is 0: expected at least 1"),
-        (finetuning.small_data(), {"window": 0}, "window is 0: expected at least 1"),
-        (finetuning.small_data(lengths=[0] * 8), {}, "the data has no step that counts"),
-    ],
-)
-def test_bad_arguments(key, data, options, message):
-    with pytest.raises(ValueError, match=message):
-        ft.batches(data, **({"batch_size": 4, "key": key} | options))

@@ -30,18 +30,6 @@ def test_rows_are_written_as_they_come_and_replace_what_was_there(tmp_path):
         assert ft.read_history(path) == rows
 
 
-def test_file_that_is_no_history(tmp_path):
-    path = tmp_path / "history.jsonl"
-    path.write_text('{"step": 1}\n[]\n{"step": 3}\n')
-    with pytest.raises(ValueError, match=r"history\.jsonl: line 2 is no JSON object"):
-        ft.read_history(path)
-    path.write_text("loss: 1\n")
-    with pytest.raises(ValueError, match=r"history\.jsonl: line 1 is no JSON: "):
-        ft.read_history(path)
-    with pytest.raises(OSError, match="its folder is missing"):
-        ft.write_history(tmp_path / "missing" / "history.jsonl")
-
-
 def test_plot_has_a_line_for_each_loss(tmp_path, monkeypatch):
     figure = pytest.importorskip("matplotlib.figure")
     drawn = []

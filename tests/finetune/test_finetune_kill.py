@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 
@@ -20,7 +19,6 @@ pytest.importorskip("optax")
 pytest.importorskip("orbax.checkpoint")
 
 import finetune_run
-import finetuning
 
 import jaxgru.finetune as ft
 
@@ -96,12 +94,6 @@ def test_two_processes_end_where_one_does_though_one_of_them_is_killed(alone, tm
         _wait(process)
     np.testing.assert_allclose(_weights(tmp_path), _weights(alone), **ROUNDING)
     assert _rounds(tmp_path) == 2 * EPOCHS
-
-
-def test_batch_is_a_multiple_of_the_devices():
-    mesh = ft.data_mesh(jax.devices()[:1] * 3)
-    with pytest.raises(ValueError, match="batch_size is 4: expected a multiple of 3, the devices"):
-        finetuning.tune(finetuning.small_model(), finetuning.small_data(), ft.Steps(1), mesh=mesh)
 
 
 def _start_both(folder):

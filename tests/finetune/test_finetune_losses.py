@@ -61,18 +61,6 @@ def test_next_step_is_the_input_one_later():
     np.testing.assert_array_equal(data.lengths, [3, 0])
 
 
-def test_a_loss_of_ones_own_gives_one_value_for_each_prediction():
-    model = finetuning.small_model()
-    wrong = ft.Loss(lambda p, y: (p - y).sum(), "steps")
-    with pytest.raises(ValueError, match=r"the loss gives values of shape \(\): expected \(8, 6\)"):
-        ft.evaluate(model, finetuning.small_data(), wrong)
-
-
-def test_on_is_one_of_two():
-    with pytest.raises(ValueError, match="on is 'first': expected 'steps' or 'last'"):
-        ft.regression("first")
-
-
 def _data(kind, on):
     generator = np.random.default_rng(3)
     data = finetuning.small_data(lengths=LENGTHS)

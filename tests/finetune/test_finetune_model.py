@@ -85,33 +85,3 @@ def test_weights_that_are_no_floating_point_numbers_are_left_alone():
     assert finetuning.equal(with_integers.model.readout, integers)
     assert finetuning.equal(with_integers.model.net, without.model.net)
     assert not finetuning.equal(without.model.net, net)
-    with pytest.raises(ValueError, match="0 has dtype int32: expected a floating-point type, as"):
-        finetuning.tune(
-            ft.Model(net, integers), finetuning.small_data(), ft.Steps(1), trainable="readout.*"
-        )
-
-
-@pytest.mark.parametrize(
-    ("readout", "message"),
-    [
-        (ft.LinearReadout(np.ones((5, 2)), np.ones(2)), r"^readout: its kernel has shape \(5, 2\): "
-         r"expected \(4, 2\), as the net has 4 outputs"),
-        (ft.LinearReadout(np.ones((4, 2)), np.ones((1, 2))), r"^readout: its bias has shape \(1,"),
-        ({"kernel": np.ones((4, 2))}, "^readout is a dict: expected a callable pytree"),
-        (lambda y: y @ np.ones((3, 2)), r"^readout: it does not take an output of the net, of shape"
-         r" \(4,\): TypeError: "),
-        (lambda y: (y, y), "^readout: it gives a tuple: expected one array, the prediction"),
-    ],
-)  # fmt: skip
-def test_readout_that_does_not_fit_is_named(readout, message):
-    model = finetuning.small_model()._replace(readout=readout)
-    with pytest.raises(ValueError, match=message):
-        ft.evaluate(model, finetuning.small_data(), ft.regression())
-
-
-def test_model_of_another_type():
-    net, _ = finetuning.small_model()
-    with pytest.raises(ValueError, match=r"^model is a GRUParams: expected a Model\(net, readout"):
-        ft.predict(net, finetuning.small_data().inputs)
-    with pytest.raises(ValueError, match="inputs is 0: expected at least 1"):
-        ft.linear_readout(jax.random.key(0), 0, 2)

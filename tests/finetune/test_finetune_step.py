@@ -12,7 +12,6 @@ import optax
 import plain_loop
 import pytest
 
-import jaxgru
 import jaxgru.finetune as ft
 
 RATE = 0.1
@@ -72,25 +71,6 @@ def test_windows_are_those_of_a_loop_by_hand():
         model, data, ft.Steps(4, every=1), batch_size=8, window=3, optimizer=optax.sgd(RATE)
     )
     _compare(result, losses, expected)
-
-
-@pytest.mark.parametrize(
-    "backward", [jaxgru.Backward, lambda net: jaxgru.Bidirectional(net, net, "sum")]
-)
-def test_window_refuses_a_net_that_goes_backward(backward):
-    net, readout = finetuning.small_model()
-    model = ft.Model((backward(net),), readout)
-    with pytest.raises(ValueError, match="window is given and a part of the net goes backward"):
-        finetuning.tune(model, finetuning.small_data(), ft.Steps(1), window=3)
-
-
-def test_window_refuses_a_loss_on_the_last_state():
-    data = finetuning.small_data()
-    data = data._replace(targets=data.targets[:, 0])
-    with pytest.raises(ValueError, match="window is given and the loss is on 'last'"):
-        finetuning.tune(
-            finetuning.small_model(), data, ft.Steps(1), window=3, loss=ft.regression("last")
-        )
 
 
 def test_step_keeps_what_it_is_given(key):

@@ -29,20 +29,6 @@ def test_patterns_fit_paths_and_their_tails(key, patterns, expected):
     assert chosen == expected
 
 
-@pytest.mark.parametrize(
-    ("patterns", "message"),
-    [
-        (["kernel", "gamma"], "the pattern 'gamma' fits no weight: expected one of kernel, "
-         "recurrent_kernel, bias, recurrent_bias, or a pattern that fits some"),
-        ([], "no pattern is given: expected some that fit kernel, recurrent_kernel, bias"),
-        ("ernel", "the pattern 'ernel' fits no weight"),
-    ],
-)  # fmt: skip
-def test_pattern_that_fits_nothing_names_what_there_is(patterns, message):
-    with pytest.raises(ValueError, match=message):
-        ft.trainable_mask(finetuning.small_model().net, patterns)
-
-
 def test_frozen_weights_stay_and_have_no_optimiser_state(key):
     model, patterns = finetuning.small_model(), ["recurrent_kernel", "readout.bias"]
     # Weight decay and momentum would move what is merely given no gradient.
