@@ -9,7 +9,7 @@ from jaxgru.params import GRUParams, init
 from jaxgru.recurrence.step import Gates
 from jaxgru.sequence import gru
 from jaxgru.weights import WeightsError, WeightsWarning, load, load_all, save
-from jaxgru.weights.formats.onnx.in_memory import from_onnx, to_onnx
+from jaxgru.weights.formats.onnx import from_onnx, to_onnx
 from jaxgru.weights.libraries.equinox import from_equinox, to_equinox
 from jaxgru.weights.libraries.flax import from_flax, to_flax
 from jaxgru.weights.libraries.haiku import from_haiku, to_haiku

@@ -17,7 +17,7 @@ from jaxgru.recurrence import Precision
 from jaxgru.sequence import gru
 from jaxgru.streaming import state_dtype
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.onnx.in_memory import to_onnx
+from jaxgru.weights.formats.onnx import to_onnx
 
 ENDINGS = {"onnx": ".onnx", "stablehlo": ".stablehlo"}
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")

@@ -4,7 +4,7 @@ import struct
 import zlib
 
 from hostile.sound import arrays, keras_h5
-from jaxgru.weights.formats.hdf5.checksums import lookup3
+from jaxgru.weights.formats.hdf5.blocks import lookup3
 
 FIRST = "layers/gru/cell/vars/0"
 LATEST = {"libver": "latest"}

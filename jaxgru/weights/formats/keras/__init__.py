@@ -2,7 +2,7 @@
 
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.formats.hdf5 import SIGNATURE, Hdf5
-from jaxgru.weights.formats.keras import legacy, weights_h5
+from jaxgru.weights.formats.keras import groups, legacy
 from jaxgru.weights.results import Gathered
 
 
@@ -12,12 +12,8 @@ def recognises(look: Look) -> bool:
 
 
 def read(source: Source) -> Gathered:
-    """Return the GRUs in an HDF5 file that Keras wrote.
-
-    Raises:
-        WeightsError: the file is damaged or hostile.
-    """
+    """Return the GRUs in an HDF5 file that Keras wrote."""
     h5 = Hdf5(source.file, source.size)
     if legacy.recognises(h5):
         return legacy.read(h5, source.assume)
-    return weights_h5.read(h5, source.assume)
+    return groups.read(h5, source.assume)

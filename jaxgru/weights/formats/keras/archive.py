@@ -6,26 +6,23 @@ the archive is passed over, and nothing in it is run.
 """
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
 
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.hdf5 import Hdf5
-from jaxgru.weights.formats.keras import weights_h5
 from jaxgru.weights.formats.keras.groups import (
     Group,
     cell_groups,
+    find,
     inner_groups,
     layer_groups,
     read_groups,
 )
 from jaxgru.weights.formats.zip import open_archive, read_entry
-from jaxgru.weights.libraries.keras.arrays import GRULayer, to_params
-from jaxgru.weights.libraries.keras.chains import in_model, inputs_of
-from jaxgru.weights.libraries.keras.config import Layer, gru_layer, model_of, parse_json
+from jaxgru.weights.libraries.keras.chains import Configured, grus, inputs_of
+from jaxgru.weights.libraries.keras.config import Layer, model_of, parse_json
 from jaxgru.weights.results import UNNAMED, Found, Gathered, stack_of_all
-from jaxgru.weights.unspecified import Fields
 
 # The name of a model that jaxgru wrote of a stack, which is read as that stack.
 STACK = "jaxgru_stack"
@@ -33,17 +30,12 @@ _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5
 
 
 def recognises(look: Look) -> bool:
-    """Tell whether a file is a zip archive with a Keras model's configuration."""
+    """Return whether a file is a zip archive with a Keras model's configuration."""
     return look.entries is not None and {_CONFIG, _METADATA} <= set(look.entries)
 
 
 def read(source: Source) -> Gathered:
-    """Return the GRUs in a ``.keras`` file, in the order of the model's layers.
-
-    Raises:
-        WeightsError: the archive, its JSON or its HDF5 is damaged or hostile, or its weights are
-            not in one HDF5 file.
-    """
+    """Return the GRUs in a ``.keras`` file, in the order of the model's layers."""
     with open_archive(source.file, source.size, "a Keras model") as archive:
         _check_whole(archive.namelist())
         metadata, config = (
@@ -51,69 +43,52 @@ def read(source: Source) -> Gathered:
         )
         content = read_entry(archive, _WEIGHTS)
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    version = version if isinstance(version, str) else None
     h5 = Hdf5(io.BytesIO(content), len(content))
-    known_version = version if isinstance(version, str) else None
-    reading = _Reading(h5, known_version, source.assume, {}, {}, set())
     root, model = read_groups(h5), model_of(config)
-    _gather(reading, model, layer_groups(root, model.inner), "")
-    if model.name == STACK and (stack := stack_of_all(reading.gathered)) is not None:
-        return {UNNAMED: stack}
-    others = weights_h5.find(h5, root, source.assume, reading.known, reading.gathered)
-    return reading.gathered | others
-
-
-class _Reading(NamedTuple):
-    h5: Hdf5
-    version: str | None
-    assume: Mapping[str, Any]
-    gathered: Gathered
-    layers: dict[str, GRULayer]  # of those with a group, by the layers' own names
-    known: set[str]  # paths of the groups of the GRUs gathered
-
-
-def _gather(reading: _Reading, model: Layer, groups: Sequence[Group | None], prefix: str) -> None:
-    inputs = inputs_of(model)
-    for layer, group in zip(model.inner, groups, strict=True):
-        name = prefix + layer.name
-        fields = Fields(reading.assume)
-        gru: GRULayer | None = None
-        found: Found | WeightsError | None = None
+    groups = dict(_by_layer(model.inner, layer_groups(root, model.inner)))
+    gathered: Gathered = {}
+    known: set[str] = set()  # paths of the groups of the GRUs gathered
+    stored: dict[str, Configured] = {}  # by the layers' own names
+    for one in grus(model.inner, inputs_of(model), version, source.assume):
+        group, again = groups[id(one.layer)], stored.get(one.layer.name)
+        if group is None and again is not None and again.gru == one.gru:
+            continue  # models may share a layer: it is stored once
+        if one.name in gathered:
+            raise WeightsError(f"{_CONFIG} has two layers called {shown(one.name)}: expected one")
         try:
-            gru = gru_layer(layer, reading.version, fields)
-            # Models may share a layer: it is stored once.
-            is_again = group is None and reading.layers.get(layer.name) == gru
-            if gru is not None and not is_again:
-                found = _read_layer(reading.h5, gru, group, fields)
-                found = found._replace(inputs=in_model(inputs, layer.name, prefix))
-                reading.layers[layer.name] = gru
+            gathered[one.name] = _found(h5, one, group)
+            stored[one.layer.name] = one
         except WeightsError as error:
-            found = error
-        if found is None:
-            if gru is None:
-                _gather(reading, layer, inner_groups(group, layer), f"{name}/")
-            continue
-        if name in reading.gathered:
-            raise WeightsError(f"config.json has two layers called {shown(name)}: expected one")
-        reading.gathered[name] = found
-        if group is not None:
-            reading.known.add(group.path)
+            gathered[one.name] = error
+        known |= {group.path} if group else set()
+    if model.name == STACK and (stack := stack_of_all(gathered)) is not None:
+        return {UNNAMED: stack}
+    return gathered | find(h5, root, source.assume, known, gathered)
 
 
-def _read_layer(h5: Hdf5, gru: GRULayer, group: Group | None, fields: Fields) -> Found:
+def _by_layer(
+    layers: Sequence[Layer], groups: Sequence[Group | None]
+) -> Iterator[tuple[int, Group | None]]:
+    """Give the group of each layer of a model, and of those within, by the layer's identity."""
+    for layer, group in zip(layers, groups, strict=True):
+        yield id(layer), group
+        yield from _by_layer(layer.inner, inner_groups(group, layer))
+
+
+def _found(h5: Hdf5, one: Configured, group: Group | None) -> Found:
+    if isinstance(one.gru, WeightsError):
+        raise one.gru
     if group is None:
         raise WeightsError(
-            f"{_WEIGHTS} has no group for it: expected one for each layer of config.json"
+            f"{_WEIGHTS} has no group for it: expected one for each layer of {_CONFIG}"
         )
-    groups = cell_groups(group)
-    if len(groups) != len(gru.cells):
+    cells = cell_groups(group)
+    if len(cells) != one.cell_count:
         raise WeightsError(
-            f"{group.path} has {len(groups)} cells: expected {len(gru.cells)}, as in config.json"
+            f"{group.path} has {len(cells)} cells: expected {one.cell_count}, as in {_CONFIG}"
         )
-    params = [
-        to_params([h5.read(path) for path in cell_group.arrays], cell, cell_group.path)
-        for cell_group, cell in zip(groups, gru.cells, strict=True)
-    ]
-    return Found(gru.assemble(params), (*gru.notes, *fields.notes()))
+    return one.found([([h5.read(path) for path in cell.arrays], cell.path) for cell in cells])
 
 
 def _check_whole(names: Sequence[str]) -> None:

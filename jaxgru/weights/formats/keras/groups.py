@@ -9,12 +9,19 @@ member's group has the name of its class, with a number where there are several:
 
 import collections
 import dataclasses
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
+from jaxgru.net import Net
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.hdf5 import Hdf5
+from jaxgru.weights.libraries.keras.arrays import net_from_arrays
 from jaxgru.weights.libraries.keras.config import Layer
+from jaxgru.weights.libraries.names import attempt
+from jaxgru.weights.results import UNNAMED, Gathered
+from jaxgru.weights.unspecified import Fields
 
 # The attribute by which a model reaches its layers: since Keras 2.14, and in 2.13.
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
@@ -145,3 +152,77 @@ def _group_class(class_name: str) -> str:
     name = re.sub(r"\W", "", class_name.rpartition(">")[2])
     # A capital begins a word after a small letter, or where a small one follows: GRU, GRUCell.
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
+
+
+def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
+    """Return the GRUs in a ``.weights.h5``: arrays without a model, found by their shapes.
+
+    The shapes show a GRU's cell and whether it resets before or after; groups show both directions
+    and stacks of cells. Activations, the merge and the direction of a single layer are assumed.
+    """
+    return find(h5, read_groups(h5), assume)
+
+
+def find(
+    h5: Hdf5,
+    root: Group,
+    assume: Mapping[str, Any],
+    known: Collection[str] = (),
+    taken: Collection[str] = (),
+) -> Gathered:
+    """Return the GRUs among the groups of a model by their names, or by their paths.
+
+    Groups with the known paths are left out, and names that are taken are not given again.
+    """
+    gathered: Gathered = {}
+    for names, group in _recurrent(h5, root, known, ()):
+        # What every model has distinguishes nothing.
+        name = "/".join(name for name in names if name not in CONTAINERS)
+        name = name or group.path or UNNAMED
+        if name in gathered or name in taken:
+            name = group.path
+        sides = [group.inner[side] for side in _SIDES if side in group.inner] or [group]
+        gathered[name] = attempt(functools.partial(_net, h5, sides), assume)
+    return gathered
+
+
+def _recurrent(
+    h5: Hdf5, group: Group, known: Collection[str], names: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Group]]:
+    """Give each group that is a GRU with the names on the way to it."""
+    if group.path in known:
+        return
+    # A layer with more than its cells is a user's own, which may hold other GRUs beside.
+    cells = cell_groups(group) if set(group.inner) in _LAYERS else []
+    if cells and all(_is_cell(h5, cell) for cell in cells):
+        yield names, group
+        return
+    for key in in_order(group.inner):
+        # The optimiser's copies are of the same shapes.
+        if not (key == "optimizer" and not names):
+            inner = group.inner[key]
+            yield from _recurrent(h5, inner, known, (*names, inner.name or key))
+
+
+_SIDES = ("forward_layer", "backward_layer")
+# A cell, a layer of a cell, and both directions: Keras 2 keeps the layer they were made from, too.
+_LAYERS: tuple[set[str], ...] = (set(), {"cell"}, {*_SIDES}, {*_SIDES, "layer"})
+
+
+def _is_cell(h5: Hdf5, group: Group) -> bool:
+    if len(group.arrays) not in (2, 3):
+        return False
+    kernel, recurrent_kernel, *biases = (h5.shape(path) for path in group.arrays)
+    if len(kernel) != 2 or len(recurrent_kernel) != 2:
+        return False
+    wide = 3 * recurrent_kernel[0]
+    fits = kernel[1] == recurrent_kernel[1] == wide
+    return fits and all(bias in ((wide,), (2, wide)) for bias in biases)
+
+
+def _net(h5: Hdf5, sides: Sequence[Group], fields: Fields) -> Net:
+    stored = [
+        [([h5.read(path) for path in cell.arrays], cell.path) for cell in cell_groups(side)]
+        for side in sides
+    ]
+    return net_from_arrays(stored, fields)

@@ -3,11 +3,23 @@
 The attribute ``layer_names`` lists the layers, and ``weight_names`` of each layer's group its
 weights; both are in the model's order, which that of the groups is not. A whole model has this
 within ``model_weights``, and its configuration in ``model_config``. What else is in a file, such
-as an optimiser's state, is passed over; nothing in it is run.
+as an optimiser's state, is passed over; nothing in it is run. The weights of a cell are named:
+
+==========================  =====================================================================
+Keras 1                     ``gru_1_W_z``, ``gru_1_U_z``, ``gru_1_b_z``, likewise r and h;
+                            ``gru_1_W``, ``gru_1_U``, ``gru_1_b`` where the gates are joined
+Keras 2                     ``gru_1/kernel:0``, ``gru_1/recurrent_kernel:0``, ``gru_1/bias:0``
+TensorFlow 2                ``gru/gru_cell_1/kernel:0``
+Keras 3                     ``model/gru/gru_cell/kernel``
+both directions             ``bidirectional/forward_gru/...`` and ``bidirectional/backward_gru/...``
+stacks of cells             ``rnn/stacked_rnn_cells/gru_cell_1/...``, or ``rnn/kernel_1:0``
+==========================  =====================================================================
 """
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -16,20 +28,109 @@ from jaxgru.net import Net
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.hdf5 import Hdf5
 from jaxgru.weights.formats.hdf5 import shown as shown_path
-from jaxgru.weights.formats.keras.weight_names import Directions, Place, as_layers, find_places
-from jaxgru.weights.libraries.keras.arrays import GRULayer, cell_from_arrays, join_gates, to_params
-from jaxgru.weights.libraries.keras.chains import in_model, inputs_of
-from jaxgru.weights.libraries.keras.config import Layer, gru_layer, model_of, parse_json
-from jaxgru.weights.results import Found, Gathered
+from jaxgru.weights.libraries.keras.arrays import join_gates, net_from_arrays
+from jaxgru.weights.libraries.keras.chains import Configured, grus, inputs_of
+from jaxgru.weights.libraries.keras.config import Layer, model_of, parse_json
+from jaxgru.weights.libraries.names import attempt
+from jaxgru.weights.results import Gathered
 from jaxgru.weights.unspecified import Fields
 
 _MODEL_WEIGHTS = "model_weights"
 _KERAS_1 = 9  # arrays of a cell there
 _LONGEST_NAME = 512
 
+_NEW = ("kernel", "recurrent_kernel", "bias")
+_OLD = ("W", "U", "b")
+_OLD_BY_GATE = tuple(f"{array}_{gate}" for gate in "zrh" for array in _OLD)
+
+# The place of an array, what it is there, and the number of the cell where the place has several.
+_NAME = re.compile(
+    r"(?P<place>.*?)(?:(?:^|/)(?P<new>kernel|recurrent_kernel|bias)|_(?P<old>[WUb](?:_[zrh])?)"
+    r"|(?:^|/)param_(?P<position>\d))(?P<number>_\d+)?(?::\d+)?"
+)
+_CELL = re.compile(r"(gru_cell|stacked_rnn_cells|rnn_cell|cell)(_\d+)?")
+_SIDE = re.compile(r"(forward|backward)_.*")
+
+
+class Place(NamedTuple):
+    """Where the arrays of a cell are."""
+
+    path: str
+    arrays: tuple[str, ...]  # their names: 2, 3 or, for each gate of Keras 1, 9
+
+    @property
+    def parts(self) -> list[str]:
+        """The names on the path, but for those of the cell within its layer."""
+        parts = self.path.split("/") if self.path else []
+        while parts and _CELL.fullmatch(parts[-1]):
+            parts.pop()
+        return parts
+
+    @property
+    def side(self) -> str | None:
+        """Which direction of a ``Bidirectional`` the path is of: forward, backward or none."""
+        found = _SIDE.fullmatch(self.parts[-1]) if self.parts else None
+        return found[1] if found else None
+
+
+def find_places(names: Iterable[str]) -> list[Place]:
+    """Return the places among names of weights that have the arrays of a recurrent cell, in order.
+
+    >>> find_places(["gru_1/kernel:0", "gru_1/recurrent_kernel:0", "dense_1/kernel:0"])
+    [Place(path='gru_1', arrays=('gru_1/kernel:0', 'gru_1/recurrent_kernel:0'))]
+    """
+    held: dict[tuple[str, str], dict[str, str]] = {}
+    others = set()
+    for name in names:
+        found = _NAME.fullmatch(name)
+        if found:
+            what = found["new"] or found["old"] or found["position"]
+            held.setdefault((found["place"], found["number"] or ""), {})[what] = name
+        else:
+            others.add(name.rpartition("/")[0])
+    places = []
+    for (path, _), arrays in held.items():
+        if path in others:  # a cell with more arrays is a user's own
+            continue
+        for kinds in (_NEW, _OLD, _OLD_BY_GATE, "012345678", "012"):
+            # Every kind of array, or all but the bias.
+            if set(arrays) == set(kinds) or (len(kinds) == 3 and set(arrays) == set(kinds[:2])):
+                places.append(Place(path, tuple(arrays[kind] for kind in kinds if kind in arrays)))
+                break
+    return places
+
+
+class Directions(NamedTuple):
+    """The cells of one layer: of one direction or, if there are backward ones, of two."""
+
+    name: str
+    forward: list[Place]
+    backward: list[Place]
+
+
+def as_layers(places: Sequence[Place]) -> list[Directions]:
+    """Return places put together to layers: the cells of a stack, and both directions."""
+    held: dict[str, list[Place]] = {}
+    for place in places:
+        held.setdefault("/".join(place.parts[: -1 if place.side else None]), []).append(place)
+    layers = []
+    for name, cells in held.items():
+        forward, backward = (
+            [place for place in cells if place.side == side] for side in ("forward", "backward")
+        )
+        if len(forward) == len(backward) > 0:
+            layers.append(Directions(name, forward, backward))
+            cells = [place for place in cells if place.side is None]
+        # A layer may be called so without another that goes the other way.
+        alone: dict[str, list[Place]] = {}
+        for place in cells:
+            alone.setdefault("/".join(place.parts), []).append(place)
+        layers += [Directions(path, stack, []) for path, stack in alone.items()]
+    return layers
+
 
 def recognises(h5: Hdf5) -> bool:
-    """Tell whether an HDF5 file is of this layout."""
+    """Return whether an HDF5 file is of this layout."""
     return h5.texts(_weights_root(h5), "layer_names") is not None
 
 
@@ -38,12 +139,8 @@ def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
 
     A configuration has what each computes. GRUs that are not in it, as those of a user's own
     layers, and all where there is none, are found by the names and shapes of their weights.
-
-    Raises:
-        WeightsError: the file or its configuration is damaged.
     """
     root = _weights_root(h5)
-    names = _names(h5, root, "layer_names")
     config = h5.text("", "model_config")
     model = None if config is None else model_of(parse_json(config, "model_config"))
     layers = _by_name(model)
@@ -51,13 +148,14 @@ def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
     # Keras takes files without a version for those of Keras 1, which wrote none.
     version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
     gathered: Gathered = {}
-    for name in dict.fromkeys((*layers, *names)):
+    for name in dict.fromkeys((*layers, *_names(h5, root, "layer_names"))):
         group = _Group(h5, f"{root}/{name}" if root else name)
-        expected = list(_grus(layers[name], "", inputs, version, assume)) if name in layers else []
-        found = (
-            _configured(group, expected) if expected else _by_shape(group, name, version, assume)
-        )
-        gathered.update(found)
+        inside = [layers[name]] if name in layers else []
+        expected = list(grus(inside, inputs, version, assume))
+        if expected:
+            gathered |= _configured(group, expected)
+        else:
+            gathered |= _by_shape(group, name, version, assume)
     return gathered
 
 
@@ -87,38 +185,6 @@ def _by_name(model: Layer | None) -> dict[str, Layer]:
     return layers
 
 
-class _Expected(NamedTuple):
-    """A GRU in the configuration, or why no net can hold it."""
-
-    name: str
-    layer: GRULayer | WeightsError
-    fields: Fields
-    inputs: str | None = None  # see Found
-
-
-def _grus(
-    layer: Layer,
-    prefix: str,
-    inputs: Mapping[str, str],
-    version: str,
-    assume: Mapping[str, Any],
-) -> Iterator[_Expected]:
-    """Give the GRUs that a layer is or holds, given the inputs of the GRUs beside it."""
-    name = f"{prefix}{layer.name}"
-    fields = Fields(assume)
-    try:
-        gru = gru_layer(layer, version, fields)
-    except WeightsError as error:
-        yield _Expected(name, error, fields)
-        return
-    if gru is not None:
-        yield _Expected(name, gru, fields, in_model(inputs, layer.name, prefix))
-        return
-    within = inputs_of(layer)
-    for inner in layer.inner:
-        yield from _grus(inner, f"{name}/", within, version, assume)
-
-
 class _Group:
     """The group of a layer of the model, and the recurrent cells in it."""
 
@@ -128,67 +194,55 @@ class _Group:
         names = _names(h5, path, "weight_names")
         self.places = [place for place in find_places(names) if self._is_gru(place)]
 
-    def read(self, place: Place) -> list[NDArray[Any]]:
-        """Return a cell's arrays in the order of ``get_weights``."""
-        arrays = [self._h5.read(f"{self._path}/{name}") for name in place.arrays]
-        return join_gates(arrays, self.shown(place)) if len(arrays) == _KERAS_1 else arrays
-
-    def shown(self, place: Place) -> str:
-        """Return the name of a cell for messages."""
-        return shown_path(f"{self._path}/{place.path}".rstrip("/"))
+    def read(self, places: Sequence[Place]) -> list[tuple[list[NDArray[Any]], str]]:
+        """Return the arrays of cells in the order of ``get_weights``, each with the cell's name."""
+        cells = []
+        for place in places:
+            where = shown_path(f"{self._path}/{place.path}".rstrip("/"))
+            arrays = [self._h5.read(f"{self._path}/{name}") for name in place.arrays]
+            cells.append((join_gates(arrays, where) if len(arrays) == _KERAS_1 else arrays, where))
+        return cells
 
     def _is_gru(self, place: Place) -> bool:
-        """Tell whether a recurrent cell has the three gates of a GRU."""
+        """Return whether a recurrent cell has the three gates of a GRU."""
         paths = [f"{self._path}/{name}" for name in place.arrays]
         if not all(map(self._h5.has_array, paths)):
             return False
-        if len(paths) == _KERAS_1:
-            return True
         shape = self._h5.shape(paths[1])
-        return len(shape) == 2 and shape[1] == 3 * shape[0]
+        return len(paths) == _KERAS_1 or (len(shape) == 2 and shape[1] == 3 * shape[0])
 
 
-def _configured(group: _Group, expected: Sequence[_Expected]) -> Gathered:
+def _configured(group: _Group, expected: Sequence[Configured]) -> Gathered:
     gathered: Gathered = {}
     for gru, places in zip(expected, _matched(group.places, expected), strict=True):
         try:
-            gathered[gru.name] = _build(group, gru, places)
+            if isinstance(gru.gru, WeightsError):
+                raise gru.gru
+            if len(places) != gru.cell_count:
+                raise WeightsError(
+                    f"the file has the weights of {len(places)} cells for it: expected "
+                    f"{gru.cell_count}, as in model_config"
+                )
+            gathered[gru.name] = gru.found(group.read(places))
         except WeightsError as error:
             gathered[gru.name] = error
     return gathered
 
 
-def _matched(places: list[Place], expected: Sequence[_Expected]) -> list[list[Place]]:
+def _matched(places: list[Place], expected: Sequence[Configured]) -> list[list[Place]]:
     """Return the places of each GRU in one group, which are several within a nested model."""
     if len(expected) == 1:
         return [places]
-    wanted = [len(gru.layer.cells) if isinstance(gru.layer, GRULayer) else 0 for gru in expected]
+    wanted = [gru.cell_count for gru in expected]
     by_part = collections.defaultdict(list)
     for place in places:
         for part in set(place.path.split("/")):
             by_part[part].append(place)
-    named = [by_part[gru.name.rpartition("/")[2]] for gru in expected]
+    named = [by_part[gru.layer.name] for gru in expected]
     if [len(found) for found in named] == wanted or sum(wanted) != len(places):
         return named
     rest = iter(places)
     return [[next(rest) for _ in range(count)] for count in wanted]
-
-
-def _build(group: _Group, gru: _Expected, places: Sequence[Place]) -> Found:
-    if isinstance(gru.layer, WeightsError):
-        raise gru.layer
-    cells = gru.layer.cells
-    if len(places) != len(cells):
-        raise WeightsError(
-            f"the file has the weights of {len(places)} cells for it: expected {len(cells)}, as "
-            "in model_config"
-        )
-    params = [
-        to_params(group.read(place), cell, group.shown(place))
-        for place, cell in zip(places, cells, strict=True)
-    ]
-    notes = (*gru.layer.notes, *gru.fields.notes())
-    return Found(gru.layer.assemble(params), notes, gru.inputs)
 
 
 def _by_shape(group: _Group, name: str, version: str, assume: Mapping[str, Any]) -> Gathered:
@@ -198,23 +252,10 @@ def _by_shape(group: _Group, name: str, version: str, assume: Mapping[str, Any])
         # A layer's group repeats the layer's name, but that of a nested model has several.
         inner = layer.name.removeprefix(f"{name}/")
         own = name if len(layers) == 1 else f"{name}/{inner}"
-        fields = Fields(assume)
-        try:
-            gathered[own] = Found(_guessed(group, layer, version, fields), fields.notes())
-        except WeightsError as error:
-            gathered[own] = error
+        gathered[own] = attempt(functools.partial(_guessed, group, layer, version), assume)
     return gathered
 
 
 def _guessed(group: _Group, layer: Directions, version: str, fields: Fields) -> Net:
-    params, sides = [], []
-    for places in filter(None, (layer.forward, layer.backward)):
-        cells = []
-        for place in places:
-            arrays, where = group.read(place), group.shown(place)
-            cells.append(cell_from_arrays(arrays, fields, where, version))
-            params.append(to_params(arrays, cells[-1], where))
-        sides.append(tuple(cells))
-    if len(sides) == 2:
-        return GRULayer(tuple(sides), merge=fields.resolve("merge")).assemble(params)
-    return GRULayer(tuple(sides), is_backward=fields.resolve("reverse")).assemble(params)
+    sides = [group.read(places) for places in (layer.forward, layer.backward) if places]
+    return net_from_arrays(sides, fields, version)

@@ -13,8 +13,7 @@ from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.weights.conventions import Holder, Layer
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.keras.archive import STACK
-from jaxgru.weights.libraries.keras.building import build_layer, keras_layers
-from jaxgru.weights.libraries.keras.library import using_keras
+from jaxgru.weights.libraries.keras.building import build_layer, keras_layers, using_keras
 
 # The reader of weights without their model has nothing but the defaults.
 _WEIGHTS_ALONE = Holder("a file of weights alone", merges=("concat",), has_stacks=True)

@@ -17,9 +17,8 @@ from jaxgru.params import GRUParams
 from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.onnx.activations import names_of
-from jaxgru.weights.formats.onnx.attributes import attributes_of, get
 from jaxgru.weights.formats.onnx.constants import Constants
-from jaxgru.weights.formats.onnx.graphs import Place, is_standard
+from jaxgru.weights.formats.onnx.graphs import Place, attributes_of, get, is_standard
 from jaxgru.weights.results import Found
 from jaxgru.weights.unspecified import Fields
 

@@ -14,7 +14,7 @@ from jaxgru.params import GRUParams
 from jaxgru.weights.dtypes import FLOATS
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.onnx.activations import HOLDER, stored
-from jaxgru.weights.formats.onnx.metadata import KEY, seat, to_text
+from jaxgru.weights.formats.onnx.models import KEY, seat, to_text
 from jaxgru.weights.formats.onnx.tensors import DATA_TYPES, to_tensor
 
 # What protobuf can hold, less some room for all but weights.

@@ -1,11 +1,27 @@
 """Files of ``torch.save`` (.pt, .pth, .tar and other names) and pickles, read without PyTorch."""
 
+import io
 import re
+import zipfile
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 from jaxgru.weights.contract import Look, Source
-from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.torch import archive, stream
-from jaxgru.weights.formats.zip import MAGIC
+from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.formats.torch.pickles import Pickles, refuse
+from jaxgru.weights.formats.torch.tensors import (
+    ITEM_SIZES,
+    JOBLIB,
+    Storage,
+    TensorArrays,
+    named_tensors,
+    read_joblib,
+    storage_of,
+)
+from jaxgru.weights.formats.zip import MAGIC, open_archive, read_entry
+from jaxgru.weights.libraries import find
 from jaxgru.weights.results import Gathered
 
 # How a pickle begins: a protocol, and a frame, a container or a name. And not with what may look
@@ -18,8 +34,8 @@ def recognises(look: Look) -> bool:
     if look.head.startswith(MAGIC):
         # A damaged archive has no directory: its first entry is the pickle.
         if look.entries is None:
-            return b"/" + archive.PICKLE.encode() in look.head
-        return bool(archive.folders_of(look.entries))
+            return b"/" + PICKLE.encode() in look.head
+        return bool(folders_of(look.entries))
     return _PICKLE.match(look.head) is not None or _is_tar(look.head)
 
 
@@ -28,14 +44,138 @@ def read(source: Source) -> Gathered:
     head = source.file.read(512)
     source.file.seek(0)
     if head.startswith(MAGIC):
-        return archive.read(source)
+        return _read_archive(source)
     if _is_tar(head):
         raise WeightsError(
             "it is a tar archive: expected a file of torch.save, which may be called .tar and is "
             "none; if one is in it, unpack it first"
         )
-    return stream.read(source)
+    return _read_pickles(source)
 
 
 def _is_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
+
+
+PICKLE = "data.pkl"
+
+
+def folders_of(entries: Iterable[str]) -> list[str]:
+    """Return the beginnings of names, such as "archive/", under which an archive has a pickle."""
+    return [name.removesuffix(PICKLE) for name in entries if f"/{name}".endswith(f"/{PICKLE}")]
+
+
+def _read_archive(source: Source) -> Gathered:
+    """Return every GRU in an archive, see ``Format.read``."""
+    with open_archive(source.file, source.size, "an archive of torch.save") as archive:
+        folder = _folder(archive.namelist())
+        pickle = read_entry(archive, folder + PICKLE)
+        root = Pickles(len(pickle)).read(io.BytesIO(pickle))
+        is_big = _is_big_endian(archive, folder)
+
+        def storage(stored: Storage, item_size: int) -> bytes | bytearray:
+            name = f"{folder}data/{stored.key}"
+            content = read_entry(archive, name)
+            if len(content) != stored.length * item_size:
+                raise WeightsError(
+                    f"{name[:80]!a} has {len(content)} bytes: expected "
+                    f"{stored.length * item_size}, as the pickle has {stored.length} numbers of "
+                    f"type {stored.kind}"
+                )
+            if not is_big:
+                return content
+            return np.frombuffer(content, f"u{item_size}").byteswap().tobytes()
+
+        tensors = named_tensors(root, source.size, _embedded)
+        return find(TensorArrays(tensors, storage), source.assume)
+
+
+def _embedded(content: bytes) -> Storage:
+    return refuse("has a storage in bytes")
+
+
+def _folder(names: list[str]) -> str:
+    folders = folders_of(names)
+    if len(folders) != 1:
+        raise WeightsError(f"{len(folders)} entries are called {PICKLE}: expected one")
+    folder = folders[0]
+    if any(name.startswith((f"{folder}code/", f"{folder}constants.pkl")) for name in names):
+        raise WeightsError(
+            "it is a TorchScript archive, a program beside its weights: expected a state dict; in "
+            "PyTorch, torch.save(torch.jit.load(path).state_dict(), new_path) writes it"
+        )
+    return folder
+
+
+def _is_big_endian(archive: zipfile.ZipFile, folder: str) -> bool:
+    # The first versions had no such entry: they wrote little-endian numbers on all usual machines.
+    name = f"{folder}byteorder"
+    order = bytes(read_entry(archive, name)) if name in archive.NameToInfo else b"little"
+    if order not in (b"little", b"big"):
+        raise WeightsError(f"{name[:80]!a} is {order[:16]!r}: expected b'little' or b'big'")
+    return order == b"big"
+
+
+MARK = 0x1950A86A20F9469CFC6C
+VERSION = 1001
+
+
+def _read_pickles(source: Source) -> Gathered:
+    """Return every GRU in a stream or in one pickle, see ``Format.read``."""
+    content = source.file.read()
+    pickles = Pickles(len(content), {JOBLIB: read_joblib})
+
+    def embedded(inner: bytes) -> Storage:
+        root, contents = _read(pickles, inner)
+        storage = storage_of(root)
+        return storage._replace(content=_content_of(storage, contents))
+
+    root, contents = _read(pickles, content)
+    tensors = named_tensors(root, source.size, embedded)
+    arrays = TensorArrays(tensors, lambda storage, _: _content_of(storage, contents))
+    return find(arrays, source.assume)
+
+
+_Contents = dict[str, memoryview]  # of storages, by key
+
+
+def _read(pickles: Pickles, content: bytes) -> tuple[Any, _Contents]:
+    """Return what a pickle or a stream holds, and the numbers of a stream's storages."""
+    stream = io.BytesIO(content)
+    root = pickles.read(stream)
+    if root != MARK:
+        return root, {}
+    if pickles.read(stream) != VERSION:
+        raise WeightsError("it is a stream of another version: expected 1001, as torch.save writes")
+    pickles.read(stream)  # of the machine: its byte order is that of memory, not of the file
+    root = pickles.read(stream)
+    storages = {}
+    for stub in pickles.outside:
+        reference = stub.arguments[0]
+        if type(reference) is tuple and reference[:1] == ("storage",):  # or one to a class
+            storage = storage_of(stub)
+            storages[storage.key] = storage
+    keys = pickles.read(stream)
+    if type(keys) is not list or not all(isinstance(key, str) and key in storages for key in keys):
+        raise WeightsError("its last pickle is not a list of the storages: expected one")
+    contents: _Contents = {}
+    for key in keys:
+        stored = storages[key]
+        if stored.kind not in ITEM_SIZES:
+            raise WeightsError(f"a storage has the unknown type {stored.kind!r}: expected another")
+        length = int.from_bytes(stream.read(8), "little")
+        start, size = stream.tell(), stored.length * ITEM_SIZES[stored.kind]
+        if length != stored.length or start + size > len(content):
+            raise WeightsError(
+                f"storage {shown(key)} has {length} numbers of type {stored.kind}, or is cut "
+                f"short: expected {stored.length}, as the pickle has it"
+            )
+        contents[key] = memoryview(content)[start : start + size]
+        stream.seek(start + size)
+    return root, contents
+
+
+def _content_of(storage: Storage, contents: _Contents) -> memoryview:
+    if storage.key not in contents:
+        raise WeightsError(f"storage {shown(storage.key)} is not there: expected it at the end")
+    return contents[storage.key]

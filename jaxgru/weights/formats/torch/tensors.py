@@ -1,17 +1,228 @@
-"""The tensors in what a pickle holds, by the names of the ways to them, as NumPy arrays."""
+"""What the stubs of a pickle stand for: tensors of PyTorch, arrays of NumPy and JAX.
 
+Source: ``torch/_utils.py``, ``torch/serialization.py``; NumPy's ``array_reduce``;
+``jax/_src/array.py``; ``joblib/numpy_pickle.py``.
+"""
+
+import io
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.dtypes import FLOATS, Unread
 from jaxgru.weights.errors import WeightsError, shown
-from jaxgru.weights.formats.torch.objects import ITEM_SIZES, Embedded, Storage, Tensor, tensor_of
-from jaxgru.weights.formats.torch.pickles import Stub
+from jaxgru.weights.formats.torch.pickles import OUTSIDE, Name, Stub, is_count, refuse
 from jaxgru.weights.limits import check_declared
+
+# The bytes of a number, by PyTorch's name of its type.
+ITEM_SIZES = {
+    **{"Half": 2, "BFloat16": 2, "Float": 4, "Double": 8, "ComplexFloat": 8, "ComplexDouble": 16},
+    **{"Bool": 1, "Byte": 1, "Char": 1, "Short": 2, "Int": 4, "Long": 8},
+    **{"QUInt8": 1, "QInt8": 1, "QInt32": 4, "Untyped": 1},
+}
+_STORAGE = re.compile(r"torch\.(?:storage\.)?([A-Za-z0-9]{1,32})Storage")
+# The types that NumPy and PyTorch have in common, by NumPy's own codes.
+_KINDS = {"f2": "Half", "f4": "Float", "f8": "Double"}
+_BFLOAT16 = Name("ml_dtypes.bfloat16")
+
+_ARRAYS = re.compile(r"numpy\.(?:_?core\.)?(?:multiarray|numeric)\.(_reconstruct|_frombuffer)")
+_JAX = "jax._src.array._reconstruct_array"
+# What may be around a tensor: a parameter, its type, and perhaps more of them.
+_MOST_AROUND = 8
+WITH_BYTES = "torch.storage._load_from_bytes"
+JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"
+
+
+class Storage(NamedTuple):
+    """A row of numbers that tensors are views of."""
+
+    key: str
+    kind: str  # PyTorch's name of the type, such as "Float" or "Long"
+    length: int
+    content: Any = None  # the numbers, where they are in the pickle
+
+
+class Tensor(NamedTuple):
+    """A view of a storage; offset and strides are counted in numbers."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    kind: str  # the storage's, or what sets the tensor's numbers apart from those stored
+
+
+# Returns the storage in bytes that torch.save wrote of it alone.
+Embedded = Callable[[bytes], Storage]
+
+
+def tensor_of(stub: Stub, embedded: Embedded) -> Tensor | None:
+    """Return the tensor or array that a stub stands for, None if it is another object."""
+    name, arguments, state = stub.name, stub.arguments, stub.state
+    for _ in range(_MOST_AROUND):
+        if name == _JAX and len(arguments) > 2 and isinstance(arguments[0], Name):
+            name, arguments, state = arguments[0].text, arguments[1], arguments[2]
+        elif name == "torch._tensor._rebuild_from_type_v2" and _is_call(arguments):
+            name, arguments = arguments[0].text, arguments[2]
+        elif name.startswith("torch._utils._rebuild_parameter") and arguments:
+            if not isinstance(arguments[0], Stub):
+                return None
+            name, arguments, state = arguments[0].name, arguments[0].arguments, arguments[0].state
+        else:
+            break
+    match name.removeprefix("torch._utils."):
+        case "_rebuild_tensor" | "_rebuild_tensor_v2":
+            return _tensor(arguments, embedded)
+        case "_rebuild_tensor_v3":
+            if len(arguments) < 7 or not isinstance(arguments[6], Name):
+                refuse("has a tensor of an unknown type")
+            # One of a type that has no storages of its own, such as one of 8 bits.
+            return _tensor(arguments[:4], embedded)._replace(kind=arguments[6].text)
+    if array := _ARRAYS.fullmatch(name):
+        return _frombuffer(arguments) if array[1] == "_frombuffer" else _array(state)
+    if name == JOBLIB and isinstance(state, Tensor):
+        return state
+    return None
+
+
+def storage_of(value: Any, embedded: Embedded | None = None) -> Storage:
+    """Return the storage that a stub stands for; raise WeightsError if it is none."""
+    storage: Storage
+    if isinstance(value, Stub):
+        if isinstance(value.state, Storage):
+            return value.state
+        match value.name, value.arguments:
+            case name, (inner,) if name == WITH_BYTES and embedded is not None:
+                content = _bytes(inner)
+                if content is not None:
+                    value.state = storage = embedded(content)
+                    return storage
+            case name, (("storage", Name(text), str(key), _, int(length), *view),) if (
+                name == OUTSIDE and is_count(length)
+            ):
+                kind = _STORAGE.fullmatch(text)
+                # PyTorch before 1.0 had views of storages, too.
+                if kind is not None and view in ([], [None]):
+                    value.state = storage = Storage(key, kind[1], length)
+                    return storage
+    return refuse("refers to what is no storage of a known form")
+
+
+def read_joblib(stub: Stub, file: io.BytesIO) -> None:
+    """Read the numbers that joblib writes behind the state of an array, as the stub's state."""
+    fields = stub.state if isinstance(stub.state, dict) else {}
+    shape: Any = fields.get("shape")
+    dtype = _dtype(fields.get("dtype"))
+    if not _are_counts(shape) or dtype is None:
+        refuse("has an array of joblib's of no type of number")
+    if "numpy_array_alignment_bytes" in fields:
+        file.seek(int.from_bytes(file.read(1), "little"), io.SEEK_CUR)
+    size = math.prod(shape) * dtype.itemsize
+    if size > len(file.getbuffer()) - file.tell():
+        raise WeightsError(f"an array of joblib's is cut short: expected {size} bytes of it")
+    content = file.read(size)
+    stub.state = _view(shape, dtype, content, fields.get("order") == "F")
+
+
+def _tensor(arguments: tuple[Any, ...], embedded: Embedded) -> Tensor:
+    if len(arguments) < 4:
+        refuse("has a tensor of an unknown form")
+    value, offset, shape, strides = arguments[:4]
+    storage = storage_of(value, embedded)
+    if isinstance(shape, Stub) and shape.name == "torch.Size" and shape.arguments:
+        shape = shape.arguments[0]
+    if not (
+        is_count(offset)
+        and _are_counts(shape)
+        and _are_counts(strides)
+        and len(shape) == len(strides)
+    ):
+        refuse("has a tensor of an unknown form")
+    # The last argument is set for a few tensors, whose numbers are negated or conjugated.
+    changed = len(arguments) > 6 and arguments[6] not in (None, {})
+    kind = f"changed {storage.kind}" if changed else storage.kind
+    return Tensor(storage, offset, shape, strides, kind)
+
+
+def _array(state: Any) -> Tensor:
+    """Return an array from the state that NumPy gives it."""
+    match state:
+        case (_, tuple(shape), dtype, is_fortran, content):
+            return _from_bytes(shape, dtype, content, bool(is_fortran))
+    return refuse("has an array of an unknown form")
+
+
+def _frombuffer(arguments: tuple[Any, ...]) -> Tensor:
+    """Return an array from the arguments that NumPy gives it in protocol 5."""
+    match arguments:
+        case (content, dtype, tuple(shape), str(order)):
+            return _from_bytes(shape, dtype, content, order == "F")
+    return refuse("has an array of an unknown form")
+
+
+def _from_bytes(shape: Any, stub: Any, inner: Any, is_fortran: bool) -> Tensor:
+    dtype, content = _dtype(stub), _bytes(inner)
+    if not _are_counts(shape):
+        refuse("has an array of an unknown form")
+    if dtype is None or content is None:
+        code = stub.arguments[0] if isinstance(stub, Stub) and stub.arguments else None
+        kind = shown(code) if isinstance(code, str) else "object"
+        return Tensor(Storage("", kind, 0, b""), 0, shape, (0,) * len(shape), kind)
+    return _view(shape, dtype, content, is_fortran)
+
+
+def _bytes(value: Any) -> bytes | None:
+    """Return what stands for bytes: text in protocol 2, which Python 3 gives with its encoding."""
+    if isinstance(value, Stub) and value.name == "_codecs.encode" and value.arguments:
+        value = value.arguments[0]
+    if isinstance(value, str):
+        return value.encode("latin-1", "replace")
+    return bytes(value) if isinstance(value, bytes | bytearray) else None
+
+
+def _view(shape: Any, dtype: np.dtype[Any], content: bytes, is_fortran: bool) -> Tensor:
+    if math.prod(shape) * dtype.itemsize != len(content):
+        raise WeightsError(
+            f"an array of shape {shown(shape)} and type {dtype.name} has {len(content)} bytes: "
+            "expected others"
+        )
+    kind = _KINDS.get(dtype.str[1:], "BFloat16")
+    if dtype.str[0] == ">":
+        content = np.frombuffer(content, dtype).byteswap().tobytes()
+    strides, step = [], 1
+    for size in shape if is_fortran else reversed(shape):
+        strides.append(step)
+        step *= size
+    strides = strides if is_fortran else strides[::-1]
+    storage = Storage("", kind, len(content) // dtype.itemsize, content)
+    return Tensor(storage, 0, shape, tuple(strides), kind)
+
+
+def _dtype(stub: Any) -> np.dtype[Any] | None:
+    """Return the type that a stub of ``numpy.dtype`` stands for, None for those not read."""
+    if not isinstance(stub, Stub) or stub.name != "numpy.dtype" or not stub.arguments:
+        return None
+    code, state = stub.arguments[0], stub.state
+    if code == _BFLOAT16:
+        return FLOATS["bfloat16"]
+    order = state[1] if isinstance(state, tuple) and len(state) > 1 else "<"
+    if isinstance(code, str) and code in _KINDS and order in ("<", ">"):
+        return np.dtype(f"{order}{code}")
+    return None
+
+
+def _is_call(arguments: tuple[Any, ...]) -> bool:
+    return len(arguments) > 2 and isinstance(arguments[0], Name) and type(arguments[2]) is tuple
+
+
+def _are_counts(values: Any) -> bool:
+    # PyTorch and NumPy have at most 64 axes.
+    return type(values) is tuple and len(values) <= 64 and all(map(is_count, values))
+
 
 # By PyTorch's names of the types of its storages.
 _DTYPES = {

@@ -5,14 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxgru.net import Backward, Bidirectional, Net
-from jaxgru.params import GRUParams
+from jaxgru.net import Net
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.libraries.keras.arrays import cell_from_arrays, to_params
-from jaxgru.weights.libraries.keras.building import build_layer, keras_layers
-from jaxgru.weights.libraries.keras.chains import in_model, inputs_of
-from jaxgru.weights.libraries.keras.config import gru_layer, model_of
-from jaxgru.weights.libraries.keras.library import using_keras
+from jaxgru.weights.libraries.keras.arrays import net_from_arrays
+from jaxgru.weights.libraries.keras.building import build_layer, keras_layers, using_keras
+from jaxgru.weights.libraries.keras.chains import grus, in_model, inputs_of
+from jaxgru.weights.libraries.keras.config import model_of
 from jaxgru.weights.results import Found, Gathered, deliver, pick
 from jaxgru.weights.unspecified import Fields, check_assume
 
@@ -114,19 +112,10 @@ def _from_weights(weights: Sequence[Any], assume: Mapping[str, Any]) -> Found:
             f"weights are a list of {count}: expected 2 or 3 arrays, or 4 or 6 for two directions"
         )
     arrays = [np.asarray(weight) for weight in weights]
+    cells = [arrays] if count < 4 else [arrays[: count // 2], arrays[count // 2 :]]
     fields = Fields(assume)
-    if count > 3:
-        half = count // 2
-        sides = (_one_cell(arrays[:half], fields), _one_cell(arrays[half:], fields))
-        return Found(Bidirectional(*sides, fields.resolve("merge")), fields.notes())
-    net: Net = _one_cell(arrays, fields)
-    if fields.resolve("reverse"):
-        net = Backward(net)
+    net = net_from_arrays([[(cell, "weights")] for cell in cells], fields)
     return Found(net, fields.notes())
-
-
-def _one_cell(arrays: list[Any], fields: Fields) -> GRUParams:
-    return to_params(arrays, cell_from_arrays(arrays, fields, "weights"), "weights")
 
 
 def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
@@ -169,21 +158,17 @@ def _found_in(
 
 
 def _found(keras: Any, layer: Any, cells: list[Any], name: str, assume: Mapping[str, Any]) -> Found:
-    fields = Fields(assume)
     config = keras.saving.serialize_keras_object(layer)
     if type(layer) is keras.layers.GRUCell:
         config = {"class_name": "RNN", "config": {"cell": config}}
-    (described,) = model_of({"class_name": "Model", "config": {"layers": [config]}}).inner
-    gru = gru_layer(described, keras.__version__, fields)
-    if gru is None:
+    model = model_of({"class_name": "Model", "config": {"layers": [config]}})
+    found = list(grus(model.inner, {}, keras.__version__, assume))
+    if len(found) != 1 or found[0].layer is not model.inner[0]:
         raise WeightsError(f"{name} is a {type(layer).__name__}: expected a layer of Keras' own")
     weights = [cell.get_weights() for cell in cells]
     if not all(weights):
         raise WeightsError(f"{name} has no weights yet: expected a layer that is built")
-    params = [
-        to_params(arrays, cell, name) for arrays, cell in zip(weights, gru.cells, strict=True)
-    ]
-    return Found(gru.assemble(params), (*gru.notes, *fields.notes()))
+    return found[0].found([(arrays, name) for arrays in weights])
 
 
 def _cells(keras: Any, layer: Any) -> list[Any]:

@@ -72,20 +72,13 @@ class GRULayer(NamedTuple):
 
 
 def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUParams:
-    """Return the weights of a cell.
-
-    Args:
-        arrays: kernel, recurrent kernel and, if the cell has one, bias.
-        cell: what the cell computes.
-        where: its name, for errors.
-    """
+    """Return the weights of a cell, given its arrays in order and its name for errors."""
     if len(arrays) != cell.array_count:
         raise WeightsError(
             f"{where} has {len(arrays)} arrays: expected {cell.array_count}, as its configuration "
             f"has use_bias={cell.use_bias}"
         )
-    named = dict(zip(_NAMES, arrays, strict=False))
-    check_floats({f"{name} of {where}": array for name, array in named.items()})
+    check_floats({f"{name} of {where}": a for name, a in zip(_NAMES, arrays, strict=False)})
     kernel: Any
     recurrent_kernel: Any
     kernel, recurrent_kernel, *biases = arrays
@@ -105,14 +98,12 @@ def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUPara
     if cell.is_cudnn:
         kernel, recurrent_kernel, *biases = _from_cudnn(kernel, recurrent_kernel, *biases)
     bias: Any = biases[0] if biases else None
-    recurrent_bias: Any = None
-    if cell.reset_after and biases:
-        bias, recurrent_bias = bias
+    bias, recurrent_bias = bias if cell.reset_after and biases else (bias, None)
     return GRUParams(
-        kernel=kernel,
-        recurrent_kernel=recurrent_kernel,
-        bias=bias,
-        recurrent_bias=recurrent_bias,
+        kernel,
+        recurrent_kernel,
+        bias,
+        recurrent_bias,
         reset_after=cell.reset_after,
         activation=cell.activation,
         recurrent_activation=cell.recurrent_activation,
@@ -125,13 +116,7 @@ def cell_from_arrays(
     """Return what a cell computes, given its arrays alone.
 
     The bias shows where the reset gate is applied. A ``CuDNNGRU`` has no activations but the usual
-    ones; those of a ``GRU`` are the caller's or the default.
-
-    Args:
-        arrays: kernel, recurrent kernel and, if the cell has one, bias.
-        fields: those of the GRU, with what the caller assumes.
-        where: its name, for errors.
-        version: the version of Keras that wrote them, None if unknown.
+    ones; those of a ``GRU`` are the caller's or the default of the version, None if unknown.
     """
     if len(arrays) not in (2, 3):
         raise WeightsError(f"{where} has {len(arrays)} arrays: expected 2, or 3 with a bias")
@@ -144,22 +129,42 @@ def cell_from_arrays(
     else:
         reset_after = fields.resolve("reset_after", arrays[2].shape != (_GATES * units,))
     is_cudnn = len(arrays) == 3 and arrays[2].shape == (2 * _GATES * units,)
-    if is_cudnn:
-        activation = fields.resolve("activation", "tanh")
-        recurrent_activation = fields.resolve("recurrent_activation", "sigmoid")
-    else:
-        activation = fields.resolve("activation")
-        # TensorFlow 2.0 has the version 2.2.4, too, but its layers reset after.
-        default = "hard_sigmoid_keras2" if is_early and not reset_after else "sigmoid"
-        recurrent_activation = fields.resolve("recurrent_activation", default=default)
+    # TensorFlow 2.0 has the version 2.2.4, too, but its layers reset after.
+    default = "hard_sigmoid_keras2" if is_early and not reset_after else "sigmoid"
     return Cell(
-        units=units,
-        activation=activation,
-        recurrent_activation=recurrent_activation,
+        units,
+        fields.resolve("activation", *(["tanh"] * is_cudnn)),
+        fields.resolve("recurrent_activation", *(["sigmoid"] * is_cudnn), default=default),
         use_bias=len(arrays) == 3,
         reset_after=reset_after,
         is_cudnn=is_cudnn,
     )
+
+
+def net_from_arrays(
+    sides: Sequence[Sequence[tuple[Sequence[NDArray[Any]], str]]],
+    fields: Fields,
+    version: str | None = None,
+) -> Net:
+    """Return the net of a layer that has no configuration.
+
+    Args:
+        sides: one direction or two, each with the arrays and the name of every cell of its stack.
+        fields: those of the GRU, with what the caller assumes.
+        version: the version of Keras that wrote them, None if unknown.
+    """
+    cells = [
+        tuple(cell_from_arrays(arrays, fields, where, version) for arrays, where in side)
+        for side in sides
+    ]
+    layer = GRULayer(tuple(cells))
+    if len(sides) == 2:
+        layer = layer._replace(merge=fields.resolve("merge"))
+    else:
+        layer = layer._replace(is_backward=fields.resolve("reverse"))
+    stored = [one for side in sides for one in side]
+    pairs = zip(stored, layer.cells, strict=True)
+    return layer.assemble([to_params(arrays, cell, where) for (arrays, where), cell in pairs])
 
 
 def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]:

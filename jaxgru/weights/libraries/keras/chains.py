@@ -1,10 +1,15 @@
-"""Which GRU of a Keras model takes the outputs of which, by the model's configuration."""
+"""The GRUs of a Keras model by its configuration, and which takes the outputs of which."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from jaxgru.weights.errors import plain
-from jaxgru.weights.libraries.keras.config import Layer, has_gru
+from numpy.typing import NDArray
+
+from jaxgru.weights.errors import WeightsError, plain
+from jaxgru.weights.libraries.keras.arrays import GRULayer, to_params
+from jaxgru.weights.libraries.keras.config import Layer, gru_layer, has_gru
+from jaxgru.weights.results import Found
+from jaxgru.weights.unspecified import Fields
 
 # Layers that change no value when a model is used. (Masking changes none at the steps that count.)
 _TRANSPARENT = frozenset(
@@ -24,11 +29,56 @@ _FUNCTIONAL = ("Functional", "Model")
 _DEEPEST = 12  # of the lists that a call's arguments are in
 
 
-def inputs_of(model: Layer) -> dict[str, str]:
-    """Return what the inputs of each GRU among the layers of a model are, by the GRU's name.
+class Configured(NamedTuple):
+    """A GRU in the configuration of a model."""
 
-    It is the name of another GRU where they are its outputs, else a phrase. A model of a user's
-    own has no such information.
+    name: str  # within models and wrappers, "outer/inner"
+    layer: Layer
+    gru: GRULayer | WeightsError  # the error: why no net can hold it
+    fields: Fields
+    inputs: str | None  # see Found
+
+    @property
+    def cell_count(self) -> int:
+        """How many cells it has, 0 where no net can hold it."""
+        return len(self.gru.cells) if isinstance(self.gru, GRULayer) else 0
+
+    def found(self, cells: Sequence[tuple[Sequence[NDArray[Any]], str]]) -> Found:
+        """Return the net, given the arrays and the name of each cell."""
+        if isinstance(self.gru, WeightsError):
+            raise self.gru
+        pairs = zip(cells, self.gru.cells, strict=True)
+        net = self.gru.assemble([to_params(held, cell, where) for (held, where), cell in pairs])
+        return Found(net, (*self.gru.notes, *self.fields.notes()), self.inputs)
+
+
+def grus(
+    layers: Iterable[Layer],
+    inputs: Mapping[str, str],
+    version: str | None,
+    assume: Mapping[str, Any],
+    prefix: str = "",
+) -> Iterator[Configured]:
+    """Give the GRUs that layers are or hold, given the inputs of those among them.
+
+    ``version`` is that of Keras, None if unknown; ``assume`` is what the caller assumes.
+    """
+    for layer in layers:
+        name, fields = f"{prefix}{layer.name}", Fields(assume)
+        try:
+            gru: GRULayer | WeightsError | None = gru_layer(layer, version, fields)
+        except WeightsError as error:
+            gru = error
+        if gru is None:
+            yield from grus(layer.inner, inputs_of(layer), version, assume, f"{name}/")
+        else:
+            yield Configured(name, layer, gru, fields, in_model(inputs, layer.name, prefix))
+
+
+def inputs_of(model: Layer) -> dict[str, str]:
+    """Return the inputs of each GRU of a model by its name: another GRU's name, or a phrase.
+
+    A model of a user's own has no such information.
     """
     if model.is_custom or model.class_name not in (_SEQUENTIAL, *_FUNCTIONAL):
         return {}
