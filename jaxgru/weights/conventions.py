@@ -92,8 +92,8 @@ def one_gate_bias(params: GRUParams, holder: str) -> tuple[Any, Any]:
     return numpy_of(shared, bias).concatenate([shared, bias[gates:]]), recurrent_bias[gates:]
 
 
-# What most libraries' GRUs always are.
-TANH_SIGMOID: Mapping[str, Collection[Any]] = {
+# What a layer is where a library or a format has no choice.
+USUAL: Mapping[str, Collection[Any]] = {
     "activation": ("tanh",),
     "recurrent_activation": ("sigmoid",),
     "clip": (None,),
@@ -119,7 +119,7 @@ class Holder(NamedTuple):
     """What a library or a format can hold of a net: ``layers`` refuses the rest with the reason."""
 
     name: str  # for errors, such as "Haiku's GRU"
-    fields: Mapping[str, Collection[Any]] = TANH_SIGMOID  # of a layer, with the values held
+    fields: Mapping[str, Collection[Any]] = USUAL  # of a layer, with the values held
     merges: Collection[str | None] = ()  # of two directions; none: it has one direction
     has_backward: bool = False  # whether a layer may be a Backward
     has_stacks: bool = False

@@ -1,6 +1,6 @@
 """The types of number that weights have, and arrays of other types, whose content is not read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import ml_dtypes
@@ -24,6 +24,27 @@ class Unread(NamedTuple):
 
 # What a file holds, by its own names. What belongs to no GRU does not matter, whatever it is.
 Arrays: TypeAlias = Mapping[str, "NDArray[Any] | Unread"]
+
+
+class Lazy(Mapping[str, "NDArray[Any] | Unread"]):
+    """Arrays by their names, each read when it is asked for."""
+
+    def __init__(
+        self, names: Collection[str], read: Callable[[str], "NDArray[Any] | Unread"]
+    ) -> None:
+        self._names = dict.fromkeys(names)
+        self._read = read
+
+    def __getitem__(self, name: str) -> "NDArray[Any] | Unread":
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def check_floats(arrays: Arrays) -> None:

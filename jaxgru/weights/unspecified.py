@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxgru.activations import ACTIVATIONS
 from jaxgru.net import MERGES
+from jaxgru.params import GRUParams
 from jaxgru.weights.errors import WeightsError
 
 _ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -23,6 +24,8 @@ _DEFAULTS: dict[str, Any] = {
     "merge": "concat",
 }
 _LEFT_OUT = object()
+# What the cells of most libraries always are.
+TANH_SIGMOID = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
 
 def check_assume(assume: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -71,6 +74,19 @@ class Fields:
             return self._assume[field]
         self._assumed[field] = _DEFAULTS[field] if default is _LEFT_OUT else default
         return self._assumed[field]
+
+    def params(
+        self,
+        kernel: Any,
+        recurrent_kernel: Any,
+        bias: Any = None,
+        recurrent_bias: Any = None,
+        **in_file: Any,
+    ) -> GRUParams:
+        """Return a layer with these arrays, given its other fields as far as the file has them."""
+        names = ("reset_after", "activation", "recurrent_activation")
+        variant = {name: self.resolve(name, in_file.get(name, _LEFT_OUT)) for name in names}
+        return GRUParams(kernel, recurrent_kernel, bias, recurrent_bias, **variant)
 
     def notes(self) -> tuple[str, ...]:
         """Return what was assumed, as one note or none."""

@@ -15,7 +15,6 @@ Source: RTNeural's ``model_utils.py``, ``model_utils_torch.py`` and ``torch_help
 """
 
 import functools
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -24,10 +23,10 @@ import numpy as np
 
 from jaxgru.activations import ACTIVATIONS
 from jaxgru.net import Net
-from jaxgru.params import GRUParams
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.dtypes import Arrays, Unread
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.names import attempt, check_arrays
 from jaxgru.weights.limits import MAX_AXES
@@ -45,10 +44,7 @@ def recognises(look: Look) -> bool:
 
 def read(source: Source) -> Gathered:
     """Return every GRU of a model, see ``Format.read``."""
-    try:
-        tree = json.loads(source.file.read(), object_pairs_hook=_object)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"it is no JSON ({first_line(error)})") from None
+    tree = parse_json(source.file.read(), "it")
     layers = tree.get("layers")
     if isinstance(layers, list) and "in_shape" in tree:
         return _from_layers(layers, source)
@@ -90,28 +86,14 @@ def _layer(layer: dict[str, Any], fields: Fields) -> Net:
     has_two = "bias" in arrays and len(arrays["bias"].shape) == 2
     if "bias" in arrays:
         shapes["bias"] = ("2", "3H") if has_two else ("3H",)
-        if has_two and len(arrays["bias"]) != 2:
-            raise WeightsError(f"bias has shape {arrays['bias'].shape}: expected (2, 3H) or (3H,)")
     found = check_arrays(_as_floats(arrays), "", shapes)
     bias, recurrent_bias = found["bias"] if has_two else (found.get("bias"), None)
-    activation = layer.get("activation")
+    known: dict[str, Any] = {"reset_after": has_two} if "bias" in found else {}
+    if layer.get("activation") in ACTIVATIONS:
+        known["activation"] = layer["activation"]
     fields.resolve("reverse", False)
-    return GRUParams(
-        found["kernel"],
-        found["recurrent_kernel"],
-        bias,
-        recurrent_bias,
-        reset_after=fields.resolve("reset_after", *([has_two] if "bias" in found else [])),
-        activation=fields.resolve("activation", *([activation] * (activation in ACTIVATIONS))),
-        recurrent_activation=fields.resolve("recurrent_activation"),
-    )
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    tree = dict(pairs)
-    if len(tree) < len(pairs):
-        raise ValueError("a key is there twice")
-    return tree
+    kernels = found["kernel"], found["recurrent_kernel"]
+    return fields.params(*kernels, bias, recurrent_bias, **known)
 
 
 def _arrays(tree: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, Any]]:

@@ -32,13 +32,14 @@ from jaxgru.net import Backward, Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.conventions import Holder, both_biases, one_bias
-from jaxgru.weights.dtypes import Unread, check_floats
+from jaxgru.weights.dtypes import Unread
 from jaxgru.weights.errors import WeightsError, first_line, shown
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC, fill, open_archive
 from jaxgru.weights.libraries import find
+from jaxgru.weights.libraries.names import check_arrays
 from jaxgru.weights.limits import bytes_of
 from jaxgru.weights.results import UNNAMED, Found, Gathered
-from jaxgru.weights.unspecified import Fields
+from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
 KEYS = ("wMatrix", "uMatrix", "biases")
 _HOLDER = Holder("npz")
@@ -62,28 +63,22 @@ def recognises(look: Look) -> bool:
 def read(source: Source) -> Gathered:
     """Return the GRUs in an open .npz file.
 
-    Raises:
-        WeightsError: the file is damaged or holds no GRU; or an array of the three is missing, of
-            another type than float16, float32 or float64, or of a shape that does not fit, or
-            there are others beside them.
+    Of the three keys none may be missing, and nothing may be beside them.
     """
     arrays: dict[str, Any] = read_arrays(source)
     if not arrays.keys() & set(KEYS):
         return find(arrays, source.assume)
     _check_keys(list(arrays))
-    for key in KEYS:
-        check_floats({key: arrays[key]})
-    kernel, recurrent_kernel, biases = (arrays[key] for key in KEYS)
-    _check_shapes(kernel.shape, recurrent_kernel.shape, biases.shape)
-    reset_after = biases.ndim == 2
-    params = GRUParams(
-        kernel=kernel,
-        recurrent_kernel=recurrent_kernel,
-        bias=biases[0] if reset_after else biases,
-        recurrent_bias=biases[1] if reset_after else None,
-        reset_after=Fields(source.assume).resolve("reset_after", reset_after),
-        activation=source.assume.get("activation", "tanh"),
-        recurrent_activation=source.assume.get("recurrent_activation", "sigmoid"),
+    has_two = len(arrays["biases"].shape) == 2
+    shapes: dict[str, tuple[str, ...]] = {"uMatrix": ("H", "3H"), "wMatrix": ("I", "3H")}
+    shapes["biases"] = ("2", "3H") if has_two else ("3H",)
+    found = check_arrays(arrays, "", shapes)
+    kernel, recurrent_kernel, biases = (found[key] for key in KEYS)
+    bias, recurrent_bias = biases if has_two else (biases, None)
+    usual = {name: source.assume.get(name, value) for name, value in TANH_SIGMOID.items()}
+    fields = Fields(source.assume)
+    params = fields.params(
+        kernel, recurrent_kernel, bias, recurrent_bias, reset_after=has_two, **usual
     )
     return {UNNAMED: Found(Backward(params) if source.assume.get("reverse") else params)}
 
@@ -179,22 +174,6 @@ def _check_keys(names: list[str]) -> None:
     found = [f"{', '.join(some)} is {what}" for what, some in wrong.items() if some]
     if found:
         raise WeightsError(f"{', and '.join(found)}: expected exactly {', '.join(KEYS)}")
-
-
-def _check_shapes(w: tuple[int, ...], u: tuple[int, ...], b: tuple[int, ...]) -> None:
-    if len(u) != 2 or u[1] != 3 * u[0]:
-        raise WeightsError(f"uMatrix has shape {u}: expected (H, 3H), for H units")
-    units = u[0]
-    if len(w) != 2 or w[1] != 3 * units:
-        raise WeightsError(
-            f"wMatrix has shape {w}: expected (I, {3 * units}), for I inputs and the {units} units "
-            "of uMatrix"
-        )
-    if b not in ((2, 3 * units), (3 * units,)):
-        raise WeightsError(
-            f"biases has shape {b}: expected (2, {3 * units}) for reset_after=True or "
-            f"({3 * units},) for reset_after=False, for the {units} units of uMatrix"
-        )
 
 
 def _key(name: str) -> str:

@@ -7,7 +7,6 @@ one step of a ``CheckpointManager`` with a checkpoint for each item.
 Source: ``orbax/checkpoint/_src/metadata/tree.py``.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.optional import need
-from jaxgru.weights.dtypes import FLOATS, Unread
+from jaxgru.weights.dtypes import FLOATS, Lazy, Unread
 from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries import find
 from jaxgru.weights.limits import bytes_of, check_declared
 from jaxgru.weights.results import Gathered
@@ -47,58 +47,33 @@ def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
             items[path.name] = path
     if not items:
         raise WeightsError(f"it has no {_NAMES}: expected one, as Orbax writes beside the arrays")
-    arrays = _Arrays()
-    for name, path in items.items():
+    specs: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for item, path in items.items():
         # What is alone in its step, or named by Orbax, adds nothing to names.
-        arrays.add(path, "" if len(items) == 1 else name)
-    return find(arrays, assume)
-
-
-class _Arrays(Mapping[str, "NDArray[Any] | Unread"]):
-    """The arrays of checkpoints by name; one is read when it is asked for."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, tuple[Path, dict[str, Any]]] = {}
-        self._left: dict[Path, int] = {}
-
-    def add(self, folder: Path, prefix: str) -> None:
-        """Add the arrays of a checkpoint under a prefix."""
-        metadata = _read_names(folder)
-        for entry in metadata["tree_metadata"].values():
-            try:
-                keys = [str(part["key"]) for part in entry["key_metadata"]]
-            except (KeyError, TypeError):
-                raise WeightsError(f"{_NAMES} has an entry without keys: expected some") from None
-            name = "/".join([prefix, *keys] if prefix else keys)
-            if name in self._places:
+        for name, spec in _specs(path, [] if len(items) == 1 else [item]):
+            if name in specs:
                 raise WeightsError(f"{shown(name)} is there twice: expected it once")
-            self._places[name] = folder, _spec(folder, ".".join(keys), metadata)
+            specs[name] = path, spec
+    return find(Lazy(specs, lambda name: _read_array(name, *specs[name])), assume)
 
-    def __getitem__(self, name: str) -> "NDArray[Any] | Unread":
-        folder, spec = self._places[name]
-        tensorstore = need("tensorstore", "orbax", "reading a checkpoint of Orbax")
-        try:
-            store = tensorstore.open(spec, read=True).result()
-            dtype = store.dtype.numpy_dtype
-            if dtype.name not in FLOATS:
-                return Unread(tuple(store.shape), str(dtype))
-            size = bytes_of(shown(name), store.shape, dtype.itemsize)
-            if folder not in self._left:
-                self._left[folder] = sum(path.stat().st_size for path in folder.rglob("*"))
-            check_declared(size, self._left[folder], shown(name))
-            return np.asarray(store.read().result())
-        except WeightsError:
-            raise
-        # Whatever the library meets in damaged files, paths of the disk in its messages.
-        except Exception as error:
-            reason = shown(first_line(error))
-            raise WeightsError(f"{shown(name)} is missing or damaged ({reason})") from error
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
-
-    def __len__(self) -> int:
-        return len(self._places)
+def _read_array(name: str, folder: Path, spec: dict[str, Any]) -> NDArray[Any] | Unread:
+    tensorstore = need("tensorstore", "orbax", "reading a checkpoint of Orbax")
+    try:
+        store = tensorstore.open(spec, read=True).result()
+        dtype = store.dtype.numpy_dtype
+        if dtype.name not in FLOATS:
+            return Unread(tuple(store.shape), str(dtype))
+        size = bytes_of(shown(name), store.shape, dtype.itemsize)
+        held = sum(path.stat().st_size for path in folder.rglob("*"))
+        check_declared(size, held, shown(name))
+        return np.asarray(store.read().result())
+    except WeightsError:
+        raise
+    # Whatever the library meets in damaged files, paths of the disk in its messages.
+    except Exception as error:
+        reason = shown(first_line(error))
+        raise WeightsError(f"{shown(name)} is missing or damaged ({reason})") from error
 
 
 def _steps(folder: Path) -> list[str]:
@@ -109,31 +84,26 @@ def _steps(folder: Path) -> list[str]:
     ]
 
 
-def _read_names(folder: Path) -> dict[str, Any]:
+def _specs(folder: Path, place: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the name of each array of a checkpoint, and how TensorStore opens it."""
     path = folder / _NAMES
     if path.stat().st_size > _LARGEST:
         raise WeightsError(f"{_NAMES} has {path.stat().st_size} bytes: expected at most {_LARGEST}")
-    try:
-        metadata = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{_NAMES} is no JSON ({first_line(error)})") from None
+    metadata = parse_json(path.read_bytes(), _NAMES)
     if not isinstance(metadata, dict) or not isinstance(metadata.get("tree_metadata"), dict):
         raise WeightsError(f"{_NAMES} has no tree_metadata: expected the names of the arrays")
-    return metadata
-
-
-def _spec(folder: Path, path: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return how TensorStore opens an array."""
-    base = f"file://{folder.absolute()}/"
-    if metadata.get("use_ocdbt"):
-        store: dict[str, Any] = {"driver": "ocdbt", "base": base, "path": f"{path}/"}
-    else:
-        store = {"driver": "file", "path": f"{folder.absolute()}/{path}/"}
-    spec: dict[str, Any] = {
-        "driver": "zarr3" if metadata.get("use_zarr3") else "zarr",
-        "kvstore": store,
-    }
+    spec: dict[str, Any] = {"driver": "zarr3" if metadata.get("use_zarr3") else "zarr"}
     # Where chunks of fill values are written too, an absent one is damage.
     if metadata.get("store_array_data_equal_to_fill_value"):
         spec["fill_missing_data_reads"] = False
-    return spec
+    base = f"{folder.absolute()}/"
+    for entry in metadata["tree_metadata"].values():
+        try:
+            keys = [str(part["key"]) for part in entry["key_metadata"]]
+        except (KeyError, TypeError):
+            raise WeightsError(f"{_NAMES} has an entry without keys: expected some") from None
+        own = f"{'.'.join(keys)}/"
+        store = {"driver": "file", "path": base + own}
+        if metadata.get("use_ocdbt"):
+            store = {"driver": "ocdbt", "base": f"file://{base}", "path": own}
+        yield "/".join([*place, *keys]), spec | {"kvstore": store}

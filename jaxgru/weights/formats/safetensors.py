@@ -19,9 +19,9 @@ Source: the format's description in the README of huggingface/safetensors.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -30,9 +30,10 @@ from numpy.typing import NDArray
 from jaxgru.net import Net
 from jaxgru.optional import need
 from jaxgru.weights.contract import Look, Source
-from jaxgru.weights.dtypes import Unread
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.dtypes import Lazy, Unread
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.zip import fill
+from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.torch import state_of
 from jaxgru.weights.limits import bytes_of
@@ -63,15 +64,11 @@ def recognises(look: Look) -> bool:
 
 
 def read(source: Source) -> Gathered:
-    """Return the net, or the GRUs, in an open safetensors file.
-
-    Raises:
-        WeightsError: the file is damaged, holds no GRU, or was written by a newer version.
-    """
-    file = _File(source)
-    if file.metadata.get("format") != _FORMAT:
-        return find(file, source.assume)
-    version = file.metadata.get("version", "")
+    """Return the net, or the GRUs, in an open safetensors file."""
+    metadata, arrays = _opened(source)
+    if metadata.get("format") != _FORMAT:
+        return find(arrays, source.assume)
+    version = metadata.get("version", "")
     if version != str(_VERSION):
         raise WeightsError(
             f"it is of version {shown(version)} of jaxgru's format: expected '{_VERSION}'; a newer "
@@ -81,19 +78,14 @@ def read(source: Source) -> Gathered:
         raise WeightsError(
             f"assume has {', '.join(source.assume)}: expected nothing, as the file has all of it"
         )
-    try:
-        data = json.loads(file.metadata.get("net", ""))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(
-            f"the net is described wrongly ({first_line(error)}): expected JSON"
-        ) from error
-    for name, array in file.items():
+    data = parse_json(metadata.get("net", ""), "the net")
+    for name, array in arrays.items():
         if isinstance(array, Unread) or array.size == 0:
             raise WeightsError(
                 f"{shown(name)} has dtype {array.dtype} and shape {array.shape[:8]}: expected "
                 "floating-point numbers, one at least"
             )
-    return {UNNAMED: Found(rebuild(data, file))}
+    return {UNNAMED: Found(rebuild(data, arrays))}
 
 
 def write(net: Net, path: Path) -> None:
@@ -129,42 +121,31 @@ class _Entry(NamedTuple):
     end: int
 
 
-class _File(Mapping[str, "NDArray[Any] | Unread"]):
-    """The arrays of an open file by their names in the header's order, each read when asked for."""
-
-    def __init__(self, source: Source) -> None:
-        length = _header_length(source.file.read(8))
-        start = 8 + length
-        if start > source.size:
-            raise WeightsError(
-                f"the header declares {length} bytes: expected fewer in a file of {source.size}"
-            )
-        header = _parsed(source.file.read(length))
-        self.metadata: dict[str, str] = header.pop(_METADATA, {})
-        is_text = isinstance(self.metadata, dict) and all(
-            isinstance(value, str) for value in self.metadata.values()
+def _opened(source: Source) -> tuple[dict[str, str], Lazy]:
+    """Return the text in a file's header, and its arrays in the header's order."""
+    length = _header_length(source.file.read(8))
+    start = 8 + length
+    if start > source.size:
+        raise WeightsError(
+            f"the header declares {length} bytes: expected fewer in a file of {source.size}"
         )
-        if not is_text:
-            raise WeightsError(f"{_METADATA} in the header is damaged: expected text by names")
-        self._entries = {name: _entry(name, described) for name, described in header.items()}
-        _check_places(self._entries, source.size - start)
-        self._file: BinaryIO = source.file
-        self._start = start
+    header = _parsed(source.file.read(length))
+    metadata = header.pop(_METADATA, {})
+    if not (isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())):
+        raise WeightsError(f"{_METADATA} in the header is damaged: expected text by names")
+    entries = {name: _entry(name, described) for name, described in header.items()}
+    _check_places(entries, source.size - start)
 
-    def __getitem__(self, name: str) -> NDArray[Any] | Unread:
-        entry = self._entries[name]
+    def read(name: str) -> NDArray[Any] | Unread:
+        entry = entries[name]
         if entry.dtype not in _DTYPES:
             return Unread(entry.shape, shown(entry.dtype))
         content = np.empty(entry.end - entry.begin, np.uint8)
-        self._file.seek(self._start + entry.begin)
-        fill(self._file, content.data)
+        source.file.seek(start + entry.begin)
+        fill(source.file, content.data)
         return content.view(_DTYPES[entry.dtype]).reshape(entry.shape)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    def __len__(self) -> int:
-        return len(self._entries)
+    return metadata, Lazy(entries, read)
 
 
 def _header_length(head: bytes) -> int:
@@ -175,24 +156,10 @@ def _parsed(header: bytes) -> dict[str, Any]:
     # What JSON becomes in memory depends on its values, not on its bytes.
     if sum(map(header.count, (b",", b"[", b"{"))) > _MAX_SIGNS:
         raise WeightsError(f"the header has over {_MAX_SIGNS} values: expected fewer in weights")
-    try:
-        parsed = json.loads(header.decode(), object_pairs_hook=_once)
-    except WeightsError:
-        raise
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"the header is damaged ({first_line(error)}): expected JSON") from error
+    parsed = parse_json(header, "the header")
     if not isinstance(parsed, dict):
         raise WeightsError(f"the header is a {type(parsed).__name__}: expected a JSON object")
     return parsed
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in found:
-            raise WeightsError(f"{shown(name)} is there twice in the header: expected once")
-        found[name] = value
-    return found
 
 
 def _entry(name: str, described: Any) -> _Entry:

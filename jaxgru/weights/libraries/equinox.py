@@ -25,7 +25,7 @@ from jax.tree_util import keystr, tree_flatten_with_path
 from jaxgru.net import Net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import TANH_SIGMOID, Holder, numpy_of, one_gate_bias, swap_gates
+from jaxgru.weights.conventions import USUAL, Holder, numpy_of, one_gate_bias, swap_gates
 from jaxgru.weights.dtypes import Arrays
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.libraries.names import (
@@ -38,10 +38,10 @@ from jaxgru.weights.libraries.names import (
     read_array,
 )
 from jaxgru.weights.results import Gathered, deliver, pick
-from jaxgru.weights.unspecified import Fields
+from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
 LOOKED_FOR = "weight_ih (3H, I), weight_hh (3H, H), bias and bias_n of Equinox"
-_HOLDER = Holder("Equinox's cell", {"reset_after": (True,), **TANH_SIGMOID})
+_HOLDER = Holder("Equinox's cell", {**USUAL, "reset_after": (True,)})
 _SHAPES = {
     "weight_hh": ("3H", "H"),
     "weight_ih": ("3H", "I"),
@@ -161,12 +161,9 @@ def _params(module: Module, place: str, fields: Fields) -> GRUParams:
         none = xp.zeros_like(candidate, shape=2 * candidate.size)
         recurrent_bias = xp.concatenate([none, candidate])
     fields.resolve("reverse", False)  # a cell has no direction
-    return GRUParams(
-        swap_gates(weights["weight_ih"], 0).T,
-        swap_gates(weights["weight_hh"], 0).T,
-        bias,
-        recurrent_bias,
-        reset_after=fields.resolve("reset_after", True),
-        activation=fields.resolve("activation", "tanh"),
-        recurrent_activation=fields.resolve("recurrent_activation", "sigmoid"),
+    kernel, recurrent_kernel = (
+        swap_gates(weights[name], 0).T for name in ("weight_ih", "weight_hh")
+    )
+    return fields.params(
+        kernel, recurrent_kernel, bias, recurrent_bias, reset_after=True, **TANH_SIGMOID
     )

@@ -36,7 +36,7 @@ from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
 from jaxgru.weights.conventions import (
-    TANH_SIGMOID,
+    USUAL,
     Holder,
     Layer,
     is_traced,
@@ -64,7 +64,7 @@ APIS = ("linen", "nnx")
 # The gates' letters in the order of our blocks.
 _GATES = "zrn"
 _HOLDER = Holder(
-    "Flax's GRUCell", {"reset_after": (True,), **TANH_SIGMOID}, merges=("concat",), has_stacks=True
+    "Flax's GRUCell", {**USUAL, "reset_after": (True,)}, merges=("concat",), has_stacks=True
 )
 
 _LINEN = {f"i{gate}/kernel": ("I", "H") for gate in _GATES} | {
@@ -270,28 +270,14 @@ def _linen(module: Module, place: str, fields: Fields) -> Net:
         held = [weights.get(f"{side}{gate}/bias") for gate in _GATES]
         if any(bias is not None for bias in held):
             biases[i] = xp.concatenate([none if bias is None else bias for bias in held])
-    return _params(kernel, recurrent_kernel, biases[0], biases[1], fields)
+    return fields.params(kernel, recurrent_kernel, *biases, reset_after=True)
 
 
 def _nnx(module: Module, place: str, fields: Fields) -> Net:
     shapes = {own: shape for own, shape in (_NNX | _NNX_BIAS).items() if own in module}
     weights = {own: swap_gates(array) for own, array in check_arrays(module, place, shapes).items()}
     kernels = weights["dense_i/kernel"], weights["dense_h/kernel"]
-    return _params(*kernels, weights.get("dense_i/bias"), None, fields)
-
-
-def _params(
-    kernel: Any, recurrent_kernel: Any, bias: Any, recurrent_bias: Any, fields: Fields
-) -> GRUParams:
-    return GRUParams(
-        kernel,
-        recurrent_kernel,
-        bias,
-        recurrent_bias,
-        reset_after=fields.resolve("reset_after", True),
-        activation=fields.resolve("activation"),
-        recurrent_activation=fields.resolve("recurrent_activation"),
-    )
+    return fields.params(*kernels, weights.get("dense_i/bias"), reset_after=True)
 
 
 def _find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> Gathered:

@@ -23,7 +23,7 @@ import jax
 
 from jaxgru.net import Net
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import TANH_SIGMOID, Holder, both_biases, negate_update, one_bias
+from jaxgru.weights.conventions import USUAL, Holder, both_biases, negate_update, one_bias
 from jaxgru.weights.dtypes import Arrays
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.libraries.names import (
@@ -36,11 +36,11 @@ from jaxgru.weights.libraries.names import (
     named_arrays,
 )
 from jaxgru.weights.results import Gathered, deliver, pick
-from jaxgru.weights.unspecified import Fields
+from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
 LOOKED_FOR = "w_i (I, 3H), w_h (H, 3H) and b of Haiku"
 _NAMES = ("w_i", "w_h", "b")
-_HOLDER = Holder("Haiku's GRU", {"reset_after": (False,), **TANH_SIGMOID}, has_stacks=True)
+_HOLDER = Holder("Haiku's GRU", {**USUAL, "reset_after": (False,)}, has_stacks=True)
 
 
 def from_haiku(params: Mapping[str, Any], *, layer: str | None = None) -> GRUParams:
@@ -125,11 +125,4 @@ def _params(module: Module, place: str, fields: Fields) -> GRUParams:
     weights = check_arrays(module, place, shapes)
     kernel, recurrent_kernel, bias = (negate_update(weights[name]) for name in _NAMES)
     fields.resolve("reverse", False)  # a cell has no direction
-    return GRUParams(
-        kernel,
-        recurrent_kernel,
-        bias,
-        reset_after=fields.resolve("reset_after", False),
-        activation=fields.resolve("activation", "tanh"),
-        recurrent_activation=fields.resolve("recurrent_activation", "sigmoid"),
-    )
+    return fields.params(kernel, recurrent_kernel, bias, reset_after=False, **TANH_SIGMOID)

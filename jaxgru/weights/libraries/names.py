@@ -88,22 +88,21 @@ def check_arrays(
     Args:
         module: the arrays of the place.
         place: where it is, for messages.
-        shapes: the shape of each array in letters, such as ``("H", "3H")``; what a letter stands
-            for is the size where it first occurs.
+        shapes: the shape of each array in numbers and letters, such as ``("H", "3H")``; a letter
+            stands for the size where it first occurs.
     """
+    check_floats({label(place, own): module[own] for own in shapes})
     sizes: dict[str, int] = {}
     for own, letters in shapes.items():
         found = module[own].shape
         for letter, size in zip(letters, found, strict=False):
-            if letter not in sizes:
-                sizes[letter] = size
-                if letter == "H":
-                    sizes["3H"] = 3 * size
+            if letter == "H" and "H" not in sizes:
+                sizes |= {"H": size, "3H": 3 * size, "6H": 6 * size}
+            sizes.setdefault(letter, int(letter) if letter.isdigit() else size)
         if found != tuple(sizes.get(letter) for letter in letters):
             expected = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
             units = f" for {sizes['H']} units" if "H" in sizes else ""
             raise WeightsError(f"{label(place, own)} has shape {found}: expected {expected}{units}")
-    check_floats({label(place, own): module[own] for own in shapes})
     return {own: to_numpy(module[own]) for own in shapes}
 
 

@@ -22,7 +22,7 @@ Source: ``torch/nn/modules/rnn.py``.
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from jaxgru.net import Bidirectional, Net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import TANH_SIGMOID, Holder, Layer, both_biases, swap_gates
-from jaxgru.weights.dtypes import FLOATS, Arrays, Unread, check_floats
+from jaxgru.weights.conventions import USUAL, Holder, Layer, both_biases, swap_gates
+from jaxgru.weights.dtypes import FLOATS, Arrays, Lazy, Unread, check_floats
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.libraries.names import attempt, by_place, called, check_arrays, no_gru
 from jaxgru.weights.results import Gathered, deliver, pick
-from jaxgru.weights.unspecified import Fields
+from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
 
 def from_torch(source: Any, *, layer: str | None = None) -> Any:
@@ -80,7 +80,7 @@ def from_torch(source: Any, *, layer: str | None = None) -> Any:
             f"source has no tensor, but a {type(value).__name__} at {name!r}: expected the state "
             "dict of a torch.nn.Module"
         )
-    state = _State(torch, source)
+    state = _arrays(torch, source)
     gathered = find(state, {})
     if not gathered:
         raise WeightsError(no_gru(state, others(state), LOOKED_FOR))
@@ -126,36 +126,29 @@ def _to_tensor(torch: Any, array: Any) -> Any:
     return torch.from_numpy(array)
 
 
-class _State(Mapping[str, Any]):
-    """The tensors of a state dict as NumPy arrays, brought from their device when asked for."""
+def _arrays(torch: Any, state: Mapping[Any, Any]) -> Lazy:
+    """Return the tensors of a state dict as NumPy arrays, brought from their device when asked."""
+    tensors = {
+        name: value
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
 
-    def __init__(self, torch: Any, tensors: Mapping[Any, Any]) -> None:
-        self._torch = torch
-        self._tensors = {
-            name: value
-            for name, value in tensors.items()
-            if isinstance(name, str) and isinstance(value, torch.Tensor)
-        }
-
-    def __getitem__(self, name: str) -> Any:
-        tensor = self._tensors[name]
+    def read(name: str) -> Any:
+        tensor = tensors[name]
         dtype = str(tensor.dtype).removeprefix("torch.")
         # Others have numbers that are elsewhere, or that are not what they look like.
-        is_plain = type(tensor) in (self._torch.Tensor, self._torch.nn.Parameter)
-        if not is_plain or tensor.layout != self._torch.strided or tensor.is_meta:
+        is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+        if not is_plain or tensor.layout != torch.strided or tensor.is_meta:
             return Unread(tuple(tensor.shape), f"{dtype} in a {_described(tensor)}")
         if dtype not in FLOATS:
             return Unread(tuple(tensor.shape), dtype)
         tensor = tensor.detach().cpu().resolve_neg()
         if dtype == "bfloat16":
-            return tensor.view(self._torch.uint16).numpy().view(FLOATS[dtype])
+            return tensor.view(torch.uint16).numpy().view(FLOATS[dtype])
         return tensor.numpy()
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
+    return Lazy(tensors, read)
 
 
 def _described(tensor: Any) -> str:
@@ -173,7 +166,7 @@ _REPLACED = re.compile(rf"({_OWN.pattern})_(?:g|v|orig|raw|original[0-9]*)")
 _REPLACED_BELOW = re.compile(rf"(?:(.*)[./,])?parametrizations[./,]({_OWN.pattern})")
 _PROJECTION = re.compile(r"weight_hr_l[0-9]+(?:_reverse)?")
 _HOLDER = Holder(
-    "torch.nn.GRU", {"reset_after": (True,), **TANH_SIGMOID}, merges=("concat",), has_stacks=True
+    "torch.nn.GRU", {**USUAL, "reset_after": (True,)}, merges=("concat",), has_stacks=True
 )
 # The layers that share these names, by the rows of weight_hh for each of its columns.
 _OTHERS = {1: "a plain RNN", 4: "an LSTM"}
@@ -246,15 +239,11 @@ def _net(arrays: Arrays, module: Module, fields: Fields) -> Net:
     extent = _extent(module)
     found = _checked(arrays, module, extent)
     fields.resolve("reverse", False)
-    variant = {
-        "reset_after": fields.resolve("reset_after", True),
-        "activation": fields.resolve("activation", "tanh"),
-        "recurrent_activation": fields.resolve("recurrent_activation", "sigmoid"),
-    }
 
     def one(layer: int | None, reverse: bool) -> GRUParams:
         names = (module[own_name(kind, layer, reverse)] for kind in extent.kinds)
-        return GRUParams(*(swap_gates(found[name], 0).T for name in names), **variant)
+        arrays = (swap_gates(found[name], 0).T for name in names)
+        return fields.params(*arrays, reset_after=True, **TANH_SIGMOID)
 
     def both(layer: int | None) -> Net:
         merge = fields.resolve("merge", "concat")

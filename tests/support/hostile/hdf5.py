@@ -247,6 +247,8 @@ FILES = {
         lambda f: dataset(chunk=b"\0x" + b"\xe0\xff\0" * 300_000, compression="lzf", **_WHOLE),
         "vars/0 has a chunk of"),
     # Damage
+    "an unknown version": (
+        lambda f: patched((8, 0, b"\7")), "its HDF5 layout is version 7: expected 0 to 3"),
     "another checksum": (lambda f: another_checksum(), "expected its checksum"),
     "name that writes to the terminal": (
         lambda f: keras_h5(escape), r"\n\x1b[31m': expected a printable name"),

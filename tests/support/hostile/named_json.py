@@ -15,7 +15,7 @@ def weights(*arrays):
 
 FILES = {
     "cut short": (b'{"a": [1, 2', "it is no JSON (Expecting"),
-    "a key twice": (b'{"a": [1], "a": [2]}', "it is no JSON (a key is there twice)"),
+    "a key twice": (b'{"a": [1], "a": [2]}', "it has the key 'a' twice in one place"),
     "nested deeply": (
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "it is no JSON (maximum recursion depth"),
     "nested over 32 levels": (b'{"a":' * 40 + b"1" + b"}" * 40, "nested over 32 levels"),
@@ -33,7 +33,7 @@ FILES = {
     "null": (weights([[None] * 3], _ROWS), "kernel holds no numbers"),
     "beyond float64": (weights([[10**400] * 3], _ROWS), "kernel holds numbers beyond float64"),
     "three biases": (
-        weights(_ROWS, _ROWS, _ROWS * 3), "bias has shape (3, 3): expected (2, 3H) or (3H,)"),
+        weights(_ROWS, _ROWS, _ROWS * 3), "bias has shape (3, 3): expected (2, 3H) for 1 units"),
     "another shape": (
         weights(_ROWS, [[0.0] * 4]),
         "recurrent_kernel has shape (1, 4): expected (H, 3H) for 1 units"),

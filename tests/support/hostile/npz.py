@@ -199,18 +199,17 @@ FILES = {
         "'gru/w_i' and ... are both there: expected one"),
     "W of rank 1": (
         savez(wMatrix=np.ones(9, "f4")),
-        "wMatrix has shape (9,): expected (I, 9), for I inputs and the 3 units of uMatrix"),
+        "wMatrix has shape (9,): expected (I, 3H) for 3 units"),
     "W of rank 3": (savez(wMatrix=np.ones((1, 2, 9), "f4")), "wMatrix has shape (1, 2, 9)"),
     "W transposed": (
-        savez(wMatrix=np.ones((9, 2), "f4")), "wMatrix has shape (9, 2): expected (I, 9)"),
+        savez(wMatrix=np.ones((9, 2), "f4")), "wMatrix has shape (9, 2): expected (I, 3H)"),
     "U of two gates": (
         savez(uMatrix=np.ones((3, 6), "f4")),
-        "uMatrix has shape (3, 6): expected (H, 3H), for H units"),
+        "uMatrix has shape (3, 6): expected (H, 3H)"),
     "U a number": (savez(uMatrix=np.float32(1)), "uMatrix has shape (): expected (H, 3H)"),
     "b of neither form": (
         savez(biases=np.ones((2, 6), "f4")),
-        "biases has shape (2, 6): expected (2, 9) for reset_after=True or (9,) for "
-        "reset_after=False, for the 3 units of uMatrix"),
+        "biases has shape (2, 6): expected (2, 3H) for 3 units"),
     "b of CuDNNGRU": (savez(biases=np.ones(18, "f4")), "biases has shape (18,): expected"),
     "no inputs": (
         savez(wMatrix=np.ones((0, 9), "f4")),

@@ -96,12 +96,12 @@ FILES = {
     "more than the arrays": (file(*good()) + b"more", "end at byte 120: expected 124"),
     "cut short in the header": (file(*good())[:100], "bytes: expected fewer in a file of 100"),
     "a header of 5 GB": (struct.pack("<Q", 5 * 10**9) + b'{"a": 1}', "it begins with"),
-    "no JSON": (file(b"{kernel}"), "the header is damaged (Expecting property name"),
-    "no UTF-8": (file(b'{"\xff"}'), "the header is damaged ("),
-    "nested deeply": (file(b'{"a":' + b"[" * 100_000), "the header is damaged ("),
+    "no JSON": (file(b"{kernel}"), "the header is no JSON (Expecting property name"),
+    "no UTF-8": (file(b'{"\xff"}'), "the header is no JSON ("),
+    "nested deeply": (file(b'{"a":' + b"[" * 100_000), "the header is no JSON ("),
     "too many values": (file(b"{" + b"," * 1_000_001), "the header has over 1000000 values"),
     "a list": (file(b"[" + b"1," * 1000 + b"1]"), "it begins with"),
-    "a name twice": (twice(), "'kernel' is there twice in the header: expected once"),
+    "a name twice": (twice(), "the header has the key 'kernel' twice in one place: expected it once"),
     "metadata that is none": (
         file({"__metadata__": {"format": 1}}),
         "__metadata__ in the header is damaged: expected text by names"),
@@ -136,7 +136,7 @@ FILES = {
     "empty arrays": (
         without_numbers(), f"has dtype float32 and shape (0, 0){_FLOATS}, one at least"),
     # The net
-    "no description": (described("{"), "the net is described wrongly (Expecting property name"),
+    "no description": (described("{"), "the net is no JSON (Expecting property name"),
     "no net": (described("3"), "a part of the net is 3: expected an object"),
     "an unknown kind": (net(kind="LSTMParams"), "a part of the net is of kind 'LSTMParams' with"),
     "a field too many": (net(units=3), "is of kind 'GRUParams' with"),
@@ -151,7 +151,7 @@ FILES = {
     "the same arrays 2,000 times": (
         same_arrays_2000_times(), "the net has 4000 arrays and the file 2"),
     "parts in parts in parts": (deep(40), "expected an object, at most 32 deep"),
-    "parts 100,000 deep": (deep(100_000), "the net is described wrongly"),
+    "parts 100,000 deep": (deep(100_000), "the net is no JSON (maximum recursion"),
     "layers that do not fit": (
         changed("kernel", shape=[6, 3]), "kernel has shape (6, 3): expected (I, 6)"),
     # By the names of libraries

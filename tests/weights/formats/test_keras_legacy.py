@@ -103,16 +103,16 @@ def _refusals():
         "units": ({"units": 7}, arrays, "arrays for 4 units: expected 7"),
         "reset_after": (
             {"reset_after": False}, arrays,
-            r"bias of /model_weights/gru has shape \(2, 12\): expected \(12,\), for 4 units and"),
+            r"gru/bias has shape \(2, 12\): expected \(3H,\) for 4 units"),
         "use_bias": ({"use_bias": False}, arrays, "3 arrays: expected 2, as its configuration"),
         "kernel alone": ({}, {"kernel": kernel}, "weights of 0 cells for it: expected 1"),
         "no weights": ({}, {}, "weights of 0 cells for it: expected 1"),
         "other inputs": (
             {}, arrays | {"kernel": kernel[:, :9]},
-            r"kernel of /model_weights/gru has shape \(3, 9\): expected \(I, 12\)"),
+            r"/gru/kernel has shape \(3, 9\): expected \(I, 3H\) for 4 units"),
         "types": (
             {}, arrays | {"bias": bias.astype(np.float64)},
-            "is float32 and bias of /model_weights/gru float64: expected one dtype"),
+            "is float32 and /model_weights/gru/bias float64: expected one dtype"),
         "integers": (
             {}, arrays | {"bias": bias.astype(np.int32)},
             "gru/bias holds integers: expected floating-point"),

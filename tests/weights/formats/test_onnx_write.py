@@ -262,9 +262,9 @@ class TestMetadata:
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
-            ("", "it is damaged"),
-            ("[" * 100_000, "it is damaged"),
-            ('{"version": 2}', "it is damaged"),
+            ("", "it is no JSON"),
+            ("[" * 100_000, "it is no JSON"),
+            ('{"version": 2}', "expected version and net"),
             ('{"version": 1, "net": []}', "it has version 1"),
             ('{"version": 2, "net": {"kind": "tree"}}', "is of kind 'tree'"),
             (" " * (2**20 + 1), "it has 1048577 characters"),

@@ -20,8 +20,9 @@ from jaxgru.weights.formats.keras.groups import (
     read_groups,
 )
 from jaxgru.weights.formats.zip import open_archive, read_entry
+from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries.keras.chains import Configured, grus, inputs_of
-from jaxgru.weights.libraries.keras.config import Layer, model_of, parse_json
+from jaxgru.weights.libraries.keras.config import LARGEST, Layer, model_of
 from jaxgru.weights.results import UNNAMED, Found, Gathered, stack_of_all
 
 # The name of a model that jaxgru wrote of a stack, which is read as that stack.
@@ -39,7 +40,7 @@ def read(source: Source) -> Gathered:
     with open_archive(source.file, source.size, "a Keras model") as archive:
         _check_whole(archive.namelist())
         metadata, config = (
-            parse_json(read_entry(archive, name), name) for name in (_METADATA, _CONFIG)
+            parse_json(read_entry(archive, name), name, LARGEST) for name in (_METADATA, _CONFIG)
         )
         content = read_entry(archive, _WEIGHTS)
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None

@@ -28,9 +28,10 @@ from jaxgru.net import Net
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.hdf5 import Hdf5
 from jaxgru.weights.formats.hdf5 import shown as shown_path
+from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries.keras.arrays import join_gates, net_from_arrays
 from jaxgru.weights.libraries.keras.chains import Configured, grus, inputs_of
-from jaxgru.weights.libraries.keras.config import Layer, model_of, parse_json
+from jaxgru.weights.libraries.keras.config import LARGEST, Layer, model_of
 from jaxgru.weights.libraries.names import attempt
 from jaxgru.weights.results import Gathered
 from jaxgru.weights.unspecified import Fields
@@ -142,7 +143,7 @@ def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
     """
     root = _weights_root(h5)
     config = h5.text("", "model_config")
-    model = None if config is None else model_of(parse_json(config, "model_config"))
+    model = None if config is None else model_of(parse_json(config, "model_config", LARGEST))
     layers = _by_name(model)
     inputs = {} if model is None else inputs_of(model)
     # Keras takes files without a version for those of Keras 1, which wrote none.

@@ -18,6 +18,7 @@ from jaxgru.weights.formats.onnx.constants import Constants
 from jaxgru.weights.formats.onnx.graphs import places
 from jaxgru.weights.formats.onnx.nodes import GRUNode, read_node
 from jaxgru.weights.formats.onnx.tensors import External
+from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.limits import Budget
 from jaxgru.weights.net_json import from_data, to_data
 from jaxgru.weights.results import UNNAMED, Found, Gathered
@@ -141,11 +142,10 @@ def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
     """Return the net that a model holds, given its GRU nodes by name."""
     if len(text) > _LONGEST:
         raise WeightsError(f"it has {len(text)} characters: expected at most {_LONGEST}")
-    try:
-        parsed = json.loads(text)
-        version, data = parsed["version"], parsed["net"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise WeightsError(f"it is damaged ({first_line(error)})") from error
+    parsed = parse_json(text, "it")
+    if not isinstance(parsed, dict) or not {"version", "net"} <= parsed.keys():
+        raise WeightsError(f"it is {shown(parsed)}: expected version and net")
+    version, data = parsed["version"], parsed["net"]
     if version != _VERSION:
         raise WeightsError(f"it has version {shown(version)}: expected {_VERSION}")
     free = {

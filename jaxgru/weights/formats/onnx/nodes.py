@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
-from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.onnx.activations import names_of
 from jaxgru.weights.formats.onnx.constants import Constants
 from jaxgru.weights.formats.onnx.graphs import Place, attributes_of, get, is_standard
+from jaxgru.weights.libraries.names import check_arrays
 from jaxgru.weights.results import Found
 from jaxgru.weights.unspecified import Fields
 
@@ -75,8 +75,12 @@ def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> 
     layout = get(attributes, "layout", "int", 0)
     if layout not in (0, 1):
         raise WeightsError(f"layout is {layout}: expected 0 or 1")
-    arrays = _arrays(place, constants)
-    _check_shapes(arrays, _DIRECTIONS[direction], get(attributes, "hidden_size", "int"))
+    arrays = _arrays(place, constants, str(_DIRECTIONS[direction]))
+    units, stated = arrays["R"].shape[2], get(attributes, "hidden_size", "int")
+    if stated not in (None, units):
+        raise WeightsError(
+            f"hidden_size is {stated}: expected {units}, as R has shape {arrays['R'].shape}"
+        )
     constants.budget.spend(sum(array.nbytes for array in arrays.values()))
     reset_after = bool(get(attributes, "linear_before_reset", "int", 0))
     clip = _clip(get(attributes, "clip", "float", 0.0))
@@ -106,7 +110,7 @@ def _layer_arrays(arrays: dict[str, NDArray[Any]], side: int) -> dict[str, Any]:
     return found
 
 
-def _arrays(place: Place, constants: Constants) -> dict[str, NDArray[Any]]:
+def _arrays(place: Place, constants: Constants, directions: str) -> dict[str, NDArray[Any]]:
     arrays = {}
     for index, name in enumerate("WRB", start=1):
         value = _input(place, index)
@@ -118,37 +122,14 @@ def _arrays(place: Place, constants: Constants) -> dict[str, NDArray[Any]]:
             arrays[name] = constants.value(place.scope, value)
         except WeightsError as error:
             raise WeightsError(f"input {name}: {error}") from error.__cause__
-    check_floats(arrays)
-    return arrays
+    letters = {"R": ("3H", "H"), "W": ("3H", "I"), "B": ("6H",)}
+    shapes = {name: (directions, *shape) for name, shape in letters.items() if name in arrays}
+    return check_arrays(arrays, "", shapes)
 
 
 def _input(place: Place, index: int) -> str:
     """Return the name of an input, "" where it is left out."""
     return str(place.node.input[index]) if index < len(place.node.input) else ""
-
-
-def _check_shapes(arrays: dict[str, NDArray[Any]], directions: int, stated: int | None) -> None:
-    """Raise WeightsError unless the shapes, and the stated number of units, fit one another."""
-    shape = arrays["R"].shape
-    if len(shape) != 3 or shape[0] != directions or shape[1] != 3 * shape[2]:
-        raise WeightsError(
-            f"R has shape {shape}: expected ({directions}, 3H, H), for H units in {directions} "
-            "directions"
-        )
-    units = shape[2]
-    if stated is not None and stated != units:
-        raise WeightsError(f"hidden_size is {stated}: expected {units}, as R has shape {shape}")
-    shape = arrays["W"].shape
-    if len(shape) != 3 or shape[:2] != (directions, 3 * units):
-        raise WeightsError(
-            f"W has shape {shape}: expected ({directions}, {3 * units}, I), for the {units} units "
-            "of R"
-        )
-    if "B" in arrays and arrays["B"].shape != (directions, 6 * units):
-        raise WeightsError(
-            f"B has shape {arrays['B'].shape}: expected ({directions}, {6 * units}), for the "
-            f"{units} units of R"
-        )
 
 
 def _clip(clip: float) -> float | None:

@@ -15,7 +15,7 @@ from jaxgru.weights.formats.torch.tensors import (
     ITEM_SIZES,
     JOBLIB,
     Storage,
-    TensorArrays,
+    arrays_of,
     named_tensors,
     read_joblib,
     storage_of,
@@ -87,7 +87,7 @@ def _read_archive(source: Source) -> Gathered:
             return np.frombuffer(content, f"u{item_size}").byteswap().tobytes()
 
         tensors = named_tensors(root, source.size, _embedded)
-        return find(TensorArrays(tensors, storage), source.assume)
+        return find(arrays_of(tensors, storage), source.assume)
 
 
 def _embedded(content: bytes) -> Storage:
@@ -132,7 +132,7 @@ def _read_pickles(source: Source) -> Gathered:
 
     root, contents = _read(pickles, content)
     tensors = named_tensors(root, source.size, embedded)
-    arrays = TensorArrays(tensors, lambda storage, _: _content_of(storage, contents))
+    arrays = arrays_of(tensors, lambda storage, _: _content_of(storage, contents))
     return find(arrays, source.assume)
 
 

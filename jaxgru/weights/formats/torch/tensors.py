@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.dtypes import FLOATS, Unread
+from jaxgru.weights.dtypes import FLOATS, Lazy, Unread
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.torch.pickles import OUTSIDE, Name, Stub, is_count, refuse
 from jaxgru.weights.limits import check_declared
@@ -239,24 +239,20 @@ _DEEPEST = 64
 ReadStorage = Callable[[Storage, int], bytes | bytearray | memoryview]
 
 
-class TensorArrays(Mapping[str, "NDArray[Any] | Unread"]):
-    """Tensors as NumPy arrays; a storage is read when a tensor in it is first asked for."""
+def arrays_of(tensors: Mapping[str, Tensor], read_storage: ReadStorage) -> Lazy:
+    """Return tensors as NumPy arrays; a storage is read when a tensor in it is first asked for."""
+    contents: dict[str, bytes | bytearray | memoryview] = {}
 
-    def __init__(self, tensors: Mapping[str, Tensor], read: ReadStorage) -> None:
-        self._tensors = tensors
-        self._read = read
-        self._contents: dict[str, bytes | bytearray | memoryview] = {}
-
-    def __getitem__(self, name: str) -> "NDArray[Any] | Unread":
-        tensor = self._tensors[name]
+    def read(name: str) -> NDArray[Any] | Unread:
+        tensor = tensors[name]
         storage, dtype = tensor.storage, _DTYPES.get(tensor.kind)
         if dtype is None:
             return Unread(tensor.shape, tensor.kind)
         content = storage.content
         if content is None:
-            if storage.key not in self._contents:
-                self._contents[storage.key] = self._read(storage, dtype.itemsize)
-            content = self._contents[storage.key]
+            if storage.key not in contents:
+                contents[storage.key] = read_storage(storage, dtype.itemsize)
+            content = contents[storage.key]
         strides = [stride * dtype.itemsize for stride in tensor.strides]
         try:
             # NumPy compares what the view reaches with what there is.
@@ -268,11 +264,7 @@ class TensorArrays(Mapping[str, "NDArray[Any] | Unread"]):
                 "that its storage has"
             ) from None
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
+    return Lazy(tensors, read)
 
 
 def named_tensors(root: Any, file_size: int, embedded: Embedded) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from jaxgru.params import GRUParams
 from jaxgru.weights.conventions import both_biases, one_bias
 from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.libraries.names import check_arrays
 from jaxgru.weights.unspecified import Fields
 
 _NAMES = ("kernel", "recurrent_kernel", "bias")
@@ -78,23 +79,13 @@ def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUPara
             f"{where} has {len(arrays)} arrays: expected {cell.array_count}, as its configuration "
             f"has use_bias={cell.use_bias}"
         )
-    check_floats({f"{name} of {where}": a for name, a in zip(_NAMES, arrays, strict=False)})
-    kernel: Any
-    recurrent_kernel: Any
-    kernel, recurrent_kernel, *biases = arrays
-    units = _units(kernel, recurrent_kernel, where)
-    if cell.units not in (None, units):
+    bias_shape = ("6H",) if cell.is_cudnn else ("2", "3H") if cell.reset_after else ("3H",)
+    kernel, recurrent_kernel, *biases = _checked(arrays, where, bias_shape)
+    if cell.units not in (None, len(recurrent_kernel)):
         raise WeightsError(
-            f"{where} has arrays for {units} units: expected {cell.units}, as in its configuration"
+            f"{where} has arrays for {len(recurrent_kernel)} units: expected {cell.units}, as in "
+            "its configuration"
         )
-    wide = _GATES * units
-    expected = (2 * wide,) if cell.is_cudnn else (2, wide) if cell.reset_after else (wide,)
-    for given in biases:
-        if given.shape != expected:
-            raise WeightsError(
-                f"bias of {where} has shape {given.shape}: expected {expected}, for {units} units "
-                f"and reset_after={cell.reset_after}"
-            )
     if cell.is_cudnn:
         kernel, recurrent_kernel, *biases = _from_cudnn(kernel, recurrent_kernel, *biases)
     bias: Any = biases[0] if biases else None
@@ -120,7 +111,7 @@ def cell_from_arrays(
     """
     if len(arrays) not in (2, 3):
         raise WeightsError(f"{where} has {len(arrays)} arrays: expected 2, or 3 with a bias")
-    units = _units(arrays[0], arrays[1], where)
+    units = len(_checked(arrays, where)[1])
     # Before 2.3 GRUs had by default hard_sigmoid and the reset before.
     numbers = [int(part) for part in re.findall(r"\d{1,4}", version or "")[:2]]
     is_early = version is not None and numbers < [2, 3]
@@ -193,18 +184,15 @@ def to_arrays(params: GRUParams) -> list[NDArray[Any]]:
     return [*arrays, bias]
 
 
-def _units(kernel: NDArray[Any], recurrent_kernel: NDArray[Any], where: str) -> int:
-    shape = recurrent_kernel.shape
-    if len(shape) != 2 or shape[1] != _GATES * shape[0]:
-        raise WeightsError(
-            f"recurrent_kernel of {where} has shape {shape}: expected (H, 3H), for H units"
-        )
-    if kernel.ndim != 2 or kernel.shape[1] != shape[1]:
-        raise WeightsError(
-            f"kernel of {where} has shape {kernel.shape}: expected (I, {shape[1]}), for I inputs "
-            f"and {shape[0]} units"
-        )
-    return int(shape[0])
+def _checked(
+    arrays: Sequence[NDArray[Any]], where: str, bias_shape: tuple[str, ...] = ()
+) -> list[Any]:
+    """Return the arrays of a cell in order once they fit together; without a shape, no bias."""
+    module = dict(zip(_NAMES, arrays, strict=False))
+    shapes = {"recurrent_kernel": ("H", "3H"), "kernel": ("I", "3H"), "bias": bias_shape}
+    shapes = {name: shape for name, shape in shapes.items() if shape and name in module}
+    found = check_arrays(module, where, shapes)
+    return [found[name] for name in _NAMES if name in found]
 
 
 def _from_cudnn(

@@ -4,21 +4,19 @@ It is JSON of any version from Keras 1 to 3. What concerns training is passed ov
 initialisers, constraints, ``stateful``, ``unroll``.
 """
 
-import collections
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
 from jaxgru.activations import ACTIVATIONS, get_activation
 from jaxgru.net import MERGES
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.libraries.keras.arrays import Cell, GRULayer
 from jaxgru.weights.unspecified import Fields
 
 _DEEPEST = 32
 _LONGEST_NAME = 512
 # A layer takes about 2 kB of JSON, and Python's objects several times that.
-_MAX_JSON = 8 * 2**20
+LARGEST = 8 * 2**20
 
 _GRUS = ("GRU", "CuDNNGRU")
 
@@ -33,28 +31,6 @@ class Layer(NamedTuple):
     inner: tuple["Layer", ...]
     is_custom: bool  # registered by a user, perhaps under a name of Keras'
     calls: Any = None  # in a functional model: the arguments of each call of the layer
-
-
-def parse_json(text: str | bytes | bytearray, what: str) -> Any:
-    """Return JSON text as data."""
-    if len(text) > _MAX_JSON:
-        raise WeightsError(f"{what} has {len(text)} bytes: expected at most {_MAX_JSON}")
-    try:
-        return json.loads(text, object_pairs_hook=_without_repeats)
-    except WeightsError as error:
-        raise WeightsError(f"{what} {error}") from None
-    # RecursionError: lists in lists in lists.
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{what} is no JSON ({first_line(error)})") from error
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a repeated key: of two values one reader would take the first, another the last."""
-    held = dict(pairs)
-    if len(held) < len(pairs):
-        ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
-        raise WeightsError(f"has the key {shown(twice)} twice in one place: expected it once")
-    return held
 
 
 def model_of(config: Any) -> Layer:

@@ -1,0 +1,29 @@
+"""JSON from files: bounded, without repeated keys, and one error for all that is wrong with it."""
+
+import collections
+import json
+from typing import Any
+
+from jaxgru.weights.errors import WeightsError, first_line, shown
+
+
+def parse_json(text: str | bytes | bytearray, what: str, largest: int | None = None) -> Any:
+    """Return JSON text as data; ``what`` it is begins an error, ``largest`` is its size at most."""
+    if largest is not None and len(text) > largest:
+        raise WeightsError(f"{what} has {len(text)} bytes: expected at most {largest}")
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except WeightsError as error:
+        raise WeightsError(f"{what} {error}") from None
+    # RecursionError: lists in lists in lists.
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{what} is no JSON ({first_line(error)})") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a repeated key: of two values one reader would take the first, another the last."""
+    held = dict(pairs)
+    if len(held) < len(pairs):
+        ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)
+        raise WeightsError(f"has the key {shown(twice)} twice in one place: expected it once")
+    return held
