@@ -62,10 +62,7 @@ def both_biases(params: GRUParams) -> tuple[Any, Any]:
 def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
     """Return the sum of two biases, which must be exact: of each two numbers one must be zero.
 
-    Args:
-        bias: the input side's, or some blocks of it.
-        recurrent_bias: the state side's, likewise, and not multiplied by the reset gate.
-        holder: what holds one bias alone, for the error, such as ``"npz"``.
+    ``holder`` is what holds one bias alone, for the error, such as ``"npz"``.
     """
     if is_traced(bias) or is_traced(recurrent_bias):
         return bias + recurrent_bias
@@ -80,11 +77,9 @@ def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
 
 
 def one_gate_bias(params: GRUParams, holder: str) -> tuple[Any, Any]:
-    """Return the biases of a layer with ``reset_after=True`` for what has one bias for each gate.
+    """Return the biases of a layer that resets after, for what has one bias for each gate.
 
-    Returns:
-        The input side's bias ``(3H,)``, which has the state side's of z and r in it, and the
-        candidate's on the state side ``(H,)``.
+    They are ``(3H,)``, with the state side's of z and r in it, and the candidate's ``(H,)``.
     """
     bias, recurrent_bias = both_biases(params)
     gates = 2 * params.hidden_size

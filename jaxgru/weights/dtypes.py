@@ -48,11 +48,7 @@ class Lazy(Mapping[str, "NDArray[Any] | Unread"]):
 
 
 def check_floats(arrays: Arrays) -> None:
-    """Raise WeightsError unless the arrays of one GRU were read, are of one type, and none empty.
-
-    Args:
-        arrays: those of one GRU, by the names that an error is to give them.
-    """
+    """Raise WeightsError unless the arrays of a GRU were read, are of one type, and none empty."""
     for name, array in arrays.items():
         if isinstance(array, Unread) or array.dtype.name not in FLOATS:
             dtype = array.dtype if isinstance(array, Unread) else array.dtype.name

@@ -44,10 +44,7 @@ def check_equations(equations: str) -> None:
 def from_notebook(params: GRUParams) -> GRUParams:
     """Return weights that give by Keras' equations what the given ones give by the notebook's.
 
-    Exact, but for the one rounding of the sum ``bh + ch``.
-
-    Args:
-        params: weights as NumPy arrays.
+    Exact, but for the one rounding of the sum ``bh + ch``. The arrays are NumPy's.
     """
     _check_variant(params)
     params = _negated(params)
@@ -64,10 +61,7 @@ def from_notebook(params: GRUParams) -> GRUParams:
 def to_notebook(params: GRUParams) -> GRUParams:
     """Return weights that give by the notebook's equations what the given ones give by Keras'.
 
-    Exact to the bit, and undone by ``from_notebook``.
-
-    Args:
-        params: weights as NumPy arrays.
+    Exact to the bit, and undone by ``from_notebook``. The arrays are NumPy's.
     """
     _check_variant(params)
     if params.recurrent_bias is not None:

@@ -40,15 +40,7 @@ def describe(net: Net) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
-    """Return the net that was described so.
-
-    Args:
-        data: the first of what ``describe`` gives.
-        arrays: the second.
-
-    Raises:
-        WeightsError: there is no such net, or the arrays are not exactly those it has.
-    """
+    """Return the net that was described so; raise WeightsError unless the arrays are its own."""
     named = from_data(data)
     names = jax.tree.leaves(named)
     if wrong := sorted(set(names).symmetric_difference(arrays)):

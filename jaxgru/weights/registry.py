@@ -25,45 +25,24 @@ from jaxgru.weights.formats.keras.writing import write_keras, write_weights_h5
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC
 from jaxgru.weights.results import Gathered
 
+
+def _format(name: str, content: str, module: Any, suffix: str = "", write: Any = None) -> Format:
+    suffixes = (suffix,) if suffix else ()
+    return Format(name, content, module.recognises, module.read, suffixes, write)
+
+
 # The first that recognises a file reads it: what has a clear sign stands before what has less.
 FORMATS = (
-    Format("torch", "a file of torch.save or a pickle", torch.recognises, torch.read),
-    Format(
-        "keras",
-        "a .keras file",
-        keras_archive.recognises,
-        keras_archive.read,
-        (".keras",),
-        write_keras,
-    ),
-    Format(
-        "keras-h5",
-        "an HDF5 file of Keras",
-        keras.recognises,
-        keras.read,
-        (".weights.h5",),
-        write_weights_h5,
-    ),
-    Format("npz", "a .npz file", npz.recognises, npz.read, (".npz",), npz.write),
-    Format(
-        "safetensors",
-        "a safetensors file",
-        safetensors.recognises,
-        safetensors.read,
-        (".safetensors",),
-        safetensors.write,
-    ),
+    _format("torch", "a file of torch.save or a pickle", torch),
+    _format("keras", "a .keras file", keras_archive, ".keras", write_keras),
+    _format("keras-h5", "an HDF5 file of Keras", keras, ".weights.h5", write_weights_h5),
+    _format("npz", "a .npz file", npz, ".npz", npz.write),
+    _format("safetensors", "a safetensors file", safetensors, ".safetensors", safetensors.write),
     # Read as any safetensors file is, by the entry above.
-    Format(
-        "torch-safetensors",
-        "a safetensors file",
-        safetensors.recognises,
-        safetensors.read,
-        write=safetensors.write_torch,
-    ),
-    Format("onnx", "an ONNX model", onnx.recognises, onnx.read, (".onnx",), onnx.write),
-    Format("json", "weights in JSON", named_json.recognises, named_json.read),
-    Format("msgpack", "a MessagePack file of Flax", msgpack.recognises, msgpack.read),
+    _format("torch-safetensors", "a safetensors file", safetensors, "", safetensors.write_torch),
+    _format("onnx", "an ONNX model", onnx, ".onnx", onnx.write),
+    _format("json", "weights in JSON", named_json),
+    _format("msgpack", "a MessagePack file of Flax", msgpack),
 )
 
 

@@ -38,13 +38,7 @@ Gathered = dict[str, Found | WeightsError]
 def pick(gathered: Gathered, layer: str | None) -> Found:
     """Return one GRU, or several that follow one another as one net.
 
-    Args:
-        gathered: those of a file, at least one.
-        layer: a name, several names joined by "+", "*" for all; None for the only one there is.
-
-    Raises:
-        WeightsError: there is no such GRU, there are several and layer is None, no net can hold
-            the GRU, or several do not follow one another.
+    ``layer`` is a name, several joined by "+", "*" for all, or None for the only one there is.
     """
     if layer is None:
         if len(gathered) > 1:
@@ -83,10 +77,7 @@ def stack_of_all(gathered: Gathered) -> Found | None:
 def deliver(found: Found, place: str, *, stacklevel: int) -> Any:
     """Return the net of a GRU with JAX arrays, and warn of what was assumed or happened to it.
 
-    Args:
-        found: the GRU.
-        place: where it comes from, for messages: a path, or what the caller gave.
-        stacklevel: as in ``warnings.warn``, seen from the caller: 2 is who called that.
+    ``place`` is where it comes from, for messages; ``stacklevel`` is as in ``warnings.warn``.
     """
     try:
         net, rounded = to_jax(found.net)

@@ -55,13 +55,9 @@ class Fields:
         self._assumed: dict[str, Any] = {}
 
     def resolve(self, field: str, in_file: Any = _LEFT_OUT, *, default: Any = _LEFT_OUT) -> Any:
-        """Return the value of a field.
+        """Return the value of a field, given that in the file unless the file leaves it out.
 
-        Args:
-            field: one of activation, recurrent_activation, reset_after, reverse, merge.
-            in_file: its value in the file, left out where the file leaves it out. A format
-                without a choice, such as PyTorch's, has its one value.
-            default: what the file's library had as default, where it is not the usual one.
+        ``default`` is what the file's library had as default, where it is not the usual one.
         """
         if in_file is not _LEFT_OUT:
             if field in self._assume and self._assume[field] != in_file:

@@ -53,12 +53,7 @@ def recognises(look: Look) -> bool:
 
 
 def read(source: Source) -> Gathered:
-    """Return the GRUs in an open file of MessagePack.
-
-    Raises:
-        WeightsError: the file is damaged, declares more than it has, or holds no GRU.
-        ImportError: msgpack is not installed.
-    """
+    """Return the GRUs in an open file of MessagePack."""
     msgpack = need("msgpack", "msgpack", "reading Flax's MessagePack")
     content = source.file.read()
     unpacker = msgpack.Unpacker(

@@ -24,10 +24,6 @@ def _matches(pattern: bytes) -> Callable[[Look], bool]:
     return lambda look: re.match(pattern, look.head, re.DOTALL) is not None
 
 
-def _has_entry(ending: str) -> Callable[[Look], bool]:
-    return lambda look: any(f"/{name}".endswith(ending) for name in look.entries or ())
-
-
 def _format(name: str, content: str, recognises: Callable[[Look], bool], instead: str) -> Format:
     def read(source: Source) -> Gathered:
         raise WeightsError(f"it is {content}: expected a file of weights; {instead}")
@@ -83,7 +79,12 @@ FORMATS = (
         _matches(rb".{0,64}_CHECKPOINTABLE_OBJECT_GRAPH"),
         _IN_KERAS,
     ),
-    _format("pt2", "a program of torch.export", _has_entry("/archive_format"), _IN_TORCH),
+    _format(
+        "pt2",
+        "a program of torch.export",
+        lambda look: any(f"/{name}".endswith("/archive_format") for name in look.entries or ()),
+        _IN_TORCH,
+    ),
     _format(
         "pickle-0",
         "a pickle of protocol 0, which Python 2 wrote",

@@ -34,13 +34,7 @@ _PIECE = 2**20
 
 @contextlib.contextmanager
 def open_archive(file: BinaryIO, size: int, expected: str) -> Iterator[zipfile.ZipFile]:
-    """Give a zip archive whose directory has been checked.
-
-    Args:
-        file: the open file.
-        size: its size in bytes.
-        expected: what the file should be, for errors.
-    """
+    """Give a zip archive whose directory has been checked; ``expected`` is for errors."""
     try:
         archive = zipfile.ZipFile(file)
     except DAMAGE as error:

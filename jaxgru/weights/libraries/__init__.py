@@ -19,16 +19,10 @@ LAYOUTS = (torch, flax, haiku, equinox)
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU among named arrays, whichever library named them.
+    """Return every GRU among named arrays by the name of its place, whichever library named them.
 
-    Args:
-        arrays: by their names, whose parts are joined by "." or "/". One that belongs to no GRU
-            is never asked for, so the mapping may read an array when it is.
-        assume: what the caller assumes of what no array shows, see ``jaxgru.weights.unspecified``.
-
-    Returns:
-        The GRUs by the names of their places in the model, in the file's order; but places that
-        differ in a number, as gru_2 and gru_10 do, are in the order of the numbers.
+    An array that belongs to no GRU is never asked for. The order is the file's; but places that
+    differ in a number, as gru_2 and gru_10 do, are in the order of the numbers.
     """
     gathered: Gathered = {}
     for layout in LAYOUTS:

@@ -241,19 +241,17 @@ def _with_directions(cells: dict[str, Build]) -> dict[str, Build]:
         outer = sides[place]["outer"] if place in sides else ""
         pair = pairs[outer] if place in sides else {}
         if len(pair) == 2:
-            found[outer] = functools.partial(_both, pair["forward"], pair["backward"])
+            found[outer] = functools.partial(_net, cell=pair["forward"], backward=pair["backward"])
         else:
-            found[place] = functools.partial(_one, cell)
+            found[place] = functools.partial(_net, cell=cell)
     return found
 
 
-def _one(cell: Build, fields: Fields) -> Net:
+def _net(fields: Fields, cell: Build, backward: Build | None = None) -> Net:
     net = cell(fields)
+    if backward is not None:
+        return Bidirectional(net, backward(fields), fields.resolve("merge"))
     return Backward(net) if fields.resolve("reverse") else net
-
-
-def _both(forward: Build, backward: Build, fields: Fields) -> Net:
-    return Bidirectional(forward(fields), backward(fields), fields.resolve("merge"))
 
 
 def _linen(module: Module, place: str, fields: Fields) -> Net:

@@ -28,16 +28,10 @@ _OPTIMISERS = frozenset({"opt_state", "optimizer", "optimizer_state"})
 
 
 def by_place(names: Iterable[str], depth: int = 1) -> dict[str, dict[str, str]]:
-    """Return what each place of a model holds, an optimiser's state left out.
+    """Return the whole names of arrays by place and by own name, an optimiser's state left out.
 
-    Args:
-        names: the names of arrays.
-        depth: how many parts at the end of a name are the array's own: 1 for ``w_i`` of
-            ``gru/w_i``, 2 for ``ir/kernel`` of ``cell/ir/kernel``.
-
-    Returns:
-        The whole names, by place and by the own parts joined with ``/``. The place is ``""``
-        where there is nothing before those parts.
+    The last ``depth`` parts of a name are the array's own, joined with ``/``: 1 for ``w_i`` of
+    ``gru/w_i``, 2 for ``ir/kernel`` of ``cell/ir/kernel``. The rest is the place, perhaps ``""``.
     """
     found: dict[str, dict[str, str]] = {}
     for name in names:
@@ -83,13 +77,10 @@ def attempt(build: Build, assume: Mapping[str, Any]) -> Found | WeightsError:
 def check_arrays(
     module: Arrays, place: str, shapes: Mapping[str, tuple[str, ...]]
 ) -> dict[str, Any]:
-    """Return the arrays of a GRU once they are known to be sound and to fit together.
+    """Return the arrays of a place once they are known to be sound and to fit together.
 
-    Args:
-        module: the arrays of the place.
-        place: where it is, for messages.
-        shapes: the shape of each array in numbers and letters, such as ``("H", "3H")``; a letter
-            stands for the size where it first occurs.
+    Their shapes are given in numbers and letters, such as ``("H", "3H")``; a letter stands for the
+    size where it first occurs.
     """
     check_floats({label(place, own): module[own] for own in shapes})
     sizes: dict[str, int] = {}
@@ -120,13 +111,7 @@ def called(place: str) -> str:
 
 
 def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
-    """Return the message about named arrays among which there is no GRU.
-
-    Args:
-        arrays: the arrays.
-        others: a phrase for each layer that is named like a GRU and is none.
-        looked_for: the arrays expected.
-    """
+    """Return the message about arrays without a GRU; ``others`` are phrases for similar layers."""
     names = list(arrays)
     some = ", ".join([*map(shown, names[:3]), *["..."] * (len(names) > 3)])
     like = "".join(f", {other}" for other in others[:3])
@@ -134,10 +119,9 @@ def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
 
 
 def named_arrays(tree: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the arrays of nested mappings by their keys joined with ``/``.
+    """Return the arrays of nested mappings by their keys joined with ``/``, the rest passed over.
 
-    What is no array is passed over. An array in a box, as Flax's partitioned parameters are, is
-    taken out of it.
+    An array in a box, as Flax's partitioned parameters are, is taken out of it.
     """
     found: dict[str, Any] = {}
     for key, value in tree.items():

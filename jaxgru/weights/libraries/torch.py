@@ -140,7 +140,8 @@ def _arrays(torch: Any, state: Mapping[Any, Any]) -> Lazy:
         # Others have numbers that are elsewhere, or that are not what they look like.
         is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
         if not is_plain or tensor.layout != torch.strided or tensor.is_meta:
-            return Unread(tuple(tensor.shape), f"{dtype} in a {_described(tensor)}")
+            kind = f"{type(tensor).__name__} of layout {tensor.layout} on {tensor.device}"
+            return Unread(tuple(tensor.shape), f"{dtype} in a {kind}")
         if dtype not in FLOATS:
             return Unread(tuple(tensor.shape), dtype)
         tensor = tensor.detach().cpu().resolve_neg()
@@ -149,10 +150,6 @@ def _arrays(torch: Any, state: Mapping[Any, Any]) -> Lazy:
         return tensor.numpy()
 
     return Lazy(tensors, read)
-
-
-def _described(tensor: Any) -> str:
-    return f"{type(tensor).__name__} of layout {tensor.layout} on {tensor.device}"
 
 
 LOOKED_FOR = "weight_ih_l0 (3H, I) and weight_hh_l0 (3H, H) of PyTorch"
@@ -214,15 +211,13 @@ def _modules(arrays: Arrays) -> dict[str, Module]:
         if below := _REPLACED_BELOW.fullmatch(place):
             above = places.setdefault(below[1] or "", {})
             above |= {f"{below[2]}_{own}": name for own, name in module.items()}
+    patterns = (_OWN, _REPLACED, _PROJECTION)
     return {
         place: module
         for place, module in places.items()
-        if any(map(_belongs, module)) and not module.keys() >= _EQUINOX
+        if not module.keys() >= _EQUINOX
+        and any(pattern.fullmatch(own) for own in module for pattern in patterns)
     }
-
-
-def _belongs(own: str) -> bool:
-    return any(pattern.fullmatch(own) for pattern in (_OWN, _REPLACED, _PROJECTION))
 
 
 def _other(arrays: Arrays, module: Module) -> str | None:
@@ -303,13 +298,9 @@ def _checked(arrays: Arrays, module: Module, extent: _Extent) -> dict[str, Any]:
 
 
 def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
-    """Return a net as NumPy arrays by PyTorch's names, in PyTorch's order.
+    """Return a net as NumPy arrays by PyTorch's names, those of a cell if it is one, in its order.
 
     PyTorch has all biases or none, so zeros stand for one that is None beside one that is not.
-
-    Args:
-        net: the net.
-        cell: whether the names are those of a cell.
     """
     layers = _HOLDER.layers(net)
     _check_alike(layers)

@@ -221,7 +221,7 @@ def read_type(message: Cursor, what: str) -> Type:
         return Type(size, is_text=True, is_variable=True, name="text")
     if class_ == _OPAQUE:
         return Type(size, is_opaque=True, name="opaque values")
-    return Type(size, name=_name_of(class_))
+    return Type(size, name=_OTHERS.get(class_, f"values of the unknown class {class_}"))
 
 
 def _read_float(message: Cursor, bits: int, size: int) -> Type:
@@ -232,7 +232,3 @@ def _read_float(message: Cursor, bits: int, size: int) -> Type:
     if dtype is None or bits & 0x40 or bits >> 8 != 8 * size - 1:
         return Type(size, name=f"floating-point numbers of an unknown kind, {size} bytes each")
     return Type(size, dtype.newbyteorder(">" if bits & 1 else "<"))
-
-
-def _name_of(class_: int) -> str:
-    return _OTHERS.get(class_, f"values of the unknown class {class_}")

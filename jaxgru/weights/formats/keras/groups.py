@@ -170,10 +170,7 @@ def find(
     known: Collection[str] = (),
     taken: Collection[str] = (),
 ) -> Gathered:
-    """Return the GRUs among the groups of a model by their names, or by their paths.
-
-    Groups with the known paths are left out, and names that are taken are not given again.
-    """
+    """Return the GRUs among a model's groups, but for known ones, by names that are not taken."""
     gathered: Gathered = {}
     for names, group in _recurrent(h5, root, known, ()):
         # What every model has distinguishes nothing.

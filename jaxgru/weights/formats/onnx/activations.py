@@ -1,6 +1,7 @@
 """ONNX's activations and ours: those that are the same function, to the bit of their parameters."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,20 +10,22 @@ from jaxgru.weights.conventions import Holder
 from jaxgru.weights.errors import WeightsError, shown
 
 
-def _float32(value: float | None) -> float | None:
-    """Return what an attribute of a node, which is float32, makes of a number."""
-    return None if value is None else float(np.float32(value))
+def float32(value: Any) -> Any:
+    """Return what an attribute of a node, which is float32, makes of a number; None for None."""
+    with np.errstate(over="ignore"):
+        return None if value is None else float(np.float32(value))
 
 
-def _as_stored(activation: Onnx) -> Onnx:
-    return Onnx(activation.function, _float32(activation.alpha), _float32(activation.beta))
-
-
-_STORED = {name: _as_stored(known) for name in ACTIVATIONS if (known := get_activation(name).onnx)}
-_NAMES = {activation: name for name, activation in _STORED.items()} | {
+# Our activations as a node stores them.
+STORED = {
+    name: Onnx(known.function, float32(known.alpha), float32(known.beta))
+    for name in ACTIVATIONS
+    if (known := get_activation(name).onnx)
+}
+_NAMES = {activation: name for name, activation in STORED.items()} | {
     Onnx("ScaledTanh", 1.0, 1.0): "tanh"
 }
-HOLDER = Holder("ONNX's GRU", dict.fromkeys(("activation", "recurrent_activation"), tuple(_STORED)))
+HOLDER = Holder("ONNX's GRU", dict.fromkeys(("activation", "recurrent_activation"), tuple(STORED)))
 # The numbers that each function of ONNX takes, alpha and beta: its default; "none" where it takes
 # none; "unsure" where the specification's own default and that of ONNX Runtime differ, so that a
 # file without the value means nothing certain.
@@ -43,13 +46,9 @@ _SPELLED = {function.lower(): function for function in _PARAMETERS}
 
 
 def names_of(functions: Sequence[str], alpha: Sequence[float], beta: Sequence[float]) -> list[str]:
-    """Return our names of a node's activations.
+    """Return our names of a node's activations, given alpha and beta as they stand in the file.
 
-    Args:
-        functions: their names in ``activations``, in upper or lower case.
-        alpha: the numbers of ``activation_alpha``, which those functions that take one take in
-            turn, as ONNX Runtime reads them.
-        beta: likewise of ``activation_beta``.
+    Those functions that take a number take one in turn, as ONNX Runtime reads them.
     """
     spelled = []
     for function in functions:
@@ -61,11 +60,6 @@ def names_of(functions: Sequence[str], alpha: Sequence[float], beta: Sequence[fl
     alphas = _dealt("activation_alpha", alpha, [_PARAMETERS[name][0] for name in spelled])
     betas = _dealt("activation_beta", beta, [_PARAMETERS[name][1] for name in spelled])
     return [_name_of(Onnx(*parts)) for parts in zip(spelled, alphas, betas, strict=True)]
-
-
-def stored(name: str) -> Onnx:
-    """Return one of our activations as a node stores it; there must be an equal one."""
-    return _STORED[name]
 
 
 def _dealt(
@@ -82,7 +76,7 @@ def _dealt(
         elif isinstance(default, str):
             raise WeightsError(f"{attribute} has {len(values)} values: expected one more")
         else:
-            dealt.append(_float32(default))
+            dealt.append(float32(default))
     # Some writers give every function a number, the first one to the first, needed or not.
     by_position = [
         None if default == "none" or i >= len(values) else values[i]
@@ -104,5 +98,5 @@ def _name_of(activation: Onnx) -> str:
     having = f" with {' and '.join(parameters)}" if parameters else ""
     raise WeightsError(
         f"activations has {activation.function}{having}: expected one that is exactly "
-        f"{', '.join(_STORED)}"
+        f"{', '.join(STORED)}"
     )

@@ -21,12 +21,7 @@ _MOST_STEPS = 50
 
 
 class Constants:
-    """Finds the constant values of a model.
-
-    Args:
-        budget: how much may be allocated.
-        external: the files with data beside the model.
-    """
+    """The constant values of a model, within a budget."""
 
     def __init__(self, budget: Budget, external: External) -> None:
         self.budget = budget
@@ -108,14 +103,7 @@ FOLDED = {
 
 
 def fold(node: Any, inputs: list[NDArray[Any] | None], opset: int, output: str) -> NDArray[Any]:
-    """Return an output of a node with constant inputs.
-
-    Args:
-        node: a NodeProto of one of these operators.
-        inputs: its inputs in order, None for one that is left out.
-        opset: the version of the standard's operators.
-        output: the name of the output.
-    """
+    """Return one output of a node of these operators, given its inputs, None for one left out."""
     helper = need("onnx.helper", "onnx", "reading ONNX models")
     reference = need("onnx.reference", "onnx", "reading ONNX models")
     _check(node, inputs)

@@ -19,11 +19,8 @@ _NO_OPSET = 21  # for graphs and nodes in memory, which have no version of the o
 class Scope:
     """The values that the nodes of one graph, or of one call of a function, can see by name.
 
-    Args:
-        graph: a GraphProto or FunctionProto.
-        opset: the version of the standard's operators in it.
-        outer: what the graph is within, whose values it sees; None for a model's and a function.
-        arguments: for a call of a function, what its inputs stand for, outside.
+    ``outer`` is what a graph within another sees too; ``arguments`` are, for a call of a function,
+    what its inputs stand for outside.
     """
 
     def __init__(

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import json
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
 from jaxgru.weights.equations import map_layers
 from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.formats.onnx.activations import float32
 from jaxgru.weights.formats.onnx.constants import Constants
 from jaxgru.weights.formats.onnx.graphs import places
 from jaxgru.weights.formats.onnx.nodes import GRUNode, read_node
@@ -24,17 +24,18 @@ from jaxgru.weights.net_json import from_data, to_data
 from jaxgru.weights.results import UNNAMED, Found, Gathered
 from jaxgru.weights.unspecified import Fields
 
+KEY = "jaxgru"
+_VERSION = 2
+_LONGEST = 2**20  # of the JSON, in characters
+_ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
+
 
 def gather(
     model: Any, size: int, assume: Mapping[str, Any], data_folder: Path | None = None
 ) -> Gathered:
-    """Return every GRU of a parsed model, in the order of its nodes.
+    """Return every GRU of a ModelProto of so many bytes, in the order of its nodes.
 
-    Args:
-        model: a ModelProto.
-        size: of the model in bytes, with which is compared what is allocated for it.
-        assume: what the caller assumes of the GRUs.
-        data_folder: where external data may lie; None: nowhere.
+    External data may lie in ``data_folder``; None: nowhere.
     """
     budget = Budget(size)
     constants = Constants(budget, External(data_folder, budget))
@@ -112,20 +113,8 @@ def _nothing(kinds: Mapping[str, int]) -> str:
     return f"there is no GRU node in it, {held}: expected one at least"
 
 
-KEY = "jaxgru"
-_VERSION = 2
-_LONGEST = 2**20  # of the JSON, in characters
-_ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
-_STATIC = ("reset_after", "activation", "recurrent_activation")
-
-
-def seat(node: str, side: int) -> str:
-    """Return where a layer is in a model: the name of its node, and which direction it is."""
-    return f"{node}/{side}"
-
-
 def to_text(net: Net, seats: Iterable[str]) -> str:
-    """Return a net as text, given the seat of each layer in the order of the pytree."""
+    """Return a net as text, given the node and side of each layer in the order of the pytree."""
     rest = iter(seats)
 
     def named(params: GRUParams) -> GRUParams:
@@ -149,7 +138,7 @@ def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
     if version != _VERSION:
         raise WeightsError(f"it has version {shown(version)}: expected {_VERSION}")
     free = {
-        seat(name, side): (params, node.direction == "reverse" or side == 1)
+        f"{name}/{side}": (params, node.direction == "reverse" or side == 1)
         for name, node in nodes.items()
         for side, params in enumerate(node.sides)
     }
@@ -193,23 +182,10 @@ def _checked(named: GRUParams, params: GRUParams, place: str) -> GRUParams:
             changes[field] = None
         elif getattr(named, field) != f"{place}/{field}" or getattr(params, field) is None:
             raise WeightsError(f"{field} of {shown(place)} is another array: expected its own")
-    for field in _STATIC:
-        if getattr(named, field) != getattr(params, field):
+    for field in ("reset_after", "activation", "recurrent_activation", "clip"):
+        given, stored = getattr(named, field), getattr(params, field)
+        if (float32(given) if field == "clip" else given) != stored:
             raise WeightsError(
-                f"{field} of {shown(place)} is {getattr(named, field)!r}: expected "
-                f"{getattr(params, field)!r}, as the node has it"
+                f"{field} of {shown(place)} is {given!r}: expected {stored!r}, as the node has it"
             )
-    if not _same_clip(named.clip, params.clip):
-        raise WeightsError(
-            f"clip of {shown(place)} is {named.clip!r}: expected {params.clip!r}, as the node has "
-            "it"
-        )
     return dataclasses.replace(params, **changes)
-
-
-def _same_clip(exact: float | None, stored: float | None) -> bool:
-    """Tell whether a clip is, as a node stores it in float32, the stored one."""
-    if exact is None or stored is None:
-        return exact is stored
-    with np.errstate(over="ignore"):
-        return math.isfinite(exact) and float(np.float32(exact)) == stored

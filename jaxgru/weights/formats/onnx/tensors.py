@@ -34,12 +34,7 @@ _KEYS = ("location", "offset", "length", "checksum", "basepath")
 
 
 class External:
-    """The files with data that a model may have beside it.
-
-    Args:
-        folder: where they may lie, there or deeper; None: nowhere.
-        budget: how much may be allocated; each file adds its own size once.
-    """
+    """The files with data that a model may have in a folder (None: nowhere)."""
 
     def __init__(self, folder: Path | None, budget: Budget) -> None:
         self._folder = folder
@@ -47,17 +42,7 @@ class External:
         self._counted: set[str] = set()
 
     def read(self, name: str, entries: Iterable[Any], size: int) -> bytes:
-        """Return the bytes of a tensor.
-
-        Args:
-            name: of the tensor, for errors.
-            entries: its ``external_data``: pairs of a key and a value.
-            size: how many bytes its shape takes.
-
-        Raises:
-            WeightsError: no such file may be read, it lies elsewhere or behind a link, or has
-                not as many bytes at that place.
-        """
+        """Return the bytes of a tensor by its ``external_data``, as many as its shape takes."""
         if self._folder is None:
             raise WeightsError(
                 f"{name} has its data in another file: expected it in the model, or "

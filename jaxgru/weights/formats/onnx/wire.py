@@ -54,12 +54,7 @@ def begins_model(head: bytes) -> bool:
 
 
 def check_fields(content: bytes, descriptor: Any) -> None:
-    """Check that a message is whole, and that parsing it takes no more memory than it should.
-
-    Args:
-        content: the message.
-        descriptor: of its type, such as ``onnx.ModelProto.DESCRIPTOR``.
-    """
+    """Check that a message of a type is whole, and that parsing it takes no more than it should."""
     nested: dict[str, dict[int, Any]] = {}
     waiting = [(0, len(content), descriptor)]
     count = 0

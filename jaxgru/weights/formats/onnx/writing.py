@@ -13,8 +13,8 @@ from jaxgru.optional import need
 from jaxgru.params import GRUParams
 from jaxgru.weights.dtypes import FLOATS
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.onnx.activations import HOLDER, stored
-from jaxgru.weights.formats.onnx.models import KEY, seat, to_text
+from jaxgru.weights.formats.onnx.activations import HOLDER, STORED, float32
+from jaxgru.weights.formats.onnx.models import KEY, to_text
 from jaxgru.weights.formats.onnx.tensors import DATA_TYPES, to_tensor
 
 # What protobuf can hold, less some room for all but weights.
@@ -37,7 +37,11 @@ def to_model(net: Net, interface: Interface) -> Any:
     onnx = need("onnx", "onnx", "writing ONNX models")
     inputs, outputs = check_net(net)
     dtype = _check_held(net)
-    opset = _checked_opset(onnx, interface.opset, dtype)
+    first = _FIRST_OPSET_OF_BFLOAT16 if dtype.name == "bfloat16" else _FIRST_OPSET
+    opset = first if interface.opset is None else interface.opset
+    last = onnx.defs.onnx_opset_version()
+    if not first <= opset <= last:
+        raise WeightsError(f"opset is {opset}: expected {first} to {last} for {dtype} weights")
     graph = _Graph(onnx, dtype, interface)
     xs = graph.input("x", graph.sequence(inputs))
     if interface.batch_first:
@@ -51,31 +55,17 @@ def to_model(net: Net, interface: Interface) -> Any:
             graph.node("Transpose", [value], name, perm=[1, 0, 2])
         else:
             graph.node("Identity", [value], name)
-    shape = graph.sequence(_output_size(net) if outputs is None else outputs)
+    pair: Any = net
+    while outputs is None:  # the outputs are a pair of sequences: those of a side are as large
+        pair = pair.forward if isinstance(pair, Bidirectional) else pair
+        pair = pair.net if isinstance(pair, Backward) else pair
+        pair = pair[-1] if isinstance(pair, tuple | list) else pair
+        _, outputs = check_net(pair)
+    shape = graph.sequence(outputs)
     model = graph.model(opset, [(name, shape) for name in names])
     onnx.helper.set_model_props(model, {KEY: to_text(net, graph.seats)})
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _checked_opset(onnx: Any, opset: int | None, dtype: np.dtype[Any]) -> int:
-    is_bfloat16 = dtype.name == "bfloat16"
-    first = _FIRST_OPSET_OF_BFLOAT16 if is_bfloat16 else _FIRST_OPSET
-    last = onnx.defs.onnx_opset_version()
-    if opset is None:
-        return first
-    if not first <= opset <= last:
-        raise WeightsError(f"opset is {opset}: expected {first} to {last} for {dtype} weights")
-    return opset
-
-
-def _output_size(net: Any) -> int:
-    """Return how many outputs each of a pair of sequences has."""
-    while not isinstance(net, Bidirectional):
-        net = net.net if isinstance(net, Backward) else net[-1]
-    _, outputs = check_net(net.forward)
-    assert outputs is not None  # as check_net has looked at the whole
-    return outputs
 
 
 class _Graph:
@@ -144,9 +134,11 @@ class _Graph:
         )
 
     def _both(self, net: Bidirectional, xs: str, place: str, *, reverse: bool) -> tuple[str, str]:
-        sides = (net.forward, net.backward)
+        sides: Any = (net.forward, net.backward)
         places = (f"{place}_forward", f"{place}_backward")
-        if not reverse and _fit_one_node(*sides):
+        # Layers that differ in nothing which a node has once for both are one node.
+        are_layers = all(isinstance(side, GRUParams) for side in sides)
+        if not reverse and are_layers and len({(s.reset_after, s.clip) for s in sides}) == 1:
             forward, backward = self._gru(sides, xs, place, places, "bidirectional")
             return forward, backward
         (forward,), (backward,) = (
@@ -180,7 +172,15 @@ class _Graph:
         tensors = {key: self._tensor(f"{name}_{key}", x) for key, x in _stacked(sides).items()}
         lengths = "lengths" if self._interface.lengths else ""
         inputs = [xs, tensors["W"], tensors["R"], tensors.get("B", ""), lengths]
-        inputs.append(self._initial(sides, places))
+        if self._interface.initial_states:
+            axis = self._tensor("axis_of_sides", np.array([0], np.int64))
+            states = [
+                self.node(
+                    "Unsqueeze", [self.input(f"initial_h{w}", ["batch", p.hidden_size]), axis]
+                )
+                for w, p in zip(places, sides, strict=True)
+            ]
+            inputs.append(self.node("Concat", states, axis=0) if len(states) > 1 else states[0])
         while not inputs[-1]:
             inputs.pop()
         attributes = _gru_attributes(sides)
@@ -192,22 +192,12 @@ class _Graph:
         )
         ys = []
         for side, (params, where) in enumerate(zip(sides, places, strict=True)):
-            self.seats.append(seat(name, side))
+            self.seats.append(f"{name}/{side}")
             index = self._tensor(f"side_{side}", np.array(side, np.int64))
             ys.append(self.node("Gather", [outputs[0], index], axis=1))
             self.node("Gather", [outputs[1], index], f"h{where}", axis=0)
             self._states.append((f"h{where}", ["batch", params.hidden_size]))
         return tuple(ys)
-
-    def _initial(self, sides: Sequence[GRUParams], places: Sequence[str]) -> str:
-        if not self._interface.initial_states:
-            return ""
-        axis = self._tensor("axis_of_sides", np.array([0], np.int64))
-        states = [
-            self.node("Unsqueeze", [self.input(f"initial_h{where}", ["batch", size]), axis])
-            for where, size in ((w, p.hidden_size) for w, p in zip(places, sides, strict=True))
-        ]
-        return states[0] if len(states) == 1 else self.node("Concat", states, axis=0)
 
     def _tensor(self, name: str, array: NDArray[Any]) -> str:
         self._tensors[name] = to_tensor(self._onnx, name, array)
@@ -216,13 +206,6 @@ class _Graph:
     def _info(self, name: str, shape: list[str | int], data_type: int | None = None) -> Any:
         data_type = DATA_TYPES[self._dtype] if data_type is None else data_type
         return self._onnx.helper.make_tensor_value_info(name, data_type, shape)
-
-
-def _fit_one_node(forward: Any, backward: Any) -> bool:
-    """Tell whether two nets are layers that differ in nothing which a node has once for both."""
-    if not (isinstance(forward, GRUParams) and isinstance(backward, GRUParams)):
-        return False
-    return (forward.reset_after, forward.clip) == (backward.reset_after, backward.clip)
 
 
 def _check_held(net: Net) -> np.dtype[Any]:
@@ -266,9 +249,16 @@ def _gru_attributes(sides: Sequence[GRUParams]) -> dict[str, Any]:
         "linear_before_reset": int(first.reset_after),
     }
     if first.clip is not None:
-        attributes["clip"] = _float32_clip(first.clip, first.dtype)
+        rounded = float32(first.clip)
+        # A net of at most float32 clips in float32 itself: there the two are one.
+        if not 0 < rounded < math.inf or (first.dtype.itemsize > 4 and rounded != first.clip):
+            raise WeightsError(
+                f"clip is {first.clip!r}: expected a number that float32 has, as ONNX's attributes "
+                f"are (the nearest is {rounded!r})"
+            )
+        attributes["clip"] = rounded
     names = [name for side in sides for name in (side.recurrent_activation, side.activation)]
-    functions = [stored(name) for name in names]
+    functions = [STORED[name] for name in names]
     if names != ["sigmoid", "tanh"] * len(sides):
         attributes["activations"] = [function.function for function in functions]
         # One number after the other for the functions that take one, as ONNX Runtime deals them.
@@ -277,16 +267,3 @@ def _gru_attributes(sides: Sequence[GRUParams]) -> dict[str, Any]:
             if numbers := [number for number in numbers if number is not None]:
                 attributes[f"activation_{attribute}"] = numbers
     return attributes
-
-
-def _float32_clip(clip: float, dtype: np.dtype[Any]) -> float:
-    """Return a clip as the node's attribute has it, float32, which must clip alike."""
-    with np.errstate(over="ignore"):
-        rounded = float(np.float32(clip))
-    # A net of at most float32 clips in float32 itself: there the two are one.
-    if not 0 < rounded < math.inf or (dtype.itemsize > 4 and rounded != clip):
-        raise WeightsError(
-            f"clip is {clip!r}: expected a number that float32 has, as ONNX's attributes are "
-            f"(the nearest is {rounded!r})"
-        )
-    return rounded

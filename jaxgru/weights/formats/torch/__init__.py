@@ -86,12 +86,8 @@ def _read_archive(source: Source) -> Gathered:
                 return content
             return np.frombuffer(content, f"u{item_size}").byteswap().tobytes()
 
-        tensors = named_tensors(root, source.size, _embedded)
+        tensors = named_tensors(root, source.size, lambda _: refuse("has a storage in bytes"))
         return find(arrays_of(tensors, storage), source.assume)
-
-
-def _embedded(content: bytes) -> Storage:
-    return refuse("has a storage in bytes")
 
 
 def _folder(names: list[str]) -> str:

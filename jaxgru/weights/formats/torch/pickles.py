@@ -13,6 +13,7 @@ Source: Python's ``pickletools``, which describes every instruction.
 """
 
 import io
+import pickle
 import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
@@ -63,7 +64,10 @@ class Pickles:
         machine = _Machine(file, self._hooks)
         self.outside = machine.outside
         try:
-            while (opcode := _opcode(file)).name != "STOP":
+            while (code := file.read(1)) != pickle.STOP:
+                if code not in _OPCODES:
+                    raise ValueError(f"there is {code!r} in the place of an instruction")
+                opcode = _OPCODES[code]
                 self._left -= 1
                 if self._left < 0:
                     raise WeightsError(
@@ -91,16 +95,19 @@ def refuse(what: str) -> NoReturn:
     )
 
 
+# The instructions whose argument is a value, and those that make one of nothing.
+_VALUES = (
+    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
+    "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+    "BYTEARRAY8",
+)  # fmt: skip
+_MADE: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None, "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list,
+    "EMPTY_TUPLE": tuple,
+}  # fmt: skip
 # The table of pickletools, not its genops: that undoes backslashes in names, with a warning where
 # there is none to undo, and reads the arguments of protocol 0, text that Python 3 does not write.
 _OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
-
-
-def _opcode(file: io.BytesIO) -> pickletools.OpcodeInfo:
-    code = file.read(1)
-    if code not in _OPCODES:
-        raise ValueError(f"there is {code!r} in the place of an instruction")
-    return _OPCODES[code]
 
 
 def _argument(opcode: pickletools.OpcodeInfo, file: io.BytesIO) -> Any:
@@ -130,22 +137,12 @@ class _Machine:
         match name:
             case "PROTO" | "FRAME":
                 pass
-            case "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "BINFLOAT":
+            case _ if name in _VALUES:
                 self.stack.append(argument)
-            case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8" | "BINSTRING":
-                self.stack.append(argument)
-            case "BINBYTES" | "SHORT_BINBYTES" | "BINBYTES8" | "BYTEARRAY8" | "SHORT_BINSTRING":
-                self.stack.append(argument)
-            case "NONE":
-                self.stack.append(None)
+            case _ if name in _MADE:
+                self.stack.append(_MADE[name]())
             case "NEWTRUE" | "NEWFALSE":
                 self.stack.append(name == "NEWTRUE")
-            case "EMPTY_DICT":
-                self.stack.append({})
-            case "EMPTY_LIST" | "EMPTY_SET":
-                self.stack.append([])
-            case "EMPTY_TUPLE":
-                self.stack.append(())
             case "TUPLE1" | "TUPLE2" | "TUPLE3":
                 self.stack.append(tuple(self._taken(int(name[-1]))))
             case "TUPLE" | "FROZENSET":

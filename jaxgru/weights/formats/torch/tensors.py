@@ -7,7 +7,7 @@ Source: ``torch/_utils.py``, ``torch/serialization.py``; NumPy's ``array_reduce`
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -307,7 +307,8 @@ def _walk(root: Any, embedded: Embedded) -> Iterator[tuple[str, Tensor]]:
 
 def _members(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
     if not isinstance(value, Stub):
-        yield from (((*path, str(key)), item) for key, item in _items(value))
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        yield from (((*path, str(key)), item) for key, item in items)
         return
     yield from (((*path, str(key)), item) for key, item in (value.items or {}).items())
     # An object with slots has two dicts for its state.
@@ -324,7 +325,3 @@ def _members(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...
                 yield (*path, pair[0]), pair[1]
     else:
         yield from (((*path, str(i)), item) for i, item in enumerate(value.arguments))
-
-
-def _items(value: Any) -> Iterable[tuple[Any, Any]]:
-    return value.items() if isinstance(value, dict) else enumerate(value)

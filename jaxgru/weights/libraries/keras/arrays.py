@@ -137,12 +137,9 @@ def net_from_arrays(
     fields: Fields,
     version: str | None = None,
 ) -> Net:
-    """Return the net of a layer that has no configuration.
+    """Return the net of a layer without a configuration: one direction or two of stacks of cells.
 
-    Args:
-        sides: one direction or two, each with the arrays and the name of every cell of its stack.
-        fields: those of the GRU, with what the caller assumes.
-        version: the version of Keras that wrote them, None if unknown.
+    Each cell is its arrays and its name; ``version`` is that of Keras, None if unknown.
     """
     cells = [
         tuple(cell_from_arrays(arrays, fields, where, version) for arrays, where in side)

@@ -43,15 +43,7 @@ def build_layer(
     return_sequences: bool,
     return_state: bool = False,
 ) -> Any:
-    """Return a built Keras layer with the weights of a layer that ``keras_layers`` gave.
-
-    Args:
-        keras: the library.
-        layer: the layer.
-        name: the name of the Keras layer, or None to let Keras choose.
-        return_sequences: see ``keras.layers.GRU``.
-        return_state: see ``keras.layers.GRU``.
-    """
+    """Return a built Keras layer with the weights of a layer that ``keras_layers`` gave."""
     options = {"return_sequences": return_sequences, "return_state": return_state}
     if isinstance(layer.net, Bidirectional):
         forward, backward = layer.net.forward, layer.net.backward
@@ -126,15 +118,12 @@ def _check_dtype(keras: Any, params: GRUParams) -> None:
 
 @contextlib.contextmanager
 def using_keras(purpose: str) -> Iterator[Any]:
-    """Give Keras to a block, and leave behind what the caller has set.
+    """Give Keras to a block, and leave what the caller has set as it is.
 
-    Keras chooses its backend once, when it is first imported. Where it is not imported yet and
-    ``KERAS_BACKEND`` is not set, that is JAX, and the variable is not set afterwards. Keras
-    counts on JAX's own promotion, draws seeds from ``random`` when it is imported and for each
+    Keras chooses its backend when it is first imported: JAX, where ``KERAS_BACKEND`` is not set.
+    It counts on JAX's own promotion, draws seeds from ``random`` when it is imported and for each
     initialiser, and turns its variables into NumPy arrays in a way that NumPy 2 warns of.
-
-    Args:
-        purpose: what needs Keras, as the beginning of a sentence.
+    ``purpose`` is what needs Keras, as the beginning of a sentence.
     """
     state = random.getstate()
     try:

@@ -39,13 +39,7 @@ def model_of(config: Any) -> Layer:
 
 
 def gru_layer(layer: Layer, version: str | None, fields: Fields) -> GRULayer | None:
-    """Return what a layer computes if it is made of GRU cells, else None.
-
-    Args:
-        layer: one within a model.
-        version: the version of Keras that wrote it, None if unknown.
-        fields: those of the GRU, with what the caller assumes.
-    """
+    """Return what a layer computes if it is made of GRU cells, else None."""
     if not has_gru(layer):
         return None
     if layer.class_name == "Bidirectional":
@@ -212,15 +206,7 @@ def keras_names(version: str) -> dict[str, str]:
 def resolve_activation(
     config: Mapping[str, Any], key: str, field: str, version: str | None, fields: Fields
 ) -> str:
-    """Return the activation in a layer's configuration, by our name.
-
-    Args:
-        config: the layer's.
-        key: what Keras calls the field in it.
-        field: ``"activation"`` or ``"recurrent_activation"``.
-        version: the version of Keras that wrote it, None if unknown.
-        fields: those of the GRU, with what the caller assumes.
-    """
+    """Return by our name the activation that a layer's configuration has under a key of Keras'."""
     if key not in config:
         return str(fields.resolve(field))
     name = _name_of(config[key])
