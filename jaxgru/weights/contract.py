@@ -30,7 +30,7 @@ class Source(NamedTuple):
 class Format(NamedTuple):
     """How to recognise, read and write one format.
 
-    Weights are NumPy arrays here, errors WeightsError. Whoever opens the file adds its path to an
+    Weights are NumPy arrays here, errors WeightsError. ``reading`` adds the file's path to an
     error, so that these functions name only what is inside.
     """
 

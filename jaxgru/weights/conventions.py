@@ -17,7 +17,7 @@ from jaxgru.weights.errors import WeightsError
 
 
 def is_traced(array: Any) -> bool:
-    """Tell whether an array is one of a function being traced, without values to look at."""
+    """Return whether an array is one of a function being traced, without values to look at."""
     return isinstance(array, jax.core.Tracer)
 
 

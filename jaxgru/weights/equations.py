@@ -14,7 +14,7 @@ the reset gate, where it is one constant with ``bh``.
 
 These are the equations that the notebook states. Its code differs from them after the first step:
 the loop that scales the candidate's recurrent kernel by the reset gate keeps only the last column,
-so that every unit sees ``r_H * (h Uh)_H``. From h = 0, where it starts, this makes no difference.
+so that every unit gets ``r_H * (h Uh)_H``. From h = 0, where it starts, this makes no difference.
 """
 
 import dataclasses

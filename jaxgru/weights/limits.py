@@ -9,7 +9,7 @@ from jaxgru.weights.errors import WeightsError
 SMALL = 64 * 2**20
 # ... and beyond that at most so many times the file's own size.
 EXPANSION = 32
-# The largest size of an axis, and the most axes, that any array of a GRU has in earnest.
+# The largest size of an axis, and the most axes, that an array of a GRU may have.
 MAX_AXIS = 2**31 - 1
 MAX_AXES = 8
 
@@ -17,7 +17,7 @@ MAX_AXES = 8
 class Budget:
     """Bytes spent on the arrays of a file, which must fit a file of its size.
 
-    A small file can ask for much: by one array joined with itself, or used a thousand times.
+    A small file can declare much: by one array joined with itself, or used a thousand times.
     """
 
     def __init__(self, file_size: int) -> None:

@@ -55,7 +55,7 @@ def read_all(
 
 @contextlib.contextmanager
 def about(path: StrPath) -> Iterator[None]:
-    """Say of every WeightsError in the block which file it is about."""
+    """Put the file's path before the message of every WeightsError in the block."""
     try:
         yield
     except WeightsError as error:

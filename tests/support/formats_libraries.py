@@ -26,8 +26,9 @@ from formats_row import Row, compare, exact_types, load_same, quietly, there_and
 import jaxgru
 
 STEPS = 50
-# What HDF5 files of weights alone say by their arrays, the rest being as usual.
-_SAID_BY_WEIGHTS = ("usual", "no bias", "concat")
+# What HDF5 files of weights alone have in their arrays, the rest being as usual.
+_SHOWN_BY_WEIGHTS = ("usual", "no bias", "concat")
+_JAX_FILES = (".npz", ".msgpack", ".safetensors")
 
 
 class Library(NamedTuple):
@@ -48,7 +49,6 @@ def measure_torch(variant: str, key: jax.Array, folder: Path) -> Row:
     # PyTorch's tensors as NumPy's: what safetensors writes of either is the same.
     arrays = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
     live_params.write(arrays, folder / "names.safetensors")
-    net = load_same(folder)
 
     def outputs(net):
         other = live_torch.build(variant, jax.random.fold_in(key, 1))
@@ -59,7 +59,8 @@ def measure_torch(variant: str, key: jax.Array, folder: Path) -> Row:
         return jaxgru.from_torch(jaxgru.to_torch(net, cell=is_cell))
 
     files = (".pt", ".pt before 1.6", ".safetensors")
-    return compare(variant, files, net, xs, live_torch.outputs(module, xs), outputs, round_trip)
+    expected = live_torch.outputs(module, xs)
+    return compare(variant, files, load_same(folder), xs, expected, outputs, round_trip)
 
 
 def measure_keras(variant: str, key: jax.Array, folder: Path) -> Row:
@@ -72,49 +73,42 @@ def measure_keras(variant: str, key: jax.Array, folder: Path) -> Row:
         # Small enough that states stay bounded with most gates that are not.
         layer.set_weights([0.4 * weight for weight in live_keras.weights(layer)])
     model = live_keras.model_of(layer)
-    files = [".keras", ".h5"]
-    live_keras.write(model, folder / "model.keras")
-    with quietly():
-        save_model_to_hdf5(model, folder / "model.h5")
-    if variant in _SAID_BY_WEIGHTS:
-        files.append(".weights.h5")
-        live_keras.write(model, folder / "model.weights.h5")
-    net = load_same(folder)
+    files = [".keras", ".h5", *[".weights.h5"] * (variant in _SHOWN_BY_WEIGHTS)]
+    for ending in files:
+        if ending == ".h5":
+            with quietly():
+                save_model_to_hdf5(model, folder / "model.h5")
+        else:
+            live_keras.write(model, folder / f"model{ending}")
 
     def outputs(net):
         jaxgru.save(net, folder / "ours.keras")
-        model = keras.models.load_model(folder / "ours.keras")
-        ys = model(xs)
+        ys = keras.models.load_model(folder / "ours.keras")(xs)
         return tuple(map(np.asarray, ys)) if isinstance(ys, list | tuple) else np.asarray(ys)
 
-    def round_trip(net):
-        return there_and_back(net, folder / "trip.keras")
-
-    expected = live_keras.outputs(layer, xs)
-    return compare(variant, tuple(files), net, xs, expected, outputs, round_trip)
+    net, expected = load_same(folder), live_keras.outputs(layer, xs)
+    trip = _through(folder / "trip.keras")
+    return compare(variant, tuple(files), net, xs, expected, outputs, trip)
 
 
 def measure_onnx(variant: str, key: jax.Array, folder: Path) -> Row:
     """ONNX's GRU node as ONNX Runtime computes it."""
     model, xs = live_onnx.build(variant, key), _inputs(key)
     live_onnx.write(model, folder / "model.onnx")
-    net = load_same(folder)
 
     def outputs(net):
         return live_onnx.run(jaxgru.to_onnx(net), {"x": xs})[0]
 
-    def round_trip(net):
-        return there_and_back(net, folder / "trip.onnx")
-
-    return compare(variant, (".onnx",), net, xs, live_onnx.outputs(model, xs), outputs, round_trip)
+    net, expected = load_same(folder), live_onnx.outputs(model, xs)
+    trip = _through(folder / "trip.onnx")
+    return compare(variant, (".onnx",), net, xs, expected, outputs, trip)
 
 
 def measure_flax(variant: str, key: jax.Array, folder: Path) -> Row:
     """Flax's GRUCell, RNN and Bidirectional: files of their parameters, and the parameters."""
     model, xs = live_flax.build(variant, key), _inputs(key)
-    assume = live_flax.assume(variant)
-    net = _params_loaded(model.params, folder, (".npz", ".msgpack", ".safetensors"), assume)
-    api = variant.split()[0]
+    api, assume = variant.split()[0], live_flax.assume(variant)
+    _write(model.params, folder, _JAX_FILES)
 
     def outputs(net):
         params = _like(model.params, jaxgru.to_flax(net, api=api))
@@ -127,18 +121,18 @@ def measure_flax(variant: str, key: jax.Array, folder: Path) -> Row:
     def round_trip(net):
         return jaxgru.from_flax(jaxgru.to_flax(net, api=api), assume=assume)
 
-    files = (".npz", ".msgpack", ".safetensors")
-    expected = np.asarray(live_flax.outputs(model, xs))
-    return compare(variant, files, net, xs, expected, outputs, round_trip)
+    net, expected = load_same(folder, assume), np.asarray(live_flax.outputs(model, xs))
+    return compare(variant, _JAX_FILES, net, xs, expected, outputs, round_trip)
 
 
 def measure_haiku(variant: str, key: jax.Array, folder: Path) -> Row:
     """Haiku's GRU: files of its parameters, and the parameters."""
     model, xs = live_haiku.build(variant, key), _inputs(key)
-    files = (".npz", ".msgpack", ".safetensors")
-    for ending in files:
-        live_params.write(model.params, folder / f"params{ending}")
-    net = _stacked(folder)
+    _write(model.params, folder, _JAX_FILES)
+    with quietly():  # Haiku's GRUs are one by one in its parameters
+        found = [tuple(jaxgru.load_all(path).values()) for path in sorted(folder.iterdir())]
+    assert all(same(layers, found[0]) for layers in found)
+    net = found[0] if len(found[0]) > 1 else found[0][0]
 
     def outputs(net):
         params = _like(model.params, jaxgru.to_haiku(net))
@@ -150,14 +144,14 @@ def measure_haiku(variant: str, key: jax.Array, folder: Path) -> Row:
         return layers if isinstance(net, tuple) else layers[0]
 
     expected = np.asarray(live_haiku.outputs(model, xs))
-    return compare(variant, files, net, xs, expected, outputs, round_trip)
+    return compare(variant, _JAX_FILES, net, xs, expected, outputs, round_trip)
 
 
 def measure_equinox(variant: str, key: jax.Array, folder: Path) -> Row:
     """Equinox's GRUCell: files of its arrays by their names, and the cell."""
     cell, xs = live_equinox.build(variant, key), _inputs(key)
     files = (".npz", ".safetensors")
-    net = _params_loaded(live_equinox.arrays(cell), folder, files, {})
+    _write(live_equinox.arrays(cell), folder, files)
 
     def outputs(net):
         return live_equinox.outputs(jaxgru.to_equinox(net), xs)
@@ -165,7 +159,7 @@ def measure_equinox(variant: str, key: jax.Array, folder: Path) -> Row:
     def round_trip(net):
         return jaxgru.from_equinox(jaxgru.to_equinox(net))
 
-    expected = np.asarray(live_equinox.outputs(cell, xs))
+    net, expected = load_same(folder), np.asarray(live_equinox.outputs(cell, xs))
     return compare(variant, files, net, xs, expected, outputs, round_trip)
 
 
@@ -174,7 +168,7 @@ def measure_npz(variant: str, key: jax.Array, folder: Path) -> Row:
     layer, xs = live_keras.build(variant, key), live_keras.inputs(key)
     names = ("wMatrix", "uMatrix", "biases")
     np.savez(folder / "a.npz", **dict(zip(names, live_keras.weights(layer), strict=True)))
-    net = load_same(folder)
+    net, expected = load_same(folder), live_keras.outputs(layer, xs)
 
     def outputs(net):
         jaxgru.save(net, folder / "ours.npz")
@@ -182,17 +176,13 @@ def measure_npz(variant: str, key: jax.Array, folder: Path) -> Row:
             layer.set_weights([arrays[name] for name in names])
         return live_keras.outputs(layer, xs)
 
-    def round_trip(net):
-        return there_and_back(net, folder / "trip.npz")
-
-    expected = live_keras.outputs(layer, xs)
-    return compare(variant, (".npz",), net, xs, expected, outputs, round_trip)
+    trip = _through(folder / "trip.npz")
+    return compare(variant, (".npz",), net, xs, expected, outputs, trip)
 
 
 def measure_ours(variant: str, key: jax.Array, folder: Path) -> Row:
     """Our safetensors: nets of any structure; no other library computes with it."""
-    net = nets.random_net(key, variant)
-    exact = exact_types(net, lambda net: there_and_back(net, folder / "trip.safetensors"))
+    exact = exact_types(nets.random_net(key, variant), _through(folder / "trip.safetensors"))
     return Row(variant, (".safetensors",), 0, 0.0, 0.0, 0.0, exact)
 
 
@@ -200,36 +190,28 @@ def _inputs(key):
     return np.array(cases.random_inputs(key, (2, STEPS, live_torch.INPUTS)))
 
 
-def _params_loaded(params: Any, folder: Path, endings: tuple[str, ...], assume: Any) -> Any:
-    """Return the net in parameters that are written to files of these endings."""
+def _write(params: Any, folder: Path, endings: tuple[str, ...]) -> None:
     for ending in endings:
         live_params.write(params, folder / f"params{ending}")
-    return load_same(folder, assume)
+
+
+def _through(path: Path) -> Callable[[Any], Any]:
+    return lambda net: there_and_back(net, path)
 
 
 def _like(params: Any, other: Any) -> Any:
     """Return parameters in the structure that a module has: its own names about the same arrays."""
-    leaves = jax.tree.leaves(other)
-    return jax.tree.unflatten(jax.tree.structure(params), leaves)
+    return jax.tree.unflatten(jax.tree.structure(params), jax.tree.leaves(other))
 
 
-def _stacked(folder: Path) -> Any:
-    """Return the net of Haiku's GRUs, which are one by one in its parameters."""
-    with quietly():
-        found = [tuple(jaxgru.load_all(path).values()) for path in sorted(folder.iterdir())]
-    assert all(same(layers, found[0]) for layers in found)
-    return found[0] if len(found[0]) > 1 else found[0][0]
+def _onnx_variants() -> list[str]:
+    return [variant for variants in live_onnx.variants() for variant in variants]
 
 
 LIBRARIES = (
     Library("PyTorch", ("torch",), live_torch.variants, measure_torch),
     Library("Keras 3", ("keras",), live_keras.variants, measure_keras),
-    Library(
-        "ONNX Runtime",
-        ("onnx", "onnxruntime"),
-        lambda: [*live_onnx.variants()[0], *live_onnx.variants()[1]],
-        measure_onnx,
-    ),
+    Library("ONNX Runtime", ("onnx", "onnxruntime"), _onnx_variants, measure_onnx),
     Library("Flax", ("flax",), live_flax.variants, measure_flax),
     Library("Haiku", ("haiku", "flax"), live_haiku.variants, measure_haiku),
     Library("Equinox", ("equinox",), live_equinox.variants, measure_equinox),

@@ -14,35 +14,27 @@ import jaxgru
 from jaxgru import cli
 
 
-def _torch_names(key, prefix, inputs, units):
+def _torch_names(prefix, inputs, units):
     """Return the arrays of a PyTorch GRU under its names."""
-    shapes = {
-        "weight_ih_l0": (3 * units, inputs),
-        "weight_hh_l0": (3 * units, units),
-        "bias_ih_l0": (3 * units,),
-        "bias_hh_l0": (3 * units,),
-    }
-    keys = jax.random.split(key, len(shapes))
-    return {
-        prefix + name: np.array(jax.random.normal(k, shape))
-        for k, (name, shape) in zip(keys, shapes.items(), strict=True)
-    }
+    rng, wide = np.random.default_rng(inputs), 3 * units
+    shapes = {"weight_ih": (wide, inputs), "weight_hh": (wide, units), "bias_ih": wide}
+    shapes["bias_hh"] = wide
+    return {f"{prefix}{name}_l0": rng.normal(size=s).astype("f4") for name, s in shapes.items()}
 
 
 @pytest.fixture
-def several(key, tmp_path):
+def several(tmp_path):
     """A file of two GRUs and a third that no net can hold."""
-    arrays = _torch_names(key, "decoder.rnn.", 3, 4) | _torch_names(key, "encoder.rnn.", 2, 3)
-    broken = _torch_names(key, "broken.", 2, 3)
+    arrays = _torch_names("decoder.rnn.", 3, 4) | _torch_names("encoder.rnn.", 2, 3)
+    broken = _torch_names("broken.", 2, 3)
     del broken["broken.weight_hh_l0"]
     np.savez(tmp_path / "several.npz", **arrays, **broken)
     return tmp_path / "several.npz"
 
 
 @pytest.fixture
-def two(key, tmp_path):
-    arrays = _torch_names(key, "rnn_2.", 3, 4) | _torch_names(key, "rnn_10.", 2, 3)
-    np.savez(tmp_path / "two.npz", **arrays)
+def two(tmp_path):
+    np.savez(tmp_path / "two.npz", **_torch_names("rnn_2.", 3, 4), **_torch_names("rnn_10.", 2, 3))
     return tmp_path / "two.npz"
 
 
@@ -56,12 +48,13 @@ def test_every_gru_by_its_own_name(two):
 
 def test_several_are_listed_where_none_is_picked(several):
     names = "'decoder.rnn', 'encoder.rnn', 'broken'"
-    said = re.escape(f"{several}: it holds 3 GRUs: expected layer=, one of {names}")
-    with pytest.raises(jaxgru.WeightsError, match=said):
-        jaxgru.load(several)
-    said = re.escape(f"{several}: layer is 'rnn': expected one of {names}")
-    with pytest.raises(jaxgru.WeightsError, match=said):
-        jaxgru.load(several, layer="rnn")
+    for layer, reason in (
+        (None, "it holds 3 GRUs: expected layer=, one of"),
+        ("rnn", "layer is 'rnn': expected one of"),
+    ):
+        message = re.escape(f"{several}: {reason} {names}")
+        with pytest.raises(jaxgru.WeightsError, match=message):
+            jaxgru.load(several, layer=layer)
 
 
 def test_one_that_cannot_be_held_leaves_its_neighbours_alone(several):
@@ -72,36 +65,30 @@ def test_one_that_cannot_be_held_leaves_its_neighbours_alone(several):
 
 
 @pytest.fixture
-def silent(key, tmp_path):
+def silent(tmp_path):
     """A file that does not specify its activations: a Flax cell's parameters."""
-    arrays = {}
-    for i, (gate, bias) in enumerate(
-        {"ir": True, "iz": True, "in": True, "hr": False, "hz": False, "hn": True}.items()
-    ):
-        rows = 2 if gate.startswith("i") else 3
-        arrays[f"cell/{gate}/kernel"] = jax.random.normal(jax.random.fold_in(key, i), (rows, 3))
-        if bias:
-            arrays[f"cell/{gate}/bias"] = jax.random.normal(jax.random.fold_in(key, 9 + i), (3,))
-    np.savez(tmp_path / "flax.npz", **{name: np.asarray(value) for name, value in arrays.items()})
+    kernels = {
+        gate: (2 if gate[0] == "i" else 3, 3) for gate in ("ir", "iz", "in", "hr", "hz", "hn")
+    }
+    shapes = {f"cell/{gate}/kernel": shape for gate, shape in kernels.items()}
+    shapes |= {f"cell/{gate}/bias": 3 for gate in ("ir", "iz", "in", "hn")}
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=shape).astype("f4") for name, shape in shapes.items()}
+    np.savez(tmp_path / "flax.npz", **arrays)
     return tmp_path / "flax.npz"
 
 
-def test_what_is_assumed_is_said_and_can_be_said_otherwise(silent):
-    said = (
-        "does not specify activation, recurrent_activation, reverse: 'tanh', 'sigmoid', False are"
-    )
-    with pytest.warns(jaxgru.WeightsWarning, match=said) as caught:
+def test_what_is_assumed_is_noted_and_can_be_assumed_otherwise(silent):
+    note = "not specify activation, recurrent_activation, reverse: 'tanh', 'sigmoid', False are"
+    for load in (jaxgru.load, jaxgru.load_all):
+        with pytest.warns(jaxgru.WeightsWarning, match=note) as caught:
+            load(silent)
+        assert {warning.filename for warning in caught} == {__file__}
+    with warnings.catch_warnings(action="ignore"):
         usual = jaxgru.load(silent)
-    assert caught[0].filename == __file__
+    assume = {"activation": "relu", "recurrent_activation": "hard_sigmoid", "reverse": True}
     with warnings.catch_warnings(action="error"):
-        other = jaxgru.load(
-            silent,
-            assume={
-                "activation": "relu",
-                "recurrent_activation": "hard_sigmoid",
-                "reverse": True,
-            },
-        )
+        other = jaxgru.load(silent, assume=assume)
     assert (usual.activation, usual.recurrent_activation) == ("tanh", "sigmoid")
     assert isinstance(other, jaxgru.Backward)
     assert (other.net.activation, other.net.recurrent_activation) == ("relu", "hard_sigmoid")
@@ -195,9 +182,8 @@ class TestSeveralAsOneNet:
         with pytest.raises(jaxgru.WeightsError, match="of 'gru_2' are those of the model, or of s"):
             jaxgru.load(tmp_path / "model.keras", layer="*")
 
-    def test_where_the_file_has_no_order_of_its_layers(self, key, tmp_path):
-        arrays = _torch_names(key, "a.", 3, 4) | _torch_names(key, "b.", 4, 2)
-        np.savez(tmp_path / "x.npz", **arrays)
+    def test_where_the_file_has_no_order_of_its_layers(self, tmp_path):
+        np.savez(tmp_path / "x.npz", **_torch_names("a.", 3, 4), **_torch_names("b.", 4, 2))
         with pytest.warns(jaxgru.WeightsWarning, match="does not show that 'b' takes the outp"):
             net = jaxgru.load(tmp_path / "x.npz", layer="a+b")
         assert [layer.hidden_size for layer in net] == [4, 2]
@@ -212,12 +198,6 @@ class TestSeveralAsOneNet:
         assert "expected --layer, one of 'gru_0', 'gru_1'; or '*' for" in capsys.readouterr().err
         assert cli.main(["convert", str(path), target, "--layer", "gru_0+gru_1"]) == 0
         assert len(jaxgru.load(target)) == 2
-
-
-def test_every_warning_of_load_all_points_at_the_caller(silent):
-    with pytest.warns(jaxgru.WeightsWarning, match="does not specify") as caught:
-        jaxgru.load_all(silent)
-    assert {warning.filename for warning in caught} == {__file__}
 
 
 def _keras_model(folder, classes, arrays, **options):

@@ -42,7 +42,7 @@ _PLAIN = frozenset((*range(0x80), *range(0xE0, 0x100), *range(0xCC, 0xD4), 0xC2,
 
 
 def recognises(look: Look) -> bool:
-    """Tell whether a file begins with a map that is not empty and whose first key is text."""
+    """Return whether a file begins with a map that is not empty and whose first key is text."""
     head = look.head.ljust(6, b"\0")
     if head[0] not in _MAPS:
         return False

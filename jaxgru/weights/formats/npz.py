@@ -15,7 +15,7 @@ key           shape                  meaning
 It holds nothing else, so the activations are tanh and sigmoid. A file without any of these keys is
 read by its arrays' names, as the libraries have them (``jaxgru.weights.libraries``).
 
-A .npz file is a zip archive of .npy files. ``numpy.load`` allocates what a header asks for and,
+A .npz file is a zip archive of .npy files. ``numpy.load`` allocates what a header declares and,
 where allowed, runs what an object array holds. Here every size is compared with the file before
 anything is allocated, and only plain floating-point arrays are read.
 """
@@ -56,7 +56,7 @@ _DTYPE = re.compile(r"'([<>=|])f([248])'")
 
 
 def recognises(look: Look) -> bool:
-    """Tell whether a file is a zip archive, as every .npz file is."""
+    """Return whether a file is a zip archive, as every .npz file is."""
     return look.head.startswith(MAGIC)
 
 

@@ -59,7 +59,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 
 def recognises(look: Look) -> bool:
-    """Tell whether a file begins with the length of a header and a JSON object."""
+    """Return whether a file begins with the length of a header and a JSON object."""
     return look.head[8:9] == b"{" and _header_length(look.head) <= _MAX_HEADER
 
 
@@ -186,7 +186,7 @@ def _entry(name: str, described: Any) -> _Entry:
 
 
 def _check_places(entries: dict[str, _Entry], size: int) -> None:
-    """Raise WeightsError unless the arrays lie one behind the other and fill the file."""
+    """Raise WeightsError unless the arrays lie one after the other and fill the file."""
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
         if entry.begin != end or entry.end < entry.begin:

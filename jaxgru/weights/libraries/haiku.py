@@ -85,7 +85,7 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
             holds the sum, which must need no rounding: of each two numbers one must be zero.
             (Arrays traced by ``jax.jit`` or ``jax.grad`` have no numbers to look at, and are
             added.)
-        name: the name of the module; those after the first have ``_1``, ``_2`` and so on behind
+        name: the name of the module; those after the first have ``_1``, ``_2`` and so on after
             it, as Haiku names them.
 
     Returns:

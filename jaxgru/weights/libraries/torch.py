@@ -120,7 +120,7 @@ def to_torch(net: Net, *, cell: bool = False) -> dict[str, Any]:
 
 
 def _to_tensor(torch: Any, array: Any) -> Any:
-    # PyTorch does not know NumPy's bfloat16, only its bits.
+    # PyTorch takes no bfloat16 of NumPy's, only its bits.
     if array.dtype == FLOATS["bfloat16"]:
         return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(array)
@@ -278,7 +278,7 @@ def _extent(module: Module) -> _Extent:
 def _checked(arrays: Arrays, module: Module, extent: _Extent) -> dict[str, Any]:
     """Return a GRU's arrays by their whole names, once they are known to fit together."""
     layers, sides, kinds = extent
-    # In the order in which the sizes are known from, H before 3H.
+    # The order in which the sizes are found: H before 3H.
     letters = {"weight_hh": ("3H", "H"), "weight_ih": ("3H", "I")} | dict.fromkeys(BIASES, ("3H",))
     shapes: dict[str, tuple[str, ...]] = {}
     for kind, layer, side in itertools.product(letters, layers, sides):

@@ -7,7 +7,7 @@ from jaxgru.weights.results import Gathered
 
 
 def recognises(look: Look) -> bool:
-    """Tell whether a file is an HDF5 file, as all of Keras' are but ``.keras``."""
+    """Return whether a file is an HDF5 file, as all of Keras' are but ``.keras``."""
     return look.head.startswith(SIGNATURE)
 
 

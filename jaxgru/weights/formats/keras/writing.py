@@ -47,7 +47,7 @@ def write_weights_h5(net: Net, path: Path) -> None:
 
 
 def _write(net: Net, path: Path, name: str, save: Callable[[Any, Path], None]) -> None:
-    # Keras asks for its own ending, which the file to write need not have.
+    # Keras takes only its own ending, which the file to write need not have.
     with tempfile.TemporaryDirectory(prefix="jaxgru-") as folder:
         written = Path(folder, name)
         # Keras' JAX backend would round float64 otherwise.

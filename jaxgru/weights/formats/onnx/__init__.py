@@ -24,7 +24,7 @@ _LARGEST = 2**31 - 1
 
 
 def recognises(look: Look) -> bool:
-    """Tell whether a file is an ONNX model."""
+    """Return whether a file is an ONNX model."""
     return begins_model(look.head)
 
 

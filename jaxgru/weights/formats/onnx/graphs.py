@@ -19,8 +19,8 @@ _NO_OPSET = 21  # for graphs and nodes in memory, which have no version of the o
 class Scope:
     """The values that the nodes of one graph, or of one call of a function, can see by name.
 
-    ``outer`` is what a graph within another sees too; ``arguments`` are, for a call of a function,
-    what its inputs stand for outside.
+    ``outer`` is what a graph within another can use too; ``arguments`` are what the inputs of a
+    function stand for outside of a call.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ def places(model: Any) -> Iterator[Place]:
 
 
 def is_standard(node: Any) -> bool:
-    """Tell whether an operator is one of the standard's own."""
+    """Return whether an operator is one of the standard's own."""
     return node.domain in _ONNX_DOMAINS
 
 

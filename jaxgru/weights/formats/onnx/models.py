@@ -129,9 +129,7 @@ def to_text(net: Net, seats: Iterable[str]) -> str:
 
 def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
     """Return the net that a model holds, given its GRU nodes by name."""
-    if len(text) > _LONGEST:
-        raise WeightsError(f"it has {len(text)} characters: expected at most {_LONGEST}")
-    parsed = parse_json(text, "it")
+    parsed = parse_json(text, "it", _LONGEST)
     if not isinstance(parsed, dict) or not {"version", "net"} <= parsed.keys():
         raise WeightsError(f"it is {shown(parsed)}: expected version and net")
     version, data = parsed["version"], parsed["net"]

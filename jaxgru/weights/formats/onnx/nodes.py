@@ -156,7 +156,7 @@ def _activations(attributes: dict[str, Any], directions: int) -> list[tuple[str,
 
 
 def _are_joined(place: Place) -> bool:
-    """Tell whether the outputs of both directions are put side by side, and nothing else is done.
+    """Return whether the outputs of both directions are put side by side, and nothing else is done.
 
     ``Y (time, 2, batch, H)`` is then turned to ``(time, batch, 2, H)`` and its last two axes made
     one, which is how PyTorch's exporter writes it.

@@ -1,4 +1,4 @@
-"""A TensorProto as a NumPy array, and back, with every size checked before it is believed."""
+"""A TensorProto as a NumPy array, and back, with every size checked first."""
 
 import math
 import os

@@ -32,7 +32,7 @@ _MODEL = {
 
 
 def begins_model(head: bytes) -> bool:
-    """Tell whether a file that begins like this is an ONNX model.
+    """Return whether a file that begins like this is an ONNX model.
 
     The format has no sign of its own, so each field that begins within the head must be one that a
     model has, its ``ir_version`` among them.

@@ -45,7 +45,7 @@ class Stub:
         self.items: dict[Any, Any] | None = None
 
 
-# What reads on in the file behind an object's state, by the object's name.
+# What reads on in the file after an object's state, by the object's name.
 Hooks = Mapping[str, Callable[[Stub, io.BytesIO], None]]
 
 
@@ -60,7 +60,7 @@ class Pickles:
         self.outside: list[Stub] = []  # of the pickle read last
 
     def read(self, file: io.BytesIO) -> Any:
-        """Return what a pickle holds, and leave the file behind it."""
+        """Return what a pickle holds, and leave the file after it."""
         machine = _Machine(file, self._hooks)
         self.outside = machine.outside
         try:

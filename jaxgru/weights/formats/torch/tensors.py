@@ -113,7 +113,7 @@ def storage_of(value: Any, embedded: Embedded | None = None) -> Storage:
 
 
 def read_joblib(stub: Stub, file: io.BytesIO) -> None:
-    """Read the numbers that joblib writes behind the state of an array, as the stub's state."""
+    """Read the numbers that joblib writes after the state of an array, as the stub's state."""
     fields = stub.state if isinstance(stub.state, dict) else {}
     shape: Any = fields.get("shape")
     dtype = _dtype(fields.get("dtype"))

@@ -22,7 +22,7 @@ from jaxgru.weights.libraries.keras.config import keras_names
 
 
 def keras_layers(keras: Any, net: Net) -> list[Layer]:
-    """Return the layers of a net, each of which a Keras layer holds."""
+    """Return the layers of a net; a Keras layer holds each."""
     known = tuple(keras_names(keras.__version__))
     fields = {"clip": (None,), "activation": known, "recurrent_activation": known}
     holder = Holder(

@@ -1,4 +1,4 @@
-"""The GRUs of a Keras model by its configuration, and which takes the outputs of which."""
+"""The GRUs of a Keras model by its configuration, and the inputs of each."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -147,7 +147,7 @@ def _histories(value: Any, depth: int) -> Iterator[list[Any]]:
                 yield from _histories(inner, depth + 1)
     elif isinstance(value, list):
         is_tensor = len(value) in (3, 4) and isinstance(value[0], str) and type(value[1]) is int
-        if is_tensor:  # Keras 2, with the call's other arguments behind
+        if is_tensor:  # Keras 2, with the call's other arguments after it
             yield value[:3]
             yield from _histories(value[3:], depth + 1)
         else:

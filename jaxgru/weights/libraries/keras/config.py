@@ -85,7 +85,7 @@ def _within(config: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def has_gru(layer: Layer) -> bool:
-    """Tell whether a layer is a GRU, or one of the layers that are made of cells or of GRUs."""
+    """Return whether a layer is a GRU, or one of the layers that are made of cells or of GRUs."""
     if layer.is_custom:
         return False
     if layer.class_name in _GRUS:
