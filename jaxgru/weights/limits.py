@@ -2,6 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from jaxgru.weights.errors import WeightsError
 
@@ -38,6 +41,20 @@ def check_declared(declared: int, file_size: int, what: str = "its arrays") -> N
             f"{what} declare {declared} bytes: expected at most {allowed} in a file of {file_size} "
             "bytes"
         )
+
+
+def check_held(
+    name: str, shape: Sequence[int], dtype: np.dtype[Any], held: int, *, may_be_empty: bool = False
+) -> int:
+    """Return how many bytes an array takes; raise WeightsError unless so many are held."""
+    is_empty = may_be_empty and 0 in shape  # it takes nothing, however large its other sizes are
+    declared = 0 if is_empty else bytes_of(name, shape, dtype.itemsize)
+    if declared != held:
+        raise WeightsError(
+            f"{name} declares shape {tuple(shape[:MAX_AXES])} of {dtype.name}, {declared} bytes: "
+            f"expected the {held} bytes that it has"
+        )
+    return declared
 
 
 def bytes_of(name: str, shape: Sequence[int], itemsize: int) -> int:

@@ -10,7 +10,6 @@ from jaxgru.net import Net
 from jaxgru.weights.contract import HEAD, Format, Look, Source
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats import (
-    keras,
     msgpack,
     named_json,
     npz,
@@ -20,7 +19,7 @@ from jaxgru.weights.formats import (
     torch,
     unsupported,
 )
-from jaxgru.weights.formats.keras import archive as keras_archive
+from jaxgru.weights.formats.keras import archive, legacy
 from jaxgru.weights.formats.keras.writing import write_keras, write_weights_h5
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC
 from jaxgru.weights.results import Gathered
@@ -34,8 +33,8 @@ def _format(name: str, content: str, module: Any, suffix: str = "", write: Any =
 # The first that recognises a file reads it: what has a clear sign stands before what has less.
 FORMATS = (
     _format("torch", "a file of torch.save or a pickle", torch),
-    _format("keras", "a .keras file", keras_archive, ".keras", write_keras),
-    _format("keras-h5", "an HDF5 file of Keras", keras, ".weights.h5", write_weights_h5),
+    _format("keras", "a .keras file", archive, ".keras", write_keras),
+    _format("keras-h5", "an HDF5 file of Keras", legacy, ".weights.h5", write_weights_h5),
     _format("npz", "a .npz file", npz, ".npz", npz.write),
     _format("safetensors", "a safetensors file", safetensors, ".safetensors", safetensors.write),
     # Read as any safetensors file is, by the entry above.
@@ -88,8 +87,8 @@ def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net
 def _entries(source: Source) -> tuple[str, ...] | None:
     source.file.seek(0)
     try:
-        with zipfile.ZipFile(source.file) as archive:
-            return tuple(archive.namelist())
+        with zipfile.ZipFile(source.file) as opened:
+            return tuple(opened.namelist())
     except DAMAGE:
         return None  # the reader's error has what is wrong
 

@@ -22,7 +22,7 @@ from jaxgru.weights.dtypes import FLOATS, Unread
 from jaxgru.weights.errors import WeightsError, first_line, shown
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.names import label
-from jaxgru.weights.limits import MAX_AXES, bytes_of
+from jaxgru.weights.limits import MAX_AXES, bytes_of, check_held
 from jaxgru.weights.results import Gathered
 
 _ARRAY = 1
@@ -144,12 +144,7 @@ def _extension(msgpack: Any, code: int, data: bytes) -> NDArray[Any] | Unread | 
     if dtype_name not in FLOATS:
         return Unread(shape, shown(dtype_name))
     dtype = FLOATS[dtype_name]
-    declared = 0 if 0 in shape else bytes_of("an array", shape, dtype.itemsize)
-    if declared != len(content):
-        raise WeightsError(
-            f"an array declares shape {shape} of {dtype}, {declared} bytes: expected the "
-            f"{len(content)} bytes that it has"
-        )
+    check_held("an array", shape, dtype, len(content), may_be_empty=True)
     return np.frombuffer(content, dtype).reshape(shape)
 
 

@@ -37,7 +37,7 @@ from jaxgru.weights.errors import WeightsError, first_line, shown
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC, fill, open_archive
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.names import check_arrays
-from jaxgru.weights.limits import bytes_of
+from jaxgru.weights.limits import check_held
 from jaxgru.weights.results import UNNAMED, Found, Gathered
 from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
@@ -130,13 +130,8 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any
             if (known := _DTYPE.fullmatch(dtype)) is None:
                 return Unread(shape, shown(dtype.strip("'")))
             stored = np.dtype(f"{known[1]}f{known[2]}")
-            declared = 0 if 0 in shape else bytes_of(name, shape, stored.itemsize)
             held = entry.file_size - file.tell()
-            if declared != held:
-                raise WeightsError(
-                    f"{name} declares shape {shape} of {stored.name}, {declared} bytes: expected "
-                    f"the {held} bytes that it has"
-                )
+            declared = check_held(name, shape, stored, held, may_be_empty=True)
             content = np.empty(declared, np.uint8)
             fill(file, content.data)
             file.read(1)  # zipfile compares checksums only once it has met the end

@@ -36,7 +36,7 @@ from jaxgru.weights.formats.zip import fill
 from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.torch import state_of
-from jaxgru.weights.limits import bytes_of
+from jaxgru.weights.limits import check_held
 from jaxgru.weights.net_json import describe, rebuild
 from jaxgru.weights.results import UNNAMED, Found, Gathered
 
@@ -174,14 +174,7 @@ def _entry(name: str, described: Any) -> _Entry:
                 f"{shown(name)} is described wrongly: expected dtype, shape and data_offsets"
             )
     if dtype in _DTYPES:
-        # An empty array takes nothing, however large its other sizes are.
-        itemsize = _DTYPES[dtype].itemsize
-        declared = 0 if 0 in shape else bytes_of(shown(name), shape, itemsize)
-        if declared != end - begin:
-            raise WeightsError(
-                f"{shown(name)} declares shape {entry.shape[:8]} of {dtype}, {declared} bytes: "
-                f"expected the {end - begin} bytes that it has"
-            )
+        check_held(shown(name), shape, _DTYPES[dtype], end - begin, may_be_empty=True)
     return entry
 
 

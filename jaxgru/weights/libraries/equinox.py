@@ -28,15 +28,7 @@ from jaxgru.params import GRUParams
 from jaxgru.weights.conventions import USUAL, Holder, numpy_of, one_gate_bias, swap_gates
 from jaxgru.weights.dtypes import Arrays
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.libraries.names import (
-    Module,
-    attempt,
-    called,
-    check_arrays,
-    holding,
-    jax_tree,
-    read_array,
-)
+from jaxgru.weights.libraries import names
 from jaxgru.weights.results import Gathered, deliver, pick
 from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
@@ -83,8 +75,10 @@ def from_equinox(module: Any, *, layer: str | None = None) -> GRUParams:
         if isinstance(node, eqx.nn.GRUCell):
             place = keystr(path, simple=True, separator=".")
             held = {name: getattr(node, name) for name in _SHAPES}
-            arrays = {n: read_array(array) for n, array in held.items() if array is not None}
-            gathered[called(place)] = attempt(functools.partial(_params, arrays, place), {})
+            arrays = {n: names.read_array(array) for n, array in held.items() if array is not None}
+            gathered[names.called(place)] = names.attempt(
+                functools.partial(_params, arrays, place), {}
+            )
     if not gathered:
         raise WeightsError(f"a {type(module).__name__} has no equinox.nn.GRUCell: expected one")
     net: GRUParams = deliver(pick(gathered, layer), "module", stacklevel=2)
@@ -133,7 +127,7 @@ def to_equinox(net: Net) -> Any:
         use_bias=has_biases,
         key=jax.random.key(0),
     )
-    new = jax_tree(arrays, stacklevel=2)
+    new = names.jax_tree(arrays, stacklevel=2)
     return eqx.tree_at(lambda cell: [getattr(cell, name) for name in new], cell, list(new.values()))
 
 
@@ -143,14 +137,14 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     One without biases has the names of PyTorch's, and is found as such.
     """
     return {
-        called(place): attempt(functools.partial(_params, module, place), assume)
-        for place, module in holding(arrays, _SHAPES).items()
+        names.called(place): names.attempt(functools.partial(_params, module, place), assume)
+        for place, module in names.holding(arrays, _SHAPES).items()
     }
 
 
-def _params(module: Module, place: str, fields: Fields) -> GRUParams:
+def _params(module: names.Module, place: str, fields: Fields) -> GRUParams:
     """Return the weights of one cell, given its arrays by their names, with biases or without."""
-    weights = check_arrays(
+    weights = names.check_arrays(
         module, place, {name: _SHAPES[name] for name in _SHAPES if name in module}
     )
     bias: Any = None

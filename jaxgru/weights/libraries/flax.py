@@ -46,16 +46,7 @@ from jaxgru.weights.conventions import (
 )
 from jaxgru.weights.dtypes import Arrays
 from jaxgru.weights.errors import WeightsError, shown
-from jaxgru.weights.libraries.names import (
-    Build,
-    Module,
-    attempt,
-    called,
-    check_arrays,
-    holding,
-    jax_tree,
-    named_arrays,
-)
+from jaxgru.weights.libraries import names
 from jaxgru.weights.results import UNNAMED, Found, Gathered, deliver, pick, sound
 from jaxgru.weights.unspecified import Fields, check_assume
 
@@ -122,7 +113,7 @@ def from_flax(
                 f"source is a {type(source).__name__}: expected the variables of a linen module, "
                 "or an nnx module or its state"
             )
-        gathered = find(named_arrays(source), assume)
+        gathered = find(names.named_arrays(source), assume)
     if not gathered:
         raise WeightsError(f"a {type(source).__name__} holds no GRU of Flax: expected a GRUCell")
     return deliver(pick(gathered, layer), "source", stacklevel=2)
@@ -171,22 +162,23 @@ def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:
         tree = {f"layers_{i}": layer for i, layer in enumerate(layers)}
     else:
         tree = {"layers": dict(enumerate(layers))}
-    params: dict[str, Any] = jax_tree(tree, stacklevel=2)
+    params: dict[str, Any] = names.jax_tree(tree, stacklevel=2)
     return {"params": params} if api == "linen" else params
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     """Return every GRU of Flax among named arrays by the place of its cell, or its two cells."""
-    cells: dict[str, Build] = {}
-    for place, module in holding(arrays, _LINEN, _LINEN_BIASES, depth=2).items():
+    cells: dict[str, names.Build] = {}
+    for place, module in names.holding(arrays, _LINEN, _LINEN_BIASES, depth=2).items():
         cells[place] = functools.partial(_linen, module, place)
-    for place, module in holding(arrays, _NNX, _NNX_BIAS, depth=2).items():
+    for place, module in names.holding(arrays, _NNX, _NNX_BIAS, depth=2).items():
         # Its other recurrent cells have the same names: a simple one has H columns, an LSTM 4H.
         shape = module["dense_h/kernel"].shape
         if len(shape) == 2 and shape[1] == 3 * shape[0]:
             cells[place] = functools.partial(_nnx, module, place)
     return {
-        called(place): attempt(build, assume) for place, build in _with_directions(cells).items()
+        names.called(place): names.attempt(build, assume)
+        for place, build in _with_directions(cells).items()
     }
 
 
@@ -230,13 +222,13 @@ def _nnx_cell(params: GRUParams) -> dict[str, Any]:
     }
 
 
-def _with_directions(cells: dict[str, Build]) -> dict[str, Build]:
+def _with_directions(cells: dict[str, names.Build]) -> dict[str, names.Build]:
     """Put the two cells of each Bidirectional together, and let the others have a direction."""
     sides = {place: match for place in cells if (match := _SIDE.fullmatch(place))}
-    pairs: dict[str, dict[str, Build]] = {}
+    pairs: dict[str, dict[str, names.Build]] = {}
     for place, match in sides.items():
         pairs.setdefault(match["outer"], {})[match["side"]] = cells[place]
-    found: dict[str, Build] = {}
+    found: dict[str, names.Build] = {}
     for place, cell in cells.items():
         outer = sides[place]["outer"] if place in sides else ""
         pair = pairs[outer] if place in sides else {}
@@ -247,16 +239,16 @@ def _with_directions(cells: dict[str, Build]) -> dict[str, Build]:
     return found
 
 
-def _net(fields: Fields, cell: Build, backward: Build | None = None) -> Net:
+def _net(fields: Fields, cell: names.Build, backward: names.Build | None = None) -> Net:
     net = cell(fields)
     if backward is not None:
         return Bidirectional(net, backward(fields), fields.resolve("merge"))
     return Backward(net) if fields.resolve("reverse") else net
 
 
-def _linen(module: Module, place: str, fields: Fields) -> Net:
+def _linen(module: names.Module, place: str, fields: Fields) -> Net:
     shapes = {own: shape for own, shape in (_LINEN | _LINEN_BIASES).items() if own in module}
-    weights = check_arrays(module, place, shapes)
+    weights = names.check_arrays(module, place, shapes)
     xp = numpy_of(*weights.values())
     kernel, recurrent_kernel = (
         xp.concatenate([weights[f"{side}{gate}/kernel"] for gate in _GATES], axis=1)
@@ -271,9 +263,11 @@ def _linen(module: Module, place: str, fields: Fields) -> Net:
     return fields.params(kernel, recurrent_kernel, *biases, reset_after=True)
 
 
-def _nnx(module: Module, place: str, fields: Fields) -> Net:
+def _nnx(module: names.Module, place: str, fields: Fields) -> Net:
     shapes = {own: shape for own, shape in (_NNX | _NNX_BIAS).items() if own in module}
-    weights = {own: swap_gates(array) for own, array in check_arrays(module, place, shapes).items()}
+    weights = {
+        own: swap_gates(array) for own, array in names.check_arrays(module, place, shapes).items()
+    }
     kernels = weights["dense_i/kernel"], weights["dense_h/kernel"]
     return fields.params(*kernels, weights.get("dense_i/bias"), reset_after=True)
 
@@ -333,7 +327,7 @@ def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
             ("recurrent_activation", "gate_fn", cell.gate_fn),
         )
     }
-    arrays = named_arrays(nnx.to_pure_dict(nnx.state(cell, nnx.Param)))
+    arrays = names.named_arrays(nnx.to_pure_dict(nnx.state(cell, nnx.Param)))
     found = sound(find(arrays, functions | {"reverse": False}), UNNAMED)
     params: Any = found.net
     if cell.dtype is None or cell.dtype == params.dtype:

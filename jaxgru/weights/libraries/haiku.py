@@ -26,15 +26,7 @@ from jaxgru.params import GRUParams
 from jaxgru.weights.conventions import USUAL, Holder, both_biases, negate_update, one_bias
 from jaxgru.weights.dtypes import Arrays
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.libraries.names import (
-    Module,
-    attempt,
-    called,
-    check_arrays,
-    holding,
-    jax_tree,
-    named_arrays,
-)
+from jaxgru.weights.libraries import names
 from jaxgru.weights.results import Gathered, deliver, pick
 from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
@@ -69,7 +61,7 @@ def from_haiku(params: Mapping[str, Any], *, layer: str | None = None) -> GRUPar
     """
     if not isinstance(params, Mapping):
         raise WeightsError(f"params is a {type(params).__name__}: expected a dict of modules")
-    gathered = find(named_arrays(params), {})
+    gathered = find(names.named_arrays(params), {})
     if not gathered:
         raise WeightsError("params holds no GRU: expected a module with w_i, w_h and b")
     net: GRUParams = deliver(pick(gathered, layer), "params", stacklevel=2)
@@ -108,21 +100,21 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
         bias = one_bias(*both_biases(params), "Haiku")
         held = map(negate_update, (params.kernel, params.recurrent_kernel, bias))
         arrays[f"{name}_{i}" if i else name] = dict(zip(_NAMES, held, strict=True))
-    tree: dict[str, dict[str, jax.Array]] = jax_tree(arrays, stacklevel=2)
+    tree: dict[str, dict[str, jax.Array]] = names.jax_tree(arrays, stacklevel=2)
     return tree
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     """Return every GRU of Haiku among named arrays by the name of its module."""
     return {
-        called(place): attempt(functools.partial(_params, module, place), assume)
-        for place, module in holding(arrays, _NAMES).items()
+        names.called(place): names.attempt(functools.partial(_params, module, place), assume)
+        for place, module in names.holding(arrays, _NAMES).items()
     }
 
 
-def _params(module: Module, place: str, fields: Fields) -> GRUParams:
+def _params(module: names.Module, place: str, fields: Fields) -> GRUParams:
     shapes = {"w_h": ("H", "3H"), "w_i": ("I", "3H"), "b": ("3H",)}
-    weights = check_arrays(module, place, shapes)
+    weights = names.check_arrays(module, place, shapes)
     kernel, recurrent_kernel, bias = (negate_update(weights[name]) for name in _NAMES)
     fields.resolve("reverse", False)  # a cell has no direction
     return fields.params(kernel, recurrent_kernel, bias, reset_after=False, **TANH_SIGMOID)

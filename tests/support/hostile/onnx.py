@@ -242,10 +242,10 @@ FILES = {
         lambda f: model(None, tensor("W", dims=[1] * 100_000)), "'W' has shape ... at most 8 axes"),
     "a shape beyond its bytes": (
         lambda f: model(None, tensor("W", dims=[1, 9, 3])),
-        f"{_IN_W}has shape (1, 9, 3) of float32, 108 bytes: expected the 72 bytes"),
+        f"{_IN_W}declares shape (1, 9, 3) of float32, 108 bytes: expected the 72 bytes"),
     "more data than the shape": (
         lambda f: model(None, tensor("W", raw_data=bytes(4_000_000))),
-        "'W' has shape ... 4000000 bytes"),
+        "'W' declares shape ... 4000000 bytes"),
     "no data": (lambda f: model(None, tensor("W", raw_data=b"")), "72 bytes: expected the 0 bytes"),
     "an unknown type": (
         lambda f: model(None, tensor("W", data_type=12345)), "'W' has data type 12345: expected"),

@@ -123,7 +123,7 @@ FILES = {
         changed("kernel", dtype="I8", data_offsets=[72, 0]), "goes from byte"),
     "a shape beyond its bytes": (
         changed("kernel", shape=[3, 7]),
-        "'kernel' declares shape (3, 7) of F32, 84 bytes: expected the 72 bytes that it has"),
+        "'kernel' declares shape (3, 7) of float32, 84 bytes: expected the 72 bytes that it has"),
     "an absurd shape": (
         changed("kernel", shape=[2**62, 2**62]),
         "'kernel' has shape (4611686018427387904, 4611686018427387904): expected at most 8 axes"),

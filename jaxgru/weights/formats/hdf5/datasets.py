@@ -23,7 +23,7 @@ from jaxgru.weights.formats.hdf5.headers import (
     read_type,
 )
 from jaxgru.weights.formats.hdf5.heaps import ATTRIBUTE_NAMES, FractalHeap, Heaps, tree_records
-from jaxgru.weights.limits import bytes_of
+from jaxgru.weights.limits import bytes_of, check_held
 
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)
 
@@ -82,11 +82,7 @@ def read_dataset(
         content = blocks.read(address, held, what) if held == size else b""
     else:
         raise WeightsError(f"{what} has a layout of kind {kind}: expected 0 to 3")
-    if held != size:
-        raise WeightsError(
-            f"{what} has shape {shape} of {dtype.name}, {size} bytes: expected the {held} that "
-            "it has"
-        )
+    check_held(what, shape, dtype, held)
     blocks.spend(size)
     return _native(np.frombuffer(content, dtype).reshape(shape))
 

@@ -154,15 +154,6 @@ def _group_class(class_name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
 
 
-def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
-    """Return the GRUs in a ``.weights.h5``: arrays without a model, found by their shapes.
-
-    The shapes show a GRU's cell and whether it resets before or after; groups show both directions
-    and stacks of cells. Activations, the merge and the direction of a single layer are assumed.
-    """
-    return find(h5, read_groups(h5), assume)
-
-
 def find(
     h5: Hdf5,
     root: Group,
@@ -170,7 +161,11 @@ def find(
     known: Collection[str] = (),
     taken: Collection[str] = (),
 ) -> Gathered:
-    """Return the GRUs among a model's groups, but for known ones, by names that are not taken."""
+    """Return the GRUs among a model's groups, but for known ones, by names that are not taken.
+
+    They are found by their shapes, which show whether a cell resets before or after; groups show
+    both directions and stacks of cells. The rest is assumed.
+    """
     gathered: Gathered = {}
     for names, group in _recurrent(h5, root, known, ()):
         # What every model has distinguishes nothing.

@@ -25,9 +25,11 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from jaxgru.net import Net
+from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.errors import WeightsError, shown
-from jaxgru.weights.formats.hdf5 import Hdf5
+from jaxgru.weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru.weights.formats.hdf5 import shown as shown_path
+from jaxgru.weights.formats.keras.groups import find, read_groups
 from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries.keras.arrays import join_gates, net_from_arrays
 from jaxgru.weights.libraries.keras.chains import Configured, grus, inputs_of
@@ -130,18 +132,21 @@ def as_layers(places: Sequence[Place]) -> list[Directions]:
     return layers
 
 
-def recognises(h5: Hdf5) -> bool:
-    """Return whether an HDF5 file is of this layout."""
-    return h5.texts(_weights_root(h5), "layer_names") is not None
+def recognises(look: Look) -> bool:
+    """Return whether a file is an HDF5 file, as all of Keras' are but ``.keras``."""
+    return look.head.startswith(SIGNATURE)
 
 
-def read(h5: Hdf5, assume: Mapping[str, Any]) -> Gathered:
-    """Return the GRUs in a file, in the order of the model's layers.
+def read(source: Source) -> Gathered:
+    """Return the GRUs in an HDF5 file that Keras wrote, in the order of the model's layers.
 
     A configuration has what each computes. GRUs that are not in it, as those of a user's own
     layers, and all where there is none, are found by the names and shapes of their weights.
     """
-    root = _weights_root(h5)
+    h5, assume = Hdf5(source.file, source.size), source.assume
+    root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
+    if h5.texts(root, "layer_names") is None:
+        return find(h5, read_groups(h5), assume)  # Keras 3's .weights.h5
     config = h5.text("", "model_config")
     model = None if config is None else model_of(parse_json(config, "model_config", LARGEST))
     layers = _by_name(model)
@@ -169,10 +174,6 @@ def _names(h5: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
                 f"1 to {_LONGEST_NAME} characters"
             )
     return names
-
-
-def _weights_root(h5: Hdf5) -> str:
-    return _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
 
 
 def _by_name(model: Layer | None) -> dict[str, Layer]:

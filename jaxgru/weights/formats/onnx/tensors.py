@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError, shown
-from jaxgru.weights.limits import MAX_AXES, Budget, bytes_of
+from jaxgru.weights.limits import MAX_AXES, Budget, bytes_of, check_held
 
 # onnx.proto's TensorProto.DataType, of all that weights and the shapes beside them are made of.
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -136,11 +136,7 @@ def to_array(tensor: Any, external: External) -> NDArray[Any]:
         if not tensor.HasField("raw_data"):
             return _from_typed(name, tensor, dtype, shape)
         raw = tensor.raw_data
-    if len(raw) != size:
-        raise WeightsError(
-            f"{name} has shape {shape} of {dtype}, {size} bytes: expected the {len(raw)} bytes "
-            "that it has"
-        )
+    check_held(name, shape, dtype, len(raw))
     return _from_bits(np.frombuffer(raw, f"<u{dtype.itemsize}"), dtype).reshape(shape)
 
 
