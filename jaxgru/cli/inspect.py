@@ -10,7 +10,7 @@ from jaxgru.layers import layers
 from jaxgru.net import Net
 from jaxgru.plot import check_plot, plot_weights
 from jaxgru.weights import Contents, WeightsError, read_all
-from jaxgru.weights.reading import about
+from jaxgru.weights.errors import about
 from jaxgru.weights.results import pick, warn
 
 _EXAMPLES = """\

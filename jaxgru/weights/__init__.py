@@ -11,8 +11,8 @@ import numpy as np
 from jaxgru.atomic import replacing
 from jaxgru.net import Net, check_net
 from jaxgru.weights.equations import Equations, check_equations, map_layers, to_notebook
-from jaxgru.weights.errors import WeightsError, WeightsWarning
-from jaxgru.weights.reading import Contents, StrPath, about, read_all
+from jaxgru.weights.errors import WeightsError, WeightsWarning, about
+from jaxgru.weights.reading import Contents, StrPath, read_all
 from jaxgru.weights.registry import find_writer
 from jaxgru.weights.results import deliver, pick, sound, warn
 
@@ -188,11 +188,9 @@ def save(
     check_equations(equations)
     check_net(net)
     net = jax.tree.map(np.asarray, net)
-    try:
+    with about(f"{os.fspath(path)} was not written"):
         write = find_writer(path, format)
         if equations == "notebook":
             net = map_layers(to_notebook, net)
         with replacing(path) as temporary:
             write(net, Path(temporary))
-    except WeightsError as error:
-        raise WeightsError(f"{os.fspath(path)} was not written: {error}") from error.__cause__

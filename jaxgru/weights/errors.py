@@ -1,6 +1,12 @@
 """The errors and warnings about weights, and how their messages quote what a file holds."""
 
-from typing import Any
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 
 class WeightsError(ValueError):
@@ -12,6 +18,25 @@ class WeightsError(ValueError):
 
 class WeightsWarning(UserWarning):
     """Weights that were read, with NaN, Inf, rounding or an assumption to report."""
+
+
+@contextlib.contextmanager
+def about(what: str | os.PathLike[str]) -> Iterator[None]:
+    """Begin every WeightsError of a block with what it is about, such as the path of a file."""
+    try:
+        yield
+    except WeightsError as error:
+        raise WeightsError(f"{os.fspath(what)}: {error}") from error.__cause__
+
+
+def outcome(
+    function: Callable[_P, _T], *args: _P.args, **options: _P.kwargs
+) -> "_T | WeightsError":
+    """Return what a function returns, or its WeightsError."""
+    try:
+        return function(*args, **options)
+    except WeightsError as error:
+        return error
 
 
 def shown(value: Any, most: int = 80) -> str:

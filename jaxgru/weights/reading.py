@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, NamedTuple
 from jaxgru.net import check_net
 from jaxgru.weights.contract import Source
 from jaxgru.weights.equations import Equations, check_equations, from_notebook, map_layers
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, about
 from jaxgru.weights.registry import find_by_content, read_folder
 from jaxgru.weights.results import Found, Gathered
 from jaxgru.weights.unspecified import check_assume
@@ -51,15 +51,6 @@ def read_all(
         if not gathered:
             raise WeightsError("there is no GRU in it: expected one at least")
     return Contents(name, {layer: _checked(found, equations) for layer, found in gathered.items()})
-
-
-@contextlib.contextmanager
-def about(path: StrPath) -> Iterator[None]:
-    """Put the file's path before the message of every WeightsError in the block."""
-    try:
-        yield
-    except WeightsError as error:
-        raise WeightsError(f"{os.fspath(path)}: {error}") from error.__cause__
 
 
 def _checked(found: Found | WeightsError, equations: Equations) -> Found | WeightsError:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgru.net import Net, check_net
 from jaxgru.weights.conventions import is_traced
-from jaxgru.weights.errors import WeightsError, WeightsWarning, plain, shown
+from jaxgru.weights.errors import WeightsError, WeightsWarning, about, plain, shown
 
 # The name of a GRU whose file has none for it.
 UNNAMED = "gru"
@@ -79,10 +79,8 @@ def deliver(found: Found, place: str, *, stacklevel: int) -> Any:
 
     ``place`` is where it comes from, for messages; ``stacklevel`` is as in ``warnings.warn``.
     """
-    try:
+    with about(place):
         net, rounded = to_jax(found.net)
-    except WeightsError as error:
-        raise WeightsError(f"{place}: {error}") from None
     warn(found, place, rounded, stacklevel=stacklevel + 1)
     return net
 

@@ -45,7 +45,7 @@ from jaxgru.weights.conventions import (
     swap_gates,
 )
 from jaxgru.weights.dtypes import Arrays
-from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.errors import WeightsError, outcome, shown
 from jaxgru.weights.libraries import names
 from jaxgru.weights.results import UNNAMED, Found, Gathered, deliver, pick, sound
 from jaxgru.weights.unspecified import Fields, check_assume
@@ -279,11 +279,7 @@ def _find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> Gathere
     for path, node in nodes.items():
         if any(path[:end] in nodes for end in range(len(path))):
             continue  # a part of one that is above it
-        try:
-            found: Found | WeightsError = _found(nnx, node, assume)
-        except WeightsError as error:
-            found = error
-        gathered["/".join(map(str, path)) or UNNAMED] = found
+        gathered["/".join(map(str, path)) or UNNAMED] = outcome(_found, nnx, node, assume)
     return gathered
 
 

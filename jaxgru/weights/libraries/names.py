@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jaxgru.net import Net
 from jaxgru.weights.conventions import is_traced, to_numpy
 from jaxgru.weights.dtypes import FLOATS, Arrays, Unread, check_floats
-from jaxgru.weights.errors import WeightsError, WeightsWarning, plain, shown
+from jaxgru.weights.errors import WeightsError, WeightsWarning, outcome, plain, shown
 from jaxgru.weights.results import UNNAMED, Found, to_jax
 from jaxgru.weights.unspecified import Fields
 
@@ -67,11 +67,8 @@ def holding(
 def attempt(build: Build, assume: Mapping[str, Any]) -> Found | WeightsError:
     """Return the GRU that a function builds, or why there is none that a net can hold."""
     fields = Fields(assume)
-    try:
-        net = build(fields)
-    except WeightsError as error:
-        return error
-    return Found(net, fields.notes())
+    net = outcome(build, fields)
+    return net if isinstance(net, WeightsError) else Found(net, fields.notes())
 
 
 def check_arrays(

@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator, Sequence
 
 from jaxgru.weights.contract import Look, Source
-from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.errors import WeightsError, outcome, shown
 from jaxgru.weights.formats.hdf5 import Hdf5
 from jaxgru.weights.formats.keras.groups import (
     Group,
@@ -57,11 +57,9 @@ def read(source: Source) -> Gathered:
             continue  # models may share a layer: it is stored once
         if one.name in gathered:
             raise WeightsError(f"{_CONFIG} has two layers called {shown(one.name)}: expected one")
-        try:
-            gathered[one.name] = _found(h5, one, group)
+        gathered[one.name] = found = outcome(_found, h5, one, group)
+        if isinstance(found, Found):
             stored[one.layer.name] = one
-        except WeightsError as error:
-            gathered[one.name] = error
         known |= {group.path} if group else set()
     if model.name == STACK and (stack := stack_of_all(gathered)) is not None:
         return {UNNAMED: stack}

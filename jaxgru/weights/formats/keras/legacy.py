@@ -1,4 +1,4 @@
-"""Keras' older HDF5 files: whole models (``.h5``) of Keras 1 to 3, and weights alone.
+"""Keras' HDF5 files: whole models (``.h5``) of Keras 1 to 3, and weights alone.
 
 The attribute ``layer_names`` lists the layers, and ``weight_names`` of each layer's group its
 weights; both are in the model's order, which that of the groups is not. A whole model has this
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from jaxgru.net import Net
 from jaxgru.weights.contract import Look, Source
-from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.errors import WeightsError, outcome, shown
 from jaxgru.weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru.weights.formats.hdf5 import shown as shown_path
 from jaxgru.weights.formats.keras.groups import find, read_groups
@@ -35,7 +35,7 @@ from jaxgru.weights.libraries.keras.arrays import join_gates, net_from_arrays
 from jaxgru.weights.libraries.keras.chains import Configured, grus, inputs_of
 from jaxgru.weights.libraries.keras.config import LARGEST, Layer, model_of
 from jaxgru.weights.libraries.names import attempt
-from jaxgru.weights.results import Gathered
+from jaxgru.weights.results import Found, Gathered
 from jaxgru.weights.unspecified import Fields
 
 _MODEL_WEIGHTS = "model_weights"
@@ -215,20 +215,19 @@ class _Group:
 
 
 def _configured(group: _Group, expected: Sequence[Configured]) -> Gathered:
-    gathered: Gathered = {}
-    for gru, places in zip(expected, _matched(group.places, expected), strict=True):
-        try:
-            if isinstance(gru.gru, WeightsError):
-                raise gru.gru
-            if len(places) != gru.cell_count:
-                raise WeightsError(
-                    f"the file has the weights of {len(places)} cells for it: expected "
-                    f"{gru.cell_count}, as in model_config"
-                )
-            gathered[gru.name] = gru.found(group.read(places))
-        except WeightsError as error:
-            gathered[gru.name] = error
-    return gathered
+    matched = zip(expected, _matched(group.places, expected), strict=True)
+    return {gru.name: outcome(_found, group, gru, places) for gru, places in matched}
+
+
+def _found(group: _Group, gru: Configured, places: Sequence[Place]) -> Found:
+    if isinstance(gru.gru, WeightsError):
+        raise gru.gru
+    if len(places) != gru.cell_count:
+        raise WeightsError(
+            f"the file has the weights of {len(places)} cells for it: expected {gru.cell_count}, "
+            "as in model_config"
+        )
+    return gru.found(group.read(places))
 
 
 def _matched(places: list[Place], expected: Sequence[Configured]) -> list[list[Place]]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxgru.optional import need
 from jaxgru.weights.dtypes import FLOATS
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, about, first_line, shown
 from jaxgru.weights.formats.onnx.graphs import Scope, attributes_of, get, is_standard
 from jaxgru.weights.formats.onnx.tensors import DTYPES, External, to_array
 from jaxgru.weights.limits import MAX_AXES, Budget
@@ -63,10 +63,8 @@ class Constants:
         inputs = [self.value(scope, key, steps + 1) if key else None for key in node.input]
         growth = FOLDED[node.op_type]
         self.budget.spend(sum(growth * array.nbytes for array in inputs if array is not None))
-        try:
+        with about(_described(node)):
             return fold(node, inputs, scope.opset, name)
-        except WeightsError as error:
-            raise WeightsError(f"{_described(node)}: {error}") from error.__cause__
 
     def _constant(self, attributes: dict[str, Any]) -> NDArray[Any]:
         if "value" in attributes:

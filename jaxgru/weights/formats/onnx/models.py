@@ -12,7 +12,7 @@ import numpy as np
 from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
 from jaxgru.weights.equations import map_layers
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, first_line, outcome, shown
 from jaxgru.weights.formats.onnx.activations import float32
 from jaxgru.weights.formats.onnx.constants import Constants
 from jaxgru.weights.formats.onnx.graphs import places
@@ -53,10 +53,7 @@ def gather(
         while name in nodes:
             numbers[wanted] += 1
             name = f"{wanted}_{numbers[wanted]}"
-        try:
-            nodes[name] = read_node(place, constants, assume)
-        except WeightsError as error:
-            nodes[name] = error
+        nodes[name] = outcome(read_node, place, constants, assume)
     if not nodes:
         raise WeightsError(_nothing(kinds))
     return _as_written(model, nodes, assume) or _as_nodes(nodes, assume)
@@ -91,13 +88,10 @@ def _as_written(
 def _as_nodes(
     nodes: dict[str, GRUNode | WeightsError], assume: Mapping[str, Any], *notes: str
 ) -> Gathered:
-    gathered: Gathered = {}
-    for name, node in nodes.items():
-        try:
-            gathered[name] = node if isinstance(node, WeightsError) else node.found(assume, notes)
-        except WeightsError as error:
-            gathered[name] = error
-    return gathered
+    return {
+        name: node if isinstance(node, WeightsError) else outcome(node.found, assume, notes)
+        for name, node in nodes.items()
+    }
 
 
 def _nothing(kinds: Mapping[str, int]) -> str:

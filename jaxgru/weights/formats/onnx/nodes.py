@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
-from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.errors import WeightsError, about, shown
 from jaxgru.weights.formats.onnx.activations import names_of
 from jaxgru.weights.formats.onnx.constants import Constants
 from jaxgru.weights.formats.onnx.graphs import Place, attributes_of, get, is_standard
@@ -118,10 +118,8 @@ def _arrays(place: Place, constants: Constants, directions: str) -> dict[str, ND
             if name == "B":
                 continue
             raise WeightsError(f"input {name} is left out: expected weights")
-        try:
+        with about(f"input {name}"):
             arrays[name] = constants.value(place.scope, value)
-        except WeightsError as error:
-            raise WeightsError(f"input {name}: {error}") from error.__cause__
     letters = {"R": ("3H", "H"), "W": ("3H", "I"), "B": ("6H",)}
     shapes = {name: (directions, *shape) for name, shape in letters.items() if name in arrays}
     return check_arrays(arrays, "", shapes)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from jaxgru.net import Net
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, outcome
 from jaxgru.weights.libraries.keras.arrays import net_from_arrays
 from jaxgru.weights.libraries.keras.building import build_layer, keras_layers, using_keras
 from jaxgru.weights.libraries.keras.chains import grus, in_model, inputs_of
@@ -137,10 +137,8 @@ def _found_in(
     """Give each GRU within a layer with its name, given the inputs of the layer, see Found."""
     cells = _cells(keras, layer)
     if any(type(cell) is keras.layers.GRUCell for cell in cells):
-        try:
-            yield name, _found(keras, layer, cells, name, assume)._replace(inputs=inputs)
-        except WeightsError as error:
-            yield name, error
+        found = outcome(_found, keras, layer, cells, name, assume)
+        yield name, found._replace(inputs=inputs) if isinstance(found, Found) else found
         return
     known: dict[str, str] = {}
     if isinstance(layer, keras.Model):

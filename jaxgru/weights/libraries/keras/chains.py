@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError, plain
+from jaxgru.weights.errors import WeightsError, outcome, plain
 from jaxgru.weights.libraries.keras.arrays import GRULayer, to_params
 from jaxgru.weights.libraries.keras.config import Layer, gru_layer, has_gru
 from jaxgru.weights.results import Found
@@ -65,10 +65,7 @@ def grus(
     """
     for layer in layers:
         name, fields = f"{prefix}{layer.name}", Fields(assume)
-        try:
-            gru: GRULayer | WeightsError | None = gru_layer(layer, version, fields)
-        except WeightsError as error:
-            gru = error
+        gru = outcome(gru_layer, layer, version, fields)
         if gru is None:
             yield from grus(layer.inner, inputs_of(layer), version, assume, f"{name}/")
         else:
