@@ -14,19 +14,10 @@ INPUTS, UNITS = 3, 4
 
 def random_net(seed, *, reset_after, inputs=INPUTS, **fields):
     """Return the ``GRUParams`` of a layer with random weights: each seed has others."""
-    random = np.random.default_rng(seed)
-
-    def draw(*shape):
-        return random.standard_normal(shape).astype(np.float32)
-
-    return jaxgru.GRUParams(
-        kernel=draw(inputs, 3 * UNITS),
-        recurrent_kernel=draw(UNITS, 3 * UNITS),
-        bias=draw(3 * UNITS),
-        recurrent_bias=draw(3 * UNITS) if reset_after else None,
-        reset_after=reset_after,
-        **fields,
-    )
+    random, wide = np.random.default_rng(seed), 3 * UNITS
+    shapes = [(inputs, wide), (UNITS, wide), wide, *[wide] * reset_after]
+    drawn = (random.standard_normal(shape).astype(np.float32) for shape in shapes)
+    return jaxgru.GRUParams(*drawn, reset_after=reset_after, **fields)
 
 
 def arrays(net):
@@ -77,9 +68,15 @@ def write(path, layers, *, model=None, version=None, root="model_weights", text=
                 inner[weight] = value
 
 
-def dense(name, place=""):
+def weights(place, net, by_gate=False):
+    """Return the arrays of a cell by their names at a place."""
+    held = arrays_by_gate(net) if by_gate else arrays(net)
+    return {f"{place}{'_' if by_gate else '/'}{name}:0": array for name, array in held.items()}
+
+
+def dense(name):
     """Return the weights of a Dense layer, which belong to no GRU."""
-    return {f"{place}{name}/kernel:0": np.ones((4, 2), np.float32), f"{name}/bias:0": np.ones(2)}
+    return {f"{name}/kernel:0": np.ones((4, 2), np.float32), f"{name}/bias:0": np.ones(2)}
 
 
 def layer(class_name, name, **config):
@@ -90,8 +87,7 @@ def layer(class_name, name, **config):
 def keras_1(path):
     """Keras 1.2: a list of layers, output_dim, inner_activation, three arrays for each gate."""
     first = random_net(1, reset_after=False, recurrent_activation="hard_sigmoid_keras2")
-    forward = random_net(2, reset_after=False, inputs=UNITS, recurrent_activation="sigmoid")
-    backward = random_net(3, reset_after=False, inputs=UNITS, recurrent_activation="sigmoid")
+    forward, backward = (random_net(i, reset_after=False, inputs=UNITS) for i in (2, 3))
     joined = random_net(4, reset_after=False, activation="relu")
 
     def gru(name, inner="hard_sigmoid", activation="tanh"):
@@ -99,55 +95,43 @@ def keras_1(path):
         return layer("GRU", name, **options, go_backwards=False, consume_less="cpu")
 
     both = layer("Bidirectional", "both", merge_mode="sum", layer=gru("inner", "sigmoid"))
-    model = {
-        "class_name": "Sequential",
-        "config": [gru("gru_2"), both, gru("gru_1", "sigmoid", "relu"), layer("Dense", "dense_1")],
-    }
-    sides = {"forward_inner": forward, "backward_inner": backward}
-    by_gate = {f"{s}_{k}:0": v for s, net in sides.items() for k, v in arrays_by_gate(net).items()}
-    names = dict(zip(arrays(joined), ("W", "U", "b"), strict=True))
-    layers = {
-        "gru_2": {f"gru_2_{name}:0": array for name, array in arrays_by_gate(first).items()},
-        "both": by_gate,
-        "gru_1": {f"gru_1_{names[name]}:0": array for name, array in arrays(joined).items()},
+    layers = [gru("gru_2"), both, gru("gru_1", "sigmoid", "relu"), layer("Dense", "dense_1")]
+    sides = weights("forward_inner", forward, True) | weights("backward_inner", backward, True)
+    names = zip("WUb", arrays(joined).values(), strict=True)
+    held = {
+        "gru_2": weights("gru_2", first, by_gate=True),
+        "both": sides,
+        "gru_1": {f"gru_1_{name}:0": array for name, array in names},
         "dense_1": {"dense_1_W:0": np.ones((4, 2)), "dense_1_b:0": np.ones(2)},
     }
-    write(path, layers, model=model)
+    write(path, held, model={"class_name": "Sequential", "config": layers})
     return {"gru_2": first, "both": jaxgru.Bidirectional(forward, backward, "sum"), "gru_1": joined}
 
 
 def keras_1_weights(path):
     """The same without a model, as Theano named them."""
     net = random_net(5, reset_after=False, recurrent_activation="hard_sigmoid_keras2")
-    weights = {f"param_{i}": array for i, array in enumerate(arrays_by_gate(net).values())}
-    write(path, {"gru_1": weights, "dropout_1": {}}, root="")
+    held = {f"param_{i}": array for i, array in enumerate(arrays_by_gate(net).values())}
+    write(path, {"gru_1": held, "dropout_1": {}}, root="")
     return {"gru_1": net}
 
 
 def keras_2_1(path):
-    """Keras 2.1: no reset_after; a stack of cells in one group, their arrays told by numbers."""
+    """Keras 2.1: no reset_after; a stack of cells in one group, their arrays numbered."""
     first = random_net(6, reset_after=False, recurrent_activation="hard_sigmoid_keras2")
     stack = tuple(random_net(i, reset_after=False, inputs=UNITS) for i in (7, 8))
     options = {"units": UNITS, "activation": "tanh", "use_bias": True}
     cells = [layer("GRUCell", f"c{i}", **options, recurrent_activation="sigmoid") for i in (1, 2)]
-    model = {
-        "class_name": "Sequential",
-        "config": [
-            layer("GRU", "gru_1", **options, recurrent_activation="hard_sigmoid", unroll=True),
-            layer(
-                "RNN", "rnn_1", cell={"class_name": "StackedRNNCells", "config": {"cells": cells}}
-            ),
-        ],
+    stacked = {"class_name": "StackedRNNCells", "config": {"cells": cells}}
+    gru = layer("GRU", "gru_1", **options, recurrent_activation="hard_sigmoid", unroll=True)
+    model = {"class_name": "Sequential", "config": [gru, layer("RNN", "rnn_1", cell=stacked)]}
+    numbered = {
+        f"rnn_1/{name}{number}:0": array
+        for number, net in zip(("", "_1"), stack, strict=True)
+        for name, array in arrays(net).items()
     }
-    layers = {
-        "gru_1": {f"gru_1/{name}:0": array for name, array in arrays(first).items()},
-        "rnn_1": {
-            f"rnn_1/{name}{number}:0": array
-            for number, net in zip(("", "_1"), stack, strict=True)
-            for name, array in arrays(net).items()
-        },
-    }
-    write(path, layers, model=model, version="2.1.6")
+    held = {"gru_1": weights("gru_1", first), "rnn_1": numbered}
+    write(path, held, model=model, version="2.1.6")
     return {"gru_1": first, "rnn_1": stack}
 
 
@@ -155,22 +139,14 @@ def keras_2_2(path):
     """Keras 2.2: CuDNNGRU with its own layout, and a layer that goes backwards."""
     first = random_net(9, reset_after=True)
     second = random_net(10, reset_after=True, inputs=UNITS, activation="linear")
-    config = {"units": UNITS, "recurrent_activation": "sigmoid", "reset_after": True}
-    model = {
-        "class_name": "Sequential",
-        "config": {
-            "name": "sequential_1",
-            "layers": [
-                layer("CuDNNGRU", "cu_dnngru_1", units=UNITS, return_sequences=True),
-                layer("GRU", "gru_1", **config, activation=None, go_backwards=True),
-            ],
-        },
-    }
-    layers = {
-        "cu_dnngru_1": {f"cu_dnngru_1/{name}:0": a for name, a in cudnn_arrays(first).items()},
-        "gru_1": {f"gru_1/{name}:0": array for name, array in arrays(second).items()},
-    }
-    write(path, layers, model=model, version="2.2.4")
+    options = {"units": UNITS, "recurrent_activation": "sigmoid", "reset_after": True}
+    layers = [
+        layer("CuDNNGRU", "cu_dnngru_1", units=UNITS, return_sequences=True),
+        layer("GRU", "gru_1", **options, activation=None, go_backwards=True),
+    ]
+    cudnn = {f"cu_dnngru_1/{name}:0": array for name, array in cudnn_arrays(first).items()}
+    held = {"cu_dnngru_1": cudnn, "gru_1": weights("gru_1", second)}
+    write(path, held, model=layer("Sequential", "sequential_1", layers=layers), version="2.2.4")
     return {"cu_dnngru_1": first, "gru_1": jaxgru.Backward(second)}
 
 
@@ -187,7 +163,6 @@ def cudnn_arrays(net):
 
 def tensorflow_2(path):
     """tf.keras 2.4: a level for the cell, a model within the model, frozen layers last."""
-    names = ("encoder/zz", "encoder/both", "gru_9", "timed/gru_7")
     zz, forward, backward, last, timed = (random_net(i, reset_after=True) for i in range(11, 16))
     options = {"units": UNITS, "activation": "tanh", "reset_after": True, "use_bias": True}
     options["recurrent_activation"] = {"class_name": "function", "config": "sigmoid"}
@@ -196,22 +171,13 @@ def tensorflow_2(path):
         return layer("GRU", name, **options, go_backwards=False)
 
     both = layer("Bidirectional", "both", layer=gru("gru_8"), merge_mode="ave")
-    encoder = layer("Functional", "encoder", layers=[gru("zz"), both, layer("Dense", "dense")])
-    model = layer(
-        "Functional",
-        "model",
-        layers=[
-            layer("InputLayer", "input_1"),
-            encoder,
-            gru("gru_9"),
-            layer("TimeDistributed", "timed", layer=gru("gru_7")),
-        ],
-    )
-
-    def weights(place, net):
-        return {f"{place}/{name}:0": array for name, array in arrays(net).items()}
-
-    layers = {
+    layers = [
+        layer("InputLayer", "input_1"),
+        layer("Functional", "encoder", layers=[gru("zz"), both, layer("Dense", "dense")]),
+        gru("gru_9"),
+        layer("TimeDistributed", "timed", layer=gru("gru_7")),
+    ]
+    held = {
         "input_1": {},
         "encoder": weights("both/forward_gru_8/gru_cell_1", forward)
         | weights("both/backward_gru_8/gru_cell_2", backward)
@@ -220,38 +186,33 @@ def tensorflow_2(path):
         "gru_9": weights("gru_9/gru_cell_5", last),
         "timed": weights("timed/gru_cell_6", timed),
     }
-    write(path, layers, model=model, version="2.4.0", text=True, split=("layer_names",))
+    model = layer("Functional", "model", layers=layers)
+    write(path, held, model=model, version="2.4.0", text=True, split=("layer_names",))
+    names = ("encoder/zz", "encoder/both", "gru_9", "timed/gru_7")
     nets = (zz, jaxgru.Bidirectional(forward, backward, "ave"), last, timed)
     return dict(zip(names, nets, strict=True))
 
 
 def tensorflow_2_weights(path):
-    """The weights of a model within a model alone: both directions are told by their names."""
+    """The weights of a model within a model alone: both directions by their names."""
     zz, forward, backward, last = (random_net(i, reset_after=True) for i in range(16, 20))
-    places = {
-        "zz/gru_cell": zz,
-        "both/forward_gru_8/gru_cell_1": forward,
-        "both/backward_gru_8/gru_cell_2": backward,
-    }
     lstm = {"kernel:0": np.ones((3, 16)), "recurrent_kernel:0": np.ones((4, 16))}
-    layers = {
-        "encoder": {f"{p}/{n}:0": a for p, net in places.items() for n, a in arrays(net).items()},
-        "forward_gru": {f"forward_gru/gru_cell/{n}:0": a for n, a in arrays(last).items()},
+    held = {
+        "encoder": weights("zz/gru_cell", zz)
+        | weights("both/forward_gru_8/gru_cell_1", forward)
+        | weights("both/backward_gru_8/gru_cell_2", backward),
+        "forward_gru": weights("forward_gru/gru_cell", last),
         "lstm": {f"lstm/lstm_cell/{name}": array for name, array in lstm.items()},
     }
-    write(path, layers, root="", version="2.6.0", split=("weight_names",))
+    write(path, held, root="", version="2.6.0", split=("weight_names",))
     both = jaxgru.Bidirectional(forward, backward, "concat")
     return {"encoder/zz": zz, "encoder/both": both, "forward_gru": last}
 
 
 ALL = {
     function.__name__: function
-    for function in (
-        keras_1,
-        keras_1_weights,
-        keras_2_1,
-        keras_2_2,
-        tensorflow_2,
-        tensorflow_2_weights,
-    )
+    for function in [
+        *(keras_1, keras_1_weights, keras_2_1, keras_2_2),
+        *(tensorflow_2, tensorflow_2_weights),
+    ]
 }

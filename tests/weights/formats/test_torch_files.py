@@ -1,4 +1,4 @@
-"""Files of torch.save, in both of its formats, against what PyTorch itself makes of them."""
+"""Files of torch.save, in both of its formats, and pickles, against what PyTorch makes of them."""
 
 import argparse
 import collections
@@ -20,7 +20,9 @@ from jaxgru.weights.reading import read_all
 
 pytestmark = pytest.mark.live
 
-LEGACY = [False, True]
+legacy_or_not = pytest.mark.parametrize("legacy", [False, True])
+every_dtype = pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+every_protocol = pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 
 
 @pytest.fixture(autouse=True)
@@ -34,16 +36,16 @@ def path(tmp_path):
     return tmp_path / "checkpoint.pth.tar"
 
 
-@pytest.mark.parametrize("legacy", LEGACY)
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_each_variant_to_the_bit(torch, key, x64, path, dtype, legacy):
+@legacy_or_not
+@every_dtype
+def test_each_variant_to_the_bit(key, x64, path, dtype, legacy):
     for variant in live_torch.variants():
         module = live_torch.build(variant, key, dtype)
         live_torch.write(module, path, legacy=legacy)
         assert_same(jaxgru.load(path), jaxgru.from_torch(module))
 
 
-@pytest.mark.parametrize("legacy", LEGACY)
+@legacy_or_not
 def test_a_checkpoint_with_all_that_people_put_into_one(torch, key, path, legacy):
     module = torch.nn.Module()
     module.encoder = live_torch.build("bidirectional", key)
@@ -78,7 +80,7 @@ def test_a_checkpoint_with_all_that_people_put_into_one(torch, key, path, legacy
     assert found["5.gru"].bias is None
 
 
-@pytest.mark.parametrize("legacy", LEGACY)
+@legacy_or_not
 def test_views_of_one_storage(torch, key, path, legacy):
     """As GPUs have a GRU's weights in one piece; with strides, and the GRU twice."""
     state = live_torch.build("stack", key).state_dict()
@@ -89,50 +91,40 @@ def test_views_of_one_storage(torch, key, path, legacy):
     views["bias_hh_l1"] = torch.stack([views["bias_hh_l1"], torch.ones(12)], 1)[:, 0]
     content = [views, (views, {"again": dict(views)})]
     torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-
-    found = jaxgru.load_all(path)
-
     # The same container is read where it is met first.
-    assert list(found) == ["0", "1.1.again"]
-    for net in found.values():
-        assert_same(net, jaxgru.from_torch(state))
+    expected = jaxgru.from_torch(state)
+    assert_same(jaxgru.load_all(path), dict.fromkeys(("0", "1.1.again"), expected))
 
 
-@pytest.mark.parametrize("legacy", LEGACY)
-def test_saved_on_a_gpu(torch, key, path, legacy):
+@legacy_or_not
+def test_saved_on_a_gpu(key, path, legacy):
     """The place that a storage was at is a word in the file; there is no GPU to try it on."""
     module = live_torch.build("layer", key)
     live_torch.write(module, path, legacy=legacy)
-    at_cpu, at_gpu = (b"X" + len(word).to_bytes(4, "little") + word for word in (b"cpu", b"cuda:0"))
+    cpu, gpu = (b"X" + len(word).to_bytes(4, "little") + word for word in (b"cpu", b"cuda:0"))
     if legacy:
-        path.write_bytes(path.read_bytes().replace(at_cpu, at_gpu))
+        path.write_bytes(path.read_bytes().replace(cpu, gpu))
     else:
-        path.write_bytes(_with(path, "data.pkl", lambda pickle: pickle.replace(at_cpu, at_gpu)))
-
+        _change(path, "data.pkl", lambda pickle: pickle.replace(cpu, gpu))
     assert_same(jaxgru.load(path), jaxgru.from_torch(module))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@every_dtype
 def test_saved_on_a_big_endian_machine(torch, key, x64, path, dtype):
     module = live_torch.build("layer", key, dtype)
     live_torch.write(module, path)
-    itemsize = module.weight_ih_l0.element_size()
-
-    def swap(numbers):
-        return np.frombuffer(numbers, f"u{itemsize}").byteswap().tobytes()
-
-    path.write_bytes(_with(path, "/data/", swap))
-    path.write_bytes(_with(path, "byteorder", lambda _: b"big"))
+    kind = f"u{module.weight_ih_l0.element_size()}"
+    _change(path, "/data/", lambda numbers: np.frombuffer(numbers, kind).byteswap().tobytes())
+    _change(path, "byteorder", lambda _: b"big")
     # PyTorch agrees that this is how such a file looks.
     assert torch.equal(torch.load(path)["weight_ih_l0"], module.weight_ih_l0)
-
     assert_same(jaxgru.load(path), jaxgru.from_torch(module))
 
 
-def test_a_compressed_archive(torch, key, path):
+def test_a_compressed_archive(key, path):
     module = live_torch.build("layer", key)
     live_torch.write(module, path)
-    path.write_bytes(_with(path, "", lambda content: content, zipfile.ZIP_DEFLATED))
+    _change(path, "", lambda content: content, zipfile.ZIP_DEFLATED)
     assert_same(jaxgru.load(path), jaxgru.from_torch(module))
 
 
@@ -143,7 +135,14 @@ def test_containers_that_hold_themselves(torch, key, path):
     assert list(jaxgru.load_all(path)) == ["model"]
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_assumptions_may_not_contradict(key, path):
+    live_torch.write(live_torch.build("bidirectional", key), path)
+    jaxgru.load(path, assume={"merge": "concat", "reset_after": True})
+    with pytest.raises(jaxgru.WeightsError, match="merge is 'concat' in the file: expected"):
+        jaxgru.load(path, assume={"merge": "sum"})
+
+
+@every_protocol
 def test_what_else_stands_beside_the_tensors(torch, key, path, protocol):
     state = live_torch.build("stack", key).state_dict()
     content = {
@@ -152,42 +151,37 @@ def test_what_else_stands_beside_the_tensors(torch, key, path, protocol):
         "sets": [{1, 2}, frozenset({3}), bytearray(b"x"), 1j, torch.nn.GRU, 10**400],
         "numpy": {name: tensor.numpy() for name, tensor in state.items()},
     }
-    for legacy in LEGACY:
-        torch.save(
-            content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy
-        )
-        found = jaxgru.load_all(path)
-        assert list(found) == ["by module.gru", "numpy"]
-        for net in found.values():
-            assert_same(net, jaxgru.from_torch(state))
+    for is_new in (True, False):
+        torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=is_new)
+        expected = jaxgru.from_torch(state)
+        assert_same(jaxgru.load_all(path), dict.fromkeys(("by module.gru", "numpy"), expected))
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@every_protocol
 def test_whole_modules(torch, key, path, protocol):
     net = torch.nn.Module()  # as people pickle one whole, with what else it was given
     net.options = argparse.Namespace(folder=pathlib.Path("runs"), at=datetime.date(2024, 1, 1))
     net.encoder = torch.nn.Sequential(live_torch.build("bidirectional", key))
     net.register_buffer("steps", torch.zeros(1))
     net.cells = torch.nn.ModuleDict({"first": live_torch.build("cell, no bias", key)})
-    pickle_protocol = {"pickle_protocol": protocol}
-    writers = [
-        lambda: torch.save(net, path, **pickle_protocol),
-        lambda: torch.save(net, path, **pickle_protocol, _use_new_zipfile_serialization=False),
+    options = {"pickle_protocol": protocol}
+    for write in (
+        lambda: torch.save(net, path, **options),
+        lambda: torch.save(net, path, **options, _use_new_zipfile_serialization=False),
         lambda: path.write_bytes(pickle.dumps(net, protocol)),
         lambda: path.write_bytes(pickle.dumps(torch.nn.DataParallel(net).module, protocol)),
-    ]
-    for write in writers:
+    ):
         write()
         found = jaxgru.load_all(path)
         assert list(found) == ["encoder.0", "cells.first"]
         assert_same(found["encoder.0"], jaxgru.from_torch(net.encoder[0]))
         assert_same(found["cells.first"], jaxgru.from_torch(net.cells["first"]))
-    torch.save(net.encoder[0], path, **pickle_protocol)
+    torch.save(net.encoder[0], path, **options)
     assert_same(jaxgru.load(path), jaxgru.from_torch(net.encoder[0]))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_plain_pickles(torch, key, x64, path, dtype):
+@every_dtype
+def test_plain_pickles(key, x64, path, dtype):
     """``pickle.dump`` of a state dict: each tensor's numbers are a stream within the pickle."""
     module = live_torch.build("layer", key, dtype)
     for state in (module.state_dict(), dict(module.named_parameters())):
@@ -204,7 +198,7 @@ def test_torchscript_is_refused(torch, key, path):
 
 
 @pytest.mark.parametrize("variant", ["bidirectional stack, no bias", "stack"])
-def test_safetensors_that_pytorch_loads(torch, key, tmp_path, variant):
+def test_safetensors_that_pytorch_loads(key, tmp_path, variant):
     safetensors = pytest.importorskip("safetensors.torch")
     module, other = (live_torch.build(variant, k) for k in jax.random.split(key))
     net, path = jaxgru.from_torch(module), tmp_path / "weights.safetensors"
@@ -217,24 +211,21 @@ def test_safetensors_that_pytorch_loads(torch, key, tmp_path, variant):
     assert_same(jaxgru.load(path), halves)
 
 
-def test_arrays_are_read_as_they_are(torch, key, path):
+def test_arrays_are_read_as_they_are(key, path):
     """NumPy arrays, so that float64 stays what it is with JAX's x64 mode off."""
     module = live_torch.build("layer", key, "float64")
     live_torch.write(module, path)
     contents = read_all(path)
     assert contents.format == "torch"
     kernel = contents.gathered["gru"].net.kernel
-    expected = module.weight_ih_l0.detach().numpy()
-    np.testing.assert_array_equal(kernel[:, :4], expected[4:8].T)
+    np.testing.assert_array_equal(kernel[:, :4], module.weight_ih_l0.detach().numpy()[4:8].T)
 
 
-def _with(path, ending, change, compression=zipfile.ZIP_STORED):
-    """Return an archive with the entries changed whose names have something in them."""
+def _change(path, ending, change, compression=zipfile.ZIP_STORED):
+    """Change the entries of an archive whose names have something in them."""
     file = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(file, "w", compression) as changed:
-        for entry in archive.infolist():
-            content = archive.read(entry)
-            changed.writestr(
-                entry.filename, change(content) if ending in entry.filename else content
-            )
-    return file.getvalue()
+        for name in archive.namelist():
+            content = archive.read(name)
+            changed.writestr(name, change(content) if ending in name else content)
+    path.write_bytes(file.getvalue())
