@@ -36,8 +36,6 @@ class Lazy(Mapping[str, "NDArray[Any] | Unread"]):
         self._read = read
 
     def __getitem__(self, name: str) -> "NDArray[Any] | Unread":
-        if name not in self._names:
-            raise KeyError(name)
         return self._read(name)
 
     def __iter__(self) -> Iterator[str]:

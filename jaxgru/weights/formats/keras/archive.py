@@ -76,16 +76,15 @@ def _by_layer(
 
 
 def _found(h5: Hdf5, one: Configured, group: Group | None) -> Found:
-    if isinstance(one.gru, WeightsError):
-        raise one.gru
+    count = len(one.checked().cells)
     if group is None:
         raise WeightsError(
             f"{_WEIGHTS} has no group for it: expected one for each layer of {_CONFIG}"
         )
     cells = cell_groups(group)
-    if len(cells) != one.cell_count:
+    if len(cells) != count:
         raise WeightsError(
-            f"{group.path} has {len(cells)} cells: expected {one.cell_count}, as in {_CONFIG}"
+            f"{group.path} has {len(cells)} cells: expected {count}, as in {_CONFIG}"
         )
     return one.found([([h5.read(path) for path in cell.arrays], cell.path) for cell in cells])
 

@@ -220,12 +220,11 @@ def _configured(group: _Group, expected: Sequence[Configured]) -> Gathered:
 
 
 def _found(group: _Group, gru: Configured, places: Sequence[Place]) -> Found:
-    if isinstance(gru.gru, WeightsError):
-        raise gru.gru
-    if len(places) != gru.cell_count:
+    count = len(gru.checked().cells)
+    if len(places) != count:
         raise WeightsError(
-            f"the file has the weights of {len(places)} cells for it: expected {gru.cell_count}, "
-            "as in model_config"
+            f"the file has the weights of {len(places)} cells for it: expected {count}, as in "
+            "model_config"
         )
     return gru.found(group.read(places))
 

@@ -163,6 +163,7 @@ def _found(keras: Any, layer: Any, cells: list[Any], name: str, assume: Mapping[
     found = list(grus(model.inner, {}, keras.__version__, assume))
     if len(found) != 1 or found[0].layer is not model.inner[0]:
         raise WeightsError(f"{name} is a {type(layer).__name__}: expected a layer of Keras' own")
+    found[0].checked()
     weights = [cell.get_weights() for cell in cells]
     if not all(weights):
         raise WeightsError(f"{name} has no weights yet: expected a layer that is built")

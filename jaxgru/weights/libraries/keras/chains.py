@@ -43,13 +43,18 @@ class Configured(NamedTuple):
         """How many cells it has, 0 where no net can hold it."""
         return len(self.gru.cells) if isinstance(self.gru, GRULayer) else 0
 
-    def found(self, cells: Sequence[tuple[Sequence[NDArray[Any]], str]]) -> Found:
-        """Return the net, given the arrays and the name of each cell."""
+    def checked(self) -> GRULayer:
+        """Return the layer; raise WeightsError if no net can hold it."""
         if isinstance(self.gru, WeightsError):
             raise self.gru
-        pairs = zip(cells, self.gru.cells, strict=True)
-        net = self.gru.assemble([to_params(held, cell, where) for (held, where), cell in pairs])
-        return Found(net, (*self.gru.notes, *self.fields.notes()), self.inputs)
+        return self.gru
+
+    def found(self, cells: Sequence[tuple[Sequence[NDArray[Any]], str]]) -> Found:
+        """Return the net, given the arrays and the name of each cell."""
+        gru = self.checked()
+        pairs = zip(cells, gru.cells, strict=True)
+        net = gru.assemble([to_params(held, cell, where) for (held, where), cell in pairs])
+        return Found(net, (*gru.notes, *self.fields.notes()), self.inputs)
 
 
 def grus(
