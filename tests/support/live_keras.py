@@ -127,22 +127,9 @@ USUAL = {
 # Those that Keras 3 has by the same names. A layer's two are unlike, so that neither is taken for
 # the other.
 _NAMES = [
-    "tanh",
-    "sigmoid",
-    "hard_sigmoid",
-    "hard_tanh",
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "softplus",
-    "softsign",
-    "exponential",
-    "linear",
-    "silu",
-    "gelu",
-]
+    "tanh", "sigmoid", "hard_sigmoid", "hard_tanh", "relu", "relu6", "leaky_relu", "elu", "selu",
+    "softplus", "softsign", "exponential", "linear", "silu", "gelu",
+]  # fmt: skip
 ACTIVATIONS = [
     f"{activation}, {gates}"
     for activation, gates in zip(_NAMES, _NAMES[5:] + _NAMES[:5], strict=True)

@@ -3,7 +3,6 @@
 The files are in ``hostile``, a row each. The fuzzer makes more of them.
 """
 
-import contextlib
 import os
 import re
 import tracemalloc
@@ -12,9 +11,7 @@ import warnings
 import hostile
 import numpy as np
 import pytest
-from hostile import hdf5, npz, onnx, safetensors, sound
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hostile import hdf5, onnx, safetensors, sound
 
 import jaxgru
 from jaxgru.weights.formats.hdf5 import Hdf5
@@ -148,46 +145,21 @@ def test_what_belongs_to_no_gru_is_not_read(tmp_path):
 
 
 _SOUND = {
-    "npz": (npz.savez, 30),
-    "npz, compressed": (lambda: sound.archive(sound.npz_entries(), npz.DEFLATED), 30),
-    "onnx": (onnx.model, 60),
-    "hdf5": (sound.keras_h5, 0),
-    "hdf5, latest": (lambda: sound.keras_h5(**hdf5.LATEST), 0),
+    "onnx": (onnx.model, 7),
+    "hdf5": (sound.keras_h5, 61),
+    "hdf5, latest": (lambda: sound.keras_h5(**hdf5.LATEST), 61),
 }
 
 
-@pytest.mark.parametrize("name", ["onnx", "hdf5", "hdf5, latest"])
+@pytest.mark.parametrize("name", _SOUND)
 def test_every_beginning_of_a_file_is_refused(name, tmp_path):
     pytest.importorskip({"onnx": "onnx"}.get(name, "h5py"))
-    whole = _SOUND[name][0]()
-    path = tmp_path / "weights"
-    for size in range(0, len(whole), 7 if name == "onnx" else 61):
+    make, step = _SOUND[name]
+    whole, path = make(), tmp_path / "weights"
+    for size in range(0, len(whole), step):
         path.write_bytes(whole[:size])
         with pytest.raises(jaxgru.WeightsError):
             jaxgru.load_all(path)
-
-
-@pytest.mark.parametrize("name", ["npz", "npz, compressed", "onnx"])
-def test_any_bytes_changed(tmp_path, name):
-    pytest.importorskip({"onnx": "onnx"}.get(name, "numpy"))
-    make, examples = _SOUND[name]
-    good, path = make(), tmp_path / "weights"
-
-    @given(
-        st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4),
-        st.floats(0.5, 1) | st.just(1.0),
-    )
-    @settings(max_examples=examples)
-    def damage(changes, kept):
-        damaged = bytearray(good)
-        for place, value in changes:
-            damaged[int(place * (len(damaged) - 1))] = value
-        path.write_bytes(damaged[: int(kept * len(damaged))])
-        # A change may not matter, as that of a time stamp; any other exception would fail the test.
-        with contextlib.suppress(jaxgru.WeightsError), warnings.catch_warnings(action="ignore"):
-            jaxgru.load_all(path)
-
-    damage()
 
 
 def test_every_byte_of_a_structure_with_a_checksum(tmp_path):

@@ -99,13 +99,3 @@ def test_what_is_in_the_file_cannot_be_assumed(key, path):
     jaxgru.save(cases.random_params(key, 3, 2), path)
     with pytest.raises(jaxgru.WeightsError, match="assume has activation: expected nothing"):
         jaxgru.load(path, assume={"activation": "relu"})
-
-
-def test_names_of_jax_libraries(path):
-    arrays = {
-        f"gru.{n}": np.ones(s, "f4") for n, s in {"w_i": (3, 6), "w_h": (2, 6), "b": 6}.items()
-    }
-    safetensors.save_file(arrays | {"step": np.ones((), "i4")}, path)
-    found = jaxgru.load_all(path)
-    assert list(found) == ["gru"]
-    np.testing.assert_array_equal(found["gru"].bias, [-1, -1, 1, 1, 1, 1])

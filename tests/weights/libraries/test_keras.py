@@ -27,7 +27,8 @@ class TestLayers:
     def test_there_and_back(self, key, variant):
         pytest.importorskip("keras")
         layer = live_keras.build(variant, key)
-        with _order_of_computing_is_told(variant == "go_backwards"):
+        order = pytest.warns(jaxgru.WeightsWarning, match="in the order of computing")
+        with order if variant == "go_backwards" else contextlib.nullcontext():
             net = jaxgru.from_keras(layer)
         assert _arrays(net) == [array.tolist() for array in live_keras.weights(layer)]
         if isinstance(net, tuple):
@@ -87,18 +88,7 @@ class TestLayers:
 
 @pytest.mark.live
 @pytest.mark.usefixtures("default_promotion")
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("list", r"source is a dict: expected a Keras layer or model, or the list"),
-        ("dense", "there is no GRU in 'dense': expected one at least"),
-        ("unbuilt", "unbuilt has no weights yet: expected a layer that is built"),
-        ("mish", "activation is 'mish': expected one of"),
-        ("mixed", "a cell of class 'LSTMCell': expected GRUCell alone"),
-        ("own", "own is a Own: expected a layer of Keras' own"),
-    ],
-)
-def test_what_no_net_holds(name, reason):
+def test_what_no_net_holds():
     keras = pytest.importorskip("keras")
     layers = keras.layers
 
@@ -107,16 +97,16 @@ def test_what_no_net_holds(name, reason):
         pass
 
     mixed = layers.RNN([layers.GRUCell(4), layers.LSTMCell(4)])
-    source = {
-        "list": lambda: {},
-        "dense": lambda: layers.Dense(3, name="dense"),
-        "unbuilt": lambda: live_keras.gru(name="unbuilt"),
-        "mish": lambda: live_keras.gru(activation="mish"),
-        "mixed": lambda: mixed,
-        "own": lambda: Own(3, name="own"),
-    }[name]()
-    with pytest.raises(jaxgru.WeightsError, match=reason):
-        jaxgru.from_keras(source)
+    for source, reason in (
+        ({}, "source is a dict: expected a Keras layer or model, or the list"),
+        (layers.Dense(3, name="dense"), "there is no GRU in 'dense': expected one at least"),
+        (live_keras.gru(name="unbuilt"), "unbuilt has no weights yet: expected a layer that is b"),
+        (live_keras.gru(activation="mish"), "activation is 'mish': expected one of"),
+        (mixed, "a cell of class 'LSTMCell': expected GRUCell alone"),
+        (Own(3, name="own"), "own is a Own: expected a layer of Keras' own"),
+    ):
+        with pytest.raises(jaxgru.WeightsError, match=reason):
+            jaxgru.from_keras(source)
 
 
 def test_weights():
@@ -127,13 +117,13 @@ def test_weights():
         params = jaxgru.from_keras(weights)
     for one, other in zip(_arrays(params), weights, strict=True):
         assert one == other.tolist()
-    said = {"activation": "relu", "recurrent_activation": "sigmoid", "merge": "sum"}
-    net = jaxgru.from_keras(weights + golden.arrays(1), assume=said)
+    given = {"activation": "relu", "recurrent_activation": "sigmoid", "merge": "sum"}
+    net = jaxgru.from_keras(weights + golden.arrays(1), assume=given)
     assert net.merge == "sum"
     assert net.backward.activation == "relu"
     assert _arrays(net) == [array.tolist() for array in weights + golden.arrays(1)]
-    said = {**said, "reset_after": False, "reverse": True}
-    net = jaxgru.from_keras(weights[:2], assume=said)
+    given = {**given, "reset_after": False, "reverse": True}
+    net = jaxgru.from_keras(weights[:2], assume=given)
     assert isinstance(net, jaxgru.Backward)
     assert not net.net.reset_after
 
@@ -180,21 +170,9 @@ assert keras.Sequential().name == "sequential"
 def test_nothing_else_is_changed(tmp_path):
     pytest.importorskip("keras")
     environment = {name: os.environ[name] for name in os.environ if name != "KERAS_BACKEND"}
-    done = subprocess.run(
-        [sys.executable, "-c", _IN_A_PROCESS_OF_ITS_OWN],
-        cwd=tmp_path,
-        env=environment | {"JAX_PLATFORMS": "cpu", "KERAS_HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def _order_of_computing_is_told(told):
-    if not told:
-        return contextlib.nullcontext()
-    return pytest.warns(jaxgru.WeightsWarning, match="in the order of computing")
+    environment |= {"JAX_PLATFORMS": "cpu", "KERAS_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", _IN_A_PROCESS_OF_ITS_OWN]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
 
 
 def _arrays(net):

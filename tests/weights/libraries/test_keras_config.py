@@ -74,18 +74,11 @@ class TestActivations:
         ):
             read(entry("GRU", activation="tanh", recurrent_activation=value))
 
-    @pytest.mark.parametrize(
-        ("version", "expected"),
-        [
-            ("1.2.2", "hard_sigmoid_keras2"),
-            ("2.2.4-tf", "hard_sigmoid_keras2"),
-            ("2.15.0", "hard_sigmoid_keras2"),
-            ("3.0.0", "hard_sigmoid"),
-        ],
-    )
-    def test_hard_sigmoid(self, version, expected):
+    @pytest.mark.parametrize("version", ["1.2.2", "2.2.4-tf", "2.15.0", "3.0.0"])
+    def test_hard_sigmoid(self, version):
         layer = entry("GRU", activation="hard_sigmoid", recurrent_activation="hard_sigmoid")
         (cell,) = read(layer, version=version).cells
+        expected = "hard_sigmoid" if version[0] == "3" else "hard_sigmoid_keras2"
         assert cell.activation == cell.recurrent_activation == expected
 
     def test_leaky_relu_means_a_slope_of_a_fifth_in_keras_3_alone(self):
