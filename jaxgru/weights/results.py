@@ -18,6 +18,7 @@ UNNAMED = "gru"
 # The name for all GRUs of a file, as one net.
 ALL = "*"
 _MOST_NAMES = 20  # in a message
+_X64 = 'call jax.config.update("jax_enable_x64", True) first'
 
 
 class Found(NamedTuple):
@@ -110,9 +111,6 @@ def to_jax(net: Any) -> tuple[Any, list[str]]:
         return converted, []
     note = f"{', '.join(rounded)} were rounded from float64 to float32: {_X64} to keep float64"
     return converted, [note]
-
-
-_X64 = 'call jax.config.update("jax_enable_x64", True) first'
 
 
 def _stacked(gathered: Gathered, names: list[str]) -> Found:

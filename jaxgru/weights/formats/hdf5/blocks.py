@@ -1,4 +1,7 @@
-"""Pieces of an HDF5 file: within its bounds, within a budget, and cut into numbers."""
+"""Pieces of an HDF5 file: within its bounds, within a budget, cut into numbers, and checksums.
+
+Source: Bob Jenkins, ``lookup3.c``, 2006; the HDF5 File Format Specification, version 3.0.
+"""
 
 import struct
 from typing import BinaryIO
@@ -15,6 +18,8 @@ UNDEFINED = 2**64 - 1
 _LEAST = 512
 # A checksum costs this much more time than a read of as many bytes.
 _CHECKED = 16
+_WORD = 2**32 - 1
+_PIECE = 2**16
 
 
 class Cursor:
@@ -128,10 +133,6 @@ class Blocks:
                 f"reading it would take more than {self._allowed} bytes: expected no more of a "
                 f"file of {self._size} bytes"
             )
-
-
-_WORD = 2**32 - 1
-_PIECE = 2**16
 
 
 def lookup3(content: bytes) -> int:

@@ -31,6 +31,10 @@ _WHOLE_EDGES, _SINGLE_IS_FILTERED = 1, 2
 
 # A chunk's place, counted in chunks; its address; its bytes in the file; bits of skipped filters.
 _Chunk = tuple[tuple[int, ...], int, int, int]
+_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
+_NAMES = {4: "szip", 5: "nbit", 6: "scaleoffset"}
+# LZF is read in Python: a byte of it takes this much more time than a byte of the file.
+_SLOW = 16
 
 
 class _Grid(NamedTuple):
@@ -251,12 +255,6 @@ def _extensible_list(grid: _Grid, address: int) -> Iterator[_Chunk]:
                 else:
                     yield from _entries(grid, content, first, count, width)
             first += count
-
-
-_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
-_NAMES = {4: "szip", 5: "nbit", 6: "scaleoffset"}
-# LZF is read in Python: a byte of it takes this much more time than a byte of the file.
-_SLOW = 16
 
 
 class Filter(NamedTuple):

@@ -1,4 +1,4 @@
-"""The floating-point numbers of an HDF5 dataset, wherever in the file they lie."""
+"""The floating-point numbers of an HDF5 dataset, and the attributes of an object that hold text."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""An open HDF5 file: its groups, datasets and attributes by path."""
+"""An open HDF5 file: its groups, datasets and attributes by path, reached by hard links alone."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -38,6 +38,19 @@ from jaxgru.weights.formats.hdf5.heaps import (
 )
 
 _DEEPEST = 32
+# Keras' names are those of layers and weights.
+_LONGEST_NAME = 1024
+_TABLE_HEADER = 8
+_TABLE_ENTRY = 40
+_HEAP_HEADER = 32
+_OFFSET_SIZE = 8
+_SOFT = 2
+_KINDS_OF_LINK = {0: "hard", 1: "soft", 64: "external"}
+# The flags of a link, and of a group's link info.
+_HAS_KIND, _HAS_ORDER, _HAS_ENCODING = 0x08, 0x04, 0x10
+_IS_TRACKED = 0x01
+# The order of creation, or 0 where it is not tracked; the name; the header's address.
+_Link = tuple[int, str, int]
 
 
 class Hdf5:
@@ -181,24 +194,6 @@ def _read(blocks: Blocks, address: int, path: str) -> _Object:
     if is_array:
         check_size(blocks, header, shown(path))
     return _Object(header, is_group(header), is_array)
-
-
-# Keras' names are those of layers and weights.
-_LONGEST_NAME = 1024
-
-_TABLE_HEADER = 8
-_TABLE_ENTRY = 40
-_HEAP_HEADER = 32
-_OFFSET_SIZE = 8
-
-_SOFT = 2
-_KINDS_OF_LINK = {0: "hard", 1: "soft", 64: "external"}
-# The flags of a link, and of a group's link info.
-_HAS_KIND, _HAS_ORDER, _HAS_ENCODING = 0x08, 0x04, 0x10
-_IS_TRACKED = 0x01
-
-# The order of creation, or 0 where it is not tracked; the name; the header's address.
-_Link = tuple[int, str, int]
 
 
 def is_group(messages: list[Message]) -> bool:

@@ -1,4 +1,4 @@
-"""The header of an HDF5 object: messages for its kind, where its data lie, and its attributes.
+"""The header of an HDF5 object: messages for its kind, its shape, its type and where its data lie.
 
 Both versions are read. The second has a signature, checksums, and messages of its own; HDF5 writes
 it where the file's lower bound is 1.8 or later, or where the order of creation is tracked.
@@ -35,6 +35,26 @@ _MESSAGE = 256
 _SHARED = 0x02
 # The flags of a second header.
 _HAS_ORDER, _HAS_LIMITS, _HAS_TIMES = 0x04, 0x10, 0x20
+_FLOAT, _STRING, _OPAQUE, _VARIABLE = 1, 3, 5, 9
+# The rest is never read, only named in errors.
+_OTHERS = {
+    0: "integers",
+    2: "times",
+    4: "bits",
+    6: "compounds",
+    7: "references",
+    8: "enumerations",
+    9: "sequences",
+    10: "arrays",
+    11: "complex numbers",
+}
+# A float's layout: size, then exponent's place and size, mantissa's place and size, and bias.
+_LAYOUTS: dict[tuple[int, ...], Any] = {
+    (2, 10, 5, 0, 10, 15): np.dtype(np.float16),
+    (2, 7, 8, 0, 7, 127): np.dtype(ml_dtypes.bfloat16),
+    (4, 23, 8, 0, 23, 127): np.dtype(np.float32),
+    (8, 52, 11, 0, 52, 1023): np.dtype(np.float64),
+}
 
 
 class Message(NamedTuple):
@@ -151,28 +171,6 @@ def _continued(message: Message, seen: set[int], what: str) -> list[tuple[int, i
         raise WeightsError(f"{what} goes on in a circle: expected an end")
     seen.add(address)
     return [(address, length)]
-
-
-_FLOAT, _STRING, _OPAQUE, _VARIABLE = 1, 3, 5, 9
-# The rest is never read, only named in errors.
-_OTHERS = {
-    0: "integers",
-    2: "times",
-    4: "bits",
-    6: "compounds",
-    7: "references",
-    8: "enumerations",
-    9: "sequences",
-    10: "arrays",
-    11: "complex numbers",
-}
-# A float's layout: size, then exponent's place and size, mantissa's place and size, and bias.
-_LAYOUTS: dict[tuple[int, ...], Any] = {
-    (2, 10, 5, 0, 10, 15): np.dtype(np.float16),
-    (2, 7, 8, 0, 7, 127): np.dtype(ml_dtypes.bfloat16),
-    (4, 23, 8, 0, 23, 127): np.dtype(np.float32),
-    (8, 52, 11, 0, 52, 1023): np.dtype(np.float64),
-}
 
 
 class Type(NamedTuple):

@@ -1,4 +1,4 @@
-"""The B-trees of an HDF5 file, of both versions: they index members, attributes and chunks."""
+"""The B-trees and heaps of an HDF5 file: where it keeps members, attributes, chunks and text."""
 
 from collections.abc import Iterator
 
@@ -19,6 +19,9 @@ _HEADER = 24
 _DEEPEST = 16
 # Signature, version, kind and checksum of a node of the second version.
 _FRAME = 10
+_COLLECTION_HEADER = 16
+_OBJECT_HEADER = 16
+_MANAGED, _HUGE = 0, 1
 
 
 def tree_entries(
@@ -104,11 +107,6 @@ def _width(largest: int) -> int:
     return max((largest.bit_length() + 7) // 8, 1)
 
 
-_HEADER_HEAPS = 16
-_OBJECT_HEADER = 16
-_MANAGED, _HUGE = 0, 1
-
-
 class Heaps:
     """The global heap collections of a file, which hold text; each is read through once."""
 
@@ -127,11 +125,11 @@ class Heaps:
 
     def _objects(self, address: int, what: str) -> dict[int, tuple[int, int]]:
         """Return where each object of a collection begins, and its size."""
-        head = Cursor(self._blocks.read(address, _HEADER_HEAPS, what), what)
+        head = Cursor(self._blocks.read(address, _COLLECTION_HEADER, what), what)
         head.expect(b"GCOL\x01")
         head.skip(3)
         end = address + head.address()
-        address += _HEADER_HEAPS
+        address += _COLLECTION_HEADER
         objects: dict[int, tuple[int, int]] = {}
         while address + _OBJECT_HEADER <= end:
             entry = Cursor(self._blocks.read(address, _OBJECT_HEADER, what), what)

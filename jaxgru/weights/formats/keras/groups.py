@@ -28,6 +28,9 @@ CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 
 # Models in models in models: each takes two levels.
 _MAX_DEPTH = 64
+_SIDES = ("forward_layer", "backward_layer")
+# A cell, a layer of a cell, and both directions: Keras 2 keeps the layer they were made from, too.
+_LAYERS: tuple[set[str], ...] = (set(), {"cell"}, {*_SIDES}, {*_SIDES, "layer"})
 
 
 @dataclasses.dataclass
@@ -194,11 +197,6 @@ def _recurrent(
         if not (key == "optimizer" and not names):
             inner = group.inner[key]
             yield from _recurrent(h5, inner, known, (*names, inner.name or key))
-
-
-_SIDES = ("forward_layer", "backward_layer")
-# A cell, a layer of a cell, and both directions: Keras 2 keeps the layer they were made from, too.
-_LAYERS: tuple[set[str], ...] = (set(), {"cell"}, {*_SIDES}, {*_SIDES, "layer"})
 
 
 def _is_cell(h5: Hdf5, group: Group) -> bool:

@@ -1,4 +1,4 @@
-"""ONNX models: their GRU nodes as nets, and nets as models."""
+"""ONNX models: their GRU nodes as nets, and nets as models, in files and in memory."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The nodes of a model in order, in graphs within graphs and functions, and what each can see."""
+"""The nodes of a model in order, in graphs within graphs and functions, and their attributes."""
 
 import collections
 from collections.abc import Iterator, Mapping
@@ -14,6 +14,17 @@ _MOST_LEVELS = 50
 _MOST_NODES = 2**18
 _ONNX_DOMAINS = ("", "ai.onnx")  # two names of the standard's own
 _NO_OPSET = 21  # for graphs and nodes in memory, which have no version of the operators
+# onnx.proto's AttributeProto.AttributeType, and the field of AttributeProto that holds the value.
+_FIELDS = {
+    "float": (1, "f"),
+    "int": (2, "i"),
+    "string": (3, "s"),
+    "tensor": (4, "t"),
+    "floats": (6, "floats"),
+    "ints": (7, "ints"),
+    "strings": (8, "strings"),
+}
+_NO_TYPE = 0  # in files from before there was one
 
 
 class Scope:
@@ -115,19 +126,6 @@ def is_standard(node: Any) -> bool:
 def _opset(holder: Any, default: int) -> int:
     versions = [entry.version for entry in holder.opset_import if entry.domain in _ONNX_DOMAINS]
     return int(versions[0]) if versions else default
-
-
-# onnx.proto's AttributeProto.AttributeType, and the field of AttributeProto that holds the value.
-_FIELDS = {
-    "float": (1, "f"),
-    "int": (2, "i"),
-    "string": (3, "s"),
-    "tensor": (4, "t"),
-    "floats": (6, "floats"),
-    "ints": (7, "ints"),
-    "strings": (8, "strings"),
-}
-_NO_TYPE = 0  # in files from before there was one
 
 
 def attributes_of(node: Any) -> dict[str, Any]:

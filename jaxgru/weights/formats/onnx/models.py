@@ -1,4 +1,11 @@
-"""The GRUs of a model, by the names of their nodes, or as the one net that jaxgru wrote."""
+"""The GRUs of a model by the names of their nodes, or as the one net that jaxgru wrote.
+
+Nodes alone hold neither stacks, nor how two directions are merged, nor a bias that is None, nor a
+clip in more than float32. So a model that jaxgru writes has the net in its metadata under the key
+``jaxgru``: ``{"version": 2, "net": ...}``, the JSON form of ``jaxgru.weights.net_json``, where an
+array's name is ``node/side/field``, such as ``gru_0/1/kernel`` for the kernel of the backward
+direction of the node ``gru_0``.
+"""
 
 import collections
 import dataclasses

@@ -1,4 +1,7 @@
-"""A TensorProto as a NumPy array, and back, with every size checked first."""
+"""A TensorProto as a NumPy array, and back, with every size checked first.
+
+A model may keep its weights in other files, which are read only where they are allowed to be.
+"""
 
 import math
 import os

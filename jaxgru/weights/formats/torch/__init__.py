@@ -1,4 +1,16 @@
-"""Files of ``torch.save`` (.pt, .pth, .tar and other names) and pickles, read without PyTorch."""
+"""Files of ``torch.save`` (.pt, .pth, .tar and other names) and pickles, read without PyTorch.
+
+Since PyTorch 1.6 a file is a zip archive of one folder, of any name: ``data.pkl`` is a pickle of
+the whole, ``data/0``, ``data/1``, ... are the storages of its tensors, and ``byteorder`` is
+"little" or "big".
+
+Before, it was five pickles, one after the other: a number that marks the format, its version, the
+machine it was written on, the whole, and a list of storages. Then these, each as its count, 8
+bytes, and its numbers, little-endian. In a plain pickle, a tensor's storage is such a stream in
+bytes.
+
+Source: ``torch/serialization.py``, ``caffe2/serialize/inline_container.cc``.
+"""
 
 import io
 import re
@@ -27,6 +39,10 @@ from jaxgru.weights.results import Gathered
 # How a pickle begins: a protocol, and a frame, a container or a name. And not with what may look
 # so, the length that begins a safetensors file, which goes on with a brace.
 _PICKLE = re.compile(rb"\x80[\x02-\x05][\x95}\](c\x8a](?!.{5}\{)", re.DOTALL)
+PICKLE = "data.pkl"
+MARK = 0x1950A86A20F9469CFC6C
+VERSION = 1001
+_Contents = dict[str, memoryview]  # of storages, by key
 
 
 def recognises(look: Look) -> bool:
@@ -55,9 +71,6 @@ def read(source: Source) -> Gathered:
 
 def _is_tar(head: bytes) -> bool:
     return head[257:262] == b"ustar"
-
-
-PICKLE = "data.pkl"
 
 
 def folders_of(entries: Iterable[str]) -> list[str]:
@@ -112,10 +125,6 @@ def _is_big_endian(archive: zipfile.ZipFile, folder: str) -> bool:
     return order == b"big"
 
 
-MARK = 0x1950A86A20F9469CFC6C
-VERSION = 1001
-
-
 def _read_pickles(source: Source) -> Gathered:
     """Return every GRU in a stream or in one pickle, see ``Format.read``."""
     content = source.file.read()
@@ -130,9 +139,6 @@ def _read_pickles(source: Source) -> Gathered:
     tensors = named_tensors(root, source.size, embedded)
     arrays = arrays_of(tensors, lambda storage, _: _content_of(storage, contents))
     return find(arrays, source.assume)
-
-
-_Contents = dict[str, memoryview]  # of storages, by key
 
 
 def _read(pickles: Pickles, content: bytes) -> tuple[Any, _Contents]:

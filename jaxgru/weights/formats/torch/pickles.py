@@ -24,6 +24,19 @@ from jaxgru.weights.limits import SMALL
 # The name of a stub for what is kept outside of the pickle, such as the numbers of a tensor.
 OUTSIDE = "outside the pickle"
 _LONGEST = 200  # name of a module, or in one
+# The instructions whose argument is a value, and those that make one of nothing.
+_VALUES = (
+    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
+    "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
+    "BYTEARRAY8",
+)  # fmt: skip
+_MADE: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None, "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list,
+    "EMPTY_TUPLE": tuple,
+}  # fmt: skip
+# The table of pickletools, not its genops: that undoes backslashes in names, with a warning where
+# there is none to undo, and reads the arguments of protocol 0, text that Python 3 does not write.
+_OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 
 class Name(NamedTuple):
@@ -93,21 +106,6 @@ def refuse(what: str) -> NoReturn:
         f"its pickle {what}: expected tensors in containers, as "
         "torch.save(module.state_dict(), path) writes them; nothing in a file is run"
     )
-
-
-# The instructions whose argument is a value, and those that make one of nothing.
-_VALUES = (
-    "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
-    "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
-    "BYTEARRAY8",
-)  # fmt: skip
-_MADE: dict[str, Callable[[], Any]] = {
-    "NONE": lambda: None, "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list,
-    "EMPTY_TUPLE": tuple,
-}  # fmt: skip
-# The table of pickletools, not its genops: that undoes backslashes in names, with a warning where
-# there is none to undo, and reads the arguments of protocol 0, text that Python 3 does not write.
-_OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 
 def _argument(opcode: pickletools.OpcodeInfo, file: io.BytesIO) -> Any:

@@ -1,4 +1,4 @@
-"""What the stubs of a pickle stand for: tensors of PyTorch, arrays of NumPy and JAX.
+"""The tensors of PyTorch and the arrays of NumPy and JAX in a pickle, by name, as NumPy arrays.
 
 Source: ``torch/_utils.py``, ``torch/serialization.py``; NumPy's ``array_reduce``;
 ``jax/_src/array.py``; ``joblib/numpy_pickle.py``.
@@ -35,6 +35,16 @@ _JAX = "jax._src.array._reconstruct_array"
 _MOST_AROUND = 8
 WITH_BYTES = "torch.storage._load_from_bytes"
 JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"
+# By PyTorch's names of the types of its storages.
+_DTYPES = {
+    "Half": FLOATS["float16"],
+    "BFloat16": FLOATS["bfloat16"],
+    "Float": FLOATS["float32"],
+    "Double": FLOATS["float64"],
+}
+# The attributes in which modules and frozen dicts keep what has names: no part of those names.
+_HOLDERS = frozenset({"_parameters", "_buffers", "_modules", "_dict"})
+_DEEPEST = 64
 
 
 class Storage(NamedTuple):
@@ -223,17 +233,6 @@ def _are_counts(values: Any) -> bool:
     # PyTorch and NumPy have at most 64 axes.
     return type(values) is tuple and len(values) <= 64 and all(map(is_count, values))
 
-
-# By PyTorch's names of the types of its storages.
-_DTYPES = {
-    "Half": FLOATS["float16"],
-    "BFloat16": FLOATS["bfloat16"],
-    "Float": FLOATS["float32"],
-    "Double": FLOATS["float64"],
-}
-# The attributes in which modules and frozen dicts keep what has names: no part of those names.
-_HOLDERS = frozenset({"_parameters", "_buffers", "_modules", "_dict"})
-_DEEPEST = 64
 
 # Returns the bytes of a storage, given the size of one of its numbers.
 ReadStorage = Callable[[Storage, int], bytes | bytearray | memoryview]

@@ -1,4 +1,4 @@
-"""Keras layers that hold a net exactly."""
+"""Keras layers that hold a net exactly, and Keras itself without a change of what is set."""
 
 import contextlib
 import os

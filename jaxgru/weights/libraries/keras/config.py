@@ -1,7 +1,7 @@
 """The configuration of a Keras model: its layers, and what those made of GRU cells compute.
 
 It is JSON of any version from Keras 1 to 3. What concerns training is passed over: dropout,
-initialisers, constraints, ``stateful``, ``unroll``.
+initialisers, constraints, ``stateful``, ``unroll``. Activations get their names in ``jaxgru``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,6 +19,18 @@ _LONGEST_NAME = 512
 LARGEST = 8 * 2**20
 
 _GRUS = ("GRU", "CuDNNGRU")
+_KNOWN = {name: known for name in ACTIVATIONS if (known := get_activation(name).keras)}
+_NAMES = sorted({name for known in _KNOWN.values() for name in known.names})
+_VERSIONS = ("1", "2", "3")
+# Layers that stand for a function, and the options with which they are it.
+_LAYERS: dict[str, tuple[tuple[dict[str, Any], str], ...]] = {
+    "ReLU": (
+        ({"max_value": None, "negative_slope": 0, "threshold": 0}, "relu"),
+        ({"max_value": 6, "negative_slope": 0, "threshold": 0}, "relu6"),
+    ),
+    "ELU": (({"alpha": 1}, "elu"),),
+}
+_KERAS_MODULES = ("keras", "tf_keras", "tensorflow", "builtins")
 
 
 class Layer(NamedTuple):
@@ -180,21 +192,6 @@ def _flag(config: Mapping[str, Any], key: str, default: bool) -> bool:
     if not isinstance(value, bool):
         raise WeightsError(f"{key} is {shown(value)}: expected true or false")
     return value
-
-
-_KNOWN = {name: known for name in ACTIVATIONS if (known := get_activation(name).keras)}
-_NAMES = sorted({name for known in _KNOWN.values() for name in known.names})
-_VERSIONS = ("1", "2", "3")
-
-# Layers that stand for a function, and the options with which they are it.
-_LAYERS: dict[str, tuple[tuple[dict[str, Any], str], ...]] = {
-    "ReLU": (
-        ({"max_value": None, "negative_slope": 0, "threshold": 0}, "relu"),
-        ({"max_value": 6, "negative_slope": 0, "threshold": 0}, "relu6"),
-    ),
-    "ELU": (({"alpha": 1}, "elu"),),
-}
-_KERAS_MODULES = ("keras", "tf_keras", "tensorflow", "builtins")
 
 
 def keras_names(version: str) -> dict[str, str]:
