@@ -10,6 +10,7 @@ import struct
 import ml_dtypes
 import numpy as np
 import pytest
+from equal import assert_same
 
 from jaxgru.weights import WeightsError
 from jaxgru.weights.formats.hdf5 import Hdf5
@@ -69,6 +70,7 @@ class TestAgainstH5py:
 
     def test_types(self):
         dtypes = ["<f2", ">f2", "<f4", ">f4", "<f8", ">f8"]
+        halves = ARRAY.astype(ml_dtypes.bfloat16)
 
         def fill(file):
             for dtype in dtypes:
@@ -78,15 +80,12 @@ class TestAgainstH5py:
         _assert_same(h5, content, count=6)
         assert all(h5.read(path).dtype.isnative for path in dtypes)
 
-    def test_bfloat16(self):
-        def fill(file):
-            file.create_dataset("0", data=ARRAY.astype(ml_dtypes.bfloat16))
+        def fill_halves(file):
+            file.create_dataset("0", data=halves)
             file["0"].attrs["dtype"] = "bfloat16"
 
-        h5, _ = opened(fill)
-        # As bits, since h5py has no such numbers.
-        expected = ARRAY.astype(ml_dtypes.bfloat16).view(np.uint16)
-        np.testing.assert_array_equal(h5.read("0").view(np.uint16), expected)
+        # h5py has no such numbers: Keras has it write their bits.
+        assert_same(opened(fill_halves)[0].read("0"), halves)
 
     @pytest.mark.parametrize("libver", ["earliest", "latest"])
     def test_lists_of_several_levels(self, libver):
@@ -104,24 +103,20 @@ class TestAgainstH5py:
 
         _assert_same(*opened(fill, libver=libver), count=2)
 
-    def test_chunks_in_a_row(self):
-        """Chunks allotted at once need no index."""
-
+    @pytest.mark.parametrize("layout", ["chunks in a row", "compact"])
+    def test_layouts_that_h5py_has_no_option_for(self, layout):
         def fill(file):
             plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            plist.set_chunk((2, 5))
-            plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            _create(file, plist)
+            if layout == "compact":
+                plist.set_layout(h5py.h5d.COMPACT)
+            else:  # allotted at once they need no index
+                plist.set_chunk((2, 5))
+                plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            space = h5py.h5s.create_simple(ARRAY.shape)
+            dataset = h5py.h5d.create(file.id, b"a", h5py.h5t.IEEE_F32LE, space, plist)
+            dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, ARRAY)
 
         _assert_same(*opened(fill, libver="latest"), count=1)
-
-    def test_compact(self):
-        def fill(file):
-            plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-            plist.set_layout(h5py.h5d.COMPACT)
-            _create(file, plist)
-
-        _assert_same(*opened(fill), count=1)
 
     def test_links_of_a_group_with_messages(self):
         # A group that once had a link of the newer kinds keeps all its links in its header.
@@ -142,6 +137,8 @@ class TestAgainstH5py:
             "list of str": ["a", "", "ccc"],
             "list of bytes": np.array([b"a", b"bbb"]),
             "none": np.array([], np.float64),
+            "piece0": ["a", "b"],
+            "piece1": ["c"],
         }
 
         def fill(file):
@@ -152,17 +149,10 @@ class TestAgainstH5py:
         h5, content = opened(fill)
         _assert_same(h5, content, count=0)
         assert h5.text("group", "str") == "gruß"
-        assert h5.texts("", "list of bytes") == ("a", "bbb")
-        assert h5.texts("", "none") == ()
-        assert h5.text("", "absent") is None
-        assert h5.text("nowhere", "str") is None
-        assert h5.texts("", "absent") is None
-
-    def test_a_list_in_pieces(self):
-        def fill(file):
-            file.attrs["names0"], file.attrs["names1"] = ["a", "b"], ["c"]
-
-        assert opened(fill)[0].texts("", "names") == ("a", "b", "c")
+        lists = {"list of bytes": ("a", "bbb"), "none": (), "piece": ("a", "b", "c")}
+        assert {name: h5.texts("", name) for name in lists} == lists
+        for path, name in (("", "absent"), ("nowhere", "str")):
+            assert h5.text(path, name) is h5.texts(path, name) is None
 
     def test_places(self):
         def fill(file):
@@ -233,11 +223,16 @@ def test_arrays_that_are_refused_once_asked_for(name):
             h5.read("a")
 
 
-def test_what_is_not_there():
-    h5, _ = opened(lambda file: file.create_group("a"))
+def test_what_is_not_there_or_not_whole():
+    h5, content = opened(lambda file: file.create_group("a"))
     for path in ("a", "b", "a/b"):
         with pytest.raises(WeightsError, match=f"^/{path} is missing: expected an array there"):
             h5.read(path)
+    whole = content.getvalue()
+    with pytest.raises(WeightsError, match=r"ends after \d+ of \d+ bytes"):
+        Hdf5(io.BytesIO(whole[:100]), len(whole))  # shorter than it was when opened
+    with pytest.raises(WeightsError, match=r"begins with b'.*': expected b'.x89HDF"):
+        opened(lambda file: file.update({"a": ARRAY}), userblock_size=512)
 
 
 @pytest.mark.parametrize(
@@ -252,18 +247,6 @@ def test_attributes_that_are_no_text(value, message):
     h5, _ = opened(lambda file: file.attrs.update({"n": value}))
     with pytest.raises(WeightsError, match=message):
         h5.text("", "n")
-
-
-def test_a_file_after_a_block_of_the_users():
-    with pytest.raises(WeightsError, match=r"begins with b'.*': expected b'.x89HDF"):
-        opened(lambda file: file.update({"a": ARRAY}), userblock_size=512)
-
-
-def test_a_file_shorter_than_it_was_when_opened():
-    _, content = opened(lambda file: file.update({"a": ARRAY}))
-    whole = content.getvalue()
-    with pytest.raises(WeightsError, match=r"ends after \d+ of \d+ bytes"):
-        Hdf5(io.BytesIO(whole[:1000]), len(whole))
 
 
 def test_reading_much_of_a_small_file_again_and_again_is_refused():
@@ -315,13 +298,6 @@ def _reference_to(content, text):
     index = int.from_bytes(content[place - 16 : place - 14], "little")
     parts = ((len(text), 4), (collection, 8), (index, 4))
     return b"".join(value.to_bytes(size, "little") for value, size in parts)
-
-
-def _create(file, plist):
-    """Write the array as ``a``, in a way that h5py's own functions have no option for."""
-    space = h5py.h5s.create_simple(ARRAY.shape)
-    dataset = h5py.h5d.create(file.id, b"a", h5py.h5t.IEEE_F32LE, space, plist)
-    dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, ARRAY)
 
 
 def _assert_same(h5, content, *, count):

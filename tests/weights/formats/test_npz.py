@@ -39,18 +39,13 @@ def _haiku(place="", dtype="f4", seed=0):
 
 
 @seed.needs_weights
-@pytest.mark.parametrize(
-    ("equations", "expected"), [("keras", seed.H_KERAS), ("notebook", seed.H_NOTEBOOK)]
-)
-def test_the_seed_gives_both_known_results(equations, expected):
-    params = jaxgru.load(seed.PATH, equations=equations)
-    h = jaxgru.gru_cell(params, jnp.zeros(6), jnp.array(seed.X))
-    # The expected numbers have eight decimals; float32 adds about 1e-7.
-    np.testing.assert_allclose(h, expected, rtol=0, atol=1e-6)
-
-
-@seed.needs_weights
-def test_the_seeds_own_code_reads_what_is_saved(path):
+def test_the_seed(path):
+    """Its weights give both known results, and its own code reads what is saved of them."""
+    for equations, expected in (("keras", seed.H_KERAS), ("notebook", seed.H_NOTEBOOK)):
+        params = jaxgru.load(seed.PATH, equations=equations)
+        h = jaxgru.gru_cell(params, jnp.zeros(6), jnp.array(seed.X))
+        # The expected numbers have eight decimals; float32 adds about 1e-7.
+        np.testing.assert_allclose(h, expected, rtol=0, atol=1e-6)
     jaxgru.save(jaxgru.load(seed.PATH), path)
     h = seed.notebook_step(path, np.array(seed.X), np.zeros(6))
     # What the notebook prints, in eight decimals, from the same float32 weights.
@@ -125,7 +120,8 @@ def test_half_zero_biases_of_reset_before_fit_into_one(key, path):
     np.testing.assert_array_equal(jaxgru.load(path).bias, sum(sides.values()))
 
 
-def test_notebook_equations_give_the_notebooks_step(path):
+def test_the_notebooks_equations_are_its_codes(key, path):
+    """What is loaded for them computes its step, and its code computes what is saved for them."""
     np.savez(path, **_arrays())
     params = jaxgru.load(path, equations="notebook")
     x, h = np.random.default_rng(0).normal(size=(2, 3))
@@ -133,15 +129,11 @@ def test_notebook_equations_give_the_notebooks_step(path):
     np.testing.assert_allclose(
         oracle.cell(params, h, x[:2])["h"], seed.notebook_step(path, x[:2], h), rtol=0, atol=5e-7
     )
-
-
-def test_saved_for_the_notebook_its_code_computes_the_layer(key, path):
     params = cases.random_params(key, 2, 3)
     outside = np.arange(9) < 6  # the notebook has no recurrent bias of the candidate
     bias = np.where(outside, params.recurrent_bias, np.float32(0))
     params = dataclasses.replace(params, recurrent_bias=bias)
     jaxgru.save(params, path, equations="notebook")
-    x, h = np.random.default_rng(0).normal(size=(2, 3))
     # Two float64 computations of the same numbers.
     np.testing.assert_allclose(
         seed.notebook_step(path, x[:2], h), oracle.cell(params, h, x[:2])["h"], rtol=0, atol=1e-14
