@@ -12,7 +12,8 @@ def parse_json(text: str | bytes | bytearray, what: str, largest: int | None = N
     if largest is not None and len(text) > largest:
         raise WeightsError(f"{what} has {len(text)} bytes: expected at most {largest}")
     try:
-        return json.loads(text, object_pairs_hook=_without_repeats)
+        decoded = text if isinstance(text, str) else text.decode("utf-8-sig")
+        return json.loads(decoded, object_pairs_hook=_without_repeats)
     except WeightsError as error:
         raise WeightsError(f"{what} {error}") from None
     # RecursionError: lists in lists in lists.

@@ -33,72 +33,49 @@ def _format(name: str, content: str, recognises: Callable[[Look], bool], instead
 
 FORMATS = (
     _format(
-        "npy",
-        "arrays that have no names, as of numpy.save and equinox.tree_serialise_leaves",
+        "npy", "arrays that have no names, as of numpy.save and equinox.tree_serialise_leaves",
         # Equinox's users often put a line of JSON before them.
         lambda look: look.head.startswith(_NPY) or look.head.partition(b"\n")[2].startswith(_NPY),
         "load them into the model they were saved from (equinox.tree_deserialise_leaves) and hand "
-        "that to jaxgru.from_equinox",
-    ),
+        "that to jaxgru.from_equinox"),
     _format(
-        "sharded",
-        "the index of weights in several files",
+        "sharded", "the index of weights in several files",
         _matches(rb'\s*\{.*"(?:weight_map|total_size)"'),
-        "load one of the files that it names, or save all as one (in Keras without max_shard_size)",
-    ),
+        "load one of the files that it names, or save all as one (in Keras without "
+        "max_shard_size)"),
     _format(
-        "tensorflowjs",
-        "the model.json of TensorFlow.js",
+        "tensorflowjs", "the model.json of TensorFlow.js",
         _matches(rb'\s*\{.*"(?:modelTopology|weightsManifest|layers-model)"'),
-        "tensorflowjs_converter --input_format tfjs_layers_model --output_format keras writes one",
-    ),
+        "tensorflowjs_converter --input_format tfjs_layers_model --output_format keras writes one"),
     _format(
-        "keras-json",
-        "the configuration of a Keras model, without weights",
+        "keras-json", "the configuration of a Keras model, without weights",
         _matches(rb'\s*\{.*"class_name"\s*:.*"config"'),
-        "load the file that model.save or model.save_weights wrote beside it",
-    ),
+        "load the file that model.save or model.save_weights wrote beside it"),
     _format(
-        "git-lfs",
-        "a pointer of Git LFS, in the place of the file itself",
-        _begins(b"version https://git-lfs.github.com/spec/"),
-        "run git lfs pull",
-    ),
+        "git-lfs", "a pointer of Git LFS, in the place of the file itself",
+        _begins(b"version https://git-lfs.github.com/spec/"), "run git lfs pull"),
     _format("tflite", "a model of TFLite", lambda look: look.head[4:8] == b"TFL3", _TO_ONNX),
     _format("gguf", "a file of GGUF", _begins(b"GGUF"), _TO_ONNX),
     _format(
         "tensorflow-model",
         "the graph of a TensorFlow SavedModel, whose weights are in other files",
         # Field 1 is version 1; field 2 a message whose field 1 is one. (ONNX has text there.)
-        _matches(rb"\x08\x01\x12[\x80-\xff]*[\x00-\x7f]\x0a"),
-        _IN_KERAS,
-    ),
+        _matches(rb"\x08\x01\x12[\x80-\xff]*[\x00-\x7f]\x0a"), _IN_KERAS),
     _format(
-        "tensorflow-checkpoint",
-        "the index of a TensorFlow checkpoint",
-        _matches(rb".{0,64}_CHECKPOINTABLE_OBJECT_GRAPH"),
-        _IN_KERAS,
-    ),
+        "tensorflow-checkpoint", "the index of a TensorFlow checkpoint",
+        _matches(rb".{0,64}_CHECKPOINTABLE_OBJECT_GRAPH"), _IN_KERAS),
     _format(
-        "pt2",
-        "a program of torch.export",
+        "pt2", "a program of torch.export",
         lambda look: any(f"/{name}".endswith("/archive_format") for name in look.entries or ()),
-        _IN_TORCH,
-    ),
+        _IN_TORCH),
     _format(
-        "pickle-0",
-        "a pickle of protocol 0, which Python 2 wrote",
-        _matches(rb"\(?[dl]p[01]\r?\n"),
-        "load it in Python and pickle it again with protocol=2",
-    ),
+        "pickle-0", "a pickle of protocol 0, which Python 2 wrote",
+        _matches(rb"\(?[dl]p[01]\r?\n"), "load it in Python and pickle it again with protocol=2"),
     _format(
-        "matlab",
-        "a file of MATLAB",
-        _begins(b"MATLAB "),
+        "matlab", "a file of MATLAB", _begins(b"MATLAB "),
         "numpy.savez(path, **scipy.io.loadmat(path)) writes a file that is read, given the names "
-        "of a library's arrays",
-    ),
-)
+        "of a library's arrays"),
+)  # fmt: skip
 
 
 def refuse_folder(names: Collection[str]) -> WeightsError:

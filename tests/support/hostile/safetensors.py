@@ -97,6 +97,7 @@ FILES = {
     "cut short in the header": (file(*good())[:100], "bytes: expected fewer in a file of 100"),
     "a header of 5 GB": (struct.pack("<Q", 5 * 10**9) + b'{"a": 1}', "it begins with"),
     "no JSON": (file(b"{kernel}"), "the header is no JSON (Expecting property name"),
+    "UTF-16": (file("{}".encode("utf-16-le")), "the header is no JSON ("),
     "no UTF-8": (file(b'{"\xff"}'), "the header is no JSON ("),
     "nested deeply": (file(b'{"a":' + b"[" * 100_000), "the header is no JSON ("),
     "too many values": (file(b"{" + b"," * 1_000_001), "the header has over 1000000 values"),

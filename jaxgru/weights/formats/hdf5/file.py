@@ -1,7 +1,7 @@
 """An open HDF5 file: its groups, datasets and attributes by path, reached by hard links alone."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import ml_dtypes
@@ -234,7 +234,7 @@ def _from_heap(blocks: Blocks, info: Cursor, what: str) -> Iterator[_Link]:
 def _from_symbol_table(
     blocks: Blocks, root: int, heap: int, what: str
 ) -> Iterator[tuple[str, int]]:
-    names = _Names(blocks, heap, f"the names in {what}")
+    read_name = _names_in(blocks, heap, f"the names in {what}")
     where = f"the symbol table of {what}"
     for _, node in tree_entries(blocks, root, GROUPS, _OFFSET_SIZE, where):
         head = Cursor(blocks.read(node, _TABLE_HEADER, where), where)
@@ -243,7 +243,7 @@ def _from_symbol_table(
         count = head.number(2)
         entries = Cursor(blocks.read(node + _TABLE_HEADER, count * _TABLE_ENTRY, where), where)
         for _ in range(count):
-            name = names.at(entries.address())
+            name = read_name(entries.address())
             address = entries.address()
             kind = entries.number(4)
             entries.skip(20)
@@ -273,28 +273,23 @@ def _refused(name: str, what: str, kind: str) -> WeightsError:
     )
 
 
-class _Names:
-    """The heap where a group keeps the names of its members."""
+def _names_in(blocks: Blocks, address: int, what: str) -> Callable[[int], str]:
+    """Return what reads the names of a group's members by their offsets in a heap."""
+    head = Cursor(blocks.read(address, _HEAP_HEADER, what), what)
+    head.expect(b"HEAP\x00")
+    head.skip(3)
+    size, _, start = head.address(), head.address(), head.address()
 
-    def __init__(self, blocks: Blocks, address: int, what: str) -> None:
-        head = Cursor(blocks.read(address, _HEAP_HEADER, what), what)
-        head.expect(b"HEAP\x00")
-        head.skip(3)
-        self._size = head.address()
-        head.skip(8)
-        self._start = head.address()
-        self._blocks = blocks
-        self._what = what
-
-    def at(self, offset: int) -> str:
-        if offset >= self._size:
-            raise WeightsError(f"{self._what} begin at {offset}: expected below {self._size}")
-        length = min(self._size - offset, _LONGEST_NAME + 1)
-        content = self._blocks.read_up_to(self._start + offset, length, self._what)
-        name, end, _ = content.partition(b"\0")
+    def read(offset: int) -> str:
+        if offset >= size:
+            raise WeightsError(f"{what} begin at {offset}: expected below {size}")
+        length = min(size - offset, _LONGEST_NAME + 1)
+        name, end, _ = blocks.read_up_to(start + offset, length, what).partition(b"\0")
         if not end:
-            raise WeightsError(f"{self._what} have one without an end, or a longer one than 1024")
-        return _as_name(name, self._what)
+            raise WeightsError(f"{what} have one without an end, or a longer one than 1024")
+        return _as_name(name, what)
+
+    return read
 
 
 def _as_name(name: bytes, what: str) -> str:

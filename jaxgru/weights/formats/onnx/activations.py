@@ -30,11 +30,7 @@ HOLDER = Holder("ONNX's GRU", dict.fromkeys(("activation", "recurrent_activation
 # none; "unsure" where the specification's own default and that of ONNX Runtime differ, so that a
 # file without the value means nothing certain.
 _PARAMETERS: dict[str, tuple[float | str, float | str]] = {
-    "Relu": ("none", "none"),
-    "Tanh": ("none", "none"),
-    "Sigmoid": ("none", "none"),
-    "Softsign": ("none", "none"),
-    "Softplus": ("none", "none"),
+    **dict.fromkeys(("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus"), ("none", "none")),
     "Affine": ("unsure", "unsure"),
     "LeakyRelu": (0.01, "none"),
     "ThresholdedRelu": ("unsure", "none"),

@@ -14,21 +14,10 @@ MOST_FIELDS = 2**20
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _IR_VERSION = 1
-# The fields of onnx.proto's ModelProto, which has no others, by number.
-_MODEL = {
-    _IR_VERSION: _VARINT,
-    2: _LENGTH,  # producer_name
-    3: _LENGTH,  # producer_version
-    4: _LENGTH,  # domain
-    5: _VARINT,  # model_version
-    6: _LENGTH,  # doc_string
-    7: _LENGTH,  # graph
-    8: _LENGTH,  # opset_import
-    14: _LENGTH,  # metadata_props
-    20: _LENGTH,  # training_info
-    25: _LENGTH,  # functions
-    26: _LENGTH,  # configuration
-}
+# The fields of onnx.proto's ModelProto, which has no others: ir_version and model_version are
+# numbers, and texts, messages and lists of them have a length.
+_MODEL = dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), _LENGTH)
+_MODEL |= dict.fromkeys((_IR_VERSION, 5), _VARINT)
 
 
 def begins_model(head: bytes) -> bool:
