@@ -1,7 +1,7 @@
-"""The named activations: each with its derivative, and its exact name in other libraries.
+"""The named activations: each with its derivative and its name in other libraries.
 
-A new one is a new entry of ``_ACTIVATIONS``. A name that means another function elsewhere is left
-out there: ``leaky_relu`` is -0.2 at -1 in Keras and -0.01 in JAX.
+A new activation is a new entry of ``_ACTIVATIONS``. A library whose function of that name is
+another one has no entry there: ``leaky_relu`` is -0.2 at -1 in Keras and -0.01 in JAX.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ Array = jax.Array
 
 
 class Keras(NamedTuple):
-    """The names of an activation in Keras' configurations; the first is written."""
+    """The names of an activation in Keras' configurations; the first is used for writing."""
 
     names: tuple[str, ...]
     versions: tuple[str, ...] = ("1", "2", "3")  # in which the names mean this function
 
 
 class Onnx(NamedTuple):
-    """An activation of ONNX's GRU with its parameters; None for one that it does not take."""
+    """An activation of ONNX's GRU with its parameters; None for those that it does not have."""
 
     function: str
     alpha: float | None = None
@@ -29,10 +29,10 @@ class Onnx(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """An elementwise function ``y = f(x)``, its derivative, and what is equal to it elsewhere.
+    """An elementwise function ``y = f(x)``, its derivative, and its equals in other libraries.
 
-    The derivative is given both x and y: most follow from y without a second transcendental, and
-    do not look at x. ``keras``, ``onnx`` and ``flax`` are None where there is no equal.
+    The derivative is a function of x and y: most follow from y without a second transcendental and
+    do not use x. ``keras``, ``onnx`` and ``flax`` are None where the library has no equal.
     """
 
     value: Callable[[Array], Array]
@@ -40,13 +40,13 @@ class Activation(NamedTuple):
     needs_input: bool = False
     keras: Keras | None = None
     onnx: Onnx | None = None
-    flax: Callable[..., Array] | None = None  # what users of Flax pass: JAX's own function
+    flax: Callable[..., Array] | None = None  # the function that users of Flax pass
 
 
 def get_activation(name: str, argument: str = "activation") -> Activation:
     """Return the activation called ``name``.
 
-    Raises ValueError with the known names, and that of the argument, if there is none.
+    Raises ValueError, listing the names and naming the argument, if there is none.
     """
     try:
         return _ACTIVATIONS[name]

@@ -1,4 +1,4 @@
-"""Files written aside and moved into place, so that a half-written one is never seen."""
+"""Files written aside and moved into place, so that no reader sees a half-written one."""
 
 import contextlib
 import errno
@@ -11,18 +11,18 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary file beside ``path`` that becomes ``path`` once the block succeeds.
+    """Yield a temporary file in the folder of ``path`` that becomes ``path`` if the block succeeds.
 
-    Until then a file already at ``path`` stays as it is, also where the process is killed. If the
+    Until then an existing file at ``path`` stays as it is, even if the process is killed. If the
     block raises, the temporary file is removed.
 
     Args:
-        path: the file to write. Through a symbolic link, what it points to is replaced. A device
-            or a pipe has no content to keep and is given itself, to be written directly.
+        path: the file to write. For a symbolic link, the file that it points to is replaced. A
+            device or a pipe has no content to keep and is written directly.
 
     Yields:
-        The path to write to. It ends like ``path`` does, as many writers choose their format by
-        that, or add an ending that they miss.
+        The path to write to. It has the suffix of ``path``, because many writers choose their
+        format by the suffix, or append a missing one.
 
     Raises:
         OSError: ``path`` is a directory, or its folder is missing or not writable.

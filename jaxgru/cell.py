@@ -1,4 +1,4 @@
-"""One step of a GRU, and the same step with its gates shown."""
+"""One step of a GRU, and one step with its gates."""
 
 import functools
 from typing import Any
@@ -26,8 +26,8 @@ def gru_cell(params: GRUParams, h: Array, x: Array, *, precision: Precision = No
         precision: of the matrix products, as in ``jax.lax.dot_general``.
 
     Returns:
-        The state after the step, ``(..., H)``, where ``...`` is h and x broadcast together.
-        Its type is that of the arguments promoted, and at least float32.
+        The state after the step, ``(..., H)``, where ``...`` is h and x broadcast together. Its
+        dtype is the promotion of the arguments' dtypes, at least float32.
 
     Raises:
         ValueError: a shape or dtype does not fit the weights, or precision is unknown.
@@ -45,7 +45,7 @@ def gru_cell(params: GRUParams, h: Array, x: Array, *, precision: Precision = No
 def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = None) -> Gates:
     """Return the update gate, the reset gate, the candidate and the new state of one step.
 
-    The equations are those of ``GRUParams``; the arguments those of ``gru_cell``.
+    The equations are those of ``GRUParams``.
 
     Args:
         params: the weights, I inputs and H units.
@@ -82,7 +82,7 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
     return gates
 
 
-# Compiled as a whole, so that a call outside jit is one call, and not one for each operation.
+# Compiled as a whole: a call outside jit is then one dispatch, not one for each operation.
 @functools.partial(jax.jit, static_argnames=("precision", "dtype"))
 def _gates(params: GRUParams, h: Array, x: Array, *, precision: Precision, dtype: Any) -> Gates:
     params, h, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, h, x))

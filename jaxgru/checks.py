@@ -1,4 +1,4 @@
-"""Arguments: whether they are arrays, fit together and are known in time; their common type."""
+"""Checks of arguments: arrays, shapes, static values and the common dtype."""
 
 import functools
 import numbers
@@ -57,14 +57,14 @@ def shape_of(name: str, value: Any) -> tuple[int, ...]:
 
 
 def type_name(value: Any) -> str:
-    """Return the name of a value's type, with its library's where that is not Python's own."""
+    """Return the name of a value's type, with its library unless that is Python or jaxgru."""
     kind = type(value)
     library = kind.__module__.partition(".")[0]
     return kind.__name__ if library in ("builtins", "jaxgru") else f"{library}.{kind.__name__}"
 
 
 def ways_in(value: Any) -> str:
-    """Return the end of an error: how an object of another library becomes a net, if one does."""
+    """Return the end of an error: the function that converts an object of this library, if any."""
     libraries = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
     for library in ("torch", "keras", "onnx", "flax", "equinox"):
         if library in libraries:
@@ -82,7 +82,7 @@ def check_last_axis(name: str, value: Array, size: int, what: str) -> None:
 
 
 def check_static(**values: Any) -> None:
-    """Raise ValueError where a value is traced that decides what is compiled."""
+    """Raise ValueError for a traced value that must be static."""
     for name, value in values.items():
         if isinstance(value, jax.core.Tracer):
             raise ValueError(
@@ -94,7 +94,7 @@ def check_static(**values: Any) -> None:
 def check_remat(remat: Any, time: int) -> int | Literal["states"] | None:
     """Return remat; raise ValueError unless it is None, "states", or a number of steps, 1 to time.
 
-    A sequence without steps admits 1: nothing is kept of it. A symbolic time admits any.
+    A sequence without steps admits 1, a symbolic time any integer.
     """
     if remat is None:
         return None
@@ -111,13 +111,13 @@ def check_remat(remat: Any, time: int) -> int | Literal["states"] | None:
 
 
 def check_precision(precision: Any) -> None:
-    """Raise ValueError unless ``jax.lax.dot_general`` takes the precision.
+    """Raise ValueError unless ``jax.lax.dot_general`` accepts the precision.
 
-    Whether the device can compute in it shows when JAX compiles for that device.
+    Whether a device supports it is checked by JAX when it compiles for that device.
     """
     try:
         known = _is_known_precision(precision)
-    except TypeError:  # it cannot be hashed, so that neither this cache nor jax.jit takes it
+    except TypeError:  # not hashable: neither this cache nor jax.jit accepts it
         known = False
     if not known:
         raise ValueError(
@@ -129,7 +129,7 @@ def check_precision(precision: Any) -> None:
 
 @functools.lru_cache
 def _is_known_precision(precision: Any) -> bool:
-    # What is known differs between versions of JAX: so a product is formed, of shapes alone.
+    # The names differ between versions of JAX, so a product of abstract arrays is formed.
     vector = np.zeros(1, np.float32)
     try:
         jax.eval_shape(functools.partial(lax.dot, precision=precision), vector, vector)
@@ -148,7 +148,7 @@ def check_masks(
 ) -> None:
     """Raise ValueError unless what is given fits ``steps``, the axes of batch and time.
 
-    Lengths that are not known, as under ``jax.jit``, pass.
+    Traced lengths, whose values are unknown, are not checked for range.
     """
     if lengths is not None and mask is not None:
         raise ValueError("lengths and mask are both given: expected one of them")

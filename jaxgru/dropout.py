@@ -1,4 +1,4 @@
-"""Dropout for fine-tuning: which numbers are dropped, and for how many steps."""
+"""Dropout of inputs and of the state."""
 
 import dataclasses
 from typing import Any
@@ -12,19 +12,19 @@ Array = jax.Array
 
 @dataclasses.dataclass(frozen=True)
 class Dropout:
-    """Dropout of the inputs of layers: each number is 0, or else divided by ``1 - rate``.
+    """Dropout of the inputs of layers: each number is set to 0 or divided by ``1 - rate``.
 
-    The expectation of what a layer is given is therefore what it is without dropout.
+    The expectation of each number is therefore its value without dropout.
 
     Args:
         rate: the probability of being dropped, at least 0 and below 1.
-        on: "between" for what passes from one layer of a stack to the next; "inputs" for the
-            inputs of every layer, those of the net itself included.
-        shared: whether one draw holds for all steps of a sequence (variational dropout). Each
-            step has its own otherwise.
+        on: "between" for the inputs of every layer of a stack but the first; "inputs" for the
+            inputs of every layer, those of the net included.
+        shared: whether all steps of a sequence share one draw (variational dropout). Otherwise
+            each step has its own.
 
-    In other libraries' words: PyTorch's ``GRU(dropout=0.2)`` is ``Dropout(0.2)``; Keras'
-    ``GRU(dropout=0.2)`` is ``Dropout(0.2, on="inputs", shared=True)``.
+    PyTorch's ``GRU(dropout=0.2)`` is ``Dropout(0.2)``; Keras' ``GRU(dropout=0.2)`` is
+    ``Dropout(0.2, on="inputs", shared=True)``.
 
     Raises:
         ValueError: the rate is not within [0, 1), or ``on`` is neither of the two.
@@ -49,14 +49,14 @@ class Dropout:
             raise ValueError(f"on is {self.on!r}: expected 'between' or 'inputs'")
 
     def apply(self, xs: Array, key: Array) -> Array:
-        """Return ``xs (T, B, I)`` with some numbers dropped and the others scaled up."""
+        """Return ``xs (T, B, I)`` with some numbers dropped and the others scaled."""
         time, *rest = xs.shape
         kept = jax.random.bernoulli(key, 1 - self.rate, (1 if self.shared else time, *rest))
         return jnp.where(kept, xs / (1 - self.rate), jnp.zeros_like(xs))
 
 
 def as_dropout(dropout: Any) -> Dropout | None:
-    """Return what ``dropout=`` means, None where it drops nothing: a rate is one between layers."""
+    """Return a ``Dropout`` for ``dropout=``, or None if the rate is 0."""
     if not isinstance(dropout, Dropout):
         check_rate("dropout", dropout)
         dropout = Dropout(float(dropout))

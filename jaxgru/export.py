@@ -1,4 +1,4 @@
-"""A net as a file that runs without jaxgru: an ONNX model, or a StableHLO program of jax.export."""
+"""Export of a net to a file that runs without jaxgru: ONNX, or StableHLO of jax.export."""
 
 import os
 from collections.abc import Sequence
@@ -26,12 +26,13 @@ _Shape = tuple[str | int, ...]
 
 
 class Signature(NamedTuple):
-    """The inputs and outputs of an exported net: name to shape, in order, and their type.
+    """The inputs and outputs of an exported net: names, shapes and dtype.
 
     Args:
-        inputs: ``{"x": ("batch", "time", 6)}``, for example. A name in a shape is any size from 1.
+        inputs: shapes by name, in order, such as ``{"x": ("batch", "time", 6)}``. A name in a
+            shape stands for any size from 1.
         outputs: likewise.
-        dtype: of all of them but ``lengths``, which is int32.
+        dtype: of all arrays except ``lengths``, which is int32.
     """
 
     inputs: dict[str, _Shape]
@@ -55,39 +56,40 @@ def export(
     =================  =============  ==============================================================
     ending             format         what runs it
     =================  =============  ==============================================================
-    ``.onnx``          ``onnx``       ONNX Runtime, and whatever else runs GRU nodes
+    ``.onnx``          ``onnx``       ONNX Runtime, and any other runtime with GRU nodes
     ``.stablehlo``     ``stablehlo``  ``jax.export.deserialize(content).call(x)``; needs JAX alone
     =================  =============  ==============================================================
 
-    The inputs are plain arrays, in this order: ``x (batch, time, I)``; ``lengths (batch,)`` of
-    int32; with ``streaming`` a first state ``initial_h (batch, H)`` for each layer. The outputs
-    are ``y (batch, time, O)``, or ``y_forward`` and ``y_backward`` where a merge is None, and a
-    last state ``h (batch, H)`` for each layer. In a net of several layers the names of states end
-    in the place: ``h_0_forward`` is that of ``net[0].forward``. Batch and time may have any size
-    from 1. A file already there is replaced only once the new one is complete.
+    The inputs are plain arrays, in this order: ``x (batch, time, I)``; with ``lengths``,
+    ``lengths (batch,)`` of int32; with ``streaming``, a first state ``initial_h (batch, H)`` for
+    each layer. The outputs are ``y (batch, time, O)``, or ``y_forward`` and ``y_backward`` where a
+    merge is None, and a last state ``h (batch, H)`` for each layer. In a net of several layers the
+    names of states end in the place: ``h_0_forward`` is that of ``net[0].forward``. Batch and time
+    may have any size from 1. An existing file is replaced only once the new one is complete.
 
     Args:
         net: a ``GRUParams``, ``Bidirectional``, ``Backward``, or a tuple or list of them.
         path: the file to write.
-        format: "onnx" or "stablehlo", where the name's ending is neither's or the other's.
-        streaming: whether the first states are inputs; they are zeros otherwise. The last states
-            of one chunk are the first of the next, and all chunks give what the whole gives.
+        format: "onnx" or "stablehlo"; by default the suffix of path decides.
+        streaming: whether the first states are inputs; otherwise they are zeros. The last states
+            of one chunk are the first states of the next.
         lengths: whether there is an input of lengths, 1 to time: y is zero beyond, as with
             ``jaxgru.gru(..., lengths=lengths, zero_masked=True)``.
         time_major: x and y have time before batch.
-        platforms: of StableHLO, what the program is lowered for, of "cpu", "cuda", "rocm" and
-            "tpu". None of them needs to be there.
-        precision: of StableHLO's matrix products, as in ``jaxgru.gru``. None is JAX's default,
-            which is faster on GPUs and TPUs and rounds factors to TF32 or bfloat16 there.
+        platforms: StableHLO only: the platforms that the program is lowered for, of "cpu", "cuda",
+            "rocm" and "tpu". None of them needs to be present.
+        precision: StableHLO only: of the matrix products, as in ``jaxgru.gru``. None is JAX's
+            default, which is faster on GPUs and TPUs and rounds factors to TF32 or bfloat16 there.
 
     Returns:
-        The names, shapes and type of inputs and outputs. The type is that of the weights. StableHLO
-        programs of half precision weights compute in float32 and take and give that.
+        The names, shapes and dtype of inputs and outputs. The dtype is that of the weights; for
+        StableHLO with half-precision weights it is float32.
 
     Raises:
-        WeightsError: the ending is neither's, or ONNX's GRU cannot hold the net, see ``to_onnx``.
-        ValueError: the layers do not fit together, streaming is asked of a net that goes both ways,
-            format, platforms or precision is unknown, or one of the last two is given for ONNX.
+        WeightsError: the suffix is unknown, or ONNX's GRU cannot hold the net, see ``to_onnx``.
+        ValueError: the layers do not fit together, streaming is given for a net with both
+            directions, format, platforms or precision is unknown, or one of the last two is given
+            for ONNX.
         OSError: the file cannot be written.
         ImportError: onnx, or flatbuffers for StableHLO, is not installed.
 
@@ -163,13 +165,13 @@ def _signature(
     pair = outputs is None
     size = output_size(net) // 2 if pair else output_size(net)
     names = ("y_forward", "y_backward") if pair else ("y",)
-    # ONNX's operators have one type for all; to_onnx refuses a net of several.
+    # ONNX's operators have one dtype for all arrays; to_onnx refuses a net with several.
     dtype = jax.tree.leaves(net)[0].dtype if format == "onnx" else state_dtype(net)
     return Signature(given, {name: sequence(size) for name in names} | states, np.dtype(dtype))
 
 
 def _place(where: str) -> str:
-    """Return a place such as ``net[0].forward`` as it ends a name in ONNX: ``_0_forward``."""
+    """Return the suffix of a name for a place: ``_0_forward`` for ``net[0].forward``."""
     where = where.removeprefix("net").replace(".net", "").replace("]", "")
     return where.replace("[", "_").replace(".", "_")
 
@@ -182,9 +184,9 @@ def _stablehlo(
     platforms: Sequence[str],
     precision: Precision,
 ) -> bytes:
-    """Return the serialised program, with the weights as constants."""
-    need("flatbuffers", "stablehlo", "exporting StableHLO")  # JAX serialises with it
-    from jax import export as jax_export  # not at the top: it takes a while and few need it
+    """Return the serialized program, with the weights as constants."""
+    need("flatbuffers", "stablehlo", "exporting StableHLO")  # JAX serializes with it
+    from jax import export as jax_export  # not at the top: a slow import that few need
 
     if not platforms or not {*platforms} <= {*PLATFORMS}:
         raise ValueError(f"platforms are {platforms!r}: expected some of {', '.join(PLATFORMS)}")
@@ -192,7 +194,7 @@ def _stablehlo(
     def run(x: jax.Array, *rest: jax.Array) -> tuple[jax.Array, ...]:
         remaining = iter(rest)
         counts = next(remaining) if lengths else None
-        # One after the other, which is the order of the signature's.
+        # In the order of the signature.
         h0 = map_state(lambda *_: next(remaining, None), net, None, "h0")
         ys_and_h = gru(
             net,
@@ -205,7 +207,7 @@ def _stablehlo(
         )
         return tuple(jax.tree.leaves(ys_and_h))
 
-    # The same file from the same net, whatever mode the process is in.
+    # The x64 mode of the process must not change the file.
     with jax.enable_x64(signature.dtype == np.float64):
         scope = jax_export.SymbolicScope()
         arguments = [

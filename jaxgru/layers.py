@@ -1,4 +1,4 @@
-"""A net layer by layer: which layers it has, which way they go, and the states of each."""
+"""A net layer by layer: its layers, their directions and the states of each."""
 
 from typing import Any, NamedTuple
 
@@ -13,17 +13,17 @@ Array = jax.Array
 
 
 class LayerRun(NamedTuple):
-    """What a layer of a net did with sequences."""
+    """The inputs and states of one layer in a run of its net."""
 
-    place: str  # where it stands, as one writes it in Python: net[0].forward
+    place: str  # as a Python expression: net[0].forward
     params: GRUParams
     xs: Array  # its inputs, (..., T, I)
     before: Array  # its states before each step, (..., T, H)
-    ys: Array  # and after it
+    ys: Array  # and after each step
 
 
 def layers(net: Net) -> list[tuple[str, GRUParams]]:
-    """Return each layer of a net with its place, in the order of the arrays of a state.
+    """Return the layers of a net with their places, in the order of the leaves of a state.
 
     >>> import jax, jaxgru
     >>> a = jaxgru.init(jax.random.key(0), 5, 5)
@@ -36,7 +36,7 @@ def layers(net: Net) -> list[tuple[str, GRUParams]]:
 
 
 def output_size(net: Net) -> int:
-    """Return how many outputs a net gives, those of a pair counted together."""
+    """Return the number of outputs of a net; both outputs of a pair count."""
     _, outputs = check_net(net)
     if outputs is not None:
         return outputs
@@ -46,7 +46,7 @@ def output_size(net: Net) -> int:
 
 
 def split_state(net: Net, h: Any) -> Any:
-    """Return the states of layers that stand side by side, ``(..., H1 + H2 + ...)``, as a net's."""
+    """Return states side by side, ``(..., H1 + H2 + ...)``, in the structure of the net."""
     stop = 0
 
     def part(layer: GRUParams, _: None, __: str) -> Any:
@@ -58,7 +58,7 @@ def split_state(net: Net, h: Any) -> Any:
 
 
 def directions(net: Net, reverse: bool = False) -> set[bool]:
-    """Return the ways that the layers of a net go: False from first to last, True backward."""
+    """Return the directions of the layers of a net: False for forward, True for backward."""
     if isinstance(net, GRUParams):
         return {reverse}
     if isinstance(net, Bidirectional):
@@ -105,7 +105,7 @@ def run_layers(
             last.append(h)
         return xs, type(net)(last)
 
-    # None in the place of a part of the state becomes one for each layer.
+    # None for a part of the state becomes None for each of its layers.
     h0 = map_state(lambda _, h, __: h, net, h0, "h0")
     ys, h = run(net, xs, h0, "net", reverse)
     return ys, h, runs

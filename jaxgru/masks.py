@@ -8,7 +8,7 @@ Array = jax.Array
 
 
 def within(lengths: Array, time: int) -> Array:
-    """Return flags ``(T, B)``, True at the first steps of each sequence, as many as its length.
+    """Return flags ``(T, B)``, True at the steps of each sequence within its length.
 
     A length below 0 counts as 0 and one above T as T.
     """
@@ -19,16 +19,16 @@ def within(lengths: Array, time: int) -> Array:
 def cuts(resets: Array, valid: Array | None, *, reverse: bool) -> Array:
     """Return flags ``(T, B)``, True at each step before which the state is reset.
 
-    ``resets`` is True at the first step of an episode; steps that do not count begin none. Going
-    backwards, an episode is entered at its last step that counts: the one before the first step
-    of the next.
+    ``resets`` is True at the first step of an episode; flags at steps that do not count are
+    ignored. In reverse, an episode starts at its last step that counts, which is the one before
+    the first step of the next.
     """
     if valid is None:
         return _next(resets) if reverse else resets
     if not reverse:
         return resets & valid
-    # For each step, whether the next one that counts begins an episode. Codes fall with time, so
-    # that the largest from here on is of the nearest; its last bit is the flag.
+    # For each step, whether the next step that counts begins an episode. Codes decrease with time,
+    # so the largest from here on belongs to the nearest step; its last bit is the flag.
     time = resets.shape[0]
     codes = 2 * (time - jnp.arange(time))[:, None] + resets.astype(int)
     nearest = lax.cummax(jnp.where(valid, codes, 0), axis=0, reverse=True)

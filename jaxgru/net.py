@@ -1,4 +1,4 @@
-"""Nets: layers put together, the state that mirrors them, and the checks that all of it fits."""
+"""Nets of layers, states of the same structure, and checks that they fit together."""
 
 import dataclasses
 import itertools
@@ -22,29 +22,29 @@ MERGES = ("concat", "sum", "mul", "ave", None)
 @pytree_dataclass(data=("forward", "backward"), meta=("merge",))
 @dataclasses.dataclass(frozen=True)
 class Bidirectional:
-    """Two nets of equal sizes over the same input, one from each end, and their outputs merged.
+    """Two nets of equal sizes over the same input in opposite directions, their outputs merged.
 
     With ``f`` and ``b`` the outputs of the two at the same step of the input::
 
         concat  [f, b]        sum  f + b        mul  f * b        ave  (f + b) / 2
 
-    Both are in the input's order of time, as in PyTorch and in Keras' ``Bidirectional``. (Keras has
-    masked outputs zero there: ``jaxgru.gru(..., zero_masked=True)``.)
+    Both are in the input's order, as in PyTorch and in Keras' ``Bidirectional``. (Keras sets masked
+    outputs to zero there: ``jaxgru.gru(..., zero_masked=True)``.)
 
     The last state is not ``ys[:, -1]``: the backward net ends at the first step, and with lengths
     the forward net ends at the last step that counts. Take it from the second result of ``gru``.
 
-    The state of a ``Bidirectional`` is a ``Bidirectional`` of the states of its two nets; its
-    merge says nothing.
+    The state of a ``Bidirectional`` is a ``Bidirectional`` of the states of its two nets, whose
+    merge has no meaning.
 
     Args:
-        forward: the net that goes from the first step to the last.
-        backward: the net that goes from the last step to the first.
-        merge: how the outputs become one: "concat", "sum", "mul", "ave", or None to have a pair
-            of them, which no further layer can take.
+        forward: the net that runs from the first step to the last.
+        backward: the net that runs from the last step to the first.
+        merge: how the outputs are merged: "concat", "sum", "mul", "ave", or None for a pair of
+            outputs, which no further layer can take.
 
     Raises:
-        ValueError: merge is none of these. Sizes that differ are told by ``jaxgru.gru``.
+        ValueError: merge is none of these. ``jaxgru.gru`` raises it for sizes that differ.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> forward, backward = (jaxgru.init(jax.random.key(i), 3, 5) for i in (0, 1))
@@ -69,14 +69,14 @@ class Bidirectional:
 @pytree_dataclass(data=("net",), meta=())
 @dataclasses.dataclass(frozen=True)
 class Backward:
-    """A net that goes over its input from the last step to the first.
+    """A net that runs over its input from the last step to the first.
 
-    Its outputs are in the input's order of time, as ONNX has them; Keras' ``go_backwards=True``
-    gives them in the order of computing. Its state is a ``Backward`` of the state of the net
-    within, and the last state is the one after the first step of the input.
+    Its outputs are in the input's order, as in ONNX; Keras' ``go_backwards=True`` returns them
+    reversed. Its state is a ``Backward`` of the state of the inner net, and the last state is the
+    state after the first step of the input.
 
     Args:
-        net: the net that goes backward.
+        net: the net that runs backward.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params, xs = jaxgru.init(jax.random.key(0), 3, 5), jnp.ones((2, 7, 3))
@@ -103,7 +103,7 @@ def merged(merge: str | None, forward: Array, backward: Array) -> Any:
 
 
 def check_net(net: Net, where: str = "net") -> tuple[int, int | None]:
-    """Return how many inputs a net takes and how many outputs it gives, None for a pair of them.
+    """Return the numbers of inputs and of outputs of a net, the latter None for a pair of outputs.
 
     Raises ValueError, naming the place and what was expected, unless the layers fit together.
     """
@@ -111,7 +111,7 @@ def check_net(net: Net, where: str = "net") -> tuple[int, int | None]:
         try:
             check_params(net)
         except ValueError as error:
-            # A single layer needs no name of its place.
+            # The place of a single layer needs no name.
             raise error if where == "net" else ValueError(f"{where}: {error}") from None
         return net.input_size, net.hidden_size
     if isinstance(net, Bidirectional):
@@ -165,10 +165,10 @@ def _check_stack(net: "tuple[Net, ...] | list[Net]", where: str) -> tuple[int, i
 def map_state(
     function: Callable[[GRUParams, Any, str], Any], net: Net, state: Any, where: str
 ) -> Any:
-    """Apply ``function(layer, its part of the state, where it is)`` to each layer of a net.
+    """Apply ``function(layer, part of the state, place)`` to each layer of a net.
 
-    Returns the results in the structure of the net. None in the place of a part of the state is
-    handed on to each layer of that part.
+    Returns the results in the structure of the net. None for a part of the state is passed on to
+    each layer of that part.
 
     Raises ValueError, naming the place, where the structure of the state is not that of the net.
     """
@@ -209,7 +209,7 @@ def map_state(
 
 
 def has_stack(net: Net) -> bool:
-    """Return whether anything passes from one layer to another within a net."""
+    """Return whether a net has a layer whose inputs are the outputs of another."""
     if isinstance(net, GRUParams):
         return False
     if isinstance(net, Bidirectional):

@@ -1,4 +1,4 @@
-"""The libraries that jaxgru does without until they are needed: its extras."""
+"""Imports of optional libraries: the extras."""
 
 import importlib
 from typing import Any
@@ -13,13 +13,13 @@ def need(module: str, extra: str, purpose: str) -> Any:
         purpose: what needs it, as the beginning of a sentence, such as ``"fine-tuning"``.
 
     Raises:
-        ImportError: it is not installed; the message says how to install it.
+        ImportError: it is not installed; the message names the extra to install.
     """
     library = module.partition(".")[0]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # One that is there and lacks something itself has more to say than we have.
+        # The library is installed and lacks a dependency: its own error is more precise.
         if error.name is None or error.name.partition(".")[0] != library:
             raise
         raise ImportError(

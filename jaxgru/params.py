@@ -1,4 +1,4 @@
-"""The weights of one GRU layer: a pytree, its initialisers and its checks."""
+"""The weights of one GRU layer: a pytree, its initializers and its checks."""
 
 import dataclasses
 import math
@@ -25,9 +25,9 @@ GATES = ("update", "reset", "candidate")
 class GRUParams:
     """The weights of one GRU layer, in the convention of Keras.
 
-    With ``sigma`` the recurrent activation, ``phi`` the activation, ``W`` the kernel, ``U`` the
-    recurrent kernel, ``b`` the bias, ``c`` the recurrent bias, each cut into the three blocks
-    z (update), r (reset) and h (candidate) along its last axis::
+    Let ``sigma`` be the recurrent activation, ``phi`` the activation, ``W`` the kernel, ``U`` the
+    recurrent kernel, ``b`` the bias and ``c`` the recurrent bias, each split along its last axis
+    into the blocks z (update), r (reset) and h (candidate). Then::
 
         z  = sigma(x Wz + bz + h Uz + cz)
         r  = sigma(x Wr + br + h Ur + cr)
@@ -35,8 +35,8 @@ class GRUParams:
         n  = phi(x Wh + bh + (r * h) Uh + ch)       reset_after=False
         h' = z * h + (1 - z) * n
 
-    A plain pytree: the arrays are its leaves, the rest is part of its structure, so that
-    ``jax.tree.map``, ``jax.vmap`` over stacked layers and any optimiser apply as they are.
+    It is a plain pytree. The arrays are its leaves and the rest is part of its structure, so
+    ``jax.tree.map``, ``jax.vmap`` over stacked layers and any optimizer apply.
 
     Args:
         kernel: input weights, ``(I, 3H)`` for I inputs and H units.
@@ -119,16 +119,16 @@ def init(
     recurrent_activation: str = "sigmoid",
     clip: float | None = None,
 ) -> GRUParams:
-    """Return new weights, drawn as Keras draws them.
+    """Return new weights with Keras' initializers.
 
     The kernel is Glorot-uniform over its whole ``(I, 3H)`` shape, the recurrent kernel has
-    orthonormal rows, biases are zero.
+    orthonormal rows, and biases are zero.
 
     Args:
         key: a JAX random key.
         input_size: number of inputs I, at least 1.
         hidden_size: number of units H, at least 1.
-        use_bias: whether there are biases: two with ``reset_after``, else one, as in Keras.
+        use_bias: whether to use biases: two with ``reset_after``, one without, as in Keras.
         reset_after: see ``GRUParams``.
         dtype: floating-point type of the weights.
         activation: see ``GRUParams``.
@@ -139,7 +139,7 @@ def init(
         The weights, a ``GRUParams``.
 
     Raises:
-        ValueError: a size is below 1, or dtype is no floating-point type.
+        ValueError: a size is below 1, or dtype is not a floating-point type.
 
     >>> import jax, jaxgru
     >>> jaxgru.init(jax.random.key(0), 3, 5, reset_after=False).recurrent_bias is None
@@ -156,10 +156,10 @@ def init(
     # QR decompositions exist in single and double precision only: draw there, then round.
     drawn = at_least_float32(dtype)
     glorot = jax.nn.initializers.glorot_uniform()
-    # Keras' orthogonal initialiser: three blocks whose rows are together orthonormal.
+    # Keras' orthogonal initializer: three blocks whose rows are together orthonormal.
     orthogonal = jax.nn.initializers.orthogonal()
     biases = (use_bias, use_bias and reset_after)
-    # Two arrays, not one array twice: an optimiser may donate both.
+    # Two arrays, not one array twice: an optimizer may donate both.
     bias, recurrent_bias = (jnp.zeros(3 * hidden_size, dtype) if has else None for has in biases)
     return GRUParams(
         kernel=glorot(key_kernel, (input_size, 3 * hidden_size), drawn).astype(dtype),
@@ -176,7 +176,7 @@ def init(
 
 
 def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
-    """Return float32 for a type of half precision or less, and the type itself for others."""
+    """Return float32 for types narrower than it, and any other type as it is."""
     dtype = jnp.dtype(dtype)
     return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
 

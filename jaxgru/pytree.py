@@ -1,4 +1,4 @@
-"""Dataclasses as pytrees that ``jax.export`` can serialise."""
+"""Dataclasses as pytrees that ``jax.export`` can serialize."""
 
 import json
 from collections.abc import Callable
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 def pytree_dataclass(data: tuple[str, ...], meta: tuple[str, ...]) -> Callable[[type[T]], type[T]]:
-    """Return a class decorator: fields of data are leaves, those of meta are part of the structure.
+    """Return a class decorator: the fields ``data`` are leaves, ``meta`` is part of the structure.
 
-    The fields of data come first in the class. Values of meta are numbers, strings or None.
+    The fields of ``data`` come first in the class. Values of ``meta`` are numbers, strings or None.
     """
 
     def register(cls: type[T]) -> type[T]:

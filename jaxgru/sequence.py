@@ -59,9 +59,9 @@ def gru(
 ) -> tuple[Any, Any]:
     """Return the states of a GRU at every step of its input, and the last state.
 
-    With ``cell`` the step of ``GRUParams``: ``h_t = cell(h_{t-1}, x_t)`` for t = 1 ... T. In a
-    stack, the states of a layer are the inputs of the next. Passing the last state of one chunk
-    as ``h0`` of the next gives what the whole gives.
+    ``h_t = cell(h_{t-1}, x_t)`` for t = 1 ... T, where ``cell`` is the step of ``GRUParams``. In a
+    stack, the outputs of a layer are the inputs of the next. A sequence may be run in chunks: the
+    last state of one chunk is ``h0`` of the next.
 
     Args:
         net: a layer, a ``Bidirectional`` of two nets, or a stack of nets, first layer first: a
@@ -70,45 +70,44 @@ def gru(
         h0: the state before the first step, in the structure of the net, with ``(..., H)`` or
             anything that broadcasts to it for each layer. None, here or within, is zeros.
         lengths: integers ``(...)``, 0 to T: how many steps of each sequence count. Under
-            ``jax.jit``, where values cannot be looked at, one below 0 counts as 0 and one above T
-            as T. Steps beyond the longest cost time: cut xs there.
+            ``jax.jit``, where values are unknown, one below 0 counts as 0 and one above T as T.
+            Steps beyond the longest cost time: cut xs there.
         mask: booleans ``(..., T)``, or ``(T, ...)`` with ``time_major``: True at the steps that
-            count. At the others the state is held, to the bit, and what their input holds, NaN
-            included, reaches nothing. Give ``lengths`` or ``mask``, not both.
+            count. At the others the state is held, equal to the bit, and the input, NaN included,
+            affects neither values nor derivatives. Give ``lengths`` or ``mask``, not both.
         resets: booleans in the shape of a mask, True at each step that begins an episode. The
-            sequence is cut there: the state before the step is ``reset_state``. Going backwards it
-            is cut at the same place, and the state before the last step of an episode is
-            ``reset_state``. A step that does not count begins none.
-        reset_state: the state at the begin of each such episode, like ``h0``; h0 if None.
-        reverse: go from the last step to the first. The state at index t is then the one after
-            steps T ... t, and the last state is that of index 0. (Keras' ``go_backwards`` gives
-            the states in the order of computing.)
+            sequence is cut there: the state before the step is ``reset_state``. In reverse it is
+            cut at the same place, and the state before the last step of an episode is
+            ``reset_state``. Flags at steps that do not count are ignored.
+        reset_state: the state at the start of each such episode, like ``h0``; h0 if None.
+        reverse: run from the last step to the first. The state at index t is then the state after
+            steps T ... t, and the last state is that of index 0. (Keras' ``go_backwards`` returns
+            the states in reversed order.)
         time_major: time is the first axis of xs, mask, resets and ys.
-        zero_masked: ys are zero where masked, as PyTorch's packed sequences and ONNX have them.
-            They repeat the held state otherwise, as Keras has them.
-        return_sequences: return all states. If False, ys are those of the last state alone, and
-            the others are not kept in memory.
-        dropout: a rate for what passes between the layers of a stack, as PyTorch's ``dropout``, or
-            a ``jaxgru.Dropout``, which can say what Keras' ``dropout`` is.
+        zero_masked: ys are zero where masked, as in PyTorch's packed sequences and in ONNX. By
+            default they repeat the held state, as in Keras.
+        return_sequences: return the outputs of every step. If False, ys are the outputs of the
+            last state only, and the others are not kept in memory.
+        dropout: a rate for the inputs of every layer of a stack but the first, as PyTorch's
+            ``dropout``, or a ``jaxgru.Dropout``, which also covers Keras' ``dropout``.
         recurrent_dropout: a rate for the state where it enters the products: one draw for each
             sequence, unit and layer, for all steps and gates. (Keras draws for each gate.)
-        key: a JAX random key: what is dropped depends on nothing else.
-        precision: of the matrix products, as in ``jax.lax.dot_general``. JAX's default multiplies
-            in TF32 on recent NVIDIA GPUs and in bfloat16 on TPUs: ask for ``"highest"`` to have
-            the exact numbers of a CPU there.
-        remat: what is kept for a gradient. An integer K, 1 to T: the states of every K-th step, the
-            rest being computed again. "states": the states alone. None: whatever is fastest.
+        key: a JAX random key, which dropout needs; the draws depend on nothing else.
+        precision: of the matrix products, as in ``jax.lax.dot_general``. JAX's default is TF32 on
+            recent NVIDIA GPUs and bfloat16 on TPUs; ``"highest"`` is float32 on both.
+        remat: what is kept for the backward pass. An integer K, 1 to T: the states of every K-th
+            step; the rest is recomputed. "states": the states only. None: the fastest choice.
 
     Returns:
         The outputs ``ys``, ``(..., T, O)``, or ``(T, ..., O)`` with ``time_major``, or ``(..., O)``
         without ``return_sequences``; a pair of such where a merge is None. Then the last state,
-        ``(..., H)`` for each layer, in the structure of the net. Their type is that of the
-        arguments promoted, and at least float32.
+        ``(..., H)`` for each layer, in the structure of the net. Their dtype is the promotion of
+        the arguments' dtypes, at least float32.
 
     Raises:
         ValueError: layers do not fit together, a shape or dtype does not fit them, a length is not
-            within 0 to T, remat not within 1 to T, precision unknown, dropout has no key or
-            nothing to drop, or two arguments contradict.
+            within 0 to T, remat is not within 1 to T, precision is unknown, dropout has no key or
+            nothing to drop, or two arguments contradict each other.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
@@ -177,8 +176,8 @@ def gru(
     return ys_and_h
 
 
-# Compiled as a whole, so that a call outside jit compiles once for its shapes, not every time, and
-# nothing looks at padding before it is masked.
+# Compiled as a whole: a call outside jit then compiles once for its shapes, and no operation sees
+# padding before it is masked.
 @functools.partial(
     jax.jit,
     static_argnames=(
@@ -236,7 +235,7 @@ def _run(
         valid = flat(mask, 1)
     given, xs = xs, flat(xs, 1)
     if valid is not None:
-        # Before all else: what padding holds reaches neither a value nor a derivative.
+        # First of all, so that padding affects neither values nor derivatives.
         xs = jnp.where(valid[..., None], xs, jnp.zeros((), xs.dtype))
 
     def whole(layer: GRUParams, h: Array | None, _: str) -> Array:
@@ -267,7 +266,7 @@ def _run(
 
 
 class _Run(NamedTuple):
-    """What is the same for every layer of a net while it runs over a batch."""
+    """What all layers of a net share while it runs over a batch."""
 
     valid: Array | None  # (T, B), False where the state is held
     resets: Array | None  # (T, B), True where an episode begins
@@ -334,7 +333,7 @@ def _layer(
     )
     if last_only:
         return last, last
-    # Without the barrier, XLA computes the last state apart from the others if the loop is short
-    # enough to be unrolled, and its last bit may then differ.
+    # Without the barrier, XLA computes the last state separately where the loop is short enough to
+    # be unrolled, and its last bit may then differ.
     ys = lax.optimization_barrier(ys)  # type: ignore[no-untyped-call]
     return ys, last if xs.shape[0] == 0 else ys[0 if reverse else -1]

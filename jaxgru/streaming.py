@@ -1,4 +1,4 @@
-"""Sequences longer than memory: run through a net in chunks, the state handed on."""
+"""Sequences longer than memory: a net run over them in chunks."""
 
 import contextlib
 import functools
@@ -36,11 +36,10 @@ def stream(
     reverse: bool = False,
     all_layers: bool = False,
 ) -> Iterator[Chunk]:
-    """Give the outputs of a net chunk by chunk, with no more than one chunk in memory.
+    """Yield the outputs of a net chunk by chunk, with one chunk in memory at a time.
 
-    As the state is the only thing that passes from step to step, the chunks are together what
-    ``jaxgru.gru`` gives for the whole. Where layers go both ways a chunk is a whole sequence.
-    Products are computed in the full precision of their type, on accelerators too.
+    The chunks together equal the outputs of ``jaxgru.gru`` for the whole. For a net with both
+    directions a chunk is a whole sequence. Products use ``precision="highest"``.
 
     Args:
         net: a layer, a ``Bidirectional``, a ``Backward`` or a stack; I inputs, O outputs, and H
@@ -48,17 +47,17 @@ def stream(
         inputs: the sequences ``(..., T, I)``: any object with ``shape`` and ``read(window)``.
         h0: the state before the first step, of all layers side by side: ``(..., H)``, or ``(H,)``
             for every sequence; zeros if None.
-        steps: how many steps at a time; as many as keep a chunk near 64 MiB if None.
-        reverse: go from the last step to the first.
-        all_layers: give the states of all layers side by side, ``(rows, steps, H)``, and not the
-            outputs of the last.
+        steps: the number of steps in a chunk; if None, as many as keep a chunk near 64 MiB.
+        reverse: run from the last step to the first.
+        all_layers: yield the states of all layers side by side, ``(rows, steps, H)``, instead of
+            the outputs of the last.
 
     Yields:
         The chunks in the order of computation. Inputs are rounded to the type of the weights,
-        or float32 if that is wider. A pair of outputs, of a merge None, stands side by side.
+        or float32 if that is wider. The outputs of a merge None are side by side.
 
     Raises:
-        ValueError: steps is below 1 or given for a net that goes both ways, a shape does not fit
+        ValueError: steps is below 1 or given for a net with both directions, a shape does not fit
             the weights, or a sequence for such a net does not fit in memory.
 
     >>> import jax, numpy as np, jaxgru
@@ -117,17 +116,17 @@ def _run(net: Net, xs: Any, h: Any, *, reverse: bool, all_layers: bool) -> tuple
     return jnp.concatenate(ys, axis=-1) if isinstance(ys, tuple) else ys, h
 
 
-# Large enough that starting a chunk costs nothing, small enough for any machine.
+# Large enough to make the cost of a call negligible, small enough for any machine.
 _CHUNK_BYTES = 64 * 2**20
-# A chunk takes several sequences at once as long as it can have this many steps of each: numbers
-# that lie apart in the file are then still read in long runs.
+# A chunk holds several sequences only if it can hold this many steps of each, so that the file is
+# still read in long runs.
 _LONG_ENOUGH = 1024
 
 
 def _chunk_size(
     net: Net, rows: int, time: int, steps: int | None, both_ways: bool
 ) -> tuple[int, int]:
-    """Return how many sequences, and how many steps of them, to take at a time."""
+    """Return the numbers of sequences and of steps in a chunk."""
     if steps is not None and steps < 1:
         raise ValueError(f"steps is {steps}: expected at least 1")
     # What one step of one sequence holds in memory: inputs, three projections, states.
@@ -152,7 +151,7 @@ def _chunk_size(
 
 
 def _memory() -> int:
-    """Return how many bytes of memory this process may have, as far as the system lets it know."""
+    """Return the bytes of memory that this process may use, as far as the system reports them."""
     limits = [sys.maxsize]
     with contextlib.suppress(AttributeError, OSError, ValueError):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

@@ -1,8 +1,8 @@
-"""Fine-tuning: a small trainer, and the pieces it is made of for a loop of one's own."""
+"""Fine-tuning: a small trainer, and its pieces for custom loops."""
 
 from jaxgru.optional import need
 
-# Nearly every module below stands on Optax: a missing one is reported once, here.
+# Nearly every module below imports Optax: a missing one is reported once, here.
 need("optax", "finetune", "fine-tuning")
 
 from jaxgru.finetune.batches import Batch, Position, batches  # noqa: E402

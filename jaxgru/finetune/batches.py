@@ -1,4 +1,4 @@
-"""The order in which data is trained on: a function of a key and a position alone."""
+"""The order of the training data: a function of a key and a position alone."""
 
 import math
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ Array = jax.Array
 
 
 class Position(NamedTuple):
-    """A place in the endless row of batches.
+    """A position in the endless sequence of batches.
 
     Args:
-        epoch: how often all data was gone through.
-        batch: how many batches of this epoch are done.
-        window: how many windows of this batch are done.
+        epoch: completed epochs.
+        batch: completed batches of this epoch.
+        window: completed windows of this batch.
     """
 
     epoch: int = 0
@@ -33,8 +33,8 @@ class Batch(NamedTuple):
         inputs: ``(B, T, I)``.
         targets: as in ``Sequences``, of these sequences and steps.
         lengths: integers ``(B,)``, or None: all steps count.
-        begins: whether the sequences begin here, so that the state is that before the first step
-            and not the one carried here from the window before.
+        begins: whether the sequences begin here: the state is then the initial one, not the state
+            carried from the previous window.
     """
 
     inputs: Any
@@ -51,24 +51,24 @@ def batches(
     window: int | None = None,
     start: Position = Position(),  # noqa: B008 (a tuple: nobody can change it)
 ) -> Iterator[tuple[Position, Batch]]:
-    """Give batches for ever: all sequences once an epoch, in an order new in each.
+    """Yield batches without end: all sequences once an epoch, in a new order each time.
 
-    The order of an epoch depends on the key and the epoch alone, so that whoever goes on at the
-    position where another stopped is given what the other would have been. All batches are of one
-    size: the last of an epoch is filled up with sequences of length 0. Sequences whose length is
-    0 are left out.
+    The order of an epoch depends on the key and the epoch alone, so a run that resumes at a
+    position sees the same batches as one that was not interrupted. All batches have the same size:
+    the last of an epoch is padded with sequences of length 0. Sequences of length 0 in the data are
+    left out.
 
     Args:
         data: the sequences.
         batch_size: B, at least 1.
         key: a JAX random key.
-        window: cut each batch along time into windows of as many steps, one after the other,
-            until its longest sequence ends (truncated backpropagation through time). None: leave
-            it whole. Targets have to be those of steps then.
+        window: steps of a window: each batch is cut along time into windows, up to the end of its
+            longest sequence (truncated backpropagation through time), and targets are those of
+            steps. None: batches are whole.
         start: where to begin.
 
     Yields:
-        The position behind a batch, to start from there another time, and the batch.
+        The position after the batch, from which a later call can start, and the batch.
 
     Raises:
         ValueError: batch_size or window is below 1, or no sequence has any step.
@@ -95,13 +95,13 @@ def batches(
 
 
 def count_batches(data: Sequences, batch_size: int) -> int:
-    """Return how many batches an epoch has, windows of one counted as one."""
+    """Return the number of batches of an epoch; all windows of a batch count as one."""
     used = len(data.inputs) if data.lengths is None else np.count_nonzero(data.lengths)
     return math.ceil(used / batch_size)
 
 
 def take(data: Sequences, rows: Any, size: int, *, with_lengths: bool) -> Sequences:
-    """Return some sequences, filled up to ``size`` with the first of them at length 0."""
+    """Return some sequences, padded to ``size`` with copies of the first at length 0."""
     filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
     lengths = None
     if data.lengths is not None or with_lengths:
@@ -119,7 +119,7 @@ def _batches(
     start: Position,
 ) -> Iterator[tuple[Position, Batch]]:
     epoch, first, done = start
-    # All batches alike, or each shape of arguments would be compiled anew.
+    # All batches have the same structure, so that the step is compiled once.
     with_lengths = len(used) % batch_size != 0
     while True:
         order = used[np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), len(used)))]
@@ -129,12 +129,12 @@ def _batches(
             windows = _windows(whole, window)
             for i, part in enumerate(windows[done:], done):
                 if i + 1 < len(windows):
-                    behind = Position(epoch, number, i + 1)
+                    after = Position(epoch, number, i + 1)
                 elif number + 1 < len(groups):
-                    behind = Position(epoch, number + 1)
+                    after = Position(epoch, number + 1)
                 else:
-                    behind = Position(epoch + 1)
-                yield behind, Batch(*part, begins=np.bool_(i == 0))
+                    after = Position(epoch + 1)
+                yield after, Batch(*part, begins=np.bool_(i == 0))
             done = 0
         epoch, first = epoch + 1, 0
 

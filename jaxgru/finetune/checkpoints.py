@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax: complete or not there, and refused where they are of another run."""
+"""Checkpoints by Orbax: complete or absent, and refused if they belong to another run."""
 
 import os
 import zlib
@@ -16,24 +16,24 @@ from jaxgru.finetune.trainable import leaf_paths
 from jaxgru.optional import need
 
 _KEPT = 2  # the newest, and the one before it
-_NAMED = 4  # differences that an error names
+_NAMED = 4  # differences listed in an error
 
 
 class Checkpoints:
-    """The checkpoints of one run in a folder, or of none.
+    """The checkpoints of one run in a folder.
 
-    Orbax writes a checkpoint aside and moves it into place, so the last complete one stays as it
-    is, whatever stops the process.
+    Orbax writes a checkpoint aside and moves it into place, so the last complete one survives any
+    interruption.
 
     Args:
-        folder: where they are; made if missing. None: nothing is kept.
-        inputs: pytrees of arrays, by the words for a run that has others, as "other data": its
-            checkpoints are refused.
-        settings: the other things that make a run another one, by name.
+        folder: where they are; created if missing. None: no checkpoints are kept.
+        inputs: pytrees of arrays that identify the run. The names describe a difference in an
+            error, as "other data".
+        settings: the other values that identify the run, by name.
 
     Raises:
         ImportError: Orbax is not installed.
-        OSError: the folder cannot be made.
+        OSError: the folder cannot be created.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Checkpoints:
         self._folder.mkdir(parents=True, exist_ok=True)
         options = self._orbax.CheckpointManagerOptions(
             max_to_keep=_KEPT,
-            # The next step waits: what is not complete when the process ends is lost anyway.
+            # Synchronous: a checkpoint that is incomplete when the process ends is lost anyway.
             enable_async_checkpointing=False,
         )
         self._manager = self._orbax.CheckpointManager(self._folder, options=options)
@@ -61,7 +61,7 @@ class Checkpoints:
         """Write the checkpoint of a round.
 
         Raises:
-            OSError: it cannot be written; the checkpoint before it is as it was.
+            OSError: it cannot be written; the previous checkpoint is intact.
         """
         if self._manager is None:
             return
@@ -77,7 +77,7 @@ class Checkpoints:
         args = orbax.Composite(arrays=orbax.StandardSave(arrays), notes=orbax.JsonSave(notes))
         try:
             self._manager.save(progress.steps, args=args)
-        # Orbax and TensorStore have no error of their own for a disk that is full.
+        # Orbax and TensorStore have no error class for a full disk.
         except Exception as error:
             before = self._manager.latest_step()
             intact = "there is none before it" if before is None else f"that of {before} is intact"
@@ -87,10 +87,10 @@ class Checkpoints:
             ) from error
 
     def restore(self, begin: Progress) -> Progress:
-        """Return the progress of the last checkpoint, or the given start where there is none.
+        """Return the progress of the last checkpoint, or the given start if there is none.
 
         Raises:
-            ValueError: the checkpoint is of another run; what differs is named.
+            ValueError: the checkpoint is of another run; the differences are listed.
             OSError: it cannot be read.
         """
         step = None if self._manager is None else self._manager.latest_step()
@@ -108,7 +108,7 @@ class Checkpoints:
         )
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         if self._manager is not None:
             self._manager.close()
 
@@ -140,7 +140,7 @@ class Checkpoints:
 
 
 def described(tree: Any) -> dict[str, str]:
-    """Return type and shape of every array of a pytree, by its path."""
+    """Return dtype and shape of every array of a pytree, by path."""
     return {
         path: f"{leaf.dtype} {leaf.shape}"
         for path, leaf in zip(leaf_paths(tree), jax.tree.leaves(tree), strict=True)
@@ -164,7 +164,7 @@ def _by_path(tree: Any) -> dict[str, np.ndarray]:
 
 
 def _like(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """Return the arrays in the structure of a pytree, keys as keys."""
+    """Return the arrays in the structure of a pytree, random keys as keys."""
     leaves = [
         jax.random.wrap_key_data(jnp.asarray(arrays[path]), impl=jax.random.key_impl(leaf))
         if _is_key(leaf)

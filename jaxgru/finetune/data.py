@@ -1,4 +1,4 @@
-"""Training data: sequences, what is wanted of them, and how long they are."""
+"""Training data: sequences, their targets and their lengths."""
 
 from typing import Any, NamedTuple
 
@@ -10,12 +10,11 @@ class Sequences(NamedTuple):
 
     Args:
         inputs: ``(N, T, I)``, floating-point.
-        targets: what is wanted. At every step, ``(N, T, O)`` numbers or ``(N, T)`` classes; of
-            each sequence as a whole, ``(N, O)`` numbers or ``(N,)`` classes. Classes are integers
-            from 0 on.
-        lengths: integers ``(N,)``, 0 to T: how many steps of each sequence count. What comes
-            behind them, NaN included, reaches neither a loss nor a gradient, and a sequence of
-            length 0 counts nothing. None: all steps count.
+        targets: at every step, ``(N, T, O)`` numbers or ``(N, T)`` classes; for each sequence,
+            ``(N, O)`` numbers or ``(N,)`` classes. Classes are integers from 0.
+        lengths: integers ``(N,)``, 0 to T: how many steps of each sequence count. The steps after
+            them, NaN included, affect neither losses nor gradients, and a sequence of length 0
+            does not count. None: all steps count.
 
     >>> import numpy as np
     >>> from jaxgru.finetune import Sequences
@@ -29,7 +28,7 @@ class Sequences(NamedTuple):
 
 
 def next_step(inputs: Any, lengths: Any = None) -> Sequences:
-    """Return data whose target at every step is the input of the next one.
+    """Return data whose target at every step is the input of the next step.
 
     With ``x`` the inputs and ``n`` the lengths::
 
@@ -43,7 +42,7 @@ def next_step(inputs: Any, lengths: Any = None) -> Sequences:
         The data, T - 1 steps long, for ``jaxgru.finetune.regression()``.
 
     Raises:
-        ValueError: the inputs are no sequences of two or more steps.
+        ValueError: the inputs are not sequences of two or more steps.
 
     >>> import numpy as np
     >>> from jaxgru.finetune import next_step

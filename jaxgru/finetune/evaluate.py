@@ -32,7 +32,7 @@ def evaluate(
         model: the net and its readout.
         data: the sequences.
         loss: the loss.
-        batch_size: how many sequences at a time, at least 1.
+        batch_size: sequences in a batch, at least 1.
         precision: of the matrix products, as in ``jaxgru.gru``.
         mesh: devices to share each batch, as in ``jaxgru.finetune.fit``.
 
@@ -40,7 +40,7 @@ def evaluate(
         The mean, in double precision.
 
     Raises:
-        ValueError: the data is unsound, or does not fit the model or the loss.
+        ValueError: the data is invalid, or does not fit the model or the loss.
 
     >>> import jax, numpy as np, jaxgru
     >>> from jaxgru.finetune import Model, Sequences, evaluate, regression
@@ -63,7 +63,7 @@ def mean_loss(
     precision: Precision,
     mesh: jax.sharding.Mesh | None,
 ) -> float:
-    """Return what ``evaluate`` does, for data that is known to be sound."""
+    """Return the result of ``evaluate`` for data that was checked before."""
     total = count = 0.0
     rows = np.arange(len(data.inputs))
     size = batch_size_of(batch_size, len(rows), mesh)

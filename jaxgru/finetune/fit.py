@@ -1,4 +1,4 @@
-"""Fine-tuning from beginning to end, built of the pieces beside it."""
+"""Fine-tuning: a whole run, built from the other modules."""
 
 import contextlib
 import functools
@@ -48,11 +48,11 @@ class Result(NamedTuple):
 
     Args:
         model: the tuned net and readout, low-rank changes merged.
-        history: a row a round, see ``read_history``.
-        stopped: why the run is over: "epochs", "steps", "not finite", or what a function of
-            ``on_round`` returned, as "patience".
-        step: how many steps the model is behind: with validation data, those of the lowest
-            validation loss, 0 if none was lower than that before the first step.
+        history: one row per round, see ``read_history``.
+        stopped: why the run ended: "epochs", "steps", "not finite", or the value that a function
+            of ``on_round`` returned, as "patience".
+        step: the step of the model: with validation data, the step of the lowest validation loss,
+            0 if no round was better than the start.
     """
 
     model: Model
@@ -81,50 +81,50 @@ def fit(
 ) -> Result:
     """Return a model fine-tuned on data.
 
-    The step is that of ``make_train_step``, the data comes in the order of ``batches``. With
-    validation data the result is the model of the round with the lowest validation loss, the start
-    counted as a round; without, it is that of the last round.
+    The step is that of ``make_train_step``, the order of the data that of ``batches``. With
+    validation data the result is the model of the round with the lowest validation loss, where the
+    start counts as a round; without, it is the model of the last round.
 
     Args:
-        model: what to tune.
+        model: the net and its readout.
         data: the training data.
-        loss: what is minimised.
+        loss: the loss to minimize.
         until: the length of the run and of its rounds, ``Epochs(100)`` or
-            ``Steps(10_000, every=500)``. At the end of a round there is a row in the history, a
-            validation and a checkpoint, so a round should take seconds, not less.
+            ``Steps(10_000, every=500)``. Each round ends with a row in the history, a validation
+            and a checkpoint, so a round should take seconds or longer.
         key: a JAX random key, for the order of the data and for dropout.
         validation: data that is not trained on.
-        batch_size: sequences of a step, no more than there are.
-        window: steps of a window: each is a step of training, see ``batches``.
-        optimizer: any of Optax; see ``averaged`` and ``pulled`` too.
-        trainable: patterns of what is trained, as in ``trainable_mask``. None: all floating-point
-            weights; of a ``LowRank`` net its changes, and the readout. What is not trained stays
-            equal to the bit, and no optimiser keeps state for it.
+        batch_size: sequences in a step, at most as many as there are.
+        window: steps of a window, each of which is a step of training, see ``batches``.
+        optimizer: an Optax optimizer; see also ``averaged`` and ``pulled``.
+        trainable: patterns of the trained weights, as in ``trainable_mask``. None: all
+            floating-point weights; for a ``LowRank`` net, its changes and the readout. Other
+            weights stay equal to the bit, and the optimizer keeps no state for them.
         options: how the net is run in training.
         on_round: one or more functions, called with the ``Round`` after each round, as
             ``patience(10)`` or ``write_history("run.jsonl")``. A function that returns a str stops
-            the run for that reason; None goes on. Where a run resumes, the round that it resumes
-            from is given first. Of several processes each calls them, and all have to decide alike.
-        checkpoint_dir: a folder for checkpoints. If it has any, the run resumes from the last, and
-            ends with the weights, to the bit, that it would have had without interruption.
-        mesh: devices to share each batch, as ``data_mesh()``; batch_size is a multiple of their
-            number then. JAX's default device if None.
-        progress: show a bar on stderr, if that is a terminal and tqdm is installed, and a line
-            where a run resumes.
+            the run for that reason; None continues it. A run that resumes first calls them with the
+            round that it resumes from. Each process calls them, and all must return the same.
+        checkpoint_dir: a folder for checkpoints. If it holds any, the run resumes from the last,
+            and ends with the same weights, to the bit, as without the interruption.
+        mesh: devices that share each batch, as ``data_mesh()``; batch_size must be a multiple of
+            their number. None: JAX's default device.
+        progress: show a progress bar on stderr, if that is a terminal and tqdm is installed, and a
+            line when a run resumes.
 
     Returns:
-        The tuned model, the history, and why the run is over.
+        The tuned model, the history, and why the run ended.
 
     Raises:
-        ValueError: the data is unsound or does not fit, a pattern fits nothing, a function of
+        ValueError: the data is invalid or does not fit, a pattern fits nothing, a function of
             on_round returns something else, or the checkpoints are of another run; the message
             names the place and what was expected.
-        ImportError: Orbax is missing, with checkpoint_dir.
+        ImportError: checkpoint_dir is given and Orbax is not installed.
         OSError: a checkpoint cannot be written or read.
 
     Warns:
-        FinetuneWarning: a loss was NaN or infinite, the step is named; or no round has a lower
-            validation loss than the start, so that the result is the model as it was.
+        FinetuneWarning: a loss was NaN or infinite, with the step; or no round has a lower
+            validation loss than the start, so the result is the unchanged model.
 
     >>> import jax, numpy as np, jaxgru
     >>> from jaxgru.finetune import Epochs, Model, Sequences, fit, regression
@@ -212,7 +212,7 @@ def fit(
 
 
 def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
-    """Return the mask of what is trained. Raises ValueError for a weight that has no gradient."""
+    """Return the mask of the trained weights. Raises ValueError for one without a gradient."""
     if patterns is None:
         floating = jax.tree.map(lambda leaf: bool(jnp.issubdtype(leaf.dtype, jnp.floating)), model)
         if not isinstance(model.net, LowRank):
@@ -232,7 +232,7 @@ def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
 def _first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) -> Any:
     """Return the state of the net before the first window, for a batch.
 
-    Raises ValueError where windows cannot be.
+    Raises ValueError if windows are impossible.
     """
     if loss.on != "steps":
         raise ValueError("window is given and the loss is on 'last': expected one on 'steps'")
@@ -253,7 +253,7 @@ def _goes_backward(node: Any) -> bool:
 
 
 def _on_devices(progress: Progress, mesh: jax.sharding.Mesh | None) -> Progress:
-    """Return the progress with its arrays where the steps want them."""
+    """Return the progress with its arrays on the devices of the steps."""
     state = replicate(progress.state._replace(carry=None), mesh)
     best = progress.best
     return progress._replace(

@@ -1,4 +1,4 @@
-"""The history of a run: a row a round, in memory, in a file of JSON lines and as a picture."""
+"""The history of a run: one row per round, in memory, as JSON lines and as a plot."""
 
 import errno
 import json
@@ -22,14 +22,14 @@ def read_history(path: StrPath) -> list[Row]:
     r"""Return the rows of a history file.
 
     Args:
-        path: a file of ``write_history``; a last line cut off by a crash is left out.
+        path: a file of ``write_history``; an incomplete last line is left out.
 
     Returns:
-        One dict a round, with ``step``, ``epoch``, ``loss``, ``seconds`` and, where there was
-        validation data, ``validation_loss``.
+        One dict per round, with ``step``, ``epoch``, ``loss``, ``seconds`` and, with validation
+        data, ``validation_loss``.
 
     Raises:
-        ValueError: another line is no JSON object.
+        ValueError: another line is not a JSON object.
         OSError: the file is missing or may not be read.
 
     >>> import pathlib, tempfile
@@ -42,7 +42,7 @@ def read_history(path: StrPath) -> list[Row]:
     """
     lines = Path(path).read_text(encoding="utf-8").split("\n")
     rows = []
-    # What follows the last line's end is nothing, or a line that was not finished.
+    # The last part is empty, or a line that was not finished.
     for number, line in enumerate(lines[:-1], 1):
         try:
             row = json.loads(line)
@@ -57,14 +57,14 @@ def read_history(path: StrPath) -> list[Row]:
 def write_history(path: StrPath) -> Callable[[Any], None]:
     """Return a function for the ``on_round`` of ``fit`` that keeps the history in a file.
 
-    The first round replaces the file, with all rows of the run where it resumes, so no round is in
-    it twice; each later one adds a line. Of several processes the first alone writes.
+    The first round replaces the file, with all previous rows if the run resumes, so no round is
+    in it twice; each later round appends a line. With several processes only the first one writes.
 
     Args:
         path: the file.
 
     Raises:
-        OSError: the folder of the file is missing; or in the run, it cannot be written.
+        OSError: the folder of the file is missing; or, in the run, the file cannot be written.
 
     >>> import pathlib, tempfile
     >>> from jaxgru.finetune import Round, read_history, write_history
@@ -97,16 +97,16 @@ def write_history(path: StrPath) -> Callable[[Any], None]:
 
 
 def plot_history(history: Sequence[Row], path: StrPath) -> None:
-    """Draw the losses of a history, on a logarithmic axis if all are positive.
+    """Plot the losses of a history, on a logarithmic axis if all are positive.
 
     Args:
         history: the rows of a ``Result``, or of ``read_history``.
-        path: the picture to write; its name's ending says the format, as .png, .svg or .pdf.
+        path: the plot to write; its suffix is the format: .png, .svg or .pdf.
 
     Raises:
         ValueError: the history is empty, or Matplotlib has no such format.
         ImportError: Matplotlib is not installed.
-        OSError: the picture cannot be written.
+        OSError: the plot cannot be written.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "history.png")

@@ -1,4 +1,4 @@
-"""The loop of a run: step after step, and after each round a row, a validation and the callers."""
+"""The loop of a run: the steps, and after each round a row, a validation and the callbacks."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ NOT_FINITE = "not finite"
 
 
 class FinetuneWarning(UserWarning):
-    """A run that did not end as it was meant to."""
+    """A run ended early or without an improvement."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Epochs:
         check_sizes(epochs=self.count)
 
     def ends_round(self, steps: int, position: Position) -> bool:
-        """Return whether a round ends behind a step."""
+        """Return whether a round ends after a step."""
         return (position.batch, position.window) == (0, 0)
 
     def reached(self, steps: int, position: Position) -> str | None:
@@ -39,7 +39,7 @@ class Epochs:
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """The length of a run: ``count`` steps of the optimiser, at least 1.
+    """The length of a run: ``count`` steps of the optimizer, at least 1.
 
     A round is ``every`` steps, or a pass through the data if None; the last one may be shorter.
     """
@@ -51,7 +51,7 @@ class Steps:
         check_sizes(steps=self.count, every=self.every)
 
     def ends_round(self, steps: int, position: Position) -> bool:
-        """Return whether a round ends behind a step."""
+        """Return whether a round ends after a step."""
         if self.every is None:
             return steps == self.count or (position.batch, position.window) == (0, 0)
         return steps == self.count or steps % self.every == 0
@@ -62,13 +62,13 @@ class Steps:
 
 
 class Round(NamedTuple):
-    """The state of a run at the end of a round, for functions of one's own.
+    """The state of a run at the end of a round, for the functions of ``on_round``.
 
     Args:
-        model: the model, its weights averaged where the optimiser is ``averaged``.
-        history: a row a round, the last of this one; see ``read_history``.
+        model: the model; its weights are averaged if the optimizer is ``averaged``.
+        history: one row per round, this one last; see ``read_history``.
         best: the step of the lowest validation loss, 0 for the start; None without validation data.
-        resumed: whether the run has just resumed from this round, which was given before.
+        resumed: whether the run has just resumed from this round, so that it is seen again.
     """
 
     model: Model
@@ -81,16 +81,16 @@ OnRound: TypeAlias = Callable[[Round], str | None]
 
 
 def patience(rounds: int) -> OnRound:
-    """Return a stopping rule for ``fit``: so many rounds without a lower validation loss.
+    """Return a stopping rule for ``fit``: a number of rounds without a lower validation loss.
 
     Args:
-        rounds: how many, at least 1.
+        rounds: the number, at least 1.
 
     Returns:
         A function of a ``Round`` that returns "patience" to stop the run, else None.
 
     Raises:
-        ValueError: rounds is below 1; or in the run, there is no validation data.
+        ValueError: rounds is below 1; or, in the run, there is no validation data.
 
     >>> from jaxgru.finetune import Round, patience
     >>> rows = [{"step": 10}, {"step": 20}, {"step": 30}]
@@ -111,7 +111,7 @@ def patience(rounds: int) -> OnRound:
 
 
 class Best(NamedTuple):
-    """The model of the lowest validation loss: the loss, and how many steps it is behind."""
+    """The model of the lowest validation loss, the loss and the step."""
 
     model: Model
     loss: float
@@ -119,14 +119,14 @@ class Best(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a run has come: all that a checkpoint holds.
+    """The progress of a run: the content of a checkpoint.
 
     Args:
-        state: that of the training.
-        good: the last model known to have a finite loss.
-        best: that of the lowest validation loss, None without validation.
-        position: where the data goes on.
-        history: a row a round.
+        state: the state of the training.
+        good: the last model with a finite loss.
+        best: the model of the lowest validation loss, None without validation.
+        position: the position in the data.
+        history: one row per round.
     """
 
     state: TrainState
@@ -137,7 +137,7 @@ class Progress(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """How many steps are done."""
+        """The number of completed steps."""
         return int(self.state.step)
 
 
@@ -153,12 +153,12 @@ def run_rounds(
     save: Callable[[Progress], None],
     on_round: Sequence[OnRound],
 ) -> tuple[Progress, str]:
-    """Go on until the length is reached, a function stops the run or a loss is not finite.
+    """Train until the length is reached, a function stops the run or a loss is not finite.
 
     ``on_step`` is called after every step, with its number, the position and the loss; ``save``
-    after every round, with the progress, and then ``on_round``, also at once where a run resumes.
-    Returns the progress, at the end of a round or before the loss that was not finite, and why the
-    run is over.
+    after every round, with the progress, and then ``on_round``, which is also called first when a
+    run resumes. Returns the progress, at the end of a round or before the loss that was not finite,
+    and why the run ended.
     """
     steps, position = progress.steps, progress.position
     # The time before an interruption counts.
@@ -183,7 +183,7 @@ def run_rounds(
             if not math.isfinite(loss):
                 _warn(f"the loss is not finite at step {steps + 1}")
                 return progress._replace(state=state, good=good), NOT_FINITE
-            # Weights are known to be good once a loss was computed with them.
+            # Weights are good if the loss computed with them is finite.
             state, good, steps = after, result_model(state, mask), steps + 1
             losses.append(loss)
             on_step(steps, position, loss)

@@ -1,4 +1,4 @@
-"""Low-rank changes of kernels (LoRA), and how they become part of the weights."""
+"""Low-rank changes of kernels (LoRA) and their merging into the weights."""
 
 import dataclasses
 import functools
@@ -25,12 +25,12 @@ class Delta(NamedTuple):
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["net", "deltas"], meta_fields=[])
 @dataclasses.dataclass(frozen=True)
 class LowRank:
-    """A net and low-rank changes of its kernels, to be trained in the kernels' place.
+    """A net and low-rank changes of its kernels, which are trained instead of the kernels.
 
     With ``W`` a kernel: ``W' = W + left right``, where left is ``(I, R)`` and right ``(R, 3H)``.
 
     Args:
-        net: the net, which stays as it is.
+        net: the net, which does not change.
         deltas: a ``Delta`` for each kernel that changes, by its dotted path in the net.
 
     >>> import jax, jaxgru
@@ -53,20 +53,20 @@ def low_rank(
     rank: int,
     kernels: str | Sequence[str] = ("kernel", "recurrent_kernel"),
 ) -> LowRank:
-    """Return a net with low-rank changes, all zero as yet, for ``jaxgru.finetune.fit``.
+    """Return a net with low-rank changes, initially zero, for ``jaxgru.finetune.fit``.
 
     Args:
-        net: the net, as ``jaxgru.gru`` takes it.
+        net: the net, as in ``jaxgru.gru``.
         key: a JAX random key, for the left factors; the right ones are zero.
-        rank: R, at least 1. Of a layer of I inputs and H units are trained R (I + 3H) numbers in
-            the kernel's place and R 4H in that of the recurrent kernel.
-        kernels: which of the weights change, as in ``trainable_mask``.
+        rank: R, at least 1. A layer of I inputs and H units has R (I + 3H) trained numbers for the
+            kernel and 4 R H for the recurrent kernel.
+        kernels: patterns of the weights that change, as in ``trainable_mask``.
 
     Returns:
         The net and its changes.
 
     Raises:
-        ValueError: rank is below 1, a pattern fits nothing, or what it fits is no matrix.
+        ValueError: rank is below 1, or a pattern fits nothing or an array that is not a matrix.
 
     >>> import jax, jaxgru
     >>> from jaxgru.finetune import low_rank
@@ -94,12 +94,12 @@ def low_rank(
 
 
 def merge(net: Any) -> Any:
-    """Return the net that a ``LowRank`` stands for, and any other net as it is.
+    """Return a ``LowRank`` net with its changes added to the kernels; any other net as it is.
 
-    Training computes with just this, so that the merged net's outputs are those seen in training.
+    Training uses the same function, so the outputs of the merged net equal those in training.
 
     Args:
-        net: a ``LowRank``, or a net as ``jaxgru.gru`` takes it.
+        net: a ``LowRank``, or a net as in ``jaxgru.gru``.
 
     Returns:
         The net, of the same types as before.
@@ -124,7 +124,7 @@ def merge(net: Any) -> Any:
 @jax.jit
 def _changed(kernel: Array, delta: Delta) -> Array:
     product = jnp.matmul(delta.left, delta.right, precision="highest")
-    # Within a larger computation XLA may make one of product and sum, as GPUs have it, and round
-    # once where this rounds twice: the merged weights were not those of the training then.
+    # In a larger computation XLA may fuse product and sum and round once where this rounds twice:
+    # the merged weights would then differ from those of the training.
     changed: Array = kernel + lax.optimization_barrier(product)  # type: ignore[no-untyped-call]
     return changed

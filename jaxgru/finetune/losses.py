@@ -1,4 +1,4 @@
-"""Losses over padded sequences: what one step costs, and the mean over the steps that count."""
+"""Losses over padded sequences: the cost of a prediction, and the mean over those that count."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -16,16 +16,16 @@ On: TypeAlias = Literal["steps", "last"]
 
 
 class Loss(NamedTuple):
-    """What predictions cost, each by itself; training and evaluation take the mean of that.
+    """The cost of each prediction; training and evaluation take the mean over those that count.
 
     Args:
         values: a function of predictions and targets, both with leading axes ``(B, T)``, or
             ``(B,)`` for the last state, that returns the cost of each, ``(B, T)`` or ``(B,)``.
-        on: what is predicted from: "steps", the outputs of the net at every step, or "last",
-            those at the last step that counts.
+        on: the outputs that are predicted from: "steps" for every step, "last" for the last step
+            that counts.
         check: a function of the shape of all predictions, ``(N, T, ...)`` or ``(N, ...)``, the
-            targets and the booleans ``(N, T)`` or ``(N,)`` that say which of them count. It
-            raises ValueError for targets whose values cannot be meant. None: any may be.
+            targets and booleans ``(N, T)`` or ``(N,)``, True for targets that count. It raises
+            ValueError for invalid targets. None: all targets are valid.
 
     >>> import jax.numpy as jnp
     >>> from jaxgru.finetune import Loss
@@ -46,10 +46,10 @@ def regression(on: On = "steps") -> Loss:
         on: "steps", targets ``(N, T, O)``, or "last", targets ``(N, O)``.
 
     Returns:
-        The loss; the mean is over the O numbers of a prediction, and over all that count.
+        The loss; the mean is over the O numbers of a prediction and over all that count.
 
     Raises:
-        ValueError: on is neither.
+        ValueError: on is neither "steps" nor "last".
 
     >>> import jax.numpy as jnp
     >>> from jaxgru.finetune import regression
@@ -64,13 +64,13 @@ def classification(on: On = "steps") -> Loss:
 
     Args:
         on: "steps", targets ``(N, T)``, or "last", targets ``(N,)``; integers from 0 to C - 1,
-            where C is how many numbers a prediction has.
+            where C is the size of a prediction.
 
     Returns:
         The loss, in nats.
 
     Raises:
-        ValueError: on is neither.
+        ValueError: on is neither "steps" nor "last".
 
     >>> import jax.numpy as jnp
     >>> from jaxgru.finetune import classification
@@ -84,7 +84,7 @@ def classification(on: On = "steps") -> Loss:
 def counted_steps(lengths: Any, inputs: Any, on: On) -> Any:
     """Return which predictions count, ``(B, T)`` or ``(B,)``, for inputs ``(B, T, I)``.
 
-    In NumPy or JAX, as the lengths are; None, where there are none: all count.
+    An array of NumPy or JAX, as the lengths are; None for None: all count.
     """
     if lengths is None:
         return None
@@ -96,7 +96,7 @@ def counted_steps(lengths: Any, inputs: Any, on: On) -> Any:
 def total_loss(
     loss: Loss, predictions: Array, targets: Array, counted: Array | None
 ) -> tuple[Array, Array]:
-    """Return the sum of the costs of the predictions that count, and how many these are.
+    """Return the sum of the costs of the predictions that count, and their number.
 
     Args:
         loss: the loss.
@@ -109,8 +109,8 @@ def total_loss(
     """
     targets = jnp.asarray(targets)
     if counted is not None:
-        # Both before and behind the loss: a derivative that is infinite where nothing counts,
-        # times zero, would be NaN.
+        # Both before and after the loss: an infinite derivative where nothing counts, times zero,
+        # would be NaN.
         predictions, targets = (_only(counted, array) for array in (predictions, targets))
     values = loss.values(predictions, targets)
     expected = predictions.shape[: 1 if loss.on == "last" else 2]

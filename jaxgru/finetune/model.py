@@ -1,4 +1,4 @@
-"""What is trained: a net and its readout; and the predictions they make."""
+"""Models: a net and its readout, and their predictions."""
 
 import dataclasses
 import functools
@@ -24,10 +24,10 @@ class Model(NamedTuple):
     """A net and its readout: all weights as one pytree.
 
     Args:
-        net: as ``jaxgru.gru`` takes it, or a ``LowRank`` of such.
+        net: as in ``jaxgru.gru``, or a ``LowRank`` net.
         readout: a callable pytree that maps one output of the net, ``(H,)``, to one prediction,
-            ``(O,)``; it is mapped over batch and time by ``jax.vmap``. Its arrays are weights,
-            whatever else it holds stays as it is. A ``linear_readout``, an ``eqx.nn.Linear``, an
+            ``(O,)``; it is mapped over batch and time by ``jax.vmap``. Its arrays are weights, its
+            other leaves do not change. A ``linear_readout``, an ``eqx.nn.Linear``, an
             ``nnx.Linear`` and a ``jax.tree_util.Partial(function, weights)`` are such pytrees.
             None: the outputs are the predictions.
 
@@ -43,7 +43,7 @@ class Model(NamedTuple):
 
 
 class RunOptions(NamedTuple):
-    """How a net is run in training: see ``jaxgru.gru`` for each."""
+    """How a net is run in training; the fields are arguments of ``jaxgru.gru``."""
 
     dropout: float | Dropout = 0.0
     recurrent_dropout: float = 0.0
@@ -84,12 +84,12 @@ class LinearReadout:
 def linear_readout(
     key: Array, inputs: int, outputs: int, *, dtype: DTypeLike = jnp.float32
 ) -> LinearReadout:
-    """Return a new linear readout: its kernel Glorot-uniform, its bias zero.
+    """Return a new linear readout: its kernel is Glorot-uniform, its bias zero.
 
     Args:
         key: a JAX random key.
-        inputs: how many outputs the net has, H.
-        outputs: how many numbers a prediction has, O.
+        inputs: H, the number of outputs of the net.
+        outputs: O, the size of a prediction.
         dtype: floating-point type of the weights.
 
     Returns:
@@ -119,13 +119,13 @@ def predict(model: Model, inputs: Any, lengths: Any = None, *, on: On = "steps")
         model: the net and its readout.
         inputs: ``(..., T, I)``.
         lengths: integers ``(...)``, or None: all steps count.
-        on: "steps" for predictions at every step, "last" for those from the last that counts.
+        on: "steps" for predictions at every step, "last" for those at the last step that counts.
 
     Returns:
         The predictions, ``(..., T, O)`` or ``(..., O)``.
 
     Raises:
-        ValueError: as ``jaxgru.gru`` does.
+        ValueError: as in ``jaxgru.gru``.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> from jaxgru.finetune import Model, linear_readout, predict
@@ -169,9 +169,9 @@ def run_model(
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["arrays"], meta_fields=["rest"])
 @dataclasses.dataclass(frozen=True)
 class _ReadoutArrays:
-    """A readout for ``jax.jit``: its arrays, and whatever else it holds as static data."""
+    """A readout for ``jax.jit``: its arrays, and its other leaves as static data."""
 
-    arrays: Any  # the readout, with None in the place of each leaf that is no array
+    arrays: Any  # the readout, with None for each leaf that is not an array
     rest: tuple[Any, tuple[Any, ...]]  # its structure, and its leaves with None for each array
 
     def __call__(self, y: Any) -> Any:
@@ -187,7 +187,7 @@ class _ReadoutArrays:
 def checked_model(model: Model) -> Model:
     """Return a model whose leaves are all JAX arrays.
 
-    Raises ValueError unless it is a ``Model`` with a net, and its readout takes what the net gives.
+    Raises ValueError unless it is a ``Model`` of a net and a readout that accepts its outputs.
     """
     if not isinstance(model, Model):
         raise ValueError(f"model is a {type(model).__name__}: expected a Model(net, readout)")
@@ -195,7 +195,7 @@ def checked_model(model: Model) -> Model:
     inputs, _ = check_net(jax.eval_shape(merge, net))
     if readout is not None:
         readout = _checked_readout(readout, net, inputs)
-    # Each array of its own type: a weak type would be another one after a step.
+    # A weakly typed array would have another type after a step.
     arrays: Model = jax.tree.map(
         lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), Model(net, readout)
     )

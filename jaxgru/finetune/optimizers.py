@@ -1,4 +1,4 @@
-"""Optimisers around an optimiser: weights averaged over the steps, weights held near the start."""
+"""Wrappers of optimizers: weights averaged over the steps, weights held near the start."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ import optax  # type: ignore[import-untyped]
 
 
 class AverageState(NamedTuple):
-    """The state of ``averaged``: that of the optimiser, that of the average, and the average."""
+    """The state of ``averaged``: those of the optimizer and of the average, and the average."""
 
     optimizer: Any
     average: Any
@@ -17,14 +17,14 @@ class AverageState(NamedTuple):
 def averaged(
     optimizer: optax.GradientTransformation, average: optax.GradientTransformation
 ) -> optax.GradientTransformationExtraArgs:
-    """Return an optimiser that also averages the weights over the steps.
+    """Return an optimizer that also averages the weights over the steps.
 
-    The average changes no step. Validation and the result of ``fit`` are of the average.
+    The steps are those of the optimizer. ``fit`` validates and returns the average.
 
     Args:
-        optimizer: any of Optax.
-        average: a transformation that averages, as ``optax.ema(0.999)``; it is given the trained
-            weights after every step.
+        optimizer: an Optax optimizer.
+        average: an Optax transformation that averages, as ``optax.ema(0.999)``; it is applied to
+            the trained weights after every step.
 
     >>> import optax
     >>> from jaxgru.finetune import averaged
@@ -51,17 +51,17 @@ def averaged(
 def pulled(
     optimizer: optax.GradientTransformation, strength: float
 ) -> optax.GradientTransformationExtraArgs:
-    """Return an optimiser of the loss and the squared distance of the net from its start.
+    """Return an optimizer of the loss plus the squared distance of the net from its start.
 
     With ``L`` the loss, ``w`` the trained weights of the net and ``w0`` those at the start::
 
         L(w) + strength * sum((w - w0)^2)
 
-    The readout of a ``Model`` is free. Of a ``LowRank`` net the factors are held near their start.
-    A line search is given the gradient of this sum, and the values of the loss alone.
+    The readout of a ``Model`` is not held. For a ``LowRank`` net the factors are held near their
+    start. A line search sees the gradient of this sum, but the values of the loss alone.
 
     Args:
-        optimizer: any of Optax.
+        optimizer: an Optax optimizer.
         strength: per squared unit of a weight.
 
     >>> import optax
@@ -85,7 +85,7 @@ def pulled(
 
 
 def average_in(optimizer_state: Any) -> Any:
-    """Return the averaged weights in the state of an optimiser, None where there are none."""
+    """Return the averaged weights in the state of an optimizer, or None."""
     nodes = jax.tree.leaves(optimizer_state, is_leaf=_is_average)
     return next((node.weights for node in nodes if _is_average(node)), None)
 

@@ -11,11 +11,11 @@ from jaxgru.finetune.loop import Epochs, Progress, Steps
 def training_bar(
     until: Epochs | Steps, start: Progress, batches_of_epoch: int, *, shown: bool
 ) -> Iterator[Callable[[int, Position, float], None]]:
-    """Give a function to call after every step, with its number, the position and the loss.
+    """Yield a function to call after every step, with its number, the position and the loss.
 
-    It moves a bar if it is to be shown, stderr is a terminal and tqdm is installed. The bar is of
-    steps, or of the batches of all epochs: with windows, which end with the longest sequence of a
-    batch, the steps of an epoch are not known before its end.
+    It updates a bar if ``shown``, stderr is a terminal and tqdm is installed. The bar counts steps,
+    or the batches of all epochs: with windows, which end with the longest sequence of a batch, the
+    number of steps of an epoch is unknown before its end.
     """
     try:
         from tqdm import tqdm  # type: ignore[import-untyped]
@@ -34,7 +34,7 @@ def training_bar(
     if isinstance(until, Steps):
         total, unit = until.count, "step"
     initial = done(start.steps, start.position)
-    # disable=None: no bar where stderr is no terminal.
+    # disable=None: no bar unless stderr is a terminal.
     with tqdm(total=total, initial=initial, unit=unit, disable=None, leave=False) as bar:
 
         def move(steps: int, position: Position, loss: float) -> None:

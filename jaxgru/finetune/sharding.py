@@ -1,4 +1,4 @@
-"""Batches shared out among devices, of one process or of several."""
+"""Batches sharded over devices, in one process or several."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +13,13 @@ _BATCH_AXIS = "batch"
 
 
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """Return the devices among which ``jaxgru.finetune.fit`` is to share each batch.
+    """Return a mesh of devices over which ``jaxgru.finetune.fit`` shards each batch.
 
-    Each has all weights and a part of the sequences; XLA adds their gradients up. With several
+    Each device has all weights and a part of the sequences; XLA sums the gradients. With several
     processes, call ``jax.distributed.initialize`` first, and the same ``fit`` in each of them.
 
     Args:
-        devices: the devices; all there are, also those of other processes, if None.
+        devices: the devices; if None, all devices of all processes.
 
     Returns:
         The mesh, of one axis.
@@ -35,7 +35,7 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def batch_size_of(batch_size: int, count: int, mesh: jax.sharding.Mesh | None) -> int:
-    """Return the size of a batch: no more sequences than there are, and the same on each device."""
+    """Return the size of a batch: at most ``count``, and the same number on each device."""
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}: expected at least 1")
     devices = 1 if mesh is None else mesh.size
@@ -47,21 +47,21 @@ def batch_size_of(batch_size: int, count: int, mesh: jax.sharding.Mesh | None) -
 
 
 def place(batch: Any, mesh: Mesh | None) -> Any:
-    """Return a batch with its arrays shared out by their first axis; numbers go to each device."""
+    """Return a batch with its arrays sharded by their first axis and its numbers replicated."""
     if mesh is None:
         return batch
     return jax.tree.map(lambda array: _placed(array, mesh, shared=np.ndim(array) > 0), batch)
 
 
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
-    """Return a pytree of arrays of which each device has the whole."""
+    """Return a pytree of arrays replicated on each device."""
     if mesh is None:
         return tree
     return jax.tree.map(lambda array: _placed(array, mesh, shared=False), tree)
 
 
 def gather(tree: Any) -> Any:
-    """Return a pytree of arrays of which this process has the whole."""
+    """Return a pytree of arrays that are whole in this process."""
 
     def whole(array: Any) -> Any:
         if array.is_fully_addressable or array.is_fully_replicated:
@@ -78,6 +78,6 @@ def _placed(array: Any, mesh: Mesh, *, shared: bool) -> jax.Array:
         numbers = _placed(jax.random.key_data(array), mesh, shared=shared)
         key: jax.Array = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
         return key
-    # Each process has the whole, and gives its own devices their part.
+    # Each process has the whole array and passes its devices their parts.
     whole = np.asarray(array)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])

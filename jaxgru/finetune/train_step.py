@@ -1,4 +1,4 @@
-"""One step of training: the state before it, a batch, and the state behind it."""
+"""One step of training: from a state and a batch to the next state."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ Array = jax.Array
 
 
 class TrainState(NamedTuple):
-    """All that a step of training changes, as one pytree.
+    """The state of training, as one pytree.
 
     Args:
         model: the weights.
-        optimizer_state: that of the optimiser, for the trained weights alone.
-        step: how many steps are done, an integer.
-        key: a JAX random key, the same at every step; with the step it says what is dropped.
-        carry: with windows, the state of the net behind the last one; None otherwise.
+        optimizer_state: the state of the optimizer, for the trained weights only.
+        step: the number of completed steps.
+        key: a JAX random key, the same at every step; key and step determine the dropout.
+        carry: with windows, the state of the net after the last window; None otherwise.
     """
 
     model: Model
@@ -46,12 +46,12 @@ def init_state(
     """Return the state before the first step.
 
     Args:
-        model: the weights to begin with.
-        optimizer: any of Optax.
-        mask: which weights are trained, as ``trainable_mask`` gives them.
+        model: the initial weights.
+        optimizer: an Optax optimizer.
+        mask: the trained weights, as ``trainable_mask`` returns them.
         key: a JAX random key, for dropout.
-        carry: with windows, a state of the net, for ``(B,)`` sequences; what it holds is of no
-            effect. None without windows.
+        carry: with windows, a state of the net for B sequences, whose values have no effect. None
+            without windows.
 
     >>> import jax, jaxgru, optax
     >>> from jaxgru.finetune import Model, init_state, trainable_mask
@@ -80,24 +80,24 @@ def make_train_step(
     mask: Any,
     options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Array]]:
-    """Return the function that does one step of training, compiled.
+    """Return the compiled function of one step of training.
 
     With ``w`` the trained weights and ``L`` the mean loss of the batch::
 
         G = d/dw L(w)        w <- w + optimizer(G)
 
-    With windows, the state carried from the window before is a constant here: no gradient passes
-    from one window to another, and that is all that truncates it.
+    With windows, the state carried from the previous window is a constant: no gradient passes from
+    one window to another (truncated backpropagation).
 
     Args:
         loss: the loss.
-        optimizer: any of Optax, with clipping, schedules and decay as it has them.
-        mask: which weights are trained, in the structure of the model.
+        optimizer: an Optax optimizer, which may include clipping, schedules and decay.
+        mask: the trained weights, in the structure of the model.
         options: how the net is run.
 
     Returns:
-        A function of a ``TrainState`` and a ``Batch`` that returns the state behind the step and
-        the mean loss of the batch before the step. It keeps and donates neither.
+        A function of a ``TrainState`` and a ``Batch`` that returns the next state and the mean loss
+        of the batch before the step. It does not donate its arguments.
 
     >>> import jax, jax.numpy as jnp, jaxgru, optax
     >>> from jaxgru.finetune import (
@@ -115,7 +115,7 @@ def make_train_step(
 
     Source: Werbos 1990 and Williams and Peng 1990 for truncated backpropagation through time.
     """
-    # Some optimisers, as optax.lbfgs, want the value and the function itself; others ignore them.
+    # Some optimizers, as optax.lbfgs, use the value and the function itself; others ignore them.
     optimizer = optax.with_extra_args_support(optimizer)
 
     @jax.jit
@@ -162,7 +162,7 @@ def make_train_step(
 
 
 def result_model(state: TrainState, mask: Any) -> Model:
-    """Return the model of a state, its trained weights being the average where there is one."""
+    """Return the model of a state, with averaged weights if the optimizer is ``averaged``."""
     average = average_in(state.optimizer_state)
     if average is None:
         return state.model
@@ -173,6 +173,6 @@ def result_model(state: TrainState, mask: Any) -> Model:
 
 @contextlib.contextmanager
 def _optax_promotion() -> Iterator[None]:
-    """JAX's own promotion of types and ranks: Optax is written for it, whatever a user has set."""
+    """Set JAX's default promotion of dtypes and ranks, which Optax needs."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield

@@ -1,4 +1,4 @@
-"""Which weights are trained: chosen by the path at which they stand in the model."""
+"""The choice of trained weights, by their paths in the model."""
 
 import fnmatch
 from collections.abc import Sequence
@@ -23,23 +23,23 @@ def leaf_paths(tree: Any) -> list[str]:
 
 
 def trainable_mask(tree: Any, patterns: str | Sequence[str]) -> Any:
-    """Return which weights of a net, or of a whole model, some patterns choose.
+    """Return a mask of the weights of a net or a model whose paths fit some patterns.
 
-    A pattern fits a weight if it fits the weight's path, as ``0.forward.kernel``, or any tail of
-    the path that begins behind a dot. So ``"recurrent_kernel"`` fits all recurrent kernels,
-    ``"0.forward.*"`` all of the first layer's forward direction, and of a model ``"net.*"`` all of
-    the net and ``"readout.*"`` all of the readout.
+    A pattern fits a weight if it fits its path, as ``0.forward.kernel``, or any tail of the path
+    that starts after a dot. So ``"recurrent_kernel"`` fits all recurrent kernels, ``"0.forward.*"``
+    the forward direction of the first layer, and, in a model, ``"net.*"`` the net and
+    ``"readout.*"`` the readout.
 
     Args:
         tree: a pytree of weights.
-        patterns: one or more, with ``*``, ``?`` and ``[...]`` as in names of files. A ``*`` also
-            fits dots.
+        patterns: one or more, with the wildcards ``*``, ``?`` and ``[...]`` of file names. A ``*``
+            also fits dots.
 
     Returns:
-        Booleans in the structure of the tree, as ``optax.masked`` takes them.
+        Booleans in the structure of the tree, as in ``optax.masked``.
 
     Raises:
-        ValueError: a pattern fits nothing, or there is none; what there is to fit is listed.
+        ValueError: a pattern fits nothing, or there is none; the paths are listed.
 
     >>> import jax, jaxgru
     >>> from jaxgru.finetune import trainable_mask
@@ -63,13 +63,13 @@ def trainable_mask(tree: Any, patterns: str | Sequence[str]) -> Any:
 
 
 def partition(tree: Any, mask: Any) -> tuple[Any, Any]:
-    """Return the chosen weights and the others: two trees, each with None where the other has one.
+    """Return the chosen weights and the others: two trees, each with None for the other's weights.
 
-    None is no leaf of a pytree: no gradient is taken for it and no optimiser keeps state for it.
+    None is not a leaf of a pytree, so it has no gradient and no optimizer state.
 
     Args:
         tree: a pytree of weights.
-        mask: booleans in its structure, as ``trainable_mask`` gives them.
+        mask: booleans in its structure, as ``trainable_mask`` returns them.
     """
     leaves, structure = jax.tree.flatten(tree)
     chosen = jax.tree.leaves(mask)
@@ -81,7 +81,7 @@ def partition(tree: Any, mask: Any) -> tuple[Any, Any]:
 
 
 def combine(chosen: Any, others: Any) -> Any:
-    """Return the one tree that ``partition`` made two of."""
+    """Return the tree that ``partition`` split."""
     return jax.tree.map(
         lambda one, other: other if one is None else one,
         chosen,

@@ -1,4 +1,4 @@
-"""Data is sound and fits the model and the loss: checked before a long run begins."""
+"""Checks of the data against the model and the loss, before a long run."""
 
 import functools
 from typing import Any
@@ -17,7 +17,7 @@ from jaxgru.net import check_net
 def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Sequences:
     """Return data as NumPy arrays.
 
-    Raises ValueError, naming the place, unless it is sound and fits the model and the loss.
+    Raises ValueError, naming the place, unless the data is valid and fits the model and the loss.
     """
     if not isinstance(loss, Loss):
         raise ValueError(f"loss is a {type(loss).__name__}: expected a Loss, as regression()")
@@ -33,7 +33,7 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
         _check_finite("inputs", inputs, counted_inputs)
         counted = counted_inputs if loss.on == "steps" else counted_steps(lengths, inputs, "last")
         _check_finite("targets", targets, counted)
-        # What a batch of all of it would give, found without computing it.
+        # The shapes of all predictions, without computing them.
         run = functools.partial(run_model, lengths=None, h0=None, on=loss.on)
         shapes, _ = jax.eval_shape(run, model, inputs)
         if not hasattr(shapes, "shape"):
@@ -48,7 +48,7 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    shape_of(name, value)  # refuses, as jaxgru.gru does, what is no array
+    shape_of(name, value)  # refuses anything but an array, as jaxgru.gru does
     return np.asarray(value)
 
 

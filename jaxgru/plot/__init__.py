@@ -1,4 +1,4 @@
-"""Pictures: of the weights of a net, and of a run through it."""
+"""Plots of the weights of a net and of a run."""
 
 from jaxgru.plot.figure import check_plot
 from jaxgru.plot.run import plot_run

@@ -1,4 +1,4 @@
-"""What the pictures share: a figure without a window system, its file, and heat maps."""
+"""What the plots share: a figure without a window system, its file, and heat maps."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from jaxgru.optional import need
 
 
 def check_plot(path: str | os.PathLike[str]) -> None:
-    """Raise the errors of a picture that its path alone can cause: before the work.
+    """Raise the errors that follow from the path alone, before the work.
 
     Raises:
         ValueError: Matplotlib has no such format.
@@ -33,8 +33,8 @@ def check_plot(path: str | os.PathLike[str]) -> None:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """Return an empty Matplotlib figure of a size in inches."""
-    # Figure and its canvas alone: pyplot would choose a window system and keep the figure.
+    """Return an empty Matplotlib figure; sizes are in inches."""
+    # Without pyplot, which would choose a window system and keep the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -44,7 +44,7 @@ def new_figure(width: float, height: float) -> Any:
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure; the ending of the path says the format."""
+    """Write a figure; the suffix of the path is the format."""
     with replacing(path) as temporary:
         figure.savefig(temporary)
 
@@ -52,8 +52,8 @@ def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
 def heat_map(ax: Any, values: Any, limits: tuple[float, float], **options: Any) -> Any:
     """Draw an array with its first axis downwards, and return the image.
 
-    Limits of one sign are drawn from dark to bright, others about a white zero. NaN and Inf stand
-    out in green.
+    Limits of one sign use a sequential color map, others a diverging one with white at zero. NaN
+    and Inf are green.
     """
     from matplotlib import colormaps
 
@@ -69,13 +69,13 @@ def heat_map(ax: Any, values: Any, limits: tuple[float, float], **options: Any) 
 
 
 def about_zero(values: Any) -> tuple[float, float]:
-    """Return limits of a colour scale about zero that hold all finite numbers of an array."""
+    """Return symmetric limits of a color scale that include all finite numbers of an array."""
     largest = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
     return -largest, largest
 
 
 def whole_numbers(axis: Any, most: int) -> None:
-    """Put ticks at whole numbers only, and no more than a number of intervals."""
+    """Put ticks at whole numbers only, with at most ``most`` intervals."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_major_locator(MaxNLocator(most, integer=True))

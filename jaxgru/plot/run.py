@@ -1,4 +1,4 @@
-"""A picture of a run: update gate, reset gate, candidate and state of each layer over time."""
+"""A plot of a run: update gate, reset gate, candidate and state of each layer over time."""
 
 import os
 from typing import Any
@@ -29,24 +29,24 @@ def plot_run(
     reverse: bool = False,
     first_step: int = 0,
 ) -> None:
-    """Draw the gates, the candidate and the state at every step of one sequence.
+    """Plot the gates, the candidate and the state at every step of one sequence.
 
-    The layers of a net stand side by side. Up to eight units are drawn as lines, more as heat maps.
-    In a heat map NaN and Inf stand out in green.
+    The layers of a net are side by side. Up to eight units are lines, more are heat maps, in which
+    NaN and Inf are green.
 
     Args:
         net: a layer, a ``Bidirectional``, a ``Backward`` or a stack, of I inputs.
         xs: the inputs, ``(T, I)``, at least one step.
-        path: the picture to write; its name's ending says the format, as .png, .svg or .pdf.
+        path: the plot to write; its suffix is the format: .png, .svg or .pdf.
         h0: the state before the first step, in the structure of the net; zeros if None.
-        reverse: go from the last step to the first.
-        first_step: the number of the step at index 0 on the time axis.
+        reverse: run from the last step to the first.
+        first_step: the number of the first step on the time axis.
 
     Raises:
         ValueError: a shape does not fit the weights, there is no step, or Matplotlib has no such
             format.
         ImportError: Matplotlib is not installed.
-        OSError: the picture cannot be written.
+        OSError: the plot cannot be written.
 
     >>> import jax, jax.numpy as jnp, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "run.png")
@@ -67,7 +67,7 @@ def plot_run(
     columns = figure.subplots(len(_PANELS), len(runs), sharex=True, squeeze=False).T
     for run, panels in zip(runs, columns, strict=True):
         units = run.params.hidden_size
-        # Once the states are known, the gates of all steps are one step of a batch.
+        # Given the states, the gates of all steps are one step of a batch.
         gates = gru_gates(run.params, run.before, run.xs, precision="highest")
         draw = _draw_lines if units <= _MOST_LINES else _draw_map
         for ax, values, (symbol, title) in zip(panels, gates, _PANELS.items(), strict=True):

@@ -1,4 +1,4 @@
-"""A picture of a net's weights: each gate's block of each array as a heat map."""
+"""A plot of a net's weights: each gate's block of each array as a heat map."""
 
 import os
 from typing import Any, NamedTuple
@@ -19,19 +19,19 @@ from jaxgru.plot.figure import (
 
 
 def plot_weights(net: Net, path: str | os.PathLike[str]) -> None:
-    """Draw the kernel, the recurrent kernel and the biases of each layer, a heat map for each gate.
+    """Plot the kernel, the recurrent kernel and the biases of each layer, a heat map for each gate.
 
-    The three blocks of an array share a colour scale, symmetric about zero. The biases are one
-    array here, with a row for each bias there is. NaN and Inf stand out in green.
+    The three blocks of an array share a color scale, symmetric about zero. The biases are one
+    array, with a row for each bias. NaN and Inf are green.
 
     Args:
         net: a layer, or a net of several, which are drawn side by side.
-        path: the picture to write; its name's ending says the format, as .png, .svg or .pdf.
+        path: the plot to write; its suffix is the format: .png, .svg or .pdf.
 
     Raises:
         ValueError: the arrays of net do not fit together, or Matplotlib has no such format.
         ImportError: Matplotlib is not installed.
-        OSError: the picture cannot be written.
+        OSError: the plot cannot be written.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.png")
@@ -58,10 +58,10 @@ def plot_weights(net: Net, path: str | os.PathLike[str]) -> None:
 
 
 class _Row(NamedTuple):
-    """The three blocks of one array, or of both biases, one below the other."""
+    """The three blocks of one array, or of both biases stacked."""
 
     title: str
-    side: str  # what a block's rows stand for
+    side: str  # the meaning of a block's rows
     labels: tuple[str, ...] | None  # names of the rows; None to count them
     blocks: list[Any]
 
@@ -85,7 +85,7 @@ def _blocks(array: Any) -> list[Any]:
 
 
 def _height(row: _Row) -> float:
-    """Return a row's height in inches: cells about square, within what a page bears."""
+    """Return a row's height in inches: cells about square, within limits."""
     count, units = row.blocks[0].shape
     return float(np.clip(2.6 * count / units, 0.7, 4.0))
 
