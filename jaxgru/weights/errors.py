@@ -36,7 +36,7 @@ def outcome(
     try:
         return function(*args, **options)
     except WeightsError as error:
-        return error
+        return error.with_traceback(None)  # its frames have the arrays read so far
 
 
 def shown(value: Any, most: int = 80) -> str:

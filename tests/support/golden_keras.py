@@ -12,17 +12,9 @@ INPUTS, UNITS = 3, 4
 
 def gru_config(name, **options):
     """Return the configuration of a layer, as every version since 2.13 has it."""
-    usual = {
-        "name": name,
-        "dtype": "float32",
-        "return_sequences": True,
-        "go_backwards": False,
-        "units": UNITS,
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "use_bias": True,
-        "reset_after": True,
-    }
+    usual = {"name": name, "dtype": "float32", "units": UNITS, "use_bias": True}
+    usual |= {"activation": "tanh", "recurrent_activation": "sigmoid", "reset_after": True}
+    usual |= {"return_sequences": True, "go_backwards": False}
     return {"module": "keras.layers", "class_name": "GRU", "config": usual | options}
 
 

@@ -14,22 +14,17 @@ INPUTS, UNITS, STEPS = 3, 4, 50
 # What a cell computes with. Flax's parameters do not say it; an nnx module does.
 _FUNCTIONS = {"activation": "activation_fn", "recurrent_activation": "gate_fn"}
 
+_HARD = {"recurrent_activation": "hard_sigmoid"}
 _VARIANTS = {
     "linen cell": {},
     "linen RNN": {},
-    "linen RNN, relu and hard sigmoid": {
-        "activation": "relu",
-        "recurrent_activation": "hard_sigmoid",
-    },
+    "linen RNN, relu and hard sigmoid": _HARD | {"activation": "relu"},
     "linen RNN, reverse": {"reverse": True},
     "linen Bidirectional": {"merge": "concat"},
     "linen Bidirectional, sum": {"merge": "sum"},
     "nnx cell": {},
     "nnx RNN": {},
-    "nnx RNN, softsign and hard sigmoid": {
-        "activation": "softsign",
-        "recurrent_activation": "hard_sigmoid",
-    },
+    "nnx RNN, softsign and hard sigmoid": _HARD | {"activation": "softsign"},
     "nnx RNN, reverse": {"reverse": True},
     "nnx Bidirectional": {"merge": "concat"},
     "nnx Bidirectional, mul": {"merge": "mul"},
@@ -92,24 +87,23 @@ def _options(variant):
 def _linen(variant):
     from flax import linen as nn
 
-    options = _VARIANTS[variant]
-    cells = [nn.GRUCell(UNITS, **_options(variant)) for _ in range(2)]
-    if variant == "linen cell":
-        return cells[0]
-    if "merge" not in options:
-        return nn.RNN(cells[0], reverse=options.get("reverse", False), keep_order=True)
-    merge = {"merge_fn": _MERGES[options["merge"]]} if options["merge"] in _MERGES else {}
-    return nn.Bidirectional(nn.RNN(cells[0]), nn.RNN(cells[1]), **merge)
+    return _of_cells(nn, variant, [nn.GRUCell(UNITS, **_options(variant)) for _ in range(2)])
 
 
 def _nnx(variant):
     from flax import nnx
 
+    rngs = [nnx.Rngs(i) for i in range(2)]
+    options = _options(variant)
+    return _of_cells(nnx, variant, [nnx.GRUCell(INPUTS, UNITS, rngs=r, **options) for r in rngs])
+
+
+def _of_cells(api, variant, cells):
+    """Return the module of a variant, made of one or both of its cells."""
     options = _VARIANTS[variant]
-    cells = [nnx.GRUCell(INPUTS, UNITS, rngs=nnx.Rngs(i), **_options(variant)) for i in range(2)]
-    if variant == "nnx cell":
+    if variant.endswith(" cell"):
         return cells[0]
     if "merge" not in options:
-        return nnx.RNN(cells[0], reverse=options.get("reverse", False), keep_order=True)
+        return api.RNN(cells[0], reverse=options.get("reverse", False), keep_order=True)
     merge = {"merge_fn": _MERGES[options["merge"]]} if options["merge"] in _MERGES else {}
-    return nnx.Bidirectional(nnx.RNN(cells[0]), nnx.RNN(cells[1]), **merge)
+    return api.Bidirectional(api.RNN(cells[0]), api.RNN(cells[1]), **merge)

@@ -92,20 +92,13 @@ def model_of(arrays, *, initializers=None, nodes=(), inputs=None, opset=14, **at
     float_type = helper.np_dtype_to_tensor_dtype(next(iter(arrays.values())).dtype)
     # In ONNX an empty list is none at all.
     given = {name: value for name, value in attributes.items() if value != []}
-    node = helper.make_node(
-        "GRU",
-        ["x", *arrays] if inputs is None else inputs,
-        ["Y", "Y_h"],
-        name="layer",
-        **{"hidden_size": UNITS, **given},
-    )
-    graph = helper.make_graph(
-        [*nodes, node],
-        "graph",
-        [helper.make_tensor_value_info("x", float_type, ["time", "batch", INPUTS])],
-        [helper.make_tensor_value_info(name, float_type, None) for name in ("Y", "Y_h")],
-        tensors_of(arrays) if initializers is None else initializers,
-    )
+    inputs = ["x", *arrays] if inputs is None else inputs
+    given = {"hidden_size": UNITS} | given
+    node = helper.make_node("GRU", inputs, ["Y", "Y_h"], name="layer", **given)
+    x = helper.make_tensor_value_info("x", float_type, ["time", "batch", INPUTS])
+    ys = [helper.make_tensor_value_info(name, float_type, None) for name in ("Y", "Y_h")]
+    tensors = tensors_of(arrays) if initializers is None else initializers
+    graph = helper.make_graph([*nodes, node], "graph", [x], ys, tensors)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
 
 
@@ -127,12 +120,10 @@ def run(model, feed):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, feed)
+    options.log_severity_level, options.intra_op_num_threads = 4, 1
+    providers = ["CPUExecutionProvider"]
+    content = model.SerializeToString()
+    return onnxruntime.InferenceSession(content, options, providers=providers).run(None, feed)
 
 
 def write(model, path):

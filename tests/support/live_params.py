@@ -11,13 +11,9 @@ def random_like(key, tree):
     """Return a tree of random arrays in the shapes of another: gates away from 1/2, 0 and 1."""
     leaves, structure = jax.tree.flatten(tree)
     keys = jax.random.split(key, len(leaves))
-    return jax.tree.unflatten(
-        structure,
-        [
-            0.5 * jax.random.normal(key, leaf.shape, leaf.dtype)
-            for key, leaf in zip(keys, leaves, strict=True)
-        ],
-    )
+    pairs = zip(keys, leaves, strict=True)
+    drawn = [0.5 * jax.random.normal(key, leaf.shape, leaf.dtype) for key, leaf in pairs]
+    return jax.tree.unflatten(structure, drawn)
 
 
 def scan(step, xs, units):
