@@ -37,8 +37,7 @@ from jax.scipy.sparse.linalg import cg
 from sensed_spring import SENSORS
 
 import jaxgru
-from jaxgru.atomic import replacing
-from jaxgru.plot.figure import check_plot
+from jaxgru.plot import check_plot
 
 DATA = Path("examples/data")
 DAMPING = 1.0  # keeps the step where the errors are about linear in the weights
@@ -133,8 +132,9 @@ def draw(reach: np.ndarray, path: Path) -> None:
     axes.set_title("How far the memory of a trained GRU reaches")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
-    with replacing(path) as aside:
-        figure.savefig(aside)
+    aside = path.with_name(f".{path.name}")
+    figure.savefig(aside)
+    aside.replace(path)
     print(f"wrote {path}")
 
 

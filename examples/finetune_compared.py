@@ -20,7 +20,6 @@ import optax
 from sensed_spring import drifted, record
 
 import jaxgru
-from jaxgru.atomic import replacing
 from jaxgru.finetune import (
     LinearReadout,
     Model,
@@ -119,13 +118,14 @@ def finetune(model: Model, data: Sequences, patterns: str, steps: int) -> tuple[
 
 
 def put(text: str, path: Path) -> None:
-    """Replace what stands between the two marks in a file."""
+    """Replace the text between the two marks in a file."""
     before, found, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, ends, after = rest.partition(END)
     if not (found and ends):
-        raise SystemExit(f"{path}: has no line {BEGIN.strip()!r} with {END.strip()!r} behind it")
-    with replacing(path) as aside:
-        aside.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+        raise SystemExit(f"{path}: has no line {BEGIN.strip()!r} with {END.strip()!r} after it")
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+    aside.replace(path)
     print(f"wrote {path}")
 
 

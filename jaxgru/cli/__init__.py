@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after the program's name; those of the process if None.
 
     Returns:
-        0 on success, 2 after an error, which is one line on stderr; else what the subcommand says.
+        0 on success, 2 after an error, which is one line on stderr; else the subcommand's code.
 
     Raises:
         SystemExit: after ``--help`` and ``--version``, which print and stop.
@@ -90,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     for module in SUBCOMMANDS:
         module.add_parser(subparsers)
     for command in (parser, *subparsers.choices.values()):
-        # Before the subcommand or behind it: without a default, neither undoes the other.
+        # Before or after the subcommand: without a default, neither overrides the other.
         command.add_argument(
             "--debug",
             action="store_true",
@@ -123,7 +123,7 @@ def _in_one_line(error: Exception) -> str:
         place = f"{error.filename}: " if error.filename is not None else ""
         return f"{place}{error.strerror}"
     message = _as_typed(" ".join(str(error).split()))
-    # These say in words what is wrong. Any other error was not foreseen: its type says more.
+    # The messages of these are complete. Any other error is unexpected: its type helps.
     if isinstance(error, ValueError | OSError | ImportError):
         return message
     return f"{type(error).__name__}: {message} (--debug shows where)"

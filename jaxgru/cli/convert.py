@@ -42,13 +42,13 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "source", metavar="IN", type=Weights, help="the file to read; its content says the format"
+        "source", metavar="IN", type=Weights, help="the file to read; the format is detected"
     )
     parser.add_argument(
         "target", metavar="OUT", type=Output, help="the file to write, or to replace"
     )
     parser.add_argument(
-        "--to", metavar="FORMAT", help="the format of OUT, where its name's ending does not say it"
+        "--to", metavar="FORMAT", help="the format of OUT, instead of that of its suffix"
     )
     add_source_options(parser)
     parser.add_argument(

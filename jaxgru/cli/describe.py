@@ -53,7 +53,7 @@ def sizes(net: Net) -> str:
 
 
 def summary(params: GRUParams) -> Iterator[str]:
-    """Yield the lines that say what a layer is."""
+    """Yield the lines that describe a layer."""
     present = [name for name in _ARRAYS if getattr(params, name) is not None]
     applied = "after" if params.reset_after else "before"
     rows = {

@@ -34,15 +34,13 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "weights", metavar="WEIGHTS", type=Weights, help="weights; the content says the format"
+        "weights", metavar="WEIGHTS", type=Weights, help="weights; the format is detected"
     )
     parser.add_argument(
         "output", metavar="OUT", type=Output, help="the file to write: .onnx or .stablehlo"
     )
     add_source_options(parser)
-    parser.add_argument(
-        "--format", choices=ENDINGS, help="of OUT, where its name's ending does not say it"
-    )
+    parser.add_argument("--format", choices=ENDINGS, help="of OUT, instead of that of its suffix")
     parser.add_argument(
         "--streaming", action="store_true", help="with the first state of each layer as an input"
     )

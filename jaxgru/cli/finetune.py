@@ -49,9 +49,9 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("weights", metavar="WEIGHTS", type=Weights, help="weights; the content says the format")
+    add("weights", metavar="WEIGHTS", type=Weights, help="weights; the format is detected")
     add("data", metavar="DATA", type=Input, help=".npz, .csv or a folder of .csv, see below")
-    text = "the file to write; the ending says the format"
+    text = "the file to write; its suffix is the format"
     add("-o", "--output", metavar="TUNED", type=Output, required=True, help=text)
     add("--to", metavar="FORMAT", help="the format of TUNED, if not by its ending")
     add_source_options(parser)

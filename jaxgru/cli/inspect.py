@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "file", metavar="FILE", type=Weights, help="a weights file; its content says the format"
+        "file", metavar="FILE", type=Weights, help="a weights file; the format is detected"
     )
     add_source_options(parser)
     parser.add_argument(

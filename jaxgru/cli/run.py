@@ -74,7 +74,7 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "weights", metavar="WEIGHTS", type=Weights, help="weights; the content says the format"
+        "weights", metavar="WEIGHTS", type=Weights, help="weights; the format is detected"
     )
     parser.add_argument(
         "inputs", metavar="INPUTS", type=Input, help="the input sequence, or a batch of them"

@@ -1,4 +1,4 @@
-"""Options of what reads weights: which GRU of a file, and what the file leaves unsaid."""
+"""Options of what reads weights: which GRU of a file, and the fields that the file leaves out."""
 
 import argparse
 from collections.abc import Callable
@@ -25,8 +25,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         type=_assumption,
         action="append",
         default=[],
-        help="what the file leaves unsaid: activation, recurrent_activation, reset_after, merge or "
-        "reverse (again for each)",
+        help="a field that the file leaves out: activation, recurrent_activation, reset_after, "
+        "merge or reverse (again for each)",
     )
     parser.add_argument(
         "--external-data",

@@ -3,6 +3,7 @@
 The oracle of a guide is the library that it converts from: its blocks compare outputs themselves.
 """
 
+import ast
 import re
 
 import jax
@@ -73,6 +74,23 @@ def test_every_public_name_is_described(name):
     page = pages.read(f"docs/api/{name.split('.')[-1]}.md")
     entries = re.findall(r"^\.\. auto\w+:: ([\w.]+)$", page, flags=re.MULTILINE)
     assert sorted(entries) == sorted(f"{name}.{public}" for public in module.__all__)
+
+
+def test_examples_import_described_names_alone():
+    described = re.findall(
+        r"^\.\. auto\w+:: ([\w.]+)$",
+        "\n".join(path.read_text(encoding="utf-8") for path in (pages.ROOT / "docs/api").glob("*")),
+        flags=re.MULTILINE,
+    )
+    imported = [
+        f"{node.module}.{alias.name}"
+        for path in (pages.ROOT / "examples").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jaxgru")
+        for alias in node.names
+    ]
+    assert imported
+    assert set(imported) <= set(described)
 
 
 def test_the_changelog_has_the_version():
