@@ -88,12 +88,13 @@ def test_platforms_that_are_not_there(tmp_path):
         exported.call(np.ones((1, 2, 3), np.float32))
 
 
-@pytest.mark.parametrize("name", ["bidirectional stack", "pair"])
+@pytest.mark.parametrize("name", ["bidirectional stack", "pair", "stack"])
 def test_the_signature_is_that_of_either_file(tmp_path, name):
     onnx = pytest.importorskip("onnx")
     net = _net(name)
-    signature = jaxgru.export(net, tmp_path / "net.onnx", lengths=True)
-    assert jaxgru.export(net, tmp_path / "net.stablehlo", lengths=True) == signature
+    options = {"lengths": True, "streaming": name == "stack"}
+    signature = jaxgru.export(net, tmp_path / "net.onnx", **options)
+    assert jaxgru.export(net, tmp_path / "net.stablehlo", **options) == signature
     graph = onnx.load(tmp_path / "net.onnx").graph
     exported = jax.export.deserialize((tmp_path / "net.stablehlo").read_bytes())
     for side, values, avals in (
