@@ -1,4 +1,4 @@
-"""Arrays in .npy, .npz, .csv and whitespace .txt files, read and written a part at a time."""
+"""Arrays in .npy, .npz, .csv and whitespace .txt files, read and written in parts."""
 
 from jaxgru.arrayfiles.interface import (
     FORMATS,

@@ -1,4 +1,4 @@
-"""What reading and writing have in common: the formats, a window of an array, the errors."""
+"""The formats, windows of an array and the errors."""
 
 import math
 import os
@@ -11,11 +11,11 @@ FORMATS = (".npy", ".npz", ".csv", ".txt")
 
 
 class ArrayFileError(ValueError):
-    """A file does not hold, or cannot hold, the array that is asked for."""
+    """A file does not hold, or cannot hold, the requested array."""
 
 
 class ArrayFileWarning(UserWarning):
-    """An array was read, and it holds NaN or Inf or could be read in two ways."""
+    """An array was read that holds NaN or Inf or is ambiguous."""
 
 
 class Window(NamedTuple):
@@ -41,13 +41,13 @@ class Window(NamedTuple):
         return part
 
     def place(self, batch: tuple[int, ...], row: int, step: int) -> str:
-        """Return in words where, in an array with these batch axes, an entry of the part is."""
+        """Describe the place of an entry of the part, in an array with these batch axes."""
         name = f"step {self.steps.start + step}"
         return f"{sequence_name(batch, self.rows.start + row)}, {name}" if batch else name
 
 
 def sequence_name(batch: tuple[int, ...], number: int) -> str:
-    """Return in words which sequence one is that is counted through all batch axes."""
+    """Describe a sequence by its index over all batch axes."""
     index = [int(i) for i in np.unravel_index(number, batch)]
     return f"sequence {index[0] if len(index) == 1 else tuple(index)}"
 

@@ -1,4 +1,4 @@
-"""Arrays in files, read a part at a time."""
+"""Arrays in files, read in parts."""
 
 import contextlib
 import os
@@ -82,7 +82,7 @@ class ArrayReader:
 
 @contextlib.contextmanager
 def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
-    r"""Give a reader of the array in a file, and close the file at the end.
+    r"""Yield a reader of the array in a file, and close the file at the end.
 
     Args:
         path: a .npy, .npz, .csv or .txt file. Of a .npy and a text file no more than the window
@@ -110,7 +110,7 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
     Source: the .npy format is NumPy's, ``numpy.lib.format``.
     """
     ending, name = format_of(path), os.fspath(path)
-    # Asked before opening: to open a pipe is to wait for whoever writes to it.
+    # Before opening: opening a pipe waits for its writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
         kind = "a directory" if Path(path).is_dir() else "no regular file"
         raise ArrayFileError(f"{name}: it is {kind}, expected a file of numbers")
@@ -145,7 +145,7 @@ def _read_npz(path: str | os.PathLike[str], name: str, key: str) -> Array:
 
 @contextlib.contextmanager
 def _damage_told(path: str | os.PathLike[str], ending: str) -> Iterator[None]:
-    """Turn whatever NumPy, zipfile and zlib raise on a damaged file into an ArrayFileError."""
+    """Turn the errors of NumPy, zipfile and zlib for a damaged file into an ArrayFileError."""
     try:
         yield
     except MemoryError:

@@ -1,4 +1,4 @@
-"""Arrays as text: one step a line, its numbers between commas or white space."""
+"""Arrays as text: one step per line, numbers separated by commas or white space."""
 
 import contextlib
 import csv

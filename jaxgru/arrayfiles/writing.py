@@ -1,4 +1,4 @@
-"""Arrays to files, written a part at a time."""
+"""Arrays to files, written in parts."""
 
 import contextlib
 import errno
@@ -51,7 +51,7 @@ class ArrayWriter:
 def create_array(
     path: str | os.PathLike[str], shape: tuple[int, ...], dtype: Any, key: str
 ) -> Iterator[ArrayWriter]:
-    r"""Give a writer of an array, whose file takes its place once the block succeeds.
+    r"""Yield a writer of an array; its file is moved into place if the block succeeds.
 
     Args:
         path: a .npy, .npz, .csv or .txt file. Text holds one sequence, ``(T, F)``.
@@ -103,13 +103,13 @@ def _convert(array: np.ndarray, path: Path, ending: str, key: str) -> None:
     if ending == ".npz":
         np.savez(path, **{key: array})  # type: ignore[arg-type]
     else:
-        # As many digits as tell any two numbers of the type apart.
+        # Enough digits to distinguish any two numbers of the type.
         digits = 9 if array.dtype.itemsize <= 4 else 17
         np.savetxt(path, array, f"%.{digits}g", "," if ending == ".csv" else " ")
 
 
 def _reserve(file: IO[bytes], name: str, size: int) -> None:
-    """Take the disk space of a file now, as its end may be hours away."""
+    """Allocate the disk space of a file now, as the end may be hours away."""
     if not hasattr(os, "posix_fallocate"):
         return
     try:
