@@ -1,9 +1,9 @@
 """A trained GRU as a part of a Flax nnx model, fine-tuned by Flax's own optimiser.
 
 Each array of the layer becomes an ``nnx.Param``, in the structure of the ``GRUParams``, so Flax
-finds them by path as it finds its own; ``nnx.as_pure`` gives the layer back. The readout behind
-it is an ``nnx.Linear`` and starts from random numbers: first it learns alone, then everything
-does. Run it in the repository's root, with Flax 0.12; it prints, but for the last digits ::
+finds them by path like its own; ``nnx.as_pure`` returns the layer. The readout after it is an
+``nnx.Linear`` and starts from random numbers: first it is trained alone, then everything is.
+Run it in the repository's root, with Flax 0.12; it prints, but for the last digits ::
 
     mean square error on 32 recordings held out
       readout alone  0.0337

@@ -6,7 +6,7 @@ the episode with a reward of 1 for the side of the sign and -1 for the other. Wi
 mean is 0. The policy is a GRU with an action head and a value head, learning by policy gradient.
 
 Many corridors run side by side, and their episodes end when they end, in the middle of a rollout.
-``resets=`` says where one begins, and ``reset_state=``, a weight as any other, what the state is
+``resets=`` marks where one begins, and ``reset_state=``, a weight like any other, is the state
 there. The same call serves the rollout, a step at a time, and the loss, all steps at once. It
 prints, but for the last digits ::
 

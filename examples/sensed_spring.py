@@ -4,8 +4,8 @@ An irregular force (per unit of mass) f pushes a mass whose position x and veloc
 
     v' = f - 2 zeta omega v - omega^2 x        x' = v        omega = 2 rad/s, zeta = 0.1
 
-sampled ten times a second. Six sensors see it, each with its own weakness; the task is to tell
-the true position and velocity of every step from the readings up to that step. One instant's
+sampled ten times a second. Six sensors see it, each with its own weakness; the task is to
+estimate the position and velocity at every step from the readings up to that step. One instant's
 readings do not suffice: the noise has to be averaged over time along the motion, and two slow
 disturbances have to be recognised for what they are.
 

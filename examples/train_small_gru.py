@@ -1,12 +1,12 @@
-"""Train the example GRU, six inputs and six units, with Keras, and keep what Keras says of it.
+"""Train the example GRU, six inputs and six units, with Keras, and store the states of Keras.
 
-The task is that of ``sensed_spring.py``: from six poor sensors of a mass on a spring, tell its
+The task is that of ``sensed_spring.py``: from six poor sensors of a mass on a spring, estimate its
 position and velocity at every step. A GRU layer of six units reads the sensors and a dense
 layer reads its state. The yardstick is the best one can do without memory: the linear map
 fitted by least squares from the readings of one instant.
 
 What is written is the reference the package is compared with, so nothing of the package is
-used here: the numbers are Keras' alone. ``data/README.md`` says what each file holds. ::
+used here: the numbers are Keras' alone. ``data/README.md`` describes each file. ::
 
     pip install -e ".[keras]"
     python examples/train_small_gru.py                # writes examples/data
