@@ -200,6 +200,7 @@ def test_steps_that_do_not_fit(function, h, x, message):
     [
         (lambda: Bidirectional(_34, _34, "max"), "merge is 'max': expected one of 'concat', 'sum'"),
         (lambda: Dropout(0.5, on="outputs"), "on is 'outputs': expected 'between' or 'inputs'"),
+        (lambda: jaxgru.gru_cell(3, _ONE, ones(3)), "params is a int: expected a GRUParams"),
         (lambda: init(0, 4), "input_size is 0: expected at least 1"),
         (lambda: init(3, -1), "hidden_size is -1: expected at least 1"),
         *((lambda dtype=dtype: init(3, 4, dtype=dtype), "dtype is ")
