@@ -7,7 +7,8 @@ one step of a ``CheckpointManager`` with a checkpoint for each item.
 Source: ``orbax/checkpoint/_src/metadata/tree.py``.
 """
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,17 @@ def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
             if name in specs:
                 raise WeightsError(f"{shown(name)} is there twice: expected it once")
             specs[name] = path, spec
-    return find(Lazy(specs, lambda name: _read_array(name, *specs[name])), assume)
+    size_of = functools.cache(_size_of)  # one walk through a folder, whatever is read of it
+    return find(Lazy(specs, lambda name: _read_array(name, *specs[name], size_of)), assume)
 
 
-def _read_array(name: str, folder: Path, spec: dict[str, Any]) -> NDArray[Any] | Unread:
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*"))
+
+
+def _read_array(
+    name: str, folder: Path, spec: dict[str, Any], size_of: Callable[[Path], int]
+) -> NDArray[Any] | Unread:
     tensorstore = need("tensorstore", "orbax", "reading a checkpoint of Orbax")
     try:
         store = tensorstore.open(spec, read=True).result()
@@ -65,8 +73,7 @@ def _read_array(name: str, folder: Path, spec: dict[str, Any]) -> NDArray[Any] |
         if dtype.name not in FLOATS:
             return Unread(tuple(store.shape), str(dtype))
         size = bytes_of(shown(name), store.shape, dtype.itemsize)
-        held = sum(path.stat().st_size for path in folder.rglob("*"))
-        check_declared(size, held, shown(name))
+        check_declared(size, size_of(folder), shown(name))
         return np.asarray(store.read().result())
     except WeightsError:
         raise
