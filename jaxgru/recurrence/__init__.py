@@ -1,4 +1,4 @@
-"""The states of one layer over time: what is kept for their derivative, and spare units."""
+"""The states of one layer over time, with padded units and rematerialization."""
 
 import functools
 import math
@@ -18,8 +18,8 @@ __all__ = ["Gates", "Precision", "Remat", "states"]
 
 Array = jax.Array
 
-# What is kept for the backward pass: what layout.py finds fastest, nothing but the states, or the
-# states of every K-th step.
+# What is kept for the backward pass. None: the states, and the gates where that is faster
+# (layout.py). "states": the states alone. An integer K: the state of every K-th step.
 Remat = int | Literal["states"] | None
 
 
@@ -44,11 +44,12 @@ def states(
         h: the state before the first step, ``(B, H)``.
         valid: booleans ``(T, B)``; where False, the state is held, to the bit.
         resets: booleans ``(T, B)``; where True, the state before the step is ``reset_to``.
-        reset_to: the state ``(B, H)`` that resets return to; h if None.
-        factors: what multiplies the state where it enters the products, ``(B, H)``.
+        reset_to: the state after a reset, ``(B, H)``; h if None.
+        factors: recurrent dropout: multiply the state in its products with the recurrent kernel,
+            ``(B, H)``.
         reverse: go from the last step to the first.
-        precision: of the products.
-        remat: what is kept for a gradient.
+        precision: the precision of the matrix products.
+        remat: what is kept for the backward pass, see ``Remat``.
 
     Returns:
         ``(B, H)`` and ``(T, B, H)``.
@@ -74,7 +75,7 @@ def states(
         if not isinstance(time, int):
             xs, flags = _in_whole_segments(xs, flags, remat)
 
-        # Of each segment only the state before it is kept; the rest is computed again.
+        # Only the state before each segment is kept; the backward pass recomputes the rest.
         @functools.partial(jax.checkpoint, prevent_cse=False)
         def segment(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array]:
             xs, flags = at
@@ -86,7 +87,7 @@ def states(
 
 
 def _in_whole_segments(xs: Array, flags: Flags, steps: int) -> tuple[Array, Flags]:
-    """Append held steps to a symbolic number of steps, to make it a multiple."""
+    """Append held steps, so that a symbolic number of steps is a multiple of ``steps``."""
     time, rows, _ = xs.shape
     spare = (time + steps - 1) // steps * steps - time
 
@@ -104,7 +105,7 @@ def _gates_suffice(variant: Variant) -> bool:
 
 
 def _with_spare_units(weights: Weights, units: int, spare: int) -> Weights:
-    """Append units that get no input and give none: their rows and columns are zero."""
+    """Append unconnected units: their rows and columns are zero."""
     weights = jax.tree.map(lambda array: _padded(array, units, spare), weights)
     kernel = jnp.pad(weights.recurrent_kernel, ((0, spare), (0, 0)))
     return weights._replace(recurrent_kernel=kernel)

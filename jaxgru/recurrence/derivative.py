@@ -1,11 +1,10 @@
-"""One layer over time, with the rule of its derivative.
+"""One layer over time, with its derivative rule.
 
-The derivative of a GRU's states is itself a recurrence, and a linear one (linear.py), driven by
-the tangents of inputs and weights. Its coefficients follow from the states alone, for all steps
-at once (tangent.py), so nothing else need be kept for the backward pass, whose loop then holds
-one product and no transcendental; the gradients of the weights are large products outside it.
-Being a ``jax.custom_jvp``, the one rule serves forward mode, reverse mode, and both of them again
-on top of it.
+The tangent of a GRU's states is a linear recurrence (linear.py), driven by the tangents of the
+inputs and the weights. Its coefficients are computed from the states, for all steps at once
+(tangent.py), so the backward pass needs only the states. Its loop has one matrix product and no
+transcendental function. The gradients of the weights are large products outside the loop. The rule
+is a ``jax.custom_jvp``, so forward mode, reverse mode and derivatives of any order follow from it.
 """
 
 import functools
@@ -39,8 +38,8 @@ def run_layer(
 ) -> tuple[Array, Array]:
     """Return the state after the last step ``(B, H)``, and after each ``(T, B, H)``.
 
-    The arguments are those of ``scan.forward``; ``keep`` has the derivative start from the gates,
-    rather than from the states alone.
+    The arguments are those of ``scan.forward``. With ``keep``, the gates are kept for the
+    derivative; without, it recomputes them from the states.
     """
 
     def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array]:
@@ -67,7 +66,7 @@ def _run_with_gates(
     flags: Flags,
     factors: Array | None,
 ) -> tuple[Array, Step]:
-    """Return the last state, and all steps with what their derivatives need."""
+    """Return the last state, and all steps with their gates."""
 
     def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Step]:
         xs, flags = at
@@ -118,13 +117,16 @@ _run_with_gates.defjvp(_run_with_gates_jvp, symbolic_zeros=True)
 def _tangents(
     variant: Variant, reverse: bool, primals: Any, tangents: Any, ys: Array, kept: Step | None
 ) -> tuple[Array, Array]:
-    """Return the tangents of the last state and of all, from the states and what was kept."""
+    """Return the tangents of the last state ``(B, H)`` and of all states ``(T, B, H)``.
+
+    ``ys`` are the states, ``kept`` the steps with their gates, or None to recompute them.
+    """
     weights, xs, h, reset_to, flags, factors = primals
     dweights, dxs, dh, dreset_to, *_ = tangents
-    # Laid out in memory once, not once for each chunk.
+    # Transposed in memory once, not once per chunk.
     transposed_kernel = weights.recurrent_kernel.T
 
-    # The checkpoint leaves the coefficients to the backward pass, one chunk of them at a time.
+    # With the checkpoint, the backward pass recomputes the coefficients, one chunk at a time.
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def chunk(carry: tuple[Array, Array], at: tuple[Any, ...]) -> tuple[tuple[Array, Array], Array]:
         h, dh = carry
@@ -176,7 +178,7 @@ def _tangents(
 
 
 def _entering(ys: Array, h: Array, reverse: bool, flags: Flags, reset_to: Array | None) -> Array:
-    """Return the states that steps start from, or their tangents: zero at held steps."""
+    """Return the states before the steps, or their tangents, after resets; zero at held steps."""
     hs = states_before(ys, h, reverse=reverse)
     if flags.resets is not None:
         to = jnp.zeros_like(hs) if reset_to is None else along(reset_to, hs)
@@ -191,17 +193,17 @@ def _all_steps(
 
 
 def _counts(flags: Flags) -> Array | None:
-    """Return flags ``(T,)``, False at the steps at which every state is held."""
+    """Return flags ``(T,)``, False at steps where every state is held."""
     return None if flags.valid is None else flags.valid.any(axis=1)
 
 
 def _without_zeros(tangents: Any) -> Any:
-    """Return tangents with None for those that are zero."""
+    """Replace symbolic zeros by None."""
     return jax.tree.map(lambda t: None if _is_zero(t) else t, tangents, is_leaf=_is_zero)
 
 
 def _instantiated(primals: Any, tangents: Any) -> Any:
-    """Return tangents with zeros for None."""
+    """Replace None by arrays of zeros."""
     return jax.tree.map(
         lambda primal, t: jnp.zeros_like(primal) if t is None else t, primals, tangents
     )

@@ -1,4 +1,4 @@
-"""Where arrays lie among devices: explicit meshes, and the varying axes of ``jax.shard_map``."""
+"""The sharding of states: explicit meshes, and the varying axes of ``jax.shard_map``."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ Array = jax.Array
 
 
 def state_like(h: Array, xs: Array) -> Array:
-    """Return a state, broadcast to ``(B, H)``, on the devices of inputs ``(T, B, I)``."""
+    """Return a state broadcast to ``(B, H)``, with the sharding of inputs ``(T, B, I)``."""
     shape = (xs.shape[1], h.shape[-1])
     sharding = _sharding(xs, lambda spec: (spec[1], None))
     if h.shape != shape:
@@ -30,13 +30,13 @@ def split_rows(array: Array, xs: Array) -> Array:
 
 
 def _sharding(like: Array, change: Callable[[Any], tuple[Any, ...]]) -> Any:
-    """Return the sharding of an array of an explicit mesh, its spec changed; None without one."""
+    """Return the sharding of an array with its spec changed; None without an explicit mesh."""
     sharding: Any = jax.typeof(like).sharding
     return sharding.update(spec=change(sharding.spec)) if any(sharding.spec) else None
 
 
 def varying_alike(*arrays: Any) -> list[Any]:
-    """Return arrays that vary over the same axes of ``jax.shard_map``, as a loop's carry must."""
+    """Return arrays that vary over the same axes of ``jax.shard_map``, as a loop requires."""
     axes = [_varying(array) for array in arrays]
     every = frozenset().union(*axes)
     return [

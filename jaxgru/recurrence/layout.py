@@ -1,8 +1,7 @@
-"""How a loop and its products are laid out for speed: decided from shapes, here and nowhere else.
+"""Every choice of layout for speed, made from shapes: chunks, padding, unrolling, products.
 
-The results are the same to rounding, whatever is chosen. A size that is no integer yet
-(``jax.export`` with symbolic shapes) decides nothing: the general way serves every size. The
-figures behind each choice are in benchmarks/README.md.
+The choices do not change the results beyond rounding. For symbolic sizes (``jax.export``) the
+general layout is used. The measurements are in benchmarks/README.md.
 """
 
 import functools
@@ -16,20 +15,20 @@ from jax import lax
 
 Array = jax.Array
 
-# What ``precision=`` takes: whatever jax.lax.dot_general takes.
+# The ``precision`` of jax.lax.dot_general.
 Precision = Any
 
-# Numbers in each (steps, B, H) array of a chunk: a dozen of such arrays then stay in a CPU's outer
-# cache, where whole sequences would go through memory, freshly allocated at each call.
+# Elements in each (steps, B, H) array of a chunk. A dozen arrays of this size fit in a CPU's last
+# level cache; whole sequences would be allocated in memory at each call.
 _CHUNK = 2**18
-_VECTOR = 8  # numbers of single precision in a vector of AVX2
-_SHORT = 128  # numbers in a state
+_VECTOR = 8  # float32 elements in an AVX2 vector
+_SHORT = 128  # elements in a state
 _LONG = 512  # steps in a loop
-_WIDE = 384  # numbers that go into a gate
+_WIDE = 384  # inputs and units of a gate
 
 
 def chunk_steps(time: int, state: tuple[int, ...]) -> int:
-    """Return how many steps are projected, or differentiated, at once for a ``(B, H)`` state."""
+    """Return the number of steps in a chunk, for a ``(B, H)`` state."""
     rows, units = state
     if not _known(time, rows):
         return time
@@ -37,10 +36,9 @@ def chunk_steps(time: int, state: tuple[int, ...]) -> int:
 
 
 def padded_units(state: tuple[int, ...]) -> int:
-    """Return how many units to compute with: the state's own, or a few more that stay unused.
+    """Return the number of units to compute with; small states are padded to whole vectors.
 
-    A loop over 6 numbers is compiled to six single ones, a loop over 8 to one vector: where a step
-    is so short that it shows, the units are rounded up to whole vectors.
+    A loop over 6 elements compiles to six scalar operations, a loop over 8 to one vector operation.
     """
     rows, units = state
     short = _known(rows) and rows * units <= _SHORT
@@ -48,46 +46,45 @@ def padded_units(state: tuple[int, ...]) -> int:
 
 
 def projects_in_loop(inputs: int, state: tuple[int, ...]) -> bool:
-    """Return whether each step projects its own input, rather than all being projected before.
+    """Return whether each step projects its own input, instead of one product for all steps.
 
-    Where the products are but a few more terms in the same compiled loop.
+    True where the products are small enough to be written out in the loop.
     """
     return _is_written_out(state) and _is_written_out((state[0], inputs))
 
 
 def unroll_of(time: int, state: tuple[int, ...], *, holds: bool) -> int:
-    """Return how many steps the compiled body of the loop holds.
+    """Return the number of steps in the compiled body of the loop.
 
-    Several where the loop is long. A short one is a single call, run at once, where the copies
-    around several steps would be left to XLA's threads, at 20 microseconds. One, too, where a
-    state may have to be held to the bit: of several steps XLA computes a state anew for each that
-    uses it, and may round it differently.
+    Long loops are unrolled. In a short loop, unrolling adds copies that XLA runs on its thread
+    pool, at 20 microseconds each. Loops with held states are not unrolled: XLA may compute a state
+    once for each use, with different rounding, and a held state must keep every bit.
     """
     long = _known(time) and time >= _LONG
     return 4 if long and _is_written_out(state) and not holds else 1
 
 
 def keeps_gates(inputs: int, units: int) -> bool:
-    """Return whether the backward pass is given the gates, rather than the states alone.
+    """Return whether the gates are kept for the backward pass, in addition to the states.
 
-    To compute a gate anew costs in proportion to the numbers that go into it, to keep it does not.
+    The cost of recomputing a gate grows with its number of inputs; the cost of keeping it does not.
     """
     return inputs + units >= _WIDE
 
 
 def keeps_axes() -> bool:
-    """Return whether products leave time and batch apart.
+    """Return whether products keep time and batch as separate axes.
 
-    One axis of both is faster (``product``), but cannot be shared out among devices by batch.
+    Merged axes are faster (``product``), but cannot be sharded by batch.
     """
     return jax.device_count() > 1 or not jax.sharding.get_abstract_mesh().empty
 
 
 def product(x: Array, matrix: Array, precision: Precision) -> Array:
-    """Return ``x @ matrix`` for any leading axes of x, taken as one.
+    """Return ``x @ matrix``, with the leading axes of x merged.
 
-    With several leading axes, XLA's CPU backend transposes the whole operand in memory to form
-    the gradient of the matrix (measured: a third of the backward pass).
+    With several leading axes, XLA's CPU backend transposes the whole operand in memory for the
+    gradient of the matrix (measured: a third of the backward pass).
     """
     if x.ndim <= 2 or keeps_axes():
         return jnp.matmul(x, matrix, precision=precision)
@@ -97,7 +94,7 @@ def product(x: Array, matrix: Array, precision: Precision) -> Array:
 
 
 def product_blocks(x: Array, matrix: Array, count: int, precision: Precision) -> list[Array]:
-    """Return the blocks of ``x @ matrix`` along the last axis, as many as ``count``."""
+    """Return the ``count`` blocks of ``x @ matrix`` along the last axis."""
     if _is_written_out(x.shape):
         return [_written_out(x, block) for block in blocks(matrix, count)]
     return blocks(product(x, matrix, precision), count)
@@ -106,9 +103,9 @@ def product_blocks(x: Array, matrix: Array, count: int, precision: Precision) ->
 def projections(x: Array, kernel: Array, precision: Precision) -> list[Array]:
     """Return the products of the inputs with the three blocks of the kernel, ``(..., H)`` each.
 
-    Three arrays, not one cut later: a loop that slices one wide array makes XLA's CPU backend
-    compute the gates one number at a time (measured, nine times slower). To get them, the smaller
-    of the kernel and the product is cut, as that copies it.
+    Three arrays, because a loop that slices one wide array is not vectorized by XLA's CPU backend
+    (measured: nine times slower). The kernel or the product is split, whichever is smaller, as the
+    split copies it.
     """
     rows = x.shape[:-1]
     few = _known(*rows) and math.prod(rows) < x.shape[-1]
@@ -134,10 +131,9 @@ def over_chunks(
 ) -> tuple[Any, Any]:
     """Apply ``function(carry, chunk) -> carry, ys`` to chunks of the leading axis, in order.
 
-    Returns the last carry, and the ys of all chunks joined. A remainder that fills no chunk comes
-    last in the order of computation. With ``counts (T,)``, flags of the steps that count at all, a
-    chunk of none that does is left to ``idle``: so the steps beyond the longest sequence cost
-    next to nothing.
+    Returns the last carry, and the ys of all chunks joined. A remainder shorter than a chunk is
+    computed last. ``counts (T,)`` flags the valid steps: a chunk without one calls ``idle``
+    instead of ``function``, so that steps after the longest sequence cost little.
     """
     time = jax.tree.leaves(sequences)[0].shape[0]
     if steps == time:
@@ -165,9 +161,9 @@ def _unless_idle(function: Any, idle: Any, carry: Any, chunk: tuple[Any, Array])
 
 
 def _is_written_out(operand: tuple[int, ...]) -> bool:
-    """Return whether a product of few rows of few numbers is computed term by term.
+    """Return whether a product of this operand is small enough to be written out term by term.
 
-    Together with the gates it then is a single compiled loop.
+    XLA then compiles the product and the gates into a single loop.
     """
     return len(operand) == 2 and _known(*operand) and max(operand) <= _VECTOR
 
@@ -180,5 +176,5 @@ def _written_out(x: Array, matrix: Array) -> Array:
 
 
 def _known(*sizes: Any) -> bool:
-    """Return whether sizes are numbers, and not symbols of ``jax.export``."""
+    """Return whether sizes are integers, not symbolic dimensions of ``jax.export``."""
     return all(isinstance(size, int) for size in sizes)

@@ -1,12 +1,12 @@
-"""The linear recurrence as a primitive of JAX: its derivative is itself, its transpose its twin.
+"""The linear recurrence and its transpose, as two JAX primitives.
 
-With ``y_t = M_t y_{t-1} + e_t``, a tangent obeys ``dy_t = M_t dy_{t-1} + (dM_t y_{t-1} + de_t)``:
-the same recurrence with another forcing, which is computed for all steps at once. The transpose is
-the loop from the other end, and the same holds for it. So two loops serve derivatives of every
-order, and no loop is differentiated step by step.
+The tangent of ``y_t = M_t y_{t-1} + e_t`` is ``dy_t = M_t dy_{t-1} + (dM_t y_{t-1} + de_t)``: the
+same recurrence with another forcing, which is computed for all steps at once. The transpose is a
+recurrence of the same form that runs in the opposite direction. Derivatives of any order therefore
+use these two loops, and no loop is differentiated step by step.
 
-Operands of both primitives are the leaves of (coefficients, kernel, flags, factors), a sequence
-``(T, B, H)`` and a state ``(B, H)``; results are a state and a sequence, linear in these two.
+The operands of both primitives are the leaves of (coefficients, kernel, flags, factors), a sequence
+``(T, B, H)`` and a state ``(B, H)``. The results are a state and a sequence, linear in these two.
 """
 
 import functools
@@ -37,13 +37,13 @@ def linear(
     *,
     reverse: bool,
 ) -> tuple[Array, Array]:
-    """Return the last and all of ``dh_t = M_t dh_{t-1} + e_t``; see ``scan.linear``."""
+    """Return the last state and all states of ``dh_t = M_t dh_{t-1} + e_t``: ``scan.linear``."""
     leaves, tree = jax.tree.flatten((coefficients, transposed_kernel, flags, factors))
     operands = (*leaves, forcing, dh)
     return _bind(_linear_p, operands, tree=tree, precision=precision, reverse=reverse)
 
 
-# Any: JAX leaves the methods of its primitives without types.
+# Any, because the methods of JAX primitives have no type annotations.
 _linear_p: Any = Primitive("gru_linear")
 _transposed_p: Any = Primitive("gru_transposed")
 
@@ -54,7 +54,7 @@ def _bind(primitive: Any, operands: Sequence[Any], **static: Any) -> tuple[Array
 
 
 def _run(loop: Callable[..., Any], *operands: Any, tree: Any, **static: Any) -> Any:
-    """Run a loop of scan.py, or one of its steps on all steps at once."""
+    """Apply a loop of scan.py to the operands of a primitive."""
     *leaves, sequence, state = operands
     coefficients, kernel, flags, factors = jax.tree.unflatten(tree, leaves)
     return loop(coefficients, kernel, sequence, state, flags, factors, **static)
@@ -66,7 +66,7 @@ def _tangent(
     *_, dsequence, dstate = tangents
     outputs = _bind(primitive, primals, **static)
     dsequence, dstate = _instantiated(dsequence), _instantiated(dstate)
-    # The first of what the maps add to the state before each step has no place in the sequence.
+    # In the transposed loop, the term of the first step goes to the state, not to the sequence.
     added, first = _maps_tangent(primitive, primals, tangents, outputs, **static)
     if added is not None:
         dsequence = dsequence + added
@@ -84,7 +84,7 @@ def _maps_tangent(
     precision: Precision,
     reverse: bool,
 ) -> tuple[Array | None, Array | None]:
-    """Return what moving maps add: to the sequence, and to the resulting state; None for zero."""
+    """Return the tangents due to the maps M: of the sequence and of the state; None for zero."""
     *leaves, _, state = primals
     moving = [i for i, tangent in enumerate(tangents[:-2]) if type(tangent) is not ad.Zero]
     if not moving:
@@ -128,14 +128,14 @@ def _instantiated(tangent: Any) -> Any:
 def _batch(
     primitive: Any, operands: Sequence[Array], axes: Sequence[int | None], **static: Any
 ) -> tuple[list[Array], list[int]]:
-    """Fold the new axis into the rows; with a kernel for each of it, map the loop over it."""
+    """Fold the new axis into the rows, or map the loop over it if each entry has its own kernel."""
     parts = jax.tree.unflatten(static["tree"], operands[:-2])
     coefficients, _, flags, factors = (len(jax.tree.leaves(part)) for part in parts)
     if axes[coefficients] is not None or keeps_axes():
         loop = scan.linear if primitive is _linear_p else scan.transposed
         mapped = jax.vmap(functools.partial(_run, loop, **static), in_axes=tuple(axes))
         return list(mapped(*operands)), [0, 0]
-    # Which axis of each operand is that of the rows; the kernel has none.
+    # The axis of the rows in each operand; the kernel has none.
     rows = [*[1] * coefficients, None, *[1] * flags, *[0] * factors, 1, 0]
     size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
 

@@ -1,4 +1,4 @@
-"""One step of a GRU: the equations, in terms of arrays alone."""
+"""The equations of one step of a GRU, on arrays."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ Array = jax.Array
 
 
 class Gates(NamedTuple):
-    """What happens inside one step: update gate z, reset gate r, candidate n, new state h.
+    """The values inside one step: update gate z, reset gate r, candidate n, new state h.
 
     Each has the shape of the state, ``(..., H)``.
     """
@@ -25,7 +25,7 @@ class Gates(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """All that is static in a step."""
+    """The static configuration of a step."""
 
     reset_after: bool
     activation: str
@@ -35,32 +35,32 @@ class Variant(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The arrays of a step, with the two biases folded into what a step adds where."""
+    """The weights of a step, with the two biases added where the equations allow it."""
 
     kernel: Array  # (I, 3H)
     recurrent_kernel: Array  # (H, 3H)
-    bias: Array | None  # (3H,), all that is added outside the reset gate
-    candidate_bias: Array | None  # (H,), added inside it: only where reset_after
+    bias: Array | None  # (3H,), added outside the reset gate
+    candidate_bias: Array | None  # (H,), added inside the reset gate; None unless reset_after
 
 
 class Step(NamedTuple):
-    """One step, or all of them, ``(..., H)`` each."""
+    """The values of one step or of many, ``(..., H)`` each."""
 
     gates: Gates
-    inside_reset: Array  # what the reset gate multiplied: h Uh + ch, or h
-    # What the activations were applied to, before the clip: update, reset, candidate.
+    inside_reset: Array  # the factor of the reset gate: h Uh + ch, or h
+    # The inputs of the activations before clipping: update, reset, candidate.
     preactivations: tuple[Array, Array, Array] | None
 
 
 def variant_of(params: GRUParams, precision: Precision) -> Variant:
-    """Return the static part of the parameters, with the precision of the products."""
+    """Return the static fields of the parameters, with the precision of the products."""
     return Variant(
         params.reset_after, params.activation, params.recurrent_activation, params.clip, precision
     )
 
 
 def fold(params: GRUParams) -> Weights:
-    """Return the arrays of a step."""
+    """Return the weights of a step."""
     bias, outside, inside = params.bias, params.recurrent_bias, None
     if params.reset_after and outside is not None:
         inside = outside[-params.hidden_size :]
@@ -73,7 +73,7 @@ def fold(params: GRUParams) -> Weights:
 
 
 def project(variant: Variant, weights: Weights, x: Array) -> list[Array]:
-    """Return ``x W``, the part of a step that needs no state: three blocks, ``(..., H)`` each."""
+    """Return ``x W``, which needs no state, as three blocks ``(..., H)``."""
     return projections(x, weights.kernel, variant.precision)
 
 
@@ -84,9 +84,9 @@ def step(
     h: Array,
     factors: Array | None = None,
 ) -> Step:
-    """Return one step, or many at once: from the projected inputs and the states before.
+    """Return one step, or many at once, from the projected inputs and the states before them.
 
-    ``factors`` multiply the state where it enters the products (recurrent dropout).
+    ``factors`` multiply the state in its products with the recurrent kernel (recurrent dropout).
     """
     gate = get_activation(variant.recurrent_activation).value
     candidate = get_activation(variant.activation).value
@@ -115,16 +115,16 @@ def step(
 
 
 def split_candidate(kernel: Array) -> tuple[Array, Array]:
-    """Cut a recurrent kernel into the gates' part ``(H, 2H)`` and the candidate's ``(H, H)``."""
+    """Split a recurrent kernel into the gates' part ``(H, 2H)`` and the candidate's ``(H, H)``."""
     units = kernel.shape[0]
     return kernel[:, : 2 * units], kernel[:, 2 * units :]
 
 
 def along(vector: Array, like: Array) -> Array:
-    """Repeat an array along the leading axes of another; in full, for strict rank promotion."""
+    """Repeat an array along the leading axes of another, as strict rank promotion requires."""
     return jnp.broadcast_to(vector, (*like.shape[: like.ndim - vector.ndim], *vector.shape))
 
 
 def clipped(x: Array, clip: float | None) -> Array:
-    """Return x limited to [-clip, clip], or x itself where clip is None."""
+    """Return x limited to [-clip, clip], or x if clip is None."""
     return x if clip is None else jnp.clip(x, -clip, clip)

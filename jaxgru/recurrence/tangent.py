@@ -1,6 +1,6 @@
-"""The derivative of every step at once: the coefficients and the forcing of the linear recurrence.
+"""The coefficients and the forcing of the linear recurrence, for all steps at once.
 
-A tangent that is zero is None throughout, and costs nothing.
+A zero tangent is None and is not computed with.
 """
 
 import functools
@@ -22,8 +22,8 @@ def linearise(
 ) -> tuple[Coefficients, Array]:
     """Return the coefficients of the recurrence, and d = (1 - z) phi', each ``(T, B, H)``.
 
-    From all steps of a sequence and the states before them, with f the factors of dropout and
-    ``c Uh + ch`` what the reset gate multiplies::
+    ``steps`` are all steps of a sequence, ``hs`` the states before them, ``f`` the factors of
+    recurrent dropout::
 
         a = (h - n) z'       b = d (h Uh + ch) r'     c = d r         reset after
         a = (h - n) z'       b = f h r'               c = d           reset before
@@ -57,13 +57,13 @@ def forcing(
     dxs: Array | None,
     dreset_to: Array | None,
 ) -> Array:
-    """Return how the state after each step moves while the state before it is held, ``(T, B, H)``.
+    """Return the tangent of each step's state for a fixed state before it, ``(T, B, H)``.
 
-    From inputs ``(T, B, I)`` and the states before each step::
+    ``xs`` are the inputs ``(T, B, I)``, ``hs`` the states before the steps. With dgz, dgr, dgx the
+    tangents of the blocks of ``x W + bias``, and h the states times the factors::
 
-        a dgz + b dgr + c (dgh + ...)
-
-    with dg the tangents of what the gates are computed from.
+        a (dgz + h dUz) + b (dgr + h dUr) + c (h dUh + dch) + d dgx          reset after
+        a (dgz + h dUz) + c (dgx + b (dgr + h dUr) Uh + (r h) dUh)           reset before
     """
     times = functools.partial(product, precision=variant.precision)
     _, a, b, c, r = coefficients
@@ -107,12 +107,12 @@ def forcing(
 
 
 def _entering(factors: Array | None, hs: Array) -> Array:
-    """Return states as they enter the products."""
+    """Return states times the factors of recurrent dropout."""
     return hs if factors is None else along(factors, hs) * hs
 
 
 def _slope(clip: float | None, activation: str, x: Array | None, y: Array) -> Array:
-    """Return the derivative of ``activation(clipped(x))``, which is y."""
+    """Return the derivative of ``y = activation(clipped(x))``."""
     slope = get_activation(activation).slope
     if clip is None or x is None:
         return slope(x, y)
@@ -121,7 +121,7 @@ def _slope(clip: float | None, activation: str, x: Array | None, y: Array) -> Ar
 
 
 def _sum(*terms: Array | None) -> Array | None:
-    """Return the sum of those that are not zero."""
+    """Return the sum of the terms that are not None."""
     present = [term for term in terms if term is not None]
     return functools.reduce(jnp.add, present) if present else None
 
