@@ -1,6 +1,7 @@
 """Nets written as Keras models and as their weights, read by Keras and by jaxgru.
 
-What neither can hold is in tests/weights/libraries/test_holders.py.
+Every variant of a layer is written and computed by Keras in test_formats_tables.py; what no file
+can hold is in tests/weights/libraries/test_holders.py.
 """
 
 import dataclasses
@@ -17,26 +18,6 @@ import jaxgru
 from jaxgru.weights import read_all
 
 pytestmark = pytest.mark.live
-
-# Both compute in float32, in other orders of sums, over 50 steps of states within +-1.
-_TOLERANCE = {"rtol": 0, "atol": 2e-6}
-
-
-@pytest.mark.usefixtures("default_promotion")
-@pytest.mark.parametrize("name", ["reset before", "pair", "bidirectional stack", "backward"])
-def test_keras_computes_the_same(key, tmp_path, name):
-    keras = pytest.importorskip("keras")
-    net = nets.random_net(key, name)
-    if name == "reset before":
-        net = dataclasses.replace(net, recurrent_bias=None)
-    jaxgru.save(net, tmp_path / "model.keras")
-    model = keras.models.load_model(tmp_path / "model.keras")
-    xs = live_keras.inputs(key)
-    ys, h = jaxgru.gru(net, xs)
-    # Keras' sequence would be in another order of time: that model gives the last state.
-    ours = h if name == "backward" else ys
-    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(model(xs)), strict=True):
-        np.testing.assert_allclose(one, other, **_TOLERANCE)
 
 
 @pytest.mark.parametrize("ending", [".keras", ".weights.h5"])

@@ -8,7 +8,6 @@ import warnings
 import zipfile
 
 import cases
-import jax
 import jax.numpy as jnp
 import numpy as np
 import oracle
@@ -33,9 +32,9 @@ def _arrays(dtype="f4"):
     return {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
 
 
-def _haiku(place="", dtype="f4", seed=0):
-    rng = np.random.default_rng(seed)
-    return {f"{place}{name}": rng.normal(size=s).astype(dtype) for name, s in _HAIKU.items()}
+def _haiku(place=""):
+    rng = np.random.default_rng(0)
+    return {f"{place}{name}": rng.normal(size=s).astype("f4") for name, s in _HAIKU.items()}
 
 
 @seed.needs_weights
@@ -52,17 +51,6 @@ def test_the_seed(path):
     np.testing.assert_allclose(h, seed.H_NOTEBOOK, rtol=0, atol=1e-8)
     for key, array in np.load(seed.PATH).items():
         assert np.load(path)[key].tobytes() == array.tobytes()
-
-
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-@pytest.mark.parametrize("reset_after", [True, False])
-def test_what_is_loaded_is_what_was_saved_to_the_bit(key, x64, path, reset_after, dtype):
-    for sizes in [(1, 1), (3, 5), (5, 3)]:
-        biases = "both biases" if reset_after else "input bias"
-        variant = {"biases": biases, "dtype": dtype, "reset_after": reset_after}
-        params = cases.random_params(key, *sizes, **variant)
-        jaxgru.save(params, path)
-        assert_same(jaxgru.load(path), params)
 
 
 @pytest.mark.parametrize("dtype", [">f4", "f8", "Fortran order", "compressed", "npy version 2"])
@@ -84,15 +72,6 @@ def test_other_ways_to_write_the_same_arrays(path, dtype):
     params = read(path)
     biases = np.stack([params.bias, params.recurrent_bias])
     assert_same([params.kernel, params.recurrent_kernel, biases], list(arrays.values()))
-
-
-def test_the_form_of_the_bias_shows_where_the_reset_is(path):
-    arrays = _arrays()
-    np.savez(path, **arrays | {"biases": arrays["biases"][0]})
-    params = jaxgru.load(path)
-    assert not params.reset_after
-    np.testing.assert_array_equal(params.bias, arrays["biases"][0])
-    assert params.recurrent_bias is None
 
 
 @pytest.mark.parametrize("reset_after", [True, False])
@@ -222,14 +201,6 @@ def test_what_three_arrays_leave_out_can_be_assumed(path):
 class TestNamesOfLibraries:
     """Those of JAX's libraries against their own layers are in tests/weights/libraries."""
 
-    def test_several_have_their_places_for_names_in_the_order_of_numbers(self, path):
-        np.savez(
-            path, **{k: v for i in (10, 9, 1) for k, v in _haiku(f"a/~/g_{i}/", "f4", i).items()}
-        )
-        found = jaxgru.load_all(path)
-        assert list(found) == ["a/~/g_1", "a/~/g_9", "a/~/g_10"]
-        np.testing.assert_array_equal(found["a/~/g_9"].bias[2:], _haiku(seed=9)["b"][2:])
-
     def test_flax_names_joined_by_commas(self, path):
         rng, place = np.random.default_rng(0), "params,ScannedRNN_0,GRUCell_0"
         params = {}
@@ -244,19 +215,6 @@ class TestNamesOfLibraries:
         assert found == place
         np.testing.assert_array_equal(net.kernel[:, 2:4], params[f"{place},ir,kernel"])
         np.testing.assert_array_equal(net.recurrent_bias[4:], params[f"{place},hn,bias"])
-
-    def test_paths_as_jax_writes_them_are_names(self, path):
-        leaves, _ = jax.tree_util.tree_flatten_with_path({"encoder": {"gru": _haiku()}})
-        np.savez(path, **{jax.tree_util.keystr(place): leaf for place, leaf in leaves})
-        assert list(jaxgru.load_all(path)) == ["encoder/gru"]
-
-    @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4"])
-    def test_every_type_and_order_of_bytes_is_read_to_the_bit(self, path, dtype):
-        params = _haiku("", dtype)
-        params["w_i"] = np.asfortranarray(params["w_i"])
-        np.savez(path, **params)
-        expected = params["w_i"] * np.repeat(np.array([-1, 1, 1], dtype), 2)
-        assert_same(read(path).kernel, expected.astype(expected.dtype.newbyteorder("=")))
 
     def test_the_sign_of_every_number_is_turned_over_nan_included(self, path):
         params = _haiku()
@@ -279,17 +237,6 @@ class TestNamesOfLibraries:
         }
         np.savez(path, **others, **_haiku("gru."))
         assert list(jaxgru.load_all(path)) == ["gru"]
-
-    def test_a_gru_that_no_net_can_hold_leaves_its_neighbours_sound(self, path):
-        whole = {f"net.b.{name}": np.ones(shape, "i4") for name, shape in _HAIKU.items()}
-        np.savez(
-            path, **_haiku("net.a.") | {"net.a.b": np.ones(5, "f4")}, **whole, **_haiku("net.c.")
-        )
-        assert jaxgru.load(path, layer="net.c").hidden_size == 2
-        with pytest.raises(jaxgru.WeightsError, match=r"net\.a\.b has shape \(5,\): expected \(3H"):
-            jaxgru.load(path, layer="net.a")
-        with pytest.raises(jaxgru.WeightsError, match=r"net\.b\.w_h has dtype '<i4': expected"):
-            jaxgru.load(path, layer="net.b")
 
     @pytest.mark.parametrize("field", ["reset_after", "reverse"])
     def test_what_the_names_settle_cannot_be_assumed_otherwise(self, path, field):

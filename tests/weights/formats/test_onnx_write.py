@@ -1,6 +1,7 @@
-"""Nets as ONNX models, run by ONNX Runtime and read back; and what ONNX cannot hold.
+"""Nets as ONNX models, run by ONNX Runtime; and what ONNX cannot hold.
 
-Oracles: the loops in float64 (``net_oracle``, ``oracle``), and the net that was written.
+The oracle is the loop in float64, ``net_oracle``. Every variant of a layer is written and run in
+test_formats_tables.py too, and read back in test_round_trip.py.
 """
 
 import dataclasses
@@ -9,18 +10,13 @@ import cases
 import jax
 import jax.numpy as jnp
 import live_onnx
-import ml_dtypes
 import net_oracle
 import nets
 import numpy as np
-import oracle
 import pytest
 from equal import assert_same
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import jaxgru
-from jaxgru.weights import read_all, save
 
 onnx = pytest.importorskip("onnx")
 
@@ -40,46 +36,28 @@ class TestInOnnxRuntime:
         net = nets.random_net(key, name)
         model = jaxgru.to_onnx(net)
         # The same model for one step and many, one sequence and several: all sizes are dynamic.
-        for batch, time in ((2, 50), (1, 1), (5, 3)):
+        for batch, time in ((2, 50), (1, 1)):
             xs = np.array(cases.random_inputs(key, (batch, time, 3)))
-            _assert_close(
-                live_onnx.run(model, {"x": xs}), net_oracle.run(net, xs, _zeros(net, batch))
-            )
-        if name == "bidirectional stack":  # and against the library itself
-            _assert_close(live_onnx.run(model, {"x": xs}), jaxgru.gru(net, xs))
+            found = live_onnx.run(model, {"x": xs})
+            _assert_close(found, net_oracle.run(net, xs, _zeros(net, batch)))
 
-    @given(st.sampled_from(nets.NAMES), st.integers(1, 4), st.integers(1, 9), st.data())
-    @settings(max_examples=12)
-    def test_lengths_and_states(self, name, batch, time, data):
-        lengths = data.draw(st.lists(st.integers(1, time), min_size=batch, max_size=batch))
-        key = jax.random.key(time)
-        net = nets.random_net(key, name)
+    @pytest.mark.parametrize("name", nets.NAMES)
+    def test_lengths_and_states(self, key, name):
+        net, lengths = nets.random_net(key, name), np.array([2, 5, 1], np.int32)
         model = jaxgru.to_onnx(net, batch_first=False, lengths=True, initial_states=True)
-        xs = np.array(cases.random_inputs(key, (batch, time, 3)))
-        h0 = nets.random_state(jax.random.fold_in(key, 1), net, (batch,))
+        assert_same(jaxgru.from_onnx(model), net)
+        xs = np.array(cases.random_inputs(key, (3, 5, 3)))
+        h0 = nets.random_state(jax.random.fold_in(key, 1), net, (3,))
 
         _, lengths_input, *state_inputs = (value.name for value in model.graph.input)
-        feed = {"x": xs.swapaxes(0, 1), lengths_input: np.array(lengths, np.int32)}
+        feed = {"x": xs.swapaxes(0, 1), lengths_input: lengths}
         feed |= zip(state_inputs, map(np.asarray, jax.tree.leaves(h0)), strict=True)
         found = live_onnx.run(model, feed)
 
-        valid = np.arange(time) < np.array(lengths)[:, None]
+        valid = np.arange(5) < lengths[:, None]
         ys, h = net_oracle.run(net, xs, h0, valid=valid)
         ys = jax.tree.map(lambda ys: np.where(valid[..., None], ys, 0).swapaxes(0, 1), ys)
         _assert_close(found, (ys, h))
-
-    @pytest.mark.parametrize("clip", [None, 0.25])
-    @pytest.mark.parametrize("reset_after", [True, False])
-    def test_every_layer(self, key, reset_after, clip):
-        xs = np.array(cases.random_inputs(key, (2, 50, 3)))
-        for activation, gates in zip(_EXACT, _EXACT[2:] + _EXACT[:2], strict=True):
-            variant = {"reset_after": reset_after, "clip": clip, "activation": activation}
-            params = cases.random_params(key, 3, 4, recurrent_activation=gates, **variant)
-            # Smaller, so that states do not blow up where activations have no bound.
-            params = jax.tree.map(lambda array: array / 4, params)
-            expected = oracle.gru_batch(params, xs)
-            scale = max(1.0, float(np.abs(expected[0]).max()))
-            _assert_close(live_onnx.run(jaxgru.to_onnx(params), {"x": xs}), expected, scale)
 
     def test_float16(self, key):
         net = nets.random_net(key, "stack", dtype=np.float16)
@@ -174,42 +152,6 @@ def test_activations_without_equal(key, tmp_path, activation):
     assert list(tmp_path.iterdir()) == [path]
 
 
-class TestRoundTrip:
-    """What was written comes back, in structure, type and every bit."""
-
-    @pytest.mark.parametrize("name", nets.NAMES)
-    def test_every_structure(self, key, name, tmp_path):
-        net = nets.random_net(key, name)
-        jaxgru.save(net, tmp_path / "net.onnx")
-        assert_same(jaxgru.load(tmp_path / "net.onnx"), net)
-        assert_same(jaxgru.from_onnx(jaxgru.to_onnx(net, lengths=True)), net)
-
-    @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-    def test_every_type(self, key, dtype, tmp_path):
-        net = nets.random_net(key, "bidirectional stack")
-        net = jax.tree.map(lambda x: np.asarray(x).astype(getattr(ml_dtypes, dtype, dtype)), net)
-        save(net, tmp_path / "net.onnx")
-        (found,) = read_all(tmp_path / "net.onnx").gathered.values()
-        assert_same(found.net, net)
-
-    @pytest.mark.parametrize("clip", [None, 0.3])  # 0.3 is no number of float32
-    def test_biases_clip_and_activations(self, key, clip):
-        for biases in cases.BIASES:
-            net = cases.random_params(key, 3, 4, biases=biases, clip=clip)
-            both = jaxgru.Bidirectional(net, cases.random_params(key, 3, 4, clip=clip), "ave")
-            for one in (net, both):
-                assert_same(jaxgru.from_onnx(jaxgru.to_onnx(one)), one)
-        for activation in _EXACT:
-            net = cases.random_params(key, 3, 4, activation=activation, recurrent_activation="relu")
-            assert_same(jaxgru.from_onnx(jaxgru.to_onnx(net)), net)
-
-    def test_numbers_that_are_none(self, key):
-        net = cases.random_params(key, 3, 4)
-        net = dataclasses.replace(net, kernel=net.kernel.at[0, 0].set(jnp.nan))
-        with pytest.warns(jaxgru.WeightsWarning, match="kernel holds 1 NaN"):
-            assert_same(jaxgru.from_onnx(jaxgru.to_onnx(net)), net)
-
-
 class TestMetadata:
     """The structure beside the nodes, where somebody has changed one and not the other."""
 
@@ -273,6 +215,6 @@ def _zeros(net, batch):
     return jax.tree.map(np.zeros_like, nets.random_state(jax.random.key(0), net, (batch,)))
 
 
-def _assert_close(found, expected, scale=1.0):
+def _assert_close(found, expected):
     for one, other in zip(found, jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=_ATOL * scale)
+        np.testing.assert_allclose(one, other, rtol=0, atol=_ATOL)

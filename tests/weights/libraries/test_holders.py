@@ -28,6 +28,7 @@ def _nets(key):
         "reset before, no bias": layer(reset_after=False, biases="no bias"),
         "bfloat16": layer(dtype=jnp.bfloat16),
         "float8": jax.tree.map(lambda array: array.astype(jnp.float8_e4m3fn), both),
+        "fnuz": jax.tree.map(lambda array: array.astype(jnp.float8_e4m3b11fnuz), both),
         "two types": (both, layer(dtype=jnp.bfloat16)),
         "two types in one": dataclasses.replace(both, bias=both.bias.astype("f2")),
         "stack": (both, both),
@@ -53,6 +54,7 @@ _HOLDERS = {
     "npz": _save(".npz"),
     "keras": _save(".keras"),
     "h5": _save(".weights.h5"),
+    "safetensors": _save(".safetensors"),
     "pt": _save(".safetensors", format="torch-safetensors"),
     "torch": lambda net, _: jaxgru.to_torch(net),
     "cell": lambda net, _: jaxgru.to_torch(net, cell=True),
@@ -96,6 +98,7 @@ REFUSED = {
         "backward": "net is a Backward, whose outputs are in the input's order of time",
         "stacks of two": "net.forward is a tuple of 2: expected a GRUParams",
     },
+    "safetensors": {"fnuz": "kernel has dtype float8_e4m3b11fnuz: expected"},
     "pt": {"reset before": f"was not written: {_AFTER}"},
     "torch": {
         "relu": _TANH, "hard gates": _SIGMOID, "clip": _CLIP,
@@ -148,7 +151,7 @@ def test_what_cannot_be_held_is_refused_and_the_old_file_stays(key, tmp_path, ho
         with pytest.raises(jaxgru.WeightsError) as caught:
             _HOLDERS[holder](nets[name], tmp_path)
         assert words in str(caught.value), name
-        if holder in ("npz", "keras", "h5", "pt"):
+        if holder in ("npz", "keras", "h5", "safetensors", "pt"):
             assert str(caught.value).startswith(f"{path} was not written: ")
         assert path.read_text() == "old"
         assert list(tmp_path.iterdir()) == [path]
