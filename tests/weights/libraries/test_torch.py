@@ -67,16 +67,6 @@ def test_a_module_with_several(torch, key):
     assert_same(decoder, jaxgru.from_torch(module.decoders[10]))
 
 
-def test_views_of_one_tensor(torch, key):
-    """As after flatten_parameters on a GPU; and a transposed one, as nobody saves but may."""
-    state = live_torch.build("layer", key).state_dict()
-    flat = torch.cat([tensor.flatten() for tensor in state.values()])
-    pieces = flat.split([tensor.numel() for tensor in state.values()])
-    views = {name: piece.view(state[name].shape) for name, piece in zip(state, pieces, strict=True)}
-    views["weight_hh_l0"] = views["weight_hh_l0"].T.contiguous().T
-    assert_same(jaxgru.from_torch(views), jaxgru.from_torch(state))
-
-
 def test_zeros_stand_for_a_missing_bias(torch, key):
     net = (
         cases.random_params(key, 3, 4, biases="input bias"),
