@@ -67,12 +67,9 @@ def model_of(*layers):
 def write(model, path):
     """Write a model to a file, ``.keras`` or ``.weights.h5``."""
     save = model.save_weights if str(path).endswith(".weights.h5") else model.save
-    _quietly(save, path)
-
-
-def write_shards(model, path):
-    """Write the weights of a model to several files, and their index to this path."""
-    _quietly(model.save_weights, path, max_shard_size=1)
+    with warnings.catch_warnings():  # as in weights
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        save(path)
 
 
 def gru(dtype="float32", **options):
@@ -80,12 +77,6 @@ def gru(dtype="float32", **options):
     # Zeros: random numbers follow, and Keras' own cannot be drawn in half precision.
     options = {"return_sequences": True, "recurrent_initializer": "zeros"} | options
     return _keras().layers.GRU(UNITS, dtype=dtype, **options)
-
-
-def _quietly(save, *args, **options):
-    with warnings.catch_warnings():  # as in weights
-        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
-        save(*args, **options)
 
 
 def _both(dtype, merge="concat", **options):

@@ -85,7 +85,6 @@ class TestWithoutAConfiguration:
     @pytest.mark.parametrize(
         ("arrays", "message"),
         [
-            ([np.ones((3, 12))], "here has 1 arrays: expected 2, or 3 with a bias"),
             ([np.ones((3, 12)), np.ones((4, 16))], r"has shape \(4, 16\): expected \(H, 3H\)"),
             ([np.ones(12), np.ones((4, 12))], r"here/kernel has shape \(12,\): expected \(I, 3H"),
         ],
@@ -94,23 +93,12 @@ class TestWithoutAConfiguration:
         with pytest.raises(WeightsError, match=message):
             cell_from_arrays(arrays, Fields({}), "here")
 
-    def test_the_caller_cannot_contradict_the_bias(self):
-        with pytest.raises(WeightsError, match="reset_after is True in the file"):
-            cell_from_arrays(to_arrays(_net()), Fields({"reset_after": False}), "here")
 
-
-class TestGates:
-    def test_joined(self):
-        net = _net(reset_after=False)
-        joined = join_gates(list(golden.arrays_by_gate(net).values()), "here")
-        for one, other in zip(joined, to_arrays(net), strict=True):
-            np.testing.assert_array_equal(one, other)
-
-    def test_of_unlike_shapes(self):
-        arrays = list(golden.arrays_by_gate(_net(reset_after=False)).values())
-        arrays[3] = arrays[3][:2]
-        with pytest.raises(WeightsError, match=r"kernel of here has gates of shapes \(3, 4\), \(2"):
-            join_gates(arrays, "here")
+def test_gates_of_unlike_shapes():
+    arrays = list(golden.arrays_by_gate(_net(reset_after=False)).values())
+    arrays[3] = arrays[3][:2]
+    with pytest.raises(WeightsError, match=r"kernel of here has gates of shapes \(3, 4\), \(2"):
+        join_gates(arrays, "here")
 
 
 def test_directions_that_do_not_fit_together():
