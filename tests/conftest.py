@@ -4,7 +4,6 @@ import importlib.metadata
 import os
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 # Before JAX and Keras are imported: they read these once. Whoever sets them decides.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -71,9 +70,3 @@ def default_promotion() -> Iterator[None]:
     """JAX's own promotion for one test: other libraries' layers are written for it."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield
-
-
-@pytest.fixture
-def benchmarks_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The benchmarks to import, which are not installed."""
-    monkeypatch.syspath_prepend(Path(__file__).parents[1])
