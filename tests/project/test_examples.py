@@ -21,20 +21,43 @@ pytestmark = pytest.mark.slow  # processes of their own, and a training
 def test_layer_norm_between_layers_prints_what_it_says(capsys):
     path = EXAMPLES / "layer_norm_between_layers.py"
     runpy.run_path(str(path), run_name="__main__")
-    said, printed = path.read_text(encoding="utf-8"), capsys.readouterr().out
-    (said, printed) = (_losses(text) for text in (said.split('"""')[1], printed))
+    said, printed = (
+        [float(number) for number in re.findall(r"loss (\d\.\d{4})", text)]
+        for text in (path.read_text(encoding="utf-8").split('"""')[1], capsys.readouterr().out)
+    )
     assert len(said) == 4
     # Sixty steps downhill carry on what the processor rounds: not the last of four digits.
     np.testing.assert_allclose(printed, said, rtol=5e-3)
+
+
+def test_derivatives_prints_what_it_says_and_draws(tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "reach.png"
+    done = _run("derivatives.py", "--plot", picture)
+    assert done.returncode == 0, done.stderr
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    # The error, four lengths of gradients, five reaches, and the errors after two steps.
+    said, found = (
+        [float(number) for number in re.findall(r"\b\d\.\d{3,4}\b", text)]
+        for text in ((EXAMPLES / "derivatives.py").read_text(encoding="utf-8"), done.stdout)
+    )
+    assert len(said) == 12
+    # All but the last are first derivatives in float32, printed to two digits or more.
+    np.testing.assert_allclose(found[:-1], said[:-1], rtol=0.02, atol=1e-4)
+    # Ten iterations of conjugate gradients carry on what the processor rounds: seen, a twentieth.
+    best_along_gradient, after_step = found[-2:]
+    assert after_step < 0.6 * best_along_gradient
 
 
 def test_streaming_answers_each_line_and_goes_on_where_it_stopped(tmp_path):
     state = tmp_path / "state.npz"
     xs = np.load(EXAMPLES / "data" / "inputs.npy")[:5]
     lines = [" ".join(map(str, x)) for x in xs[:4]] + [",".join(map(str, xs[4]))]
-    first = _stream(lines[:2], "--state", state)
-    second = _stream(lines[2:], "--state", state)
-    answers = np.array([line.split() for line in (first + second).splitlines()], float)
+    answers = []
+    for part in (lines[:2], lines[2:]):
+        done = _run("streaming.py", "--state", state, lines=part)
+        assert done.returncode == 0, done.stderr
+        answers += [[float(number) for number in line.split()] for line in done.stdout.splitlines()]
     expected = np.load(EXAMPLES / "data" / "expected.npy")[:5]
     # The tolerance of test_examples_data.py; the text has eight decimals.
     np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-6)
@@ -43,17 +66,20 @@ def test_streaming_answers_each_line_and_goes_on_where_it_stopped(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
-    [("1 2 3", "line 1 has 3 numbers: expected 6"), ("1 x", "line 1: could not convert")],
+    ("command", "line", "message"),
+    [
+        (["streaming.py"], "1 2 3", "^line 1 has 3 numbers: expected 6.*\n$"),
+        (["streaming.py"], "1 x", "^line 1: could not convert.*\n$"),
+        (["derivatives.py", "--plot", "reach.xyz"], "", "its ending is '.xyz'"),
+    ],
 )
-def test_streaming_tells_a_bad_line(line, message):
-    done = _run([line])
-    assert done.returncode == 1
-    assert done.stderr.startswith(message)
-    assert done.stderr.count("\n") == 1
+def test_what_is_refused(command, line, message):
+    pytest.importorskip("matplotlib")
+    done = _run(*command, lines=[line])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.search(message, done.stderr)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("default_promotion")
 def test_latency_runs_each_way_to_the_same_states(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
@@ -65,15 +91,9 @@ def test_latency_runs_each_way_to_the_same_states(monkeypatch, capsys):
     assert "weights closed over, 16 steps a call" in ways
 
 
-def _stream(lines, *options):
-    done = _run(lines, *options)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def _run(lines, *options):
+def _run(name, *options, lines=()):
     return subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / "streaming.py", *options],
+        [sys.executable, "-W", "error", EXAMPLES / name, *options],
         input="".join(f"{line}\n" for line in lines),
         cwd=ROOT,
         env=os.environ,
@@ -81,7 +101,3 @@ def _run(lines, *options):
         text=True,
         check=False,
     )
-
-
-def _losses(text):
-    return [float(number) for number in re.findall(r"loss (\d\.\d{4})", text)]

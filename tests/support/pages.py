@@ -24,18 +24,16 @@ def blocks(page, language):
     return found
 
 
-def run(page, *, skip=()):
+def run(page):
     """Run every block of Python, in one namespace, and every ``jaxgru`` command, in order.
 
     A block of text after such a block is what it must print, but for the digits of numbers, which
-    depend on the processor. Returns the namespace. Blocks that contain one of ``skip`` are not run.
+    depend on the processor.
     """
     names = {"__name__": "__main__"}
     printed = None
     for language, code in _all_blocks(page):
-        if any(part in code for part in skip):
-            printed = None
-        elif language == "python":
+        if language == "python":
             printed = _printed(exec, compile(code, "<page>", "exec"), names)
         elif language == "sh":
             printed = "".join(map(_command, code.splitlines()))
@@ -44,7 +42,6 @@ def run(page, *, skip=()):
             printed = None
         elif printed:
             raise AssertionError(f"not shown: {printed}")
-    return names
 
 
 def without_numbers(text):
