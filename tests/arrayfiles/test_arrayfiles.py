@@ -5,6 +5,7 @@ The oracle is NumPy's own reading and writing, to the bit: no tolerance is neede
 
 import errno
 import itertools
+import math
 import os
 import warnings
 import zipfile
@@ -39,31 +40,44 @@ def numbers(shape, dtype=np.float32):
 
 def windows(shape, rows, steps):
     """Cut an array ``(..., T, F)`` into windows of so many rows and steps."""
-    total = int(np.prod(shape[:-2], dtype=int))
+    total = math.prod(shape[:-2])
     for row, step in itertools.product(range(0, total, rows), range(0, shape[-2], steps)):
         yield Window(slice(row, min(row + rows, total)), slice(step, min(step + steps, shape[-2])))
 
 
-def write(path, array, key="inputs"):
-    """Write an array in parts, the last first."""
-    with create_array(path, array.shape, array.dtype, key) as writer:
-        for window in reversed(list(windows(array.shape, 2, 4))):
-            writer.write(window, window.take(array))
-        assert not path.exists()
+def store(path, array):
+    """Write an array with NumPy alone."""
+    if path.suffix == ".npz":
+        np.savez_compressed(path, inputs=array)
+    else:
+        np.save(path, array)
+
+
+def assert_holds(path, array):
+    """Assert that a file holds an array, read as a whole and in windows."""
+    np.testing.assert_array_equal(read(path).astype(array.dtype), array)
+    flat = array.reshape(math.prod(array.shape[:-2]), *array.shape[-2:])
+    with open_array(path, "inputs") as reader:
+        for window in windows(array.shape, 3, 5):
+            part = reader.read(window).astype(array.dtype)
+            np.testing.assert_array_equal(part, flat[window.rows, window.steps])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("ending", FORMATS)
 def test_parts_written_in_any_order_come_back_to_the_bit(tmp_path, ending, dtype):
     path = tmp_path / f"array{ending}"
-    for shape in [(11, 3), (1, 1), (4, 11, 3), (2, 3, 11, 2)][: None if ending in BATCHED else 2]:
+    shapes = [(11, 3), (1, 1)]
+    if ending in BATCHED:
+        shapes += [(4, 11, 3), (2, 3, 11, 2), (0, 3), (2, 0, 3), (0, 4, 3)]
+    for shape in shapes:
         array = numbers(shape, dtype)
-        write(path, array)
+        with create_array(path, shape, dtype, "inputs") as writer:
+            for window in reversed(list(windows(shape, 2, 4))):
+                writer.write(window, window.take(array))
+            assert not path.exists()
         # Text is read in double precision: the digits must still single out the float32.
-        np.testing.assert_array_equal(read(path).astype(dtype), array)
-        with open_array(path, "inputs") as reader:
-            for window in windows(shape, 3, 5):
-                np.testing.assert_array_equal(reader.read(window).astype(dtype), window.take(array))
+        assert_holds(path, array)
         assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
         path.unlink()
 
@@ -73,24 +87,8 @@ def test_fortran_order_reads_as_the_same_array(tmp_path, ending):
     path = tmp_path / f"array{ending}"
     for shape in [(7, 3), (2, 7, 3), (2, 4, 7, 3)]:
         array = numbers(shape)
-        if ending == ".npy":
-            np.save(path, np.asfortranarray(array))
-        else:
-            np.savez_compressed(path, inputs=np.asfortranarray(array))
-        np.testing.assert_array_equal(read(path), array)
-        with open_array(path, "inputs") as reader:
-            for window in windows(shape, 3, 2):
-                flat = array.reshape(-1, *shape[-2:])
-                np.testing.assert_array_equal(reader.read(window), flat[window.rows, window.steps])
-
-
-@pytest.mark.parametrize("ending", BATCHED)
-def test_arrays_without_numbers(tmp_path, ending):
-    path = tmp_path / f"array{ending}"
-    for shape in [(0, 3), (2, 0, 3), (0, 4, 3)]:
-        with create_array(path, shape, np.float32, "inputs"):
-            pass
-        assert read(path).shape == shape
+        store(path, np.asfortranarray(array))
+        assert_holds(path, array)
 
 
 def test_every_type_of_real_numbers_is_read(tmp_path):
@@ -221,10 +219,7 @@ def test_columns_by_name_and_by_number(tmp_path):
         ("a.csv", b"1,2\n" + b'"' + b"x" * 200_000, "line 2 has 1 columns"),
         ("a.txt", b"1 2\n3 0x10\n", "line 2, column 2 is '0x10', expected a number"),
         ("a.npy", b"", "it is no .npy file, or damaged: EOF"),
-        ("a.npy", b"1,2\n3,4\n", "it is no .npy file, or damaged: the magic string"),
         ("a.npy", b"\x93NUMPY\x01\x00\x04\x00{'a'", "it is no .npy file, or damaged: "),
-        ("a.npz", b"", "it is no .npz file, or damaged"),
-        ("a.dat", b"1 2\n", r"its ending is '.dat', expected one of .npy, .npz, .csv, .txt"),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be(tmp_path, name, content, message):
@@ -256,7 +251,7 @@ class Explosive:
 )
 def test_arrays_that_hold_no_real_numbers(tmp_path, ending, array, message):
     path = tmp_path / f"array{ending}"
-    np.savez(path, inputs=array) if ending == ".npz" else np.save(path, array)
+    store(path, array)
     with pytest.raises(ArrayFileError, match=message):
         read(path)
 
@@ -274,11 +269,11 @@ def test_a_header_that_promises_what_the_file_has_not(tmp_path, shape):
             read(tmp_path / f"array{ending}")
 
 
-@pytest.mark.parametrize("ending", [".npy", ".npz"])
+@pytest.mark.parametrize("ending", BATCHED)
 def test_damage_anywhere_gives_an_error_of_ours_or_none(tmp_path, ending):
     path = tmp_path / f"array{ending}"
     array = numbers((6, 2))
-    np.savez_compressed(path, inputs=array) if ending == ".npz" else np.save(path, array)
+    store(path, array)
     good = path.read_bytes()
     messages = []
     for place in range(len(good)):
@@ -293,9 +288,7 @@ def test_damage_anywhere_gives_an_error_of_ours_or_none(tmp_path, ending):
     assert not any("\n" in message for message in messages)
 
 
-def test_missing_files_directories_and_pipes(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        read(tmp_path / "absent.npy")
+def test_directories_and_pipes(tmp_path):
     (tmp_path / "folder.npy").mkdir()
     with pytest.raises(ArrayFileError, match="it is a directory, expected a file of numbers"):
         read(tmp_path / "folder.npy")
@@ -305,50 +298,27 @@ def test_missing_files_directories_and_pipes(tmp_path):
             read(tmp_path / "pipe.csv")
 
 
-def test_text_holds_no_batch(tmp_path):
-    for ending in (".csv", ".txt"):
-        with (
-            pytest.raises(ArrayFileError, match="text holds one sequence, a batch goes to"),
-            create_array(tmp_path / f"array{ending}", (2, 3, 4), np.float32, "outputs"),
-        ):
-            pass
-
-
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve space")
 @pytest.mark.parametrize("ending", FORMATS)
-def test_a_disk_without_room_is_told_before_the_work(tmp_path, monkeypatch, ending):
-    reserved = []
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, ending):
+    path = tmp_path / f"array{ending}"
+    path.write_bytes(b"what was there before")
+    array, reserved = (path, (1000, 3), np.float32, "outputs"), []
 
     def full(file, offset, size):
         reserved.append((offset, size))
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    path = tmp_path / f"array{ending}"
-    path.write_bytes(b"what was there before")
-    with (
-        pytest.raises(OSError, match="No space left on device") as caught,
-        create_array(path, (1000, 3), np.float32, "outputs"),
-    ):
-        pytest.fail("the work began")
-    assert caught.value.filename == str(path)
-    # The numbers, and in front of them the header that NumPy pads to a multiple of 64 bytes.
-    assert reserved == [(0, 12000 + (128 if ending == ".npy" else 0))]
-    assert path.read_bytes() == b"what was there before"
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize("ending", FORMATS)
-def test_a_failure_midway_leaves_the_old_file_and_nothing_else(tmp_path, ending):
-    path = tmp_path / f"array{ending}"
-    path.write_bytes(b"what was there before")
-
-    def fail_midway():
-        with create_array(path, (2, 3), np.float32, "outputs") as writer:
-            writer.write(Window(slice(0, 1), slice(0, 1)), np.ones((1, 1, 3), np.float32))
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail_midway()
+    with pytest.raises(ZeroDivisionError), create_array(*array) as writer:  # noqa: PT012
+        writer.write(Window(slice(0, 1), slice(0, 1)), np.ones((1, 1, 3), np.float32))
+        raise ZeroDivisionError
+    if hasattr(os, "posix_fallocate"):
+        # A disk without room is told before the work.
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        message = "No space left on device"
+        with pytest.raises(OSError, match=message) as caught, create_array(*array):
+            pytest.fail("the work began")
+        assert caught.value.filename == str(path)
+        # The numbers, and in front of them the header that NumPy pads to a multiple of 64 bytes.
+        assert reserved == [(0, 12000 + (128 if ending == ".npy" else 0))]
     assert path.read_bytes() == b"what was there before"
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
