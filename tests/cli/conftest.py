@@ -1,5 +1,7 @@
 """The command line, run in the process of the tests and in a folder of the test's own."""
 
+from pathlib import Path
+
 import pytest
 
 from jaxgru import cli
@@ -16,3 +18,32 @@ def run(capsys, tmp_path, monkeypatch):
         return code, out, [line.removeprefix("jaxgru: ") for line in err.splitlines()]
 
     return run
+
+
+@pytest.fixture
+def done(run):
+    """Run a command that has to succeed without a word on stderr; its output."""
+
+    def done(*arguments):
+        code, output, errors = run(*arguments)
+        assert (code, errors) == (0, [])
+        return output
+
+    return done
+
+
+@pytest.fixture
+def refused(run):
+    """Run a command that has to fail in one line and to leave every file as it was; that line."""
+
+    def content():
+        return {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")}
+
+    def refused(*arguments):
+        before = content()
+        code, output, errors = run(*arguments)
+        assert (code, output, len(errors)) == (2, "", 1), errors
+        assert content() == before
+        return errors[0].removeprefix("error: ")
+
+    return refused

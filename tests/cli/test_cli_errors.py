@@ -1,7 +1,6 @@
 """What the subcommands refuse: one line, exit code 2, and every file as it was."""
 
 import shlex
-from pathlib import Path
 
 import cases
 import finetuning
@@ -24,10 +23,8 @@ _REFUSED = {
     "inspect csv": "csv: it is a directory: expected a file of weights",
     "inspect text.npz": "text.npz: it begins with b'wMatrix': expected",
     "inspect gru.npz --plot a.xyz": "a.xyz: its ending is '.xyz', expected a picture",
-    "inspect gru.npz --plot none/a.png": "none/a.png: its folder is missing",
     "convert a b --to-equations tf": "argument --to-equations: invalid choice: 'tf'",
     "convert gru.npz out.h5": "out.h5 was not written: its name ends in '.h5': expected .",
-    "convert gru.npz none/out.npz": "none/out.npz: its folder is missing",
     "convert gru.npz old.npz --to-equations notebook": "old.npz was not written: the recurrent "
     "bias of the cand",
     "export gru.npz gru.npz": "gru.npz: it is the input gru.npz: expected another output",
@@ -53,7 +50,6 @@ _REFUSED = {
         "(2, 4)"
         for i, shape in enumerate([(5,), (3, 4), (2, 2), (2, 4, 1)])
     },
-    "run gru.npz xs.npy --expect wide.npy": f"wide.npy: it has shape (12, 4), {_STATES}",
     "run gru.npz xs.npy --expect xs.npy": f"xs.npy: it has shape (2, 12, 3), {_STATES}",
     "run gru.npz xs.npy --tolerance -1": "argument --tolerance: '-1' given, expected a number from",
     "run gru.npz xs.npy --tolerance nan": "argument --tolerance: 'nan' given, expected a number",
@@ -75,7 +71,6 @@ _REFUSED = {
     # Fine-tuning
     "finetune gru.npz none.npz -o t.npz": "none.npz: No such file or directory",
     "finetune gru.npz data.npz": "the following arguments are required: -o/--output (see jaxgru fi",
-    "finetune gru.npz data.npz -o none/t.npz": "none/t.npz: its folder is missing",
     "finetune gru.npz data.npz -o t.foo": "t.foo was not written: its name ends in '.foo': expect",
     "finetune gru.npz data.npz -o t.npz --plot x.foo": "x.foo: its ending is '.foo', expected ",
     "finetune gru.npz data.npz -o t.npz": "data.npz: its targets have 2 numbers and the states, "
@@ -130,13 +125,11 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("arguments", _REFUSED)
-def test_an_error_is_one_line_and_leaves_every_file_as_it_was(run, folder, monkeypatch, arguments):
+def test_an_error_is_one_line_and_leaves_every_file_as_it_was(
+    refused, folder, monkeypatch, arguments
+):
     monkeypatch.chdir(folder)
-    before = _contents()
-    code, output, errors = run(*shlex.split(arguments))
-    assert (code, output, len(errors)) == (2, "", 1), errors
-    assert errors[0].startswith(f"error: {_REFUSED[arguments]}"), errors
-    assert _contents() == before
+    assert refused(*shlex.split(arguments)).startswith(_REFUSED[arguments])
 
 
 def test_debug_gives_the_traceback(run):
@@ -160,7 +153,3 @@ def test_what_was_not_foreseen_is_one_line(run, folder, monkeypatch, error, code
 
     monkeypatch.setattr("jaxgru.cli.inspect.read_all", fail)
     assert run("inspect", folder / "gru.npz")[::2] == (code, [line])
-
-
-def _contents():
-    return {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")}

@@ -18,11 +18,9 @@ def weights(run):
     jaxgru.save(jax.tree.map(lambda x: np.asarray(x, np.float64), params), "weights.npz")
 
 
-def test_stablehlo_with_every_option(run, tmp_path):
+def test_stablehlo_with_every_option(done, tmp_path):
     options = ["--format", "stablehlo", "--streaming", "--lengths", "--time-major"]
-    code, output, errors = run("export", "weights.npz", "net", *options, "--platforms", "tpu,cpu")
-    assert (code, errors) == (0, [])
-    assert output == (
+    assert done("export", "weights.npz", "net", *options, "--platforms", "tpu,cpu") == (
         "weights.npz -> net: float64, x (time, batch, 2), lengths (batch), initial_h (batch, 3) "
         "-> y (time, batch, 3), h (batch, 3)\n"
     )
@@ -35,12 +33,10 @@ def test_stablehlo_with_every_option(run, tmp_path):
     ]
 
 
-def test_onnx_of_the_notebooks_equations(run, tmp_path):
+def test_onnx_of_the_notebooks_equations(done, tmp_path):
     pytest.importorskip("onnx")
     options = ["--streaming", "--equations", "notebook"]
-    code, output, errors = run("export", "weights.npz", "net.onnx", *options)
-    assert (code, errors) == (0, [])
-    assert output.endswith(
+    assert done("export", "weights.npz", "net.onnx", *options).endswith(
         "x (batch, time, 2), initial_h (batch, 3) -> y (batch, time, 3), h (batch, 3)\n"
     )
     held = jaxgru.weights.read(tmp_path / "net.onnx")

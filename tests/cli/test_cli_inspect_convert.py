@@ -27,9 +27,8 @@ def weights(key, run):
     return np.load("weights.npz")
 
 
-def test_inspect_shows_what_the_file_holds_and_each_gates_numbers(run, weights):
-    code, output, errors = run("inspect", "weights.npz")
-    assert (code, errors) == (0, [])
+def test_inspect_shows_what_the_file_holds_and_each_gates_numbers(done, weights):
+    output = done("inspect", "weights.npz")
     assert output.startswith("weights.npz: a GRU layer, format npz\n")
     assert dict(line.split(maxsplit=1) for line in output.splitlines()[2:9]) == {
         "inputs": "2",
@@ -62,12 +61,11 @@ NETS = {
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_inspect_describes_and_plots_a_net(key, run, name):
+def test_inspect_describes_and_plots_a_net(key, done, name):
     net = nets.random_net(key, name)
     jaxgru.save(net, "net.safetensors")
     plot = ["--plot", "net.png"] if name == "concat" else []
-    code, output, errors = run("inspect", "net.safetensors", *plot)
-    assert (code, errors) == (0, [])
+    output = done("inspect", "net.safetensors", *plot)
     lines = output.splitlines()
     assert lines[0] == f"net.safetensors: {NETS[name]}, format safetensors"
     places = [line for line in lines[1:] if line.startswith("net")]
@@ -96,21 +94,18 @@ def test_inspect_warns_of_nan_and_counts_it(key, run):
     assert rows["bias", "update"][4:] == [0, 0]
 
 
-def test_layers_of_a_file_make_a_stack(run):
+def test_layers_of_a_file_make_a_stack(run, done):
     rng, arrays = np.random.default_rng(0), {}
     for name, inputs, units in (("a", 2, 3), ("b", 3, 4)):  # as PyTorch names them
         for kind, size in (("ih", inputs), ("hh", units)):
             arrays[f"{name}.weight_{kind}_l0"] = rng.normal(size=(3 * units, size))
             arrays[f"{name}.bias_{kind}_l0"] = rng.normal(size=3 * units)
     np.savez("two.npz", **arrays)
-    assert run("inspect", "two.npz")[1].startswith(
-        "two.npz: 2 GRUs, format npz\n\na: a GRU layer: "
-    )
+    assert done("inspect", "two.npz").startswith("two.npz: 2 GRUs, format npz\n\na: a GRU layer: ")
     chosen, described = ("--layer", "a", "--layer", "b"), "a stack of 2 GRU layers"
-    _, output, _ = run("inspect", "two.npz", *chosen)
+    output = done("inspect", "two.npz", *chosen)
     assert output.startswith(f"two.npz: {described}, format npz\n")
-    code, output, errors = run("convert", "two.npz", "stack.safetensors", *chosen)
-    assert (code, errors) == (0, [])
+    output = done("convert", "two.npz", "stack.safetensors", *chosen)
     assert output.startswith(f"two.npz -> stack.safetensors: {described}: 2 inputs, 4 outputs, ")
     for side, layer in zip("ab", jaxgru.weights.read("stack.safetensors"), strict=True):
         expected = arrays[f"{side}.weight_ih_l0"][: layer.hidden_size].T  # PyTorch's first is r
@@ -120,9 +115,8 @@ def test_layers_of_a_file_make_a_stack(run):
     assert wrong == (2, "", [f"error: two.npz: {message}"])
 
 
-def test_convert_to_the_notebooks_equations_and_back(run, weights):
-    code, output, errors = run("convert", "weights.npz", "there.npz", "--to-equations", "notebook")
-    assert (code, errors) == (0, [])
+def test_convert_to_the_notebooks_equations_and_back(done, weights):
+    output = done("convert", "weights.npz", "there.npz", "--to-equations", "notebook")
     assert output == (
         "weights.npz -> there.npz (notebook equations): "
         "a GRU layer: 2 inputs, 3 outputs, 63 parameters, float32\n"
@@ -130,16 +124,15 @@ def test_convert_to_the_notebooks_equations_and_back(run, weights):
     converted = np.load("there.npz")
     np.testing.assert_array_equal(converted["wMatrix"][:, :3], -weights["wMatrix"][:, :3])
     np.testing.assert_array_equal(converted["wMatrix"][:, 3:], weights["wMatrix"][:, 3:])
-    assert run("convert", "there.npz", "back.npz", "--from-equations", "notebook")[0] == 0
+    done("convert", "there.npz", "back.npz", "--from-equations", "notebook")
     for key, array in np.load("back.npz").items():
         np.testing.assert_array_equal(array, weights[key])
 
 
-def test_convert_keeps_float64(run, weights):
+def test_convert_keeps_float64(done, weights):
     arrays = {key: array * np.float64(1 / 3) for key, array in weights.items()}
     np.savez_compressed("in.npz", **arrays)
-    code, output, errors = run("convert", "in.npz", "out.npz")
-    assert (code, errors) == (0, [])
+    output = done("convert", "in.npz", "out.npz")
     assert output.endswith("float64\n")
     for key, array in np.load("out.npz").items():
         assert array.tobytes() == arrays[key].tobytes()
