@@ -3,6 +3,9 @@
 import shutil
 from pathlib import Path
 
+from docutils import nodes
+from math_core import LatexToMathML
+
 import jaxgru
 
 ROOT = Path(__file__).parents[1]
@@ -15,22 +18,33 @@ version = release = jaxgru.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
 
-# The notebooks are shown as they are stored; a test runs them.
+# The notebooks are shown with their stored outputs; a test runs them.
 nb_execution_mode = "off"
-# Sphinx reads what lies below this folder alone. The copies are ignored by git.
+# Sphinx reads only files in this folder. The copies are ignored by git.
 shutil.copytree(ROOT / "notebooks", ROOT / "docs" / "notebooks", dirs_exist_ok=True)
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
-# A link in the repository leads to the file; here it leads to the page made of that file.
+# Formulas are MathML, which browsers render without a script or the network.
+html_math_renderer = "mathml"
+
+
+def write_formula(translator, node):
+    """Write a formula as MathML; a command that has no conversion is an error."""
+    in_block = isinstance(node, nodes.math_block)
+    convert = LatexToMathML().convert_with_local_state
+    translator.body.append(convert(node.astext(), displaystyle=in_block))
+    raise nodes.SkipNode
+
+
+# Links to files of the repository that are pages of the site.
 _PAGES = {
     "](../benchmarks/README.md": "](benchmarks.md",
     "](../notebooks/": "](notebooks/",
@@ -41,14 +55,15 @@ _PAGES = {
 
 
 def link_pages(app, *names_and_source):
-    """Make links to what is a file in the repository, and a page here, links to the page."""
+    """Replace links to files by links to the pages of these files."""
     source = names_and_source[-1]
     for file, page in _PAGES.items():
         source[0] = source[0].replace(file, page)
 
 
 def setup(app):
-    """Register the above; Sphinx calls this."""
+    """Register the functions above; called by Sphinx."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("source-read", link_pages)
     app.connect("include-read", link_pages)
 
@@ -57,8 +72,8 @@ html_theme = "furo"
 html_title = f"jaxgru {release}"
 html_static_path: list[str] = []
 
-# Shapes and types stand in the text of each argument. Every cross-reference must resolve but for
-# the types of other libraries, whose inventories would need the network.
+# The text of each argument has its shape and type. Cross-references to other libraries are off,
+# because their inventories would need the network.
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
