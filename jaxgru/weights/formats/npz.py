@@ -67,7 +67,7 @@ def read(source: Source) -> Gathered:
     """
     arrays: dict[str, Any] = read_arrays(source)
     if not arrays.keys() & set(KEYS):
-        return find(arrays, source.assume)
+        return find(arrays, source.assume, looked_for=f"{', '.join(KEYS)} of jaxgru's own files")
     _check_keys(list(arrays))
     has_two = len(arrays["biases"].shape) == 2
     shapes: dict[str, tuple[str, ...]] = {"uMatrix": ("H", "3H"), "wMatrix": ("I", "3H")}

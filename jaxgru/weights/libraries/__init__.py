@@ -18,11 +18,12 @@ from jaxgru.weights.results import Gathered
 LAYOUTS = (torch, flax, haiku, equinox)
 
 
-def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> Gathered:
     """Return every GRU among named arrays by the name of its place, whichever library named them.
 
     An array that belongs to no GRU is never asked for. The order is the file's; but places that
-    differ in a number, as gru_2 and gru_10 do, are in the order of the numbers.
+    differ in a number, as gru_2 and gru_10 do, are in the order of the numbers. ``looked_for`` is
+    what the format itself would have taken for a GRU, for the error that there is none.
     """
     gathered: Gathered = {}
     for layout in LAYOUTS:
@@ -31,8 +32,8 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
                 found = WeightsError("the arrays of two libraries' GRUs are there: expected one's")
             gathered[name] = found
     if not gathered:
-        looked_for = " or ".join(layout.LOOKED_FOR for layout in LAYOUTS)
-        raise WeightsError(no_gru(arrays, torch.others(arrays), looked_for))
+        known = [*filter(None, [looked_for]), *(layout.LOOKED_FOR for layout in LAYOUTS)]
+        raise WeightsError(no_gru(arrays, torch.others(arrays), " or ".join(known)))
     return {name: gathered[name] for name in _in_order(gathered)}
 
 

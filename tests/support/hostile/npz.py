@@ -190,6 +190,9 @@ FILES = {
     "other names": (
         savez(wMatrix=None, uMatrix=None, biases=None, W=np.ones(3), U=np.ones(3)),
         "2 arrays ('W', 'U'"),
+    "a kernel alone": (
+        savez(wMatrix=None, uMatrix=None, biases=None, kernel=np.ones((1, 3))),
+        "1 arrays ('kernel'): expected wMatrix, uMatrix, biases of jaxgru's own files or weight_"),
     "a tree that NumPy pickled": (
         savez(wMatrix=None, uMatrix=None, biases=None, params={"gru": 1}),
         "no GRU is among its 1 arrays"),
