@@ -45,6 +45,10 @@ class Cursor:
         """Return the next number, unsigned, of this many bytes."""
         return int.from_bytes(self.take(size), "little")
 
+    def numbers(self, *sizes: int) -> tuple[int, ...]:
+        """Return the next numbers, unsigned, each of so many bytes."""
+        return tuple(map(self.number, sizes))
+
     def address(self) -> int:
         """Return the next address or length: 8 bytes in every file that is read."""
         return self.number(8)
@@ -96,6 +100,12 @@ class Blocks:
     def read_up_to(self, address: int, length: int, what: str) -> bytes:
         """Return a piece of the file, a shorter one where the file ends before."""
         return self.read(address, min(length, max(self._size - address, 0)), what)
+
+    def at(self, address: int, length: int, what: str, signature: bytes = b"") -> Cursor:
+        """Return a piece of the file, without the signature that it begins with."""
+        cursor = Cursor(self.read(address, length, what), what)
+        cursor.expect(signature)
+        return cursor
 
     def checked(self, address: int, length: int, what: str, signature: bytes) -> Cursor:
         """Return a piece that ends in a checksum, without signature and checksum."""

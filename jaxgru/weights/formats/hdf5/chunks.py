@@ -52,7 +52,7 @@ class _Grid(NamedTuple):
         address = entry.address()
         stored, skipped = self.size, 0
         if self.is_filtered:
-            stored, skipped = entry.number(width - 12), entry.number(4)
+            stored, skipped = entry.numbers(width - 12, 4)
         if address != UNDEFINED:
             yield place, address, stored, skipped
 
@@ -127,8 +127,7 @@ def _from_tree(grid: _Grid, root: int, sizes: list[int]) -> Iterator[_Chunk]:
     _check_address(grid, root)
     for key, address in tree_entries(grid.blocks, root, CHUNKS, 16 + 8 * len(sizes), where):
         entry = Cursor(key, where)
-        stored, skipped = entry.number(4), entry.number(4)
-        starts = [entry.address() for _ in sizes]
+        stored, skipped, *starts = entry.numbers(4, 4, *[8] * len(sizes))
         if any(at % one for at, one in zip(starts, sizes, strict=True)):
             raise WeightsError(f"{grid.what} has a chunk at {starts}: expected another place")
         place = tuple(at // one for at, one in zip(starts, sizes, strict=True))
@@ -140,7 +139,7 @@ def _from_index(grid: _Grid, layout: Cursor, flags: int) -> Iterator[_Chunk]:
     kind = layout.number(1)
     stored, skipped = grid.size, 0
     if kind == _SINGLE and flags & _SINGLE_IS_FILTERED:
-        stored, skipped = layout.number(8), layout.number(4)
+        stored, skipped = layout.numbers(8, 4)
     layout.skip({_FIXED: 1, _EXTENSIBLE: 5, _TREE: 6}.get(kind, 0))
     address = layout.address()
     _check_address(grid, address)
@@ -175,7 +174,7 @@ def _fixed_list(grid: _Grid, address: int) -> Iterator[_Chunk]:
     what = f"the chunks of {grid.what}"
     kind = bytes([grid.is_filtered])
     head = grid.blocks.checked(address, 28, what, b"FAHD\x00" + kind)
-    width, page_bits, count, data = (head.number(n) for n in (1, 1, 8, 8))
+    width, page_bits, count, data = head.numbers(1, 1, 8, 8)
     if data == UNDEFINED:
         return
     page = 1 << min(page_bits, 63)
@@ -216,9 +215,9 @@ def _extensible_list(grid: _Grid, address: int) -> Iterator[_Chunk]:
     what, blocks = f"the chunks of {grid.what}", grid.blocks
     kind = bytes([grid.is_filtered])
     head = blocks.checked(address, 72, what, b"EAHD\x00" + kind)
-    width, bits, in_index, least, pointers, page_bits = (head.number(1) for _ in range(6))
-    head.skip(48)
-    index = head.address()
+    width, bits, in_index, least, pointers, page_bits, _, index = head.numbers(
+        1, 1, 1, 1, 1, 1, 48, 8
+    )
     if index == UNDEFINED:
         return
     if not (bits <= 64 and least and pointers and pointers & (pointers - 1) == 0):
@@ -269,7 +268,7 @@ def read_filters(messages: list[Message], what: str) -> list[Filter]:
     message = one_of(messages, FILTERS, f"the filters of {what}")
     if message is None:
         return []
-    version, number = message.number(1), message.number(1)
+    version, number = message.numbers(1, 1)
     if version not in (1, 2):
         raise WeightsError(f"the filters of {what} have version {version}: expected 1 or 2")
     if version == 1:
@@ -312,8 +311,7 @@ def _read_filter(message: Cursor, version: int, what: str) -> Filter:
         )
     # The second version names only filters that are not HDF5's own.
     name_size = message.number(2) if version == 1 or kind == _LZF else 0
-    message.skip(2)
-    count = message.number(2)
+    _, count = message.numbers(2, 2)
     message.skip(-(-name_size // 8) * 8 if version == 1 else name_size)
     values = [message.number(4) for _ in range(count)]
     if version == 1 and count % 2:

@@ -63,10 +63,9 @@ def read_dataset(
         raise WeightsError(f"{what} holds {type_.name}: expected floating-point numbers")
     size = bytes_of(what, shape, dtype.itemsize)
     layout = _needed(messages, LAYOUT, f"the layout of {what}")
-    version = layout.number(1)
+    version, kind = layout.numbers(1, 1)
     if version not in (3, 4, 5):
         raise WeightsError(f"{what} has a layout of version {version}: expected 3 to 5")
-    kind = layout.number(1)
     if kind == _VIRTUAL:
         raise WeightsError(f"{what} is made of others (virtual): expected values of its own")
     if kind == _CHUNKED:
@@ -76,7 +75,7 @@ def read_dataset(
         held = layout.number(2)
         content = layout.take(held)
     elif kind == _CONTIGUOUS:
-        address, held = layout.address(), layout.address()
+        address, held = layout.numbers(8, 8)
         if address == UNDEFINED:
             raise WeightsError(f"{what} has no values in the file: expected {size} bytes")
         content = blocks.read(address, held, what) if held == size else b""
@@ -153,9 +152,8 @@ def _from_heap_of(blocks: Blocks, messages: list[Message], what: str) -> Iterato
     info = one_of(messages, ATTRIBUTE_INFO, f"the attribute info of {what}")
     if info is None:
         return
-    info.skip(1)
-    info.skip(2 if info.number(1) & 1 else 0)
-    heap, tree = info.address(), info.address()
+    _, flags = info.numbers(1, 1)
+    _, heap, tree = info.numbers(2 if flags & 1 else 0, 8, 8)
     if heap == UNDEFINED:
         return
     stored = FractalHeap(blocks, heap, f"the heap of attributes of {what}")
@@ -169,13 +167,11 @@ def _taken_apart(message: Message, what: str) -> tuple[str, Attribute]:
     if message.is_shared:
         raise WeightsError(f"{what} is shared with other objects: expected one of its own")
     cursor = Cursor(message.body, what)
-    version = cursor.number(1)
+    version, flags, *sizes = cursor.numbers(1, 1, 2, 2, 2)
     if version not in (1, 2, 3):
         raise WeightsError(f"{what} has version {version}: expected 1, 2 or 3")
-    flags = cursor.number(1)
     if version > 1 and flags:
         raise WeightsError(f"{what} shares its type with other objects: expected one of its own")
-    sizes = [cursor.number(2) for _ in range(3)]
     if version == 3:
         cursor.skip(1)  # the encoding of the name, which is UTF-8 or ASCII
     pieces = []
@@ -188,8 +184,7 @@ def _taken_apart(message: Message, what: str) -> tuple[str, Attribute]:
 
 
 def _from_heap(heaps: Heaps, reference: bytes, where: str) -> bytes:
-    cursor = Cursor(reference, where)
-    length, address, index = cursor.number(4), cursor.address(), cursor.number(4)
+    length, address, index = Cursor(reference, where).numbers(4, 8, 4)
     return heaps.read(address, index, length, where) if length else b""
 
 

@@ -219,10 +219,8 @@ def members(blocks: Blocks, messages: list[Message], what: str) -> Iterator[tupl
 
 def _from_heap(blocks: Blocks, info: Cursor, what: str) -> Iterator[_Link]:
     """Yield the links of a group that are not in its header: more than eight, usually."""
-    info.skip(1)
-    if info.number(1) & _IS_TRACKED:
-        info.skip(8)
-    heap, tree = info.address(), info.address()
+    _, flags = info.numbers(1, 1)
+    _, heap, tree = info.numbers(8 if flags & _IS_TRACKED else 0, 8, 8)
     if heap == UNDEFINED:
         return
     links = FractalHeap(blocks, heap, f"the heap of links in {what}")
@@ -237,26 +235,20 @@ def _from_symbol_table(
     read_name = _names_in(blocks, heap, f"the names in {what}")
     where = f"the symbol table of {what}"
     for _, node in tree_entries(blocks, root, GROUPS, _OFFSET_SIZE, where):
-        head = Cursor(blocks.read(node, _TABLE_HEADER, where), where)
-        head.expect(b"SNOD\x01")
-        head.skip(1)
-        count = head.number(2)
-        entries = Cursor(blocks.read(node + _TABLE_HEADER, count * _TABLE_ENTRY, where), where)
+        _, count = blocks.at(node, _TABLE_HEADER, where, b"SNOD\x01").numbers(1, 2)
+        entries = blocks.at(node + _TABLE_HEADER, count * _TABLE_ENTRY, where)
         for _ in range(count):
-            name = read_name(entries.address())
-            address = entries.address()
-            kind = entries.number(4)
-            entries.skip(20)
+            offset, address, kind, _ = entries.numbers(8, 8, 4, 20)
+            name = read_name(offset)
             if kind == _SOFT:
                 raise _refused(name, what, "soft")
             yield name, address
 
 
 def _from_link(link: Cursor, what: str) -> _Link:
-    version = link.number(1)
+    version, flags = link.numbers(1, 1)
     if version != 1:
         raise WeightsError(f"a link in {what} has version {version}: expected 1")
-    flags = link.number(1)
     kind = link.number(1) if flags & _HAS_KIND else 0
     order = link.number(8) if flags & _HAS_ORDER else 0
     link.skip(1 if flags & _HAS_ENCODING else 0)
@@ -275,10 +267,7 @@ def _refused(name: str, what: str, kind: str) -> WeightsError:
 
 def _names_in(blocks: Blocks, address: int, what: str) -> Callable[[int], str]:
     """Return what reads the names of a group's members by their offsets in a heap."""
-    head = Cursor(blocks.read(address, _HEAP_HEADER, what), what)
-    head.expect(b"HEAP\x00")
-    head.skip(3)
-    size, _, start = head.address(), head.address(), head.address()
+    _, size, _, start = blocks.at(address, _HEAP_HEADER, what, b"HEAP\x00").numbers(3, 8, 8, 8)
 
     def read(offset: int) -> str:
         if offset >= size:

@@ -68,25 +68,20 @@ class Message(NamedTuple):
 def find_root(blocks: Blocks, size: int) -> int:
     """Return the address of the root group's header."""
     what = "the HDF5 file's beginning"
-    head = Cursor(blocks.read(0, 9, what), what)
-    head.expect(SIGNATURE)
-    version = head.number(1)
+    version = blocks.at(0, 9, what, SIGNATURE).number(1)
     if version in (0, 1):
         # Version 1 has one number more than version 0.
-        rest = Cursor(blocks.read(9, 63 + 4 * version, what), what)
+        rest = blocks.at(9, 63 + 4 * version, what)
         rest.skip(4)
     elif version in (2, 3):
         rest = blocks.checked(0, 48, what, SIGNATURE)
         rest.skip(1)
     else:
         raise WeightsError(f"its HDF5 layout is version {version}: expected 0 to 3")
-    sizes = rest.number(1), rest.number(1)
+    sizes = rest.numbers(1, 1)
     if sizes != (8, 8):
         raise WeightsError(f"its addresses and lengths are of {sizes} bytes: expected (8, 8)")
-    rest.skip(1 if version > 1 else 9 + 4 * version)
-    base = rest.address()
-    rest.skip(8)
-    end = rest.address()
+    _, base, _, end = rest.numbers(1 if version > 1 else 9 + 4 * version, 8, 8, 8)
     if base != 0:
         raise WeightsError(f"its HDF5 part begins at byte {base}: expected 0")
     if end > size:
@@ -98,24 +93,19 @@ def find_root(blocks: Blocks, size: int) -> int:
 def read_header(blocks: Blocks, address: int, what: str) -> list[Message]:
     """Return the messages of the object at an address."""
     what = f"the header of {what}"
-    prefix = Cursor(blocks.read(address, _FIRST_PREFIX, what), what)
-    version = prefix.number(1)
+    version, _, count, _, length = blocks.at(address, _FIRST_PREFIX, what).numbers(1, 1, 2, 4, 4)
     if version == b"O"[0]:
         return _read_second(blocks, address, what)
     if version != 1:
         raise WeightsError(f"{what} begins with {version:#04x}: expected 0x01, or OHDR")
-    prefix.skip(1)
-    count = prefix.number(2)
-    prefix.skip(4)
-    pending = [(address + _FIRST_PREFIX, prefix.number(4))]
+    pending = [(address + _FIRST_PREFIX, length)]
     seen = {pending[0][0]}
     messages: list[Message] = []
     while pending and len(messages) < count:
-        content = Cursor(blocks.read(*pending.pop(0), what), what)
+        content = blocks.at(*pending.pop(0), what)
         while content.left and len(messages) < count:
             blocks.spend(_MESSAGE)
-            kind, size, flags = content.number(2), content.number(2), content.number(1)
-            content.skip(3)
+            kind, size, flags, _ = content.numbers(2, 2, 1, 3)
             messages.append(Message(kind, bool(flags & _SHARED), content.take(size)))
             pending += _continued(messages[-1], seen, what)
     if len(messages) < count:
@@ -138,23 +128,22 @@ def one_of(messages: list[Message], kind: int, what: str) -> Cursor | None:
 def _read_second(blocks: Blocks, address: int, what: str) -> list[Message]:
     prefix = Cursor(blocks.read_up_to(address, _SECOND_PREFIX, what), what)
     prefix.expect(b"OHDR\x02")
-    flags = prefix.number(1)
-    skipped = (16 if flags & _HAS_TIMES else 0) + (4 if flags & _HAS_LIMITS else 0)
+    options = prefix.number(1)
+    skipped = (16 if options & _HAS_TIMES else 0) + (4 if options & _HAS_LIMITS else 0)
     prefix.skip(skipped)
-    width = 1 << (flags & 3)
+    width = 1 << (options & 3)
     whole = 6 + skipped + width + prefix.number(width) + 4
     content = blocks.checked(address, whole, what, b"OHDR")
     content.skip(2 + skipped + width)
-    head = 6 if flags & _HAS_ORDER else 4
+    head = 6 if options & _HAS_ORDER else 4
     seen = {address}
     pending: list[tuple[int, int]] = []
     messages: list[Message] = []
     while True:
         while content.left >= head:  # fewer bytes are a gap
             blocks.spend(_MESSAGE)
-            kind, size, shared = content.number(1), content.number(2), content.number(1) & _SHARED
-            content.skip(head - 4)
-            messages.append(Message(kind, bool(shared), content.take(size)))
+            kind, size, flags, _ = content.numbers(1, 2, 1, head - 4)
+            messages.append(Message(kind, bool(flags & _SHARED), content.take(size)))
             pending += _continued(messages[-1], seen, what)
         if not pending:
             return messages
@@ -165,8 +154,7 @@ def _continued(message: Message, seen: set[int], what: str) -> list[tuple[int, i
     """Return where a header goes on after a message: at one place or none."""
     if message.kind != _CONTINUATION:
         return []
-    place = Cursor(message.body, what)
-    address, length = place.address(), place.address()
+    address, length = Cursor(message.body, what).numbers(8, 8)
     if address in seen:
         raise WeightsError(f"{what} goes on in a circle: expected an end")
     seen.add(address)
@@ -203,12 +191,10 @@ def read_extent(space: Cursor, what: str) -> tuple[tuple[int, ...], tuple[int, .
 
 def read_type(message: Cursor, what: str) -> Type:
     """Return the type that a datatype message declares."""
-    head = message.number(1)
+    head, bits, size = message.numbers(1, 3, 4)
     class_, version = head & 0x0F, head >> 4
     if not 1 <= version <= 5:
         raise WeightsError(f"{what} has a type of version {version}: expected 1 to 5")
-    bits = message.number(3)
-    size = message.number(4)
     if size == 0:
         raise WeightsError(f"{what} has values of 0 bytes: expected 1 or more")
     if class_ == _FLOAT:
@@ -224,7 +210,7 @@ def read_type(message: Cursor, what: str) -> Type:
 
 def _read_float(message: Cursor, bits: int, size: int) -> Type:
     message.skip(4)
-    layout = (size, *(message.number(1) for _ in range(4)), message.number(4))
+    layout = (size, *message.numbers(1, 1, 1, 1, 4))
     dtype = _LAYOUTS.get(layout)
     # Bit 6 marks the byte order of a VAX; the sign's place is the highest bit, in every one.
     if dtype is None or bits & 0x40 or bits >> 8 != 8 * size - 1:

@@ -32,9 +32,7 @@ def tree_entries(
     pending: list[tuple[int, int | None]] = [(root, None)]
     while pending:
         address, expected = pending.pop()
-        head = Cursor(blocks.read(address, _HEADER, what), what)
-        head.expect(b"TREE" + bytes([kind]))
-        level, count = head.number(1), head.number(2)
+        level, count = blocks.at(address, _HEADER, what, b"TREE" + bytes([kind])).numbers(1, 2)
         if expected is None and level <= _DEEPEST:
             expected = level
         if level != expected:
@@ -42,13 +40,10 @@ def tree_entries(
                 f"{what} has a node of level {level}: expected "
                 f"{f'at most {_DEEPEST}' if expected is None else expected}"
             )
-        size = count * (key_size + 8)
-        body = Cursor(blocks.read(address + _HEADER, size, what), what)
+        body = blocks.at(address + _HEADER, count * (key_size + 8), what)
         entries = [(body.take(key_size), body.address()) for _ in range(count)]
         for _, child in entries:
-            if child in seen:
-                raise WeightsError(f"{what} leads twice to byte {child}: expected once")
-            seen.add(child)
+            _enter(seen, child, what)
         if level == 0:
             yield from entries
         else:
@@ -58,9 +53,7 @@ def tree_entries(
 def tree_records(blocks: Blocks, address: int, kind: int, what: str) -> Iterator[Cursor]:
     """Yield the records of a tree of the second version, in no order."""
     head = blocks.checked(address, 38, what, b"BTHD\x00" + bytes([kind]))
-    node_size, record_size, depth = head.number(4), head.number(2), head.number(2)
-    head.skip(2)
-    root, count, total = head.address(), head.number(2), head.address()
+    node_size, record_size, depth, _, root, count, total = head.numbers(4, 2, 2, 2, 8, 2, 8)
     if depth > _DEEPEST or not 0 < record_size <= node_size - _FRAME:
         raise WeightsError(
             f"{what} has depth {depth} and {record_size} bytes a record in a node of {node_size}: "
@@ -92,14 +85,17 @@ def tree_records(blocks: Blocks, address: int, kind: int, what: str) -> Iterator
             yield Cursor(body.take(record_size), what)
         found += count
         for _ in range(count + 1 if level else 0):
-            child, below = body.address(), body.number(count_width)
-            body.skip(widths[level - 1])
-            if child in seen:
-                raise WeightsError(f"{what} leads twice to byte {child}: expected once")
-            seen.add(child)
+            child, below, _ = body.numbers(8, count_width, widths[level - 1])
+            _enter(seen, child, what)
             pending.append((child, below, level - 1))
     if found != total:
         raise WeightsError(f"{what} has {found} records: expected {total}")
+
+
+def _enter(seen: set[int], address: int, what: str) -> None:
+    if address in seen:
+        raise WeightsError(f"{what} leads twice to byte {address}: expected once")
+    seen.add(address)
 
 
 def _width(largest: int) -> int:
@@ -125,19 +121,14 @@ class Heaps:
 
     def _objects(self, address: int, what: str) -> dict[int, tuple[int, int]]:
         """Return where each object of a collection begins, and its size."""
-        head = Cursor(self._blocks.read(address, _COLLECTION_HEADER, what), what)
-        head.expect(b"GCOL\x01")
-        head.skip(3)
-        end = address + head.address()
+        _, size = self._blocks.at(address, _COLLECTION_HEADER, what, b"GCOL\x01").numbers(3, 8)
+        end = address + size
         address += _COLLECTION_HEADER
         objects: dict[int, tuple[int, int]] = {}
         while address + _OBJECT_HEADER <= end:
-            entry = Cursor(self._blocks.read(address, _OBJECT_HEADER, what), what)
-            index = entry.number(2)
+            index, _, size = self._blocks.at(address, _OBJECT_HEADER, what).numbers(2, 6, 8)
             if index == 0:  # what is left of the collection is free
                 break
-            entry.skip(6)
-            size = entry.address()
             objects[index] = address + _OBJECT_HEADER, size
             address += _OBJECT_HEADER + -(-size // 8) * 8
         return objects
@@ -153,18 +144,15 @@ class FractalHeap:
     def __init__(self, blocks: Blocks, address: int, what: str) -> None:
         self._blocks, self._what = blocks, what
         head = blocks.checked(address, 146, what, b"FRHP\x00")
-        self.reference_size = head.number(2)
-        if head.number(2):
+        self.reference_size, filters, flags, largest, _, self._huge_tree, _ = head.numbers(
+            2, 2, 1, 4, 8, 8, 80
+        )
+        columns, self._first, self._largest_direct, bits, _, self._root, self._rows = head.numbers(
+            2, 8, 8, 2, 2, 8, 2
+        )
+        if filters:
             raise WeightsError(f"{what} is compressed: expected it as h5py writes it")
-        self._has_checksums = bool(head.number(1) & 2)
-        largest = head.number(4)
-        head.skip(8)
-        self._huge_tree = head.address()
-        head.skip(10 * 8)
-        columns, self._first, self._largest_direct = (head.number(n) for n in (2, 8, 8))
-        bits = head.number(2)
-        head.skip(2)
-        self._root, self._rows = head.address(), head.number(2)
+        self._has_checksums = bool(flags & 2)
         sizes = (columns, self._first, self._largest_direct)
         if bits > 64 or any(size == 0 or size & (size - 1) for size in sizes):
             raise WeightsError(f"{what} has blocks of {sizes}: expected powers of two")
@@ -183,7 +171,7 @@ class FractalHeap:
             return self._read_huge(cursor.number(min(cursor.left, 8)))
         if kind != _MANAGED:
             raise WeightsError(f"{self._what} has an object of kind {kind}: expected 0 or 1")
-        at, length = cursor.number(self._offset_width), cursor.number(self._length_width)
+        at, length = cursor.numbers(self._offset_width, self._length_width)
         block, rows, size = self._root, self._rows, self._first
         while rows:  # 0: the block is no table
             row = (at // self._row_size).bit_length()
@@ -219,7 +207,7 @@ class FractalHeap:
     def _read_huge(self, number: int) -> Cursor:
         if self._huge_tree != UNDEFINED:
             for record in tree_records(self._blocks, self._huge_tree, HUGE_OBJECTS, self._what):
-                address, length = record.address(), record.address()
-                if record.address() == number:
-                    return Cursor(self._blocks.read(address, length, self._what), self._what)
+                address, length, own_number = record.numbers(8, 8, 8)
+                if own_number == number:
+                    return self._blocks.at(address, length, self._what)
         raise WeightsError(f"{self._what} has no large object {number}")
