@@ -15,7 +15,6 @@ sigmoid. Without biases its names and equations are those of ``torch.nn.GRUCell`
 Source: ``equinox/nn/_rnn.py``.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,7 +33,7 @@ from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
 LOOKED_FOR = "weight_ih (3H, I), weight_hh (3H, H), bias and bias_n of Equinox"
 _HOLDER = Holder("Equinox's cell", {**USUAL, "reset_after": (True,)})
-_SHAPES = {
+_SHAPES: names.Shapes = {
     "weight_hh": ("3H", "H"),
     "weight_ih": ("3H", "I"),
     "bias": ("3H",),
@@ -73,12 +72,10 @@ def from_equinox(module: Any, *, layer: str | None = None) -> GRUParams:
     gathered: Gathered = {}
     for path, node in nodes:
         if isinstance(node, eqx.nn.GRUCell):
-            place = keystr(path, simple=True, separator=".")
             held = {name: getattr(node, name) for name in _SHAPES}
             arrays = {n: names.read_array(array) for n, array in held.items() if array is not None}
-            gathered[names.called(place)] = names.attempt(
-                functools.partial(_params, arrays, place), {}
-            )
+            module = {keystr(path, simple=True, separator="."): {name: name for name in arrays}}
+            gathered |= names.attempts(names.cells(arrays, module, _SHAPES, _params), {})
     if not gathered:
         raise WeightsError(f"a {type(module).__name__} has no equinox.nn.GRUCell: expected one")
     net: GRUParams = deliver(pick(gathered, layer), "module", stacklevel=2)
@@ -136,17 +133,11 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
 
     One without biases has the names of PyTorch's, and is found as such.
     """
-    return {
-        names.called(place): names.attempt(functools.partial(_params, module, place), assume)
-        for place, module in names.holding(arrays, _SHAPES).items()
-    }
+    modules = names.holding(arrays, _SHAPES)
+    return names.attempts(names.cells(arrays, modules, _SHAPES, _params), assume)
 
 
-def _params(module: names.Module, place: str, fields: Fields) -> GRUParams:
-    """Return the weights of one cell, given its arrays by their names, with biases or without."""
-    weights = names.check_arrays(
-        module, place, {name: _SHAPES[name] for name in _SHAPES if name in module}
-    )
+def _params(weights: dict[str, Any], fields: Fields) -> GRUParams:
     bias: Any = None
     recurrent_bias: Any = None
     if "bias" in weights:

@@ -58,12 +58,14 @@ _HOLDER = Holder(
     "Flax's GRUCell", {**USUAL, "reset_after": (True,)}, merges=("concat",), has_stacks=True
 )
 
-_LINEN = {f"i{gate}/kernel": ("I", "H") for gate in _GATES} | {
-    f"h{gate}/kernel": ("H", "H") for gate in _GATES
+_LINEN: names.Shapes = {
+    f"{side}{gate}/kernel": (rows, "H")
+    for side, rows in (("i", "I"), ("h", "H"))
+    for gate in _GATES
 }
-_LINEN_BIASES = {f"{side}{gate}/bias": ("H",) for side in "ih" for gate in _GATES}
-_NNX = {"dense_h/kernel": ("H", "3H"), "dense_i/kernel": ("I", "3H")}
-_NNX_BIAS = {"dense_i/bias": ("3H",)}
+_LINEN_BIASES: names.Shapes = {f"{side}{gate}/bias": ("H",) for side in "ih" for gate in _GATES}
+_NNX: names.Shapes = {"dense_h/kernel": ("H", "3H"), "dense_i/kernel": ("I", "3H")}
+_NNX_BIAS: names.Shapes = {"dense_i/bias": ("3H",)}
 _SIDE = re.compile(r"(?P<outer>.*?)[./,]?(?P<side>forward|backward)_rnn[./,]cell")
 
 
@@ -168,18 +170,16 @@ def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     """Return every GRU of Flax among named arrays by the place of its cell, or its two cells."""
-    cells: dict[str, names.Build] = {}
-    for place, module in names.holding(arrays, _LINEN, _LINEN_BIASES, depth=2).items():
-        cells[place] = functools.partial(_linen, module, place)
-    for place, module in names.holding(arrays, _NNX, _NNX_BIAS, depth=2).items():
+    linen = names.holding(arrays, _LINEN, 2)
+    nnx = {
+        place: module
+        for place, module in names.holding(arrays, _NNX, 2).items()
         # Its other recurrent cells have the same names: a simple one has H columns, an LSTM 4H.
-        shape = module["dense_h/kernel"].shape
-        if len(shape) == 2 and shape[1] == 3 * shape[0]:
-            cells[place] = functools.partial(_nnx, module, place)
-    return {
-        names.called(place): names.attempt(build, assume)
-        for place, build in _with_directions(cells).items()
+        if (shape := arrays[module["dense_h/kernel"]].shape)[1:] == (3 * shape[0],)
     }
+    cells = names.cells(arrays, linen, {**_LINEN, **_LINEN_BIASES}, _linen)
+    cells |= names.cells(arrays, nnx, {**_NNX, **_NNX_BIAS}, _nnx)
+    return names.attempts(_with_directions(cells), assume)
 
 
 def _over_time(layer: Layer, to_cell: Any) -> dict[str, Any]:
@@ -246,9 +246,7 @@ def _net(fields: Fields, cell: names.Build, backward: names.Build | None = None)
     return Backward(net) if fields.resolve("reverse") else net
 
 
-def _linen(module: names.Module, place: str, fields: Fields) -> Net:
-    shapes = {own: shape for own, shape in (_LINEN | _LINEN_BIASES).items() if own in module}
-    weights = names.check_arrays(module, place, shapes)
+def _linen(weights: dict[str, Any], fields: Fields) -> Net:
     xp = numpy_of(*weights.values())
     kernel, recurrent_kernel = (
         xp.concatenate([weights[f"{side}{gate}/kernel"] for gate in _GATES], axis=1)
@@ -263,13 +261,10 @@ def _linen(module: names.Module, place: str, fields: Fields) -> Net:
     return fields.params(kernel, recurrent_kernel, *biases, reset_after=True)
 
 
-def _nnx(module: names.Module, place: str, fields: Fields) -> Net:
-    shapes = {own: shape for own, shape in (_NNX | _NNX_BIAS).items() if own in module}
-    weights = {
-        own: swap_gates(array) for own, array in names.check_arrays(module, place, shapes).items()
-    }
-    kernels = weights["dense_i/kernel"], weights["dense_h/kernel"]
-    return fields.params(*kernels, weights.get("dense_i/bias"), reset_after=True)
+def _nnx(weights: dict[str, Any], fields: Fields) -> Net:
+    arrays = {own: swap_gates(array) for own, array in weights.items()}
+    kernels = arrays["dense_i/kernel"], arrays["dense_h/kernel"]
+    return fields.params(*kernels, arrays.get("dense_i/bias"), reset_after=True)
 
 
 def _find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> Gathered:

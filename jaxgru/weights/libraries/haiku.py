@@ -15,7 +15,6 @@ reset gate is applied before the product, and the activations are always tanh an
 Source: ``haiku/_src/recurrent.py``.
 """
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +31,7 @@ from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
 LOOKED_FOR = "w_i (I, 3H), w_h (H, 3H) and b of Haiku"
 _NAMES = ("w_i", "w_h", "b")
+_SHAPES: names.Shapes = {"w_h": ("H", "3H"), "w_i": ("I", "3H"), "b": ("3H",)}
 _HOLDER = Holder("Haiku's GRU", {**USUAL, "reset_after": (False,)}, has_stacks=True)
 
 
@@ -106,15 +106,11 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     """Return every GRU of Haiku among named arrays by the name of its module."""
-    return {
-        names.called(place): names.attempt(functools.partial(_params, module, place), assume)
-        for place, module in names.holding(arrays, _NAMES).items()
-    }
+    modules = names.holding(arrays, _NAMES)
+    return names.attempts(names.cells(arrays, modules, _SHAPES, _params), assume)
 
 
-def _params(module: names.Module, place: str, fields: Fields) -> GRUParams:
-    shapes = {"w_h": ("H", "3H"), "w_i": ("I", "3H"), "b": ("3H",)}
-    weights = names.check_arrays(module, place, shapes)
+def _params(weights: dict[str, Any], fields: Fields) -> GRUParams:
     kernel, recurrent_kernel, bias = (negate_update(weights[name]) for name in _NAMES)
     fields.resolve("reverse", False)  # a cell has no direction
     return fields.params(kernel, recurrent_kernel, bias, reset_after=False, **TANH_SIGMOID)

@@ -4,22 +4,23 @@ The same array may be called ``encoder.gru.w_i``, ``encoder/gru/w_i``, ``encoder
 JAX writes the paths of its trees, ``['encoder']['gru']['w_i']``.
 """
 
+import functools
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from jaxgru.net import Net
 from jaxgru.weights.conventions import is_traced, to_numpy
 from jaxgru.weights.dtypes import FLOATS, Arrays, Unread, check_floats
 from jaxgru.weights.errors import WeightsError, WeightsWarning, outcome, plain, shown
-from jaxgru.weights.results import UNNAMED, Found, to_jax
+from jaxgru.weights.results import UNNAMED, Found, Gathered, to_jax
 from jaxgru.weights.unspecified import Fields
 
-Module: TypeAlias = "dict[str, NDArray[Any] | Unread]"
+Shapes = Mapping[str, tuple[str, ...]]
+Module: TypeAlias = "dict[str, str]"  # the whole names of a place's arrays by their own
 Build = Callable[[Fields], Net]
 
 _PART = re.compile(r"[^./,\[\]'\"]+")
@@ -27,13 +28,13 @@ _PART = re.compile(r"[^./,\[\]'\"]+")
 _OPTIMISERS = frozenset({"opt_state", "optimizer", "optimizer_state"})
 
 
-def by_place(names: Iterable[str], depth: int = 1) -> dict[str, dict[str, str]]:
+def by_place(names: Iterable[str], depth: int = 1) -> dict[str, Module]:
     """Return the whole names of arrays by place and by own name, an optimiser's state left out.
 
     The last ``depth`` parts of a name are the array's own, joined with ``/``: 1 for ``w_i`` of
     ``gru/w_i``, 2 for ``ir/kernel`` of ``cell/ir/kernel``. The rest is the place, perhaps ``""``.
     """
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, Module] = {}
     for name in names:
         parts = _PART.findall(name)
         # Flax's nnx holds an array as the value of a variable.
@@ -53,15 +54,34 @@ def by_place(names: Iterable[str], depth: int = 1) -> dict[str, dict[str, str]]:
     return found
 
 
-def holding(
-    arrays: Arrays, required: Collection[str], optional: Collection[str] = (), depth: int = 1
-) -> dict[str, Module]:
-    """Return the places that hold all the required arrays, with those and the optional ones."""
-    return {
-        place: {own: arrays[names[own]] for own in (*required, *optional) if own in names}
-        for place, names in by_place(arrays, depth).items()
-        if names.keys() >= set(required)
-    }
+def holding(names: Iterable[str], required: Collection[str], depth: int = 1) -> dict[str, Module]:
+    """Return the places that hold all the required arrays, see ``by_place``."""
+    places = by_place(names, depth)
+    return {place: module for place, module in places.items() if module.keys() >= set(required)}
+
+
+def cells(
+    arrays: Arrays,
+    modules: Mapping[str, Module],
+    shapes: Shapes,
+    layer: Callable[[dict[str, Any], Fields], Net],
+) -> dict[str, Build]:
+    """Return for each place what builds its GRU: ``layer``, given the arrays that fit together.
+
+    ``shapes`` are those of all the arrays that a place may hold, see ``check_arrays``.
+    """
+
+    def build(place: str, module: Module, fields: Fields) -> Net:
+        held = {own: shape for own, shape in shapes.items() if own in module}
+        found = {own: arrays[module[own]] for own in held}
+        return layer(check_arrays(found, place, held), fields)
+
+    return {place: functools.partial(build, place, module) for place, module in modules.items()}
+
+
+def attempts(builds: Mapping[str, Build], assume: Mapping[str, Any]) -> Gathered:
+    """Return the GRU of each place, or why there is none that a net can hold."""
+    return {called(place): attempt(build, assume) for place, build in builds.items()}
 
 
 def attempt(build: Build, assume: Mapping[str, Any]) -> Found | WeightsError:
@@ -71,9 +91,7 @@ def attempt(build: Build, assume: Mapping[str, Any]) -> Found | WeightsError:
     return net if isinstance(net, WeightsError) else Found(net, fields.notes())
 
 
-def check_arrays(
-    module: Arrays, place: str, shapes: Mapping[str, tuple[str, ...]]
-) -> dict[str, Any]:
+def check_arrays(module: Arrays, place: str, shapes: Shapes) -> dict[str, Any]:
     """Return the arrays of a place once they are known to be sound and to fit together.
 
     Their shapes are given in numbers and letters, such as ``("H", "3H")``; a letter stands for the

@@ -34,7 +34,7 @@ from jaxgru.params import GRUParams
 from jaxgru.weights.conventions import USUAL, Holder, Layer, both_biases, swap_gates
 from jaxgru.weights.dtypes import FLOATS, Arrays, Lazy, Unread, check_floats
 from jaxgru.weights.errors import WeightsError, shown
-from jaxgru.weights.libraries.names import attempt, by_place, called, check_arrays, no_gru
+from jaxgru.weights.libraries.names import Module, attempts, by_place, called, check_arrays, no_gru
 from jaxgru.weights.results import Gathered, deliver, pick
 from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
 
@@ -170,8 +170,6 @@ _OTHERS = {1: "a plain RNN", 4: "an LSTM"}
 # Equinox's own of a cell whose weights are called as PyTorch's are.
 _EQUINOX = frozenset({"bias", "bias_n"})
 
-Module = Mapping[str, str]  # whole names by own ones
-
 
 class _Extent(NamedTuple):
     """What a GRU consists of."""
@@ -183,11 +181,12 @@ class _Extent(NamedTuple):
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     """Return every GRU and GRU cell of PyTorch among the arrays, by its place in the model."""
-    return {
-        called(place): attempt(functools.partial(_net, arrays, module), assume)
+    builds = {
+        place: functools.partial(_net, arrays, module)
         for place, module in _modules(arrays).items()
         if _other(arrays, module) is None
     }
+    return attempts(builds, assume)
 
 
 def others(arrays: Arrays) -> list[str]:
@@ -240,12 +239,12 @@ def _net(arrays: Arrays, module: Module, fields: Fields) -> Net:
         arrays = (swap_gates(found[name], 0).T for name in names)
         return fields.params(*arrays, reset_after=True, **TANH_SIGMOID)
 
-    def both(layer: int | None) -> Net:
-        merge = fields.resolve("merge", "concat")
-        return Bidirectional(one(layer, False), one(layer, True), merge)
-
-    is_bidirectional = len(extent.sides) == 2
-    net = [both(layer) if is_bidirectional else one(layer, False) for layer in extent.layers]
+    net: list[Net] = []
+    for layer in extent.layers:
+        forward: Net = one(layer, False)
+        if len(extent.sides) == 2:
+            forward = Bidirectional(forward, one(layer, True), fields.resolve("merge", "concat"))
+        net.append(forward)
     return net[0] if len(net) == 1 else tuple(net)
 
 

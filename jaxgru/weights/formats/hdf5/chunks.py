@@ -14,14 +14,8 @@ from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor, fletcher32
-from jaxgru.weights.formats.hdf5.headers import FILTERS, Message, one_of
-from jaxgru.weights.formats.hdf5.heaps import (
-    CHUNKS,
-    FILTERED_CHUNKS,
-    PLAIN_CHUNKS,
-    tree_entries,
-    tree_records,
-)
+from jaxgru.weights.formats.hdf5.headers import Header, Kind
+from jaxgru.weights.formats.hdf5.heaps import CHUNKS, Records, tree_entries, tree_records
 from jaxgru.weights.limits import bytes_of
 
 _SINGLE, _IMPLICIT, _FIXED, _EXTENSIBLE, _TREE = range(1, 6)
@@ -69,15 +63,15 @@ class _Grid(NamedTuple):
 
 def read_chunks(
     blocks: Blocks,
-    messages: list[Message],
+    header: Header,
     layout: Cursor,
     version: int,
     shape: tuple[int, ...],
     limits: tuple[int, ...],
     dtype: np.dtype[Any],
-    what: str,
 ) -> NDArray[Any]:
     """Return the numbers of a dataset in chunks."""
+    what = header.what
     flags = layout.number(1) if version > 3 else 0
     if flags & _WHOLE_EDGES:
         raise WeightsError(f"{what} leaves chunks at its edges unfiltered: expected all filtered")
@@ -91,7 +85,7 @@ def read_chunks(
             f"{dtype.itemsize}, the size of a number"
         )
     chunk_bytes = bytes_of(f"a chunk of {what}", sizes, dtype.itemsize)
-    filters = read_filters(messages, what)
+    filters = _read_filters(header)
     counts = tuple(-(-whole // one) for whole, one in zip(shape, sizes, strict=True))
     most = tuple(
         None if limit == UNDEFINED else max(-(-limit // one), 1)
@@ -107,7 +101,7 @@ def read_chunks(
             raise WeightsError(f"{what} has a chunk at {place}: expected another place, or once")
         seen.add(place)
         content = blocks.read(address, stored, f"a chunk of {what}")
-        content = undo(blocks, content, filters, skipped, chunk_bytes, what)
+        content = _undo(blocks, content, filters, skipped, chunk_bytes, what)
         target = array[
             tuple(slice(at * one, at * one + one) for at, one in zip(place, sizes, strict=True))
         ]
@@ -153,7 +147,7 @@ def _from_index(grid: _Grid, layout: Cursor, flags: int) -> Iterator[_Chunk]:
     elif kind == _EXTENSIBLE:
         yield from _extensible_list(grid, address)
     elif kind == _TREE:
-        record_kind = FILTERED_CHUNKS if grid.is_filtered else PLAIN_CHUNKS
+        record_kind = Records.FILTERED_CHUNKS if grid.is_filtered else Records.PLAIN_CHUNKS
         where = f"the chunks of {grid.what}"
         for record in tree_records(grid.blocks, address, record_kind, where):
             axes = len(grid.counts)
@@ -256,28 +250,27 @@ def _extensible_list(grid: _Grid, address: int) -> Iterator[_Chunk]:
             first += count
 
 
-class Filter(NamedTuple):
+class _Filter(NamedTuple):
     """One step of how chunks were written."""
 
     kind: int
     width: int  # of a number, in bytes
 
 
-def read_filters(messages: list[Message], what: str) -> list[Filter]:
+def _read_filters(header: Header) -> list[_Filter]:
     """Return the filters of a dataset in the order in which they were applied."""
-    message = one_of(messages, FILTERS, f"the filters of {what}")
+    message = header.one(Kind.FILTERS, "filters")
     if message is None:
         return []
     version, number = message.numbers(1, 1)
     if version not in (1, 2):
-        raise WeightsError(f"the filters of {what} have version {version}: expected 1 or 2")
-    if version == 1:
-        message.skip(6)
-    return [_read_filter(message, version, what) for _ in range(number)]
+        raise WeightsError(f"the filters of {header.what} have version {version}: expected 1 or 2")
+    message.skip(6 if version == 1 else 0)
+    return [_read_filter(message, version, header.what) for _ in range(number)]
 
 
-def undo(
-    blocks: Blocks, content: bytes, filters: list[Filter], skipped: int, size: int, what: str
+def _undo(
+    blocks: Blocks, content: bytes, filters: list[_Filter], skipped: int, size: int, what: str
 ) -> bytes:
     """Return a chunk as it was before it was filtered."""
     for place in reversed(range(len(filters))):
@@ -302,7 +295,7 @@ def undo(
     return content
 
 
-def _read_filter(message: Cursor, version: int, what: str) -> Filter:
+def _read_filter(message: Cursor, version: int, what: str) -> _Filter:
     kind = message.number(2)
     if kind not in (_DEFLATE, _SHUFFLE, _FLETCHER32, _LZF):
         name = _NAMES.get(kind, f"number {kind}, a plugin")
@@ -318,7 +311,7 @@ def _read_filter(message: Cursor, version: int, what: str) -> Filter:
         message.skip(4)
     if kind == _SHUFFLE and (not values or not 0 < values[0] <= 8):
         raise WeightsError(f"{what} went through shuffle with {values[:1]}: expected 2, 4 or 8")
-    return Filter(kind, values[0] if kind == _SHUFFLE else 1)
+    return _Filter(kind, values[0] if kind == _SHUFFLE else 1)
 
 
 def _inflated(content: bytes, size: int, what: str) -> bytes:

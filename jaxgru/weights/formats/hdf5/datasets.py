@@ -10,67 +10,51 @@ from numpy.typing import NDArray
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 from jaxgru.weights.formats.hdf5.chunks import read_chunks
-from jaxgru.weights.formats.hdf5.headers import (
-    ATTRIBUTE,
-    ATTRIBUTE_INFO,
-    DATASPACE,
-    DATATYPE,
-    EXTERNAL_FILES,
-    LAYOUT,
-    Message,
-    one_of,
-    read_extent,
-    read_type,
-)
-from jaxgru.weights.formats.hdf5.heaps import ATTRIBUTE_NAMES, FractalHeap, Heaps, tree_records
+from jaxgru.weights.formats.hdf5.headers import Header, Kind, Message, read_extent, read_type
+from jaxgru.weights.formats.hdf5.heaps import FractalHeap, Heaps, Records, tree_records
 from jaxgru.weights.limits import bytes_of, check_held
 
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)
 
 
-def is_dataset(messages: list[Message]) -> bool:
-    """Return whether a header is that of a dataset."""
-    return any(message.kind == LAYOUT for message in messages)
-
-
-def shape_of(messages: list[Message], what: str) -> tuple[int, ...]:
+def shape_of(header: Header) -> tuple[int, ...]:
     """Return the shape of a dataset, ``(0,)`` for one without any value."""
-    return _extent(messages, what)[0]
+    return _extent(header)[0]
 
 
-def check_size(blocks: Blocks, messages: list[Message], what: str) -> None:
+def check_size(blocks: Blocks, header: Header) -> None:
     """Raise WeightsError if a dataset, whatever it holds, declares more than the file may take."""
-    types = [message.body for message in messages if message.kind == DATATYPE]
+    types = header.all(Kind.DATATYPE)
     # A type of the file's own has no size here. It is refused if it is asked for.
-    itemsize = int.from_bytes(types[0][4:8], "little") if types else 0
-    blocks.check_declared(math.prod(shape_of(messages, what)) * itemsize, what)
+    itemsize = int.from_bytes(types[0].body[4:8], "little") if types else 0
+    blocks.check_declared(math.prod(shape_of(header)) * itemsize, header.what)
 
 
 def read_dataset(
-    blocks: Blocks, messages: list[Message], what: str, opaque: np.dtype[Any] | None = None
+    blocks: Blocks, header: Header, opaque: np.dtype[Any] | None = None
 ) -> NDArray[Any]:
     """Return the numbers of a dataset."""
-    if any(message.kind == EXTERNAL_FILES for message in messages):
+    what = header.what
+    if header.all(Kind.EXTERNAL_FILES):
         raise WeightsError(
             f"{what} has its values in another file (external storage): expected them here"
         )
-    shape, limits = _extent(messages, what)
-    type_ = read_type(_needed(messages, DATATYPE, f"the type of {what}"), what)
+    shape, limits = _extent(header)
+    type_ = read_type(header.needed(Kind.DATATYPE, "type"), what)
     dtype = type_.dtype
     if type_.is_opaque and opaque is not None and opaque.itemsize == type_.size:
         dtype = opaque
     if dtype is None:
         raise WeightsError(f"{what} holds {type_.name}: expected floating-point numbers")
     size = bytes_of(what, shape, dtype.itemsize)
-    layout = _needed(messages, LAYOUT, f"the layout of {what}")
+    layout = header.needed(Kind.LAYOUT, "layout")
     version, kind = layout.numbers(1, 1)
     if version not in (3, 4, 5):
         raise WeightsError(f"{what} has a layout of version {version}: expected 3 to 5")
     if kind == _VIRTUAL:
         raise WeightsError(f"{what} is made of others (virtual): expected values of its own")
     if kind == _CHUNKED:
-        chunks = read_chunks(blocks, messages, layout, version, shape, limits, dtype, what)
-        return _native(chunks)
+        return _native(read_chunks(blocks, header, layout, version, shape, limits, dtype))
     if kind == _COMPACT:
         held = layout.number(2)
         content = layout.take(held)
@@ -86,21 +70,14 @@ def read_dataset(
     return _native(np.frombuffer(content, dtype).reshape(shape))
 
 
-def _extent(messages: list[Message], what: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    extent = read_extent(_needed(messages, DATASPACE, f"the shape of {what}"), what)
+def _extent(header: Header) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    extent = read_extent(header.needed(Kind.DATASPACE, "shape"), header.what)
     return ((0,), (0,)) if extent is None else extent
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
     """Return numbers in the machine's byte order, and in memory of their own."""
     return array.astype(array.dtype.newbyteorder("="))
-
-
-def _needed(messages: list[Message], kind: int, what: str) -> Cursor:
-    message = one_of(messages, kind, what)
-    if message is None:
-        raise WeightsError(f"{what} is missing")
-    return message
 
 
 class Attribute(NamedTuple):
@@ -111,14 +88,15 @@ class Attribute(NamedTuple):
     data: bytes
 
 
-def find_attributes(blocks: Blocks, messages: list[Message], what: str) -> dict[str, Attribute]:
+def find_attributes(blocks: Blocks, header: Header) -> dict[str, Attribute]:
     """Return the attributes of an object by name; what they hold is parsed only when read."""
     found: dict[str, Attribute] = {}
-    stored = [message for message in messages if message.kind == ATTRIBUTE]
-    for message in (*stored, *_from_heap_of(blocks, messages, what)):
-        name, attribute = _taken_apart(message, f"an attribute of {what}")
+    for message in (*header.all(Kind.ATTRIBUTE), *_from_heap_of(blocks, header)):
+        name, attribute = _taken_apart(message, f"an attribute of {header.what}")
         if name in found:
-            raise WeightsError(f"{what} has the attribute {name[:40]!a} twice: expected once")
+            raise WeightsError(
+                f"{header.what} has the attribute {name[:40]!a} twice: expected once"
+            )
         found[name] = attribute
     return found
 
@@ -147,20 +125,21 @@ def read_texts(blocks: Blocks, heaps: Heaps, attribute: Attribute, where: str) -
     return tuple(texts)
 
 
-def _from_heap_of(blocks: Blocks, messages: list[Message], what: str) -> Iterator[Message]:
+def _from_heap_of(blocks: Blocks, header: Header) -> Iterator[Message]:
     """Yield the attributes that are not in the header: large ones, or more than eight."""
-    info = one_of(messages, ATTRIBUTE_INFO, f"the attribute info of {what}")
+    info = header.one(Kind.ATTRIBUTE_INFO, "attribute info")
     if info is None:
         return
     _, flags = info.numbers(1, 1)
     _, heap, tree = info.numbers(2 if flags & 1 else 0, 8, 8)
     if heap == UNDEFINED:
         return
-    stored = FractalHeap(blocks, heap, f"the heap of attributes of {what}")
-    for record in tree_records(blocks, tree, ATTRIBUTE_NAMES, f"the attributes of {what}"):
+    stored = FractalHeap(blocks, heap, f"the heap of attributes of {header.what}")
+    where = f"the attributes of {header.what}"
+    for record in tree_records(blocks, tree, Records.ATTRIBUTE_NAMES, where):
         content = stored.read(record.take(stored.reference_size))
         is_shared = bool(record.number(1) & 2)
-        yield Message(ATTRIBUTE, is_shared, content.take(content.left))
+        yield Message(Kind.ATTRIBUTE, is_shared, content.take(content.left))
 
 
 def _taken_apart(message: Message, what: str) -> tuple[str, Attribute]:

@@ -9,30 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.formats.hdf5 import datasets
 from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
-from jaxgru.weights.formats.hdf5.datasets import (
-    Attribute,
-    check_size,
-    find_attributes,
-    is_dataset,
-    read_dataset,
-    read_texts,
-    shape_of,
-)
-from jaxgru.weights.formats.hdf5.headers import (
-    LINK,
-    LINK_INFO,
-    SYMBOL_TABLE,
-    Message,
-    find_root,
-    one_of,
-    read_header,
-)
+from jaxgru.weights.formats.hdf5.headers import Header, Kind, find_root, read_header
 from jaxgru.weights.formats.hdf5.heaps import (
     GROUPS,
-    LINK_NAMES,
     FractalHeap,
     Heaps,
+    Records,
     tree_entries,
     tree_records,
 )
@@ -62,7 +46,8 @@ class Hdf5:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._blocks = Blocks(file, size)
         self._heaps = Heaps(self._blocks)
-        self._attributes: dict[str, dict[str, Attribute]] = {}  # of the objects asked
+        # Of the objects asked.
+        self._attributes: dict[str, dict[str, datasets.Attribute]] = {}
         self._objects = _find_objects(self._blocks, find_root(self._blocks, size))
 
     def groups(self, path: str = "") -> tuple[str, ...]:
@@ -83,15 +68,14 @@ class Hdf5:
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Return the shape that a dataset declares."""
-        return shape_of(self._dataset(path), shown(path))
+        return datasets.shape_of(self._dataset(path))
 
     def read(self, path: str) -> NDArray[Any]:
         """Return the numbers of a dataset."""
-        messages = self._dataset(path)
         # HDF5 has no bfloat16: Keras writes opaque values, and the type as an attribute.
         is_bfloat16 = self.text(path, "dtype") == "bfloat16"
         opaque = np.dtype(ml_dtypes.bfloat16) if is_bfloat16 else None
-        return read_dataset(self._blocks, messages, shown(path), opaque)
+        return datasets.read_dataset(self._blocks, self._dataset(path), opaque)
 
     def text(self, path: str, attribute: str) -> str | None:
         """Return the text of an attribute, None if there is no such attribute."""
@@ -122,16 +106,15 @@ class Hdf5:
         if path not in self._objects:
             return None
         if path not in self._attributes:
-            self._attributes[path] = find_attributes(
-                self._blocks, self._objects[path].header, shown(path)
-            )
+            header = self._objects[path].header
+            self._attributes[path] = datasets.find_attributes(self._blocks, header)
         attribute = self._attributes[path].get(name)
         if attribute is None:
             return None
         where = f"the attribute {name} of {shown(path)}"
-        return read_texts(self._blocks, self._heaps, attribute, where)
+        return datasets.read_texts(self._blocks, self._heaps, attribute, where)
 
-    def _dataset(self, path: str) -> list[Message]:
+    def _dataset(self, path: str) -> Header:
         if not self.has_array(path):
             raise WeightsError(f"{shown(path)} is missing: expected an array there")
         return self._objects[path].header
@@ -141,7 +124,7 @@ class Hdf5:
 class _Object:
     """A group, a dataset, or neither, such as a named type."""
 
-    header: list[Message]
+    header: Header
     is_group: bool
     is_array: bool
     groups: list[str] = dataclasses.field(default_factory=list)  # names of members
@@ -158,7 +141,7 @@ def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:
     while pending:
         path, depth = pending.pop()
         group = objects[path]
-        for name, address in members(blocks, group.header, shown(path)):
+        for name, address in _members(blocks, group.header):
             inner = f"{path}/{name}" if path else name
             # Long paths in great number are more than the file itself has.
             blocks.spend(len(inner))
@@ -190,28 +173,24 @@ def shown(path: str) -> str:
 
 def _read(blocks: Blocks, address: int, path: str) -> _Object:
     header = read_header(blocks, address, shown(path))
-    is_array = is_dataset(header) and not is_group(header)
+    is_group = any(map(header.all, (Kind.SYMBOL_TABLE, Kind.LINK_INFO, Kind.LINK)))
+    is_array = bool(header.all(Kind.LAYOUT)) and not is_group
     if is_array:
-        check_size(blocks, header, shown(path))
-    return _Object(header, is_group(header), is_array)
+        datasets.check_size(blocks, header)
+    return _Object(header, is_group, is_array)
 
 
-def is_group(messages: list[Message]) -> bool:
-    """Return whether a header is that of a group."""
-    return any(message.kind in (SYMBOL_TABLE, LINK_INFO, LINK) for message in messages)
-
-
-def members(blocks: Blocks, messages: list[Message], what: str) -> Iterator[tuple[str, int]]:
+def _members(blocks: Blocks, header: Header) -> Iterator[tuple[str, int]]:
     """Yield the name and the header's address of each member of a group, in the file's order."""
-    table = one_of(messages, SYMBOL_TABLE, f"the symbol table of {what}")
+    what = header.what
+    table = header.one(Kind.SYMBOL_TABLE, "symbol table")
     if table is not None:
         yield from _from_symbol_table(blocks, table.address(), table.address(), what)
     links = [
         _from_link(Cursor(message.body, f"a link in {what}"), what)
-        for message in messages
-        if message.kind == LINK
+        for message in header.all(Kind.LINK)
     ]
-    info = one_of(messages, LINK_INFO, f"the link info of {what}")
+    info = header.one(Kind.LINK_INFO, "link info")
     if info is not None:
         links += _from_heap(blocks, info, what)
     yield from ((name, address) for _, name, address in sorted(links))
@@ -224,7 +203,7 @@ def _from_heap(blocks: Blocks, info: Cursor, what: str) -> Iterator[_Link]:
     if heap == UNDEFINED:
         return
     links = FractalHeap(blocks, heap, f"the heap of links in {what}")
-    for record in tree_records(blocks, tree, LINK_NAMES, f"the links in {what}"):
+    for record in tree_records(blocks, tree, Records.LINK_NAMES, f"the links in {what}"):
         record.skip(4)
         yield _from_link(links.read(record.take(links.reference_size)), what)
 

@@ -4,6 +4,7 @@ Both versions are read. The second has a signature, checksums, and messages of i
 it where the file's lower bound is 1.8 or later, or where the order of creation is tracked.
 """
 
+import enum
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -14,19 +15,6 @@ from jaxgru.weights.formats.hdf5.blocks import Blocks, Cursor
 from jaxgru.weights.limits import MAX_AXES
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-# The kinds of messages that are read, by their numbers.
-DATASPACE = 0x01
-LINK_INFO = 0x02
-DATATYPE = 0x03
-LINK = 0x06
-EXTERNAL_FILES = 0x07
-LAYOUT = 0x08
-FILTERS = 0x0B
-ATTRIBUTE = 0x0C
-SYMBOL_TABLE = 0x11
-ATTRIBUTE_INFO = 0x15
-_CONTINUATION = 0x10
 
 _FIRST_PREFIX = 16
 _SECOND_PREFIX = 34  # at most
@@ -57,12 +45,57 @@ _LAYOUTS: dict[tuple[int, ...], Any] = {
 }
 
 
+class Kind(enum.IntEnum):
+    """The messages that are read, by their numbers."""
+
+    DATASPACE = 0x01
+    LINK_INFO = 0x02
+    DATATYPE = 0x03
+    LINK = 0x06
+    EXTERNAL_FILES = 0x07
+    LAYOUT = 0x08
+    FILTERS = 0x0B
+    ATTRIBUTE = 0x0C
+    CONTINUATION = 0x10
+    SYMBOL_TABLE = 0x11
+    ATTRIBUTE_INFO = 0x15
+
+
 class Message(NamedTuple):
     """One message of a header."""
 
     kind: int
     is_shared: bool  # the body is then a reference to a message elsewhere
     body: bytes
+
+
+class Header(NamedTuple):
+    """The messages of an object."""
+
+    messages: list[Message]
+    what: str  # the object's path, for errors
+
+    def all(self, kind: Kind) -> list[Message]:
+        """Return the messages of a kind."""
+        return [message for message in self.messages if message.kind == kind]
+
+    def one(self, kind: Kind, what: str) -> Cursor | None:
+        """Return the body of the one message of a kind, None if there is none."""
+        found, what = self.all(kind), f"the {what} of {self.what}"
+        if not found:
+            return None
+        if len(found) > 1:
+            raise WeightsError(f"{what} is there {len(found)} times: expected once")
+        if found[0].is_shared:
+            raise WeightsError(f"{what} is shared with other objects: expected one of its own")
+        return Cursor(found[0].body, what)
+
+    def needed(self, kind: Kind, what: str) -> Cursor:
+        """Return the body of the one message of a kind that an object must have."""
+        message = self.one(kind, what)
+        if message is None:
+            raise WeightsError(f"the {what} of {self.what} is missing")
+        return message
 
 
 def find_root(blocks: Blocks, size: int) -> int:
@@ -90,9 +123,12 @@ def find_root(blocks: Blocks, size: int) -> int:
     return rest.address()
 
 
-def read_header(blocks: Blocks, address: int, what: str) -> list[Message]:
-    """Return the messages of the object at an address."""
-    what = f"the header of {what}"
+def read_header(blocks: Blocks, address: int, what: str) -> Header:
+    """Return the header of the object at an address."""
+    return Header(_read_messages(blocks, address, f"the header of {what}"), what)
+
+
+def _read_messages(blocks: Blocks, address: int, what: str) -> list[Message]:
     version, _, count, _, length = blocks.at(address, _FIRST_PREFIX, what).numbers(1, 1, 2, 4, 4)
     if version == b"O"[0]:
         return _read_second(blocks, address, what)
@@ -111,18 +147,6 @@ def read_header(blocks: Blocks, address: int, what: str) -> list[Message]:
     if len(messages) < count:
         raise WeightsError(f"{what} has {len(messages)} messages: expected {count}")
     return messages
-
-
-def one_of(messages: list[Message], kind: int, what: str) -> Cursor | None:
-    """Return the body of the one message of a kind, None if there is none."""
-    found = [message for message in messages if message.kind == kind]
-    if not found:
-        return None
-    if len(found) > 1:
-        raise WeightsError(f"{what} is there {len(found)} times: expected once")
-    if found[0].is_shared:
-        raise WeightsError(f"{what} is shared with other objects: expected one of its own")
-    return Cursor(found[0].body, what)
 
 
 def _read_second(blocks: Blocks, address: int, what: str) -> list[Message]:
@@ -152,7 +176,7 @@ def _read_second(blocks: Blocks, address: int, what: str) -> list[Message]:
 
 def _continued(message: Message, seen: set[int], what: str) -> list[tuple[int, int]]:
     """Return where a header goes on after a message: at one place or none."""
-    if message.kind != _CONTINUATION:
+    if message.kind != Kind.CONTINUATION:
         return []
     address, length = Cursor(message.body, what).numbers(8, 8)
     if address in seen:

@@ -1,5 +1,6 @@
 """The B-trees and heaps of an HDF5 file: where it keeps members, attributes, chunks and text."""
 
+import enum
 from collections.abc import Iterator
 
 from jaxgru.weights.errors import WeightsError
@@ -8,12 +9,6 @@ from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 # What a tree of the first version indexes.
 GROUPS = 0
 CHUNKS = 1
-# The records of a tree of the second version.
-HUGE_OBJECTS = 1
-LINK_NAMES = 5
-ATTRIBUTE_NAMES = 8
-PLAIN_CHUNKS = 10
-FILTERED_CHUNKS = 11
 
 _HEADER = 24
 _DEEPEST = 16
@@ -22,6 +17,16 @@ _FRAME = 10
 _COLLECTION_HEADER = 16
 _OBJECT_HEADER = 16
 _MANAGED, _HUGE = 0, 1
+
+
+class Records(enum.IntEnum):
+    """What a tree of the second version has."""
+
+    HUGE_OBJECTS = 1
+    LINK_NAMES = 5
+    ATTRIBUTE_NAMES = 8
+    PLAIN_CHUNKS = 10
+    FILTERED_CHUNKS = 11
 
 
 def tree_entries(
@@ -50,7 +55,7 @@ def tree_entries(
             pending.extend((child, level - 1) for _, child in reversed(entries))
 
 
-def tree_records(blocks: Blocks, address: int, kind: int, what: str) -> Iterator[Cursor]:
+def tree_records(blocks: Blocks, address: int, kind: Records, what: str) -> Iterator[Cursor]:
     """Yield the records of a tree of the second version, in no order."""
     head = blocks.checked(address, 38, what, b"BTHD\x00" + bytes([kind]))
     node_size, record_size, depth, _, root, count, total = head.numbers(4, 2, 2, 2, 8, 2, 8)
@@ -206,7 +211,9 @@ class FractalHeap:
 
     def _read_huge(self, number: int) -> Cursor:
         if self._huge_tree != UNDEFINED:
-            for record in tree_records(self._blocks, self._huge_tree, HUGE_OBJECTS, self._what):
+            for record in tree_records(
+                self._blocks, self._huge_tree, Records.HUGE_OBJECTS, self._what
+            ):
                 address, length, own_number = record.numbers(8, 8, 8)
                 if own_number == number:
                     return self._blocks.at(address, length, self._what)
