@@ -4,7 +4,6 @@ import dataclasses
 
 import cases
 import jax
-import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
@@ -47,15 +46,3 @@ def test_a_closed_update_gate_holds_the_state_to_the_bit(key, reset_after):
     bias = params.bias.at[:4].set(100.0)
     h, x = cases.random_inputs(key, (2, 4)), cases.random_inputs(key, (2, 3))
     np.testing.assert_array_equal(jaxgru.gru_cell(dataclasses.replace(params, bias=bias), h, x), h)
-
-
-@pytest.mark.parametrize("reset_after", [True, False])
-def test_steps_of_the_cell_are_the_sequence(key, reset_after):
-    params = cases.random_params(key, 3, 4, reset_after=reset_after)
-    xs = cases.random_inputs(key, (2, 6, 3))
-    ys, last = jaxgru.gru(params, xs)
-    h = jnp.zeros((2, 4))
-    for t in range(6):
-        h = jaxgru.gru_cell(params, h, xs[:, t])
-        np.testing.assert_allclose(ys[:, t], h, **_FLOAT32)
-    np.testing.assert_allclose(last, h, **_FLOAT32)

@@ -1,8 +1,6 @@
 """``import jaxgru`` needs jax and numpy alone, changes nothing and starts nothing."""
 
-import os
-import subprocess
-import sys
+import fresh
 
 import jaxgru
 
@@ -37,7 +35,7 @@ params = jaxgru.init(jax.random.key(0), 3, 4, activation="gelu")
 jax.grad(lambda params: jaxgru.gru(params, jax.numpy.ones((5, 3)))[0].sum())(params)
 print([name for name, by in Refuse.asked if by.startswith("jaxgru")])
 """
-    assert _run(script) == "[]"
+    assert fresh.python("-c", script) == "[]\n"
 
 
 def test_import_changes_no_setting_and_starts_no_backend():
@@ -60,21 +58,9 @@ try:
 except RuntimeError:
     print("no such platform")
 """
-    assert _run(script, JAX_PLATFORMS="no_such_platform") == "True\nno such platform"
+    printed = fresh.python("-c", script, JAX_PLATFORMS="no_such_platform")
+    assert printed == "True\nno such platform\n"
 
 
 def test_every_public_name_exists():
     assert [name for name in jaxgru.__all__ if not hasattr(jaxgru, name)] == []
-
-
-def _run(script, **environment):
-    """Return what a fresh interpreter prints, warnings being errors."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()

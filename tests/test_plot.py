@@ -4,10 +4,10 @@ Float32 against float64 over ten steps of states within 1 is off by a few roundi
 """
 
 import itertools
-import subprocess
 import sys
 
 import cases
+import fresh
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,12 +125,9 @@ def test_ticks_stand_apart(key, tmp_path, figures):
             assert not any(a.overlaps(b) for a, b in itertools.pairwise(shown))
 
 
-@pytest.mark.parametrize(
-    ("ending", "start"), [(".png", b"\x89PNG"), (".pdf", b"%PDF"), (".svg", b"<?xml")]
-)
-def test_the_ending_says_the_format(key, tmp_path, ending, start):
-    plot_weights(cases.random_params(key, 2, 3), tmp_path / f"weights{ending}")
-    assert (tmp_path / f"weights{ending}").read_bytes().startswith(start)
+def test_the_ending_says_the_format(key, tmp_path):  # .png in the tests of the command line
+    plot_weights(cases.random_params(key, 1, 1), tmp_path / "weights.svg")
+    assert (tmp_path / "weights.svg").read_bytes().startswith(b"<?xml")
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -158,4 +155,4 @@ plot_run(params, jax.numpy.ones((7, 2)), sys.argv[1])
 plot_weights(params, sys.argv[1])
 assert "matplotlib.pyplot" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", program, tmp_path / "run.png"], check=True)
+    fresh.python("-c", program, tmp_path / "run.png")

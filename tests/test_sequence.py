@@ -1,19 +1,34 @@
-"""A whole sequence: batch axes, initial states, chunks, and what is left as it was.
+"""Whole sequences through any net: batch axes, states, padding, and what is left as it was.
 
-The oracle of the values is the float64 NumPy loop; test_matrix.py compares every option with it.
+The oracle of the values is the float64 NumPy loop, layer by layer and each sequence by itself,
+without its padding. test_matrix.py compares values and derivatives of every option with it, for a
+layer, a stack of two, and both directions of one.
 """
 
 import cases
+import chex
 import jax
 import jax.numpy as jnp
+import net_oracle
+import nets
 import numpy as np
 import oracle
 import pytest
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
 
 import jaxgru
 
-# float32 sums of about ten terms near 1, a few steps deep: a few units of 6e-8 each.
-_FLOAT32 = {"rtol": 1e-5, "atol": 1e-6}
+# float32 sums of about ten terms near 1, a few steps and layers deep.
+_FLOAT32 = {"rtol": 2e-5, "atol": 2e-6}
+_BATCH, _TIME = 4, 5
+_LENGTHS = np.array([5, 2, 0, 3])
+_GAPS = np.array([[1, 1, 1, 1, 1], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0], [1, 0, 1, 0, 1]], bool)
+
+
+@pytest.fixture
+def xs(key):
+    return cases.random_inputs(jax.random.fold_in(key, 1), (_BATCH, _TIME, 3))
 
 
 @pytest.mark.parametrize(
@@ -34,28 +49,103 @@ def test_any_batch_axes_and_a_state_that_broadcasts(key, axes, state_axes):
     np.testing.assert_array_equal(same, h)
 
 
-@pytest.mark.parametrize(("reverse", "reset_after"), [(False, True), (True, False)])
-def test_chunks_equal_the_whole(key, reverse, reset_after):
-    params = cases.random_params(key, 3, 4, reset_after=reset_after)
-    xs = cases.random_inputs(key, (2, 12, 3))
-    whole, last = jaxgru.gru(params, xs, reverse=reverse)
-    chunks = [xs[:, :5], xs[:, 5:5], xs[:, 5:6], xs[:, 6:]]
-    order = range(len(chunks))
-    pieces, h = {}, None
-    for i in reversed(order) if reverse else order:
-        pieces[i], h = jaxgru.gru(params, chunks[i], h, reverse=reverse)
-    # Not to the bit: XLA compiles each length by itself, and may contract a product and a sum into
-    # one rounding in one and not in the other. States lie within +-1: a few float32 roundings.
-    joined = jnp.concatenate([pieces[i] for i in order], axis=1)
-    np.testing.assert_allclose(joined, whole, rtol=0, atol=5e-7)
-    np.testing.assert_allclose(h, last, rtol=0, atol=5e-7)
+def test_arguments_are_left_as_they_were(key, xs):
+    given = jax.tree.map(np.array, (cases.random_params(key, 3, 4), xs))
+    before = jax.tree.map(np.copy, given)
+    jax.block_until_ready(jaxgru.gru(*given))
+    chex.assert_trees_all_equal(given, before)
 
 
-def test_arguments_are_left_as_they_were(key):
-    params = jax.tree.map(np.array, cases.random_params(key, 3, 4))
-    xs = np.array(cases.random_inputs(key, (2, 5, 3)))
-    arrays = [*jax.tree.leaves(params), xs]
-    copies = [array.copy() for array in arrays]
-    jax.block_until_ready(jaxgru.gru(params, xs))
-    for array, copy in zip(arrays, copies, strict=True):
-        np.testing.assert_array_equal(array, copy)
+# Nets
+
+
+@pytest.mark.parametrize(
+    ("name", "reverse"),
+    [
+        ("layer", True),
+        ("reset before", False),
+        ("ave", False),
+        ("bidirectional stack", False),
+        ("stacks in both directions", False),
+        ("backward among others", True),
+    ],
+)
+@given(arrays(bool, (_BATCH, _TIME)), arrays(bool, (_BATCH, _TIME)))
+def test_any_net_mask_and_episodes(name, reverse, mask, resets):
+    key = jax.random.key(7)
+    net = nets.random_net(key, name)
+    xs = cases.random_inputs(jax.random.fold_in(key, 1), (_BATCH, _TIME, 3))
+    h0, reset_state = _state(key, net), _state(jax.random.fold_in(key, 3), net)
+    flags = {"resets": resets, "reset_state": reset_state}
+    result = jaxgru.gru(net, xs, h0, mask=mask, reverse=reverse, **flags)
+    expected = net_oracle.run(net, xs, h0, valid=mask, reverse=reverse, **flags)
+    expected = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), expected)
+    chex.assert_trees_all_close(result, expected, **_FLOAT32)
+    # The state has the structure of the net itself, layers taken as leaves.
+    structure = jax.tree.structure(net, is_leaf=nets.is_layer)
+    assert jax.tree.structure(result[1]) == structure
+
+
+@pytest.mark.parametrize("name", ["bidirectional stack", "stacks in both directions"])
+def test_without_sequences_the_outputs_are_those_of_the_last_states(key, xs, name):
+    net = nets.random_net(key, name)
+    ys, h = jaxgru.gru(net, xs, reverse=True, return_sequences=False)
+    _, expected_h = jaxgru.gru(net, xs, reverse=True)
+    chex.assert_trees_all_close(h, expected_h, **_FLOAT32)
+    chex.assert_trees_all_close(ys, net_oracle.last_outputs(h), **_FLOAT32)
+
+
+def test_none_within_h0_is_zeros(key, xs):
+    net = nets.random_net(key, "bidirectional stack")
+    some = jnp.ones(4)
+    given = [None, jaxgru.Bidirectional(None, some), None]
+    zeros = jax.tree.map(lambda layer: jnp.zeros(layer.hidden_size), net, is_leaf=nets.is_layer)
+    full = [zeros[0], jaxgru.Bidirectional(zeros[1].forward, some), zeros[2]]
+    chex.assert_trees_all_equal(jaxgru.gru(net, xs, given), jaxgru.gru(net, xs, full))
+
+
+# Padding
+
+
+# Few units are computed in a loop of another kind.
+@pytest.mark.parametrize(
+    ("units", "reverse", "reset_after"), [(4, False, True), (4, True, False), (16, True, True)]
+)
+def test_the_state_is_held_to_the_bit(key, xs, units, reverse, reset_after):
+    params = cases.random_params(key, 3, units, reset_after=reset_after)
+    h0 = _state(key, params)
+    ys, h = jaxgru.gru(params, xs, h0, mask=_GAPS, reverse=reverse)
+    order = range(_TIME)[:: -1 if reverse else 1]
+    before = h0
+    for t in order:
+        np.testing.assert_array_equal(ys[:, t][~_GAPS[:, t]], before[~_GAPS[:, t]])
+        before = ys[:, t]
+    np.testing.assert_array_equal(h, before)
+    np.testing.assert_array_equal(h[2], h0[2])
+
+
+def test_lengths_that_cannot_be_looked_at_are_clamped(key, xs):
+    params = cases.random_params(key, 3, 4)
+    run = jax.jit(lambda lengths: jaxgru.gru(params, xs, lengths=lengths))
+    given, meant = jnp.array([9, 2, -3, 127], jnp.int8), jnp.array([5, 2, 0, 5], jnp.int8)
+    chex.assert_trees_all_equal(run(given), run(meant))
+
+
+def test_nan_and_inf_in_padding_where_jax_looks_for_nan(key, xs):
+    params = cases.random_params(key, 3, 4)
+    within = np.arange(_TIME) < _LENGTHS[:, None]
+    expected = jaxgru.gru(params, jnp.where(within[..., None], xs, 0.0), lengths=_LENGTHS)
+    for padding in (jnp.nan, jnp.inf):
+        bad = jnp.where(within[..., None], xs, padding)
+        with jax.debug_nans(True):
+            found = jaxgru.gru(params, bad, lengths=_LENGTHS)
+            gradient = jax.grad(lambda p, bad=bad: jaxgru.gru(p, bad, lengths=_LENGTHS)[1].sum())(
+                params
+            )
+        # The same program on the same numbers: equal to the bit.
+        chex.assert_trees_all_equal(found, expected)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def _state(key, net):
+    return nets.random_state(jax.random.fold_in(key, 2), net, (_BATCH,))

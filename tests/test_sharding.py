@@ -4,11 +4,9 @@ XLA is told how many devices to simulate before it starts, so this cannot happen
 the other tests.
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh
 import pytest
 
 _SCRIPT = Path(__file__).with_name("support") / "sharded.py"
@@ -18,12 +16,5 @@ _SCRIPT = Path(__file__).with_name("support") / "sharded.py"
 @pytest.mark.parametrize("checks", ["values gradients hidden", "explicit shard_map two_axes"])
 def test_eight_devices(checks):
     flags = "--xla_force_host_platform_device_count=8"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", _SCRIPT, *checks.split()],
-        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "".join(f"{check} passed\n" for check in checks.split())
+    printed = fresh.python(_SCRIPT, *checks.split(), XLA_FLAGS=flags, JAX_PLATFORMS="cpu")
+    assert printed == "".join(f"{check} passed\n" for check in checks.split())

@@ -1,17 +1,15 @@
 """Streams in chunks: the chunks together are the whole, within bounded memory.
 
 The oracle is the float64 loop over the whole. Float32 is off by a few roundings of 6e-8 each over a
-dozen steps of states within 1.
+dozen steps of states within 1. Nets of several layers are streamed in cli/test_cli_run.py.
 """
 
-import subprocess
 import sys
 
 import cases
+import fresh
 import jax
 import jax.numpy as jnp
-import net_oracle
-import nets
 import numpy as np
 import oracle
 import pytest
@@ -69,21 +67,6 @@ def test_chunks_are_together_what_the_oracle_gives(layer, monkeypatch, reverse):
     assert max(chunk.ys.shape[0] * chunk.ys.shape[1] for chunk in chunks) <= 50
     assert len(inputs.windows) == len(chunks) == 2
     assert_streamed(chunks, expected)
-
-
-@pytest.mark.parametrize(
-    ("name", "steps", "starts"),
-    [("stack", 6, [0, 6]), ("backward stack", 6, [6, 0]), ("backward among others", None, [0])],
-)
-def test_nets_are_handed_their_whole_state(key, layer, name, steps, starts):
-    net = nets.random_net(key, name.replace("backward stack", "stack"))
-    net = jaxgru.Backward(net) if name == "backward stack" else net
-    xs, h0 = layer[1][0], nets.random_state(key, net, (2,))
-    inputs = Memory(xs)
-    side_by_side = np.concatenate(jax.tree.leaves(h0), axis=-1)
-    chunks = streaming.stream(net, inputs, side_by_side, steps=steps)
-    assert_streamed(chunks, net_oracle.run(net, xs, h0)[0])
-    assert [window.steps.start for window in inputs.windows] == starts
 
 
 def test_a_net_that_goes_both_ways_is_told_when_it_does_not_fit(layer, monkeypatch):
@@ -170,12 +153,7 @@ def test_memory_does_not_grow_with_the_input(key, tmp_path, direction):
         # A sparse file: 2.5 MB, and 256 MB.
         np.lib.format.open_memmap(inputs, "w+", np.float32, (steps, 32))
         command = ["run", tmp_path / "weights.npz", inputs, "-o", tmp_path / "out.npy"]
-        done = subprocess.run(
-            [sys.executable, "-c", PEAK_MEMORY, *command, "--chunk", "10000", *direction],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        peaks.append(int(done.stdout.splitlines()[-1]) / 1024)
+        printed = fresh.python("-c", PEAK_MEMORY, *command, "--chunk", 10_000, *direction)
+        peaks.append(int(printed.splitlines()[-1]) / 1024)
     # Input and output are 384 MB. What one run differs from another by is a few MB.
     assert peaks[1] < peaks[0] + 64

@@ -2,6 +2,7 @@
 
 import json
 
+import equal
 import finetuning
 import jax
 import numpy as np
@@ -58,7 +59,7 @@ def test_tunes_as_fit_does_and_says_what_that_did(tune, folder):
         validation=held_out, key=jax.random.split(jax.random.key(0), 3)[0],
     )  # fmt: skip
     tuned_readout = ft.LinearReadout(**np.load("new.npz"))
-    assert finetuning.equal(ft.Model(jaxgru.load("tuned.npz"), tuned_readout), result.model)
+    assert equal.same(ft.Model(jaxgru.load("tuned.npz"), tuned_readout), result.model)
     after = ft.evaluate(result.model, held_out, ft.regression())
     assert out == [
         "data.npz: 6 sequences of up to 6 steps to learn from, "
@@ -118,8 +119,8 @@ def test_classes_of_sequences_of_different_lengths(tune, folder):
     assert (code, err) == (0, [])
     assert "sequences of up to 8 steps" in out[0]
     tuned, net = jaxgru.load("tuned.npz"), finetuning.small_model().net
-    assert not finetuning.equal(tuned.recurrent_kernel, net.recurrent_kernel)
-    assert finetuning.equal((tuned.kernel, tuned.bias), (net.kernel, net.bias))
+    assert not equal.same(tuned.recurrent_kernel, net.recurrent_kernel)
+    assert equal.same((tuned.kernel, tuned.bias), (net.kernel, net.bias))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_run_that_makes_nothing_better_is_an_exit_code(tune, rate, warning):
     assert code == 1
     assert err[0].startswith(f"warning: {warning}")
     assert out[2] == f"{out[1].replace('before:', 'after: ')}, at step 0"
-    assert finetuning.equal(jaxgru.load("tuned.npz"), finetuning.small_model().net)
+    assert equal.same(jaxgru.load("tuned.npz"), finetuning.small_model().net)
 
 
 def test_resumed_run_names_where_and_another_is_refused(tune):

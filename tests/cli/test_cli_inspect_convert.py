@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import cases
+import fresh
 import jax
 import nets
 import numpy as np
@@ -154,9 +155,8 @@ def test_inspect_loads_no_optional_library(weights):
         "import sys, jaxgru.cli; jaxgru.cli.main(sys.argv[1:]);"
         "print({'matplotlib', 'tqdm', 'keras', 'torch', 'onnx'} & {*sys.modules})"
     )
-    command = [sys.executable, "-c", program, "inspect", "weights.npz"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "set()"
+    printed = fresh.python("-c", program, "inspect", "weights.npz")
+    assert printed.splitlines()[-1] == "set()"
 
 
 def test_help_shows_how_and_the_version_needs_no_installation(capsys, monkeypatch):

@@ -2,6 +2,7 @@
 
 import itertools
 
+import equal
 import finetuning
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def test_going_on_at_a_position_gives_what_would_have_come(key, window, lengths)
             rest, whole[done:], strict=True
         ):
             assert position == expected_position
-            assert finetuning.equal(batch, expected)
+            assert equal.same(batch, expected)
 
 
 def test_an_epoch_has_every_sequence_once_in_an_order_of_its_own(key):

@@ -3,14 +3,13 @@
 The oracle is the run that was not interrupted: the same weights to the bit.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cases
+import equal
 import finetuning
+import fresh
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +42,7 @@ def folder(tmp_path_factory):
 def test_shorter_run_goes_on_to_the_end_of_the_longer(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "run")
     whole, rest = _tune(None, 3), _tune(copy, 3)
-    assert finetuning.equal(rest.model, whole.model)
+    assert equal.same(rest.model, whole.model)
     for row, expected in zip(rest.history, whole.history, strict=True):
         assert row | {"seconds": 0} == expected | {"seconds": 0}
 
@@ -70,7 +69,7 @@ def test_everything_that_computes_with_weights_resumes(key, tmp_path, capsys, dt
     seen = []
     rest = _tune(tmp_path, 6, model=model, data=data, on_round=seen.append, **options)
     assert capsys.readouterr().err == f"{tmp_path}: resumes after step 4, 2 epochs done\n"
-    assert finetuning.equal(rest.model, whole.model)
+    assert equal.same(rest.model, whole.model)
     assert rest.history[:2] == part.history
     assert [row["step"] for row in rest.history] == [2, 4, 6, 8, 10, 12]
     assert [now.resumed for now in seen] == [True, False, False, False, False]
@@ -82,7 +81,7 @@ def test_everything_that_computes_with_weights_resumes(key, tmp_path, capsys, dt
     assert [w.dtype for w in jax.tree.leaves(after)] == [w.dtype for w in jax.tree.leaves(before)]
     # And once more there is nothing to do.
     again = _tune(tmp_path, 6, model=model, data=data, **options)
-    assert finetuning.equal(again.model, whole.model)
+    assert equal.same(again.model, whole.model)
     assert again.history == rest.history
 
 
@@ -118,7 +117,7 @@ def test_full_disk_leaves_the_last_good_checkpoint(tmp_path):
     script = f"""
 import resource, signal, sys
 sys.path.insert(0, {str(Path(finetuning.__file__).parent)!r})
-import finetuning
+import equal, finetuning
 import jaxgru.finetune as ft
 
 def tune(epochs):
@@ -136,15 +135,11 @@ try:
 except OSError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-assert finetuning.equal(tune(1).model, first.model)
+assert equal.same(tune(1).model, first.model)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env=os.environ, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(
+    assert fresh.python("-c", script).startswith(
         f"{tmp_path}: the checkpoint of step 2 could not be written, that of 1 is intact: "
-    ), done.stdout
+    )
 
 
 def test_damaged_checkpoint_is_named(tmp_path):

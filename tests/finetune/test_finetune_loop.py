@@ -5,6 +5,7 @@ The oracle is a run made to fall and rise again: the training data is at 2, the 
 s <- s - 0.1 * 2 (s - 2), so after n of them s is 2 - 2 * 0.8^n.
 """
 
+import equal
 import finetuning
 import jax.numpy as jnp
 import numpy as np
@@ -84,7 +85,7 @@ def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weights(
                 **options,
             )  # fmt: skip
         assert result.stopped == "not finite"
-        assert finetuning.equal(result.model, seen[1].model)
+        assert equal.same(result.model, seen[1].model)
         assert [row["step"] for row in result.history] == [1, 2, 3]
 
 
@@ -100,4 +101,4 @@ def test_validation_loss_that_is_not_finite_stops_too():
             model, data, ft.Steps(3, every=1), validation=data, optimizer=optax.sgd(1e30)
         )
     assert (result.stopped, result.step) == ("not finite", 0)
-    assert finetuning.equal(result.model, model)
+    assert equal.same(result.model, model)

@@ -1,5 +1,6 @@
 """Low-rank changes: of the rank asked for, alone trained, and merged as they were trained."""
 
+import equal
 import finetuning
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ def test_merged_net_has_the_outputs_of_training(key):
     xs = finetuning.small_data().inputs
     within = jax.jit(lambda net, xs: ft.predict(ft.Model(net), xs))(net, xs)
     merged = ft.merge(net)
-    assert finetuning.equal(within, jaxgru.gru(merged, jnp.asarray(xs))[0])
+    assert equal.same(within, jaxgru.gru(merged, jnp.asarray(xs))[0])
     # The oracle: the definition in float64.
     for path, kernel, original in zip(
         ft.leaf_paths(merged), jax.tree.leaves(merged), jax.tree.leaves(net.net), strict=True
@@ -27,7 +28,7 @@ def test_merged_net_has_the_outputs_of_training(key):
             # float32: a sum of two products near 1.
             np.testing.assert_allclose(kernel, original + left @ right, rtol=1e-6, atol=1e-6)
         else:
-            assert finetuning.equal(kernel, original)
+            assert equal.same(kernel, original)
 
 
 def test_fit_trains_the_changes_alone_and_merges_them(key):
@@ -41,12 +42,12 @@ def test_fit_trains_the_changes_alone_and_merges_them(key):
         "kernel": True, "recurrent_kernel": True, "bias": False, "recurrent_bias": False,
     }.items():  # fmt: skip
         before, after = getattr(net, name), getattr(tuned.net, name)
-        assert finetuning.equal(before, after) != is_changed
+        assert equal.same(before, after) != is_changed
         if is_changed:
             singular = np.linalg.svd(np.asarray(after - before, np.float64), compute_uv=False)
             # Of rank 1 but for the rounding of float32 numbers near 1.
             assert singular[1] < 1e-6 < singular[0]
-    assert not finetuning.equal(tuned.readout, readout)
+    assert not equal.same(tuned.readout, readout)
     # The row of the best round is of the very weights that come back.
     evaluated = ft.evaluate(tuned, data, ft.regression(), batch_size=4)
     assert evaluated == min(row["validation_loss"] for row in result.history)
@@ -57,4 +58,4 @@ def test_changes_begin_at_zero_and_can_be_of_one_kernel(key):
     net = (jaxgru.Bidirectional(layer, layer), layer)
     low = ft.low_rank(net, key, rank=2, kernels="0.forward.recurrent_kernel")
     assert list(low.deltas) == ["0.forward.recurrent_kernel"]
-    assert finetuning.equal(ft.merge(low), net)
+    assert equal.same(ft.merge(low), net)

@@ -4,6 +4,7 @@ The oracle of each readout is the same affine map as a ``LinearReadout``: the sa
 same weights after a step down the gradient.
 """
 
+import equal
 import finetuning
 import jax
 import jax.numpy as jnp
@@ -82,6 +83,6 @@ def test_weights_that_are_no_floating_point_numbers_are_left_alone():
     net, _ = finetuning.small_model()
     integers = Partial(lambda which, y: y[which], jnp.array([0, 1]))
     with_integers, without = (_step(net, readout) for readout in (integers, lambda y: y[:2]))
-    assert finetuning.equal(with_integers.model.readout, integers)
-    assert finetuning.equal(with_integers.model.net, without.model.net)
-    assert not finetuning.equal(without.model.net, net)
+    assert equal.same(with_integers.model.readout, integers)
+    assert equal.same(with_integers.model.net, without.model.net)
+    assert not equal.same(without.model.net, net)

@@ -1,5 +1,6 @@
 """Optimisers, schedules and averages are Optax's; the average and the pull around them by hand."""
 
+import equal
 import finetuning
 import jax
 import numpy as np
@@ -52,7 +53,7 @@ def test_average_is_of_the_weights_after_every_step(key):
     )  # fmt: skip
     # float32: a few roundings of numbers near 1, in the order of a shuffled batch.
     np.testing.assert_allclose(result.model.net.kernel, expected, rtol=1e-5, atol=1e-6)
-    assert finetuning.equal(result.model.readout, model.readout)
+    assert equal.same(result.model.readout, model.readout)
 
 
 def test_pull_is_the_squared_distance_of_the_net(key):
@@ -69,4 +70,4 @@ def test_pull_is_the_squared_distance_of_the_net(key):
     for got, w0 in zip(jax.tree.leaves(after.model.net), jax.tree.leaves(model.net), strict=True):
         # Two roundings of numbers near 1.
         np.testing.assert_allclose(got, w0 + 1 - 2 * rate * 0.5, rtol=1e-6, atol=1e-6)
-    assert finetuning.equal(after.model.readout, moved.readout)
+    assert equal.same(after.model.readout, moved.readout)

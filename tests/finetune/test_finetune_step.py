@@ -4,6 +4,7 @@ The oracle is JAX's own gradient, through a scan over gru_cell, of the loss over
 their lengths. It shares neither the derivative rule nor masks, batches, windows or losses.
 """
 
+import equal
 import finetuning
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def test_step_is_the_gradient_by_hand():
     loss, gradient = jax.jit(jax.value_and_grad(loss_by_hand))(model)
     before = jax.tree.map(np.array, (model, data))
     result = finetuning.tune(model, data, ft.Steps(1), batch_size=8, optimizer=optax.sgd(RATE))
-    assert finetuning.equal((model, data), before)
+    assert equal.same((model, data), before)
     _compare(result, [loss], jax.tree.map(lambda w, g: w - RATE * g, model, gradient))
 
 
@@ -83,10 +84,10 @@ def test_step_keeps_what_it_is_given(key):
     batch = ft.Batch(data.inputs, data.targets, None, begins=True)
     first, loss = step(state, batch)
     again, same_loss = step(state, batch)
-    assert finetuning.equal((state.model, state.optimizer_state), before)
-    assert finetuning.equal(first.model, again.model)
+    assert equal.same((state.model, state.optimizer_state), before)
+    assert equal.same(first.model, again.model)
     assert loss == same_loss
-    assert not finetuning.equal(first.model, model)
+    assert not equal.same(first.model, model)
 
 
 def test_dropout_is_drawn_anew_at_each_step_and_not_in_validation():

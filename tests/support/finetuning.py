@@ -42,12 +42,3 @@ def tune(model, data, until, **options):
         "progress": False,
     } | options
     return ft.fit(model, data, options.pop("loss"), until, **options)
-
-
-def equal(one, other):
-    """Return whether two pytrees of one structure have the same bits."""
-    assert jax.tree.structure(one) == jax.tree.structure(other)
-    return all(
-        np.asarray(a).tobytes() == np.asarray(b).tobytes()
-        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    )
