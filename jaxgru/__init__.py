@@ -1,4 +1,4 @@
-"""jaxgru: any trained GRU in JAX, exactly, fast, and differentiable every way JAX can."""
+"""jaxgru: trained GRUs in JAX, with exact conversions and fast derivatives of any order."""
 
 from jaxgru.activations import ACTIVATIONS
 from jaxgru.cell import gru_cell, gru_gates

@@ -1,7 +1,7 @@
-"""The named activations: each with its derivative and its name in other libraries.
+"""The activations, with their derivatives and their names in other libraries.
 
-A new activation is a new entry of ``_ACTIVATIONS``. A library whose function of that name is
-another one has no entry there: ``leaky_relu`` is -0.2 at -1 in Keras and -0.01 in JAX.
+To add an activation, add an entry to ``_ACTIVATIONS``. Name a library only if its function is the
+same: ``leaky_relu`` is -0.2 at -1 in Keras and -0.01 in JAX.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ class Keras(NamedTuple):
 
 
 class Onnx(NamedTuple):
-    """An activation of ONNX's GRU with its parameters; None for those that it does not have."""
+    """An activation of ONNX's GRU with its parameters; None for parameters it does not have."""
 
     function: str
     alpha: float | None = None
@@ -29,10 +29,10 @@ class Onnx(NamedTuple):
 
 
 class Activation(NamedTuple):
-    """An elementwise function ``y = f(x)``, its derivative, and its equals in other libraries.
+    """An elementwise function ``y = f(x)``, its derivative, and its names in other libraries.
 
-    The derivative is a function of x and y: most follow from y without a second transcendental and
-    do not use x. ``keras``, ``onnx`` and ``flax`` are None where the library has no equal.
+    The derivative is a function of x and y. Most are computed from y, without x and without another
+    transcendental function. ``keras``, ``onnx`` and ``flax`` are None if the library lacks it.
     """
 
     value: Callable[[Array], Array]
@@ -40,7 +40,7 @@ class Activation(NamedTuple):
     needs_input: bool = False
     keras: Keras | None = None
     onnx: Onnx | None = None
-    flax: Callable[..., Array] | None = None  # the function that users of Flax pass
+    flax: Callable[..., Array] | None = None  # the argument of Flax' cells
 
 
 def get_activation(name: str, argument: str = "activation") -> Activation:
@@ -74,7 +74,7 @@ def _gelu_slope(x: Array, _: Array) -> Array:
     return jax.scipy.stats.norm.cdf(x) + x * jax.scipy.stats.norm.pdf(x)
 
 
-# At a kink the slope is that of jax.nn's function: relu's flat side, leaky_relu's steep one.
+# At a kink, the slope is that of jax.nn: the flat side of relu, the steep side of leaky_relu.
 _ACTIVATIONS = {
     "tanh": Activation(
         jnp.tanh,
@@ -90,7 +90,7 @@ _ACTIVATIONS = {
         onnx=Onnx("Sigmoid"),
         flax=jax.nn.sigmoid,
     ),
-    # Two functions have this name: x/6 + 1/2 in Keras 3 and PyTorch ...
+    # Two functions have this name: x/6 + 1/2 in Keras 3 and PyTorch,
     "hard_sigmoid": Activation(
         lambda x: jnp.clip(x / 6.0 + 0.5, 0.0, 1.0),
         lambda x, y: _indicator((y > 0) & (y < 1), y) / 6.0,
@@ -98,7 +98,7 @@ _ACTIVATIONS = {
         onnx=Onnx("HardSigmoid", 1 / 6, 0.5),
         flax=jax.nn.hard_sigmoid,
     ),
-    # ... and 0.2 x + 1/2 in Keras 1 and 2, Theano and ONNX's default.
+    # and 0.2 x + 1/2 in Keras 1 and 2, in Theano, and by default in ONNX.
     "hard_sigmoid_keras2": Activation(
         lambda x: jnp.clip(0.2 * x + 0.5, 0.0, 1.0),
         lambda x, y: _indicator((y > 0) & (y < 1), y) * 0.2,
@@ -124,7 +124,7 @@ _ACTIVATIONS = {
         keras=Keras(("relu6",)),
         flax=jax.nn.relu6,
     ),
-    # Keras' slope; jax.nn.leaky_relu has 0.01 by default, and ONNX's LeakyRelu too.
+    # The slope of Keras; the default of jax.nn.leaky_relu and of ONNX is 0.01.
     "leaky_relu": Activation(
         lambda x: jax.nn.leaky_relu(x, 0.2),
         lambda x, y: jnp.where(y >= 0, jnp.ones_like(y), jnp.full_like(y, 0.2)),
@@ -134,7 +134,7 @@ _ACTIVATIONS = {
     "elu": Activation(
         jax.nn.elu,
         lambda x, y: jnp.where(y > 0, jnp.ones_like(y), y + 1.0),
-        keras=Keras(("elu", "celu")),  # with its alpha of 1 celu is the same function
+        keras=Keras(("elu", "celu")),  # celu with alpha 1 is the same function
         onnx=Onnx("Elu", 1.0),
         flax=jax.nn.elu,
     ),
@@ -172,7 +172,7 @@ _ACTIVATIONS = {
         keras=Keras(("silu", "swish")),
         flax=jax.nn.silu,
     ),
-    # jax.nn.gelu is by default the approximation by tanh, which Keras' is not.
+    # jax.nn.gelu is an approximation by tanh by default, unlike that of Keras.
     "gelu": Activation(
         lambda x: jax.nn.gelu(x, approximate=False),
         _gelu_slope,

@@ -1,4 +1,4 @@
-"""Files written aside and moved into place, so that no reader sees a half-written one."""
+"""Atomic file replacement, so that no reader sees an incomplete file."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ from pathlib import Path
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary file in the folder of ``path`` that becomes ``path`` if the block succeeds.
 
-    Until then an existing file at ``path`` stays as it is, even if the process is killed. If the
+    Until then an existing file at ``path`` is not changed, even if the process is killed. If the
     block raises, the temporary file is removed.
 
     Args:

@@ -23,7 +23,7 @@ def gru_cell(params: GRUParams, h: Array, x: Array, *, precision: Precision = No
         params: the weights, I inputs and H units.
         h: the state before the step, ``(..., H)``.
         x: the input of the step, ``(..., I)``.
-        precision: of the matrix products, as in ``jax.lax.dot_general``.
+        precision: the precision of the matrix products, as in ``jax.lax.dot_general``.
 
     Returns:
         The state after the step, ``(..., H)``, where ``...`` is h and x broadcast together. Its
@@ -51,7 +51,7 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
         params: the weights, I inputs and H units.
         h: the state before the step, ``(..., H)``.
         x: the input of the step, ``(..., I)``.
-        precision: of the matrix products, as in ``jax.lax.dot_general``.
+        precision: the precision of the matrix products, as in ``jax.lax.dot_general``.
 
     Returns:
         ``Gates(update, reset, candidate, h)``, each ``(..., H)``.
@@ -82,7 +82,7 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
     return gates
 
 
-# Compiled as a whole: a call outside jit is then one dispatch, not one for each operation.
+# Compiled, so that a call outside of jit is one dispatch instead of one per operation.
 @functools.partial(jax.jit, static_argnames=("precision", "dtype"))
 def _gates(params: GRUParams, h: Array, x: Array, *, precision: Precision, dtype: Any) -> Gates:
     params, h, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, h, x))

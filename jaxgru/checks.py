@@ -94,7 +94,7 @@ def check_static(**values: Any) -> None:
 def check_remat(remat: Any, time: int) -> int | Literal["states"] | None:
     """Return remat; raise ValueError unless it is None, "states", or a number of steps, 1 to time.
 
-    A sequence without steps admits 1, a symbolic time any integer.
+    For a sequence without steps it may be 1, for a symbolic time any positive integer.
     """
     if remat is None:
         return None
@@ -129,7 +129,7 @@ def check_precision(precision: Any) -> None:
 
 @functools.lru_cache
 def _is_known_precision(precision: Any) -> bool:
-    # The names differ between versions of JAX, so a product of abstract arrays is formed.
+    # Versions of JAX differ in the names, so JAX checks them, in a product of abstract arrays.
     vector = np.zeros(1, np.float32)
     try:
         jax.eval_shape(functools.partial(lax.dot, precision=precision), vector, vector)
@@ -146,9 +146,9 @@ def check_masks(
     batch: tuple[int, ...],
     time: int,
 ) -> None:
-    """Raise ValueError unless what is given fits ``steps``, the axes of batch and time.
+    """Raise ValueError unless the arguments fit ``steps``, the axes of batch and time.
 
-    Traced lengths, whose values are unknown, are not checked for range.
+    The range of traced lengths is not checked.
     """
     if lengths is not None and mask is not None:
         raise ValueError("lengths and mask are both given: expected one of them")
@@ -202,15 +202,15 @@ def check_state(batch: tuple[int, ...], layer: GRUParams, h: Any, where: str) ->
 def state_dtype(net: Any, **arrays: Any) -> jnp.dtype:
     """Return the type of the state: that of net and arrays promoted, and at least float32.
 
-    Half precision is a way to store numbers: such weights and inputs are widened, exactly and
-    once, before the loop, so that the state and every sum keep single precision.
+    Weights and inputs in half precision are converted to float32, which is exact, once before the
+    loop, so that the state and every sum have single precision.
 
     Args:
         net: a layer, or any structure of layers.
         **arrays: arguments by name, each an array, a structure of arrays, or None.
 
-    Raises ValueError, naming the argument, where one is no floating-point array or JAX's own
-    promotion refuses it (``jax.numpy_dtype_promotion("strict")``).
+    Raises ValueError, naming the argument, if one is not a floating-point array or if JAX refuses
+    the promotion (``jax.numpy_dtype_promotion("strict")``).
     """
     given = [pair for name, value in arrays.items() for pair in _named_leaves(name, value)]
     for name, value in given:
@@ -223,7 +223,7 @@ def state_dtype(net: Any, **arrays: Any) -> jnp.dtype:
         if getattr(value, "weak_type", False):
             weak.append(value)
             continue
-        # jnp.result_type, not .dtype: a NumPy array of float64 counts as what JAX would make of it.
+        # jnp.result_type, not .dtype: JAX converts a NumPy array of float64 to float32 by default.
         dtype = at_least_float32(jnp.result_type(value))
         try:
             promoted = dtype if promoted is None else jnp.promote_types(promoted, dtype)
@@ -232,12 +232,12 @@ def state_dtype(net: Any, **arrays: Any) -> jnp.dtype:
                 f"{name} has dtype {jnp.result_type(value).name}: expected {promoted.name}, as "
                 "strict dtype promotion is on"
             ) from None
-    # Weak types, those of Python's numbers, give way to others.
+    # The weak types of Python numbers do not take part in the promotion.
     return at_least_float32(jnp.result_type(*weak)) if promoted is None else promoted
 
 
 def as_arrays(tree: Any) -> Any:
-    """Return a structure with JAX arrays for what only can be converted to them."""
+    """Convert leaves other than arrays of JAX or NumPy to JAX arrays."""
     return jax.tree.map(
         lambda leaf: leaf if isinstance(leaf, jax.Array | np.ndarray) else jnp.asarray(leaf), tree
     )

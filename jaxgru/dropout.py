@@ -14,14 +14,14 @@ Array = jax.Array
 class Dropout:
     """Dropout of the inputs of layers: each number is set to 0 or divided by ``1 - rate``.
 
-    The expectation of each number is therefore its value without dropout.
+    The expected value of each number is its value without dropout.
 
     Args:
         rate: the probability of being dropped, at least 0 and below 1.
         on: "between" for the inputs of every layer of a stack but the first; "inputs" for the
-            inputs of every layer, those of the net included.
+            inputs of every layer, including the first.
         shared: whether all steps of a sequence share one draw (variational dropout). Otherwise
-            each step has its own.
+            there is a new draw for each step.
 
     PyTorch's ``GRU(dropout=0.2)`` is ``Dropout(0.2)``; Keras' ``GRU(dropout=0.2)`` is
     ``Dropout(0.2, on="inputs", shared=True)``.

@@ -54,7 +54,7 @@ def export(
     """Write a net to a file that computes ``ys, h = jaxgru.gru(net, xs)`` without jaxgru.
 
     =================  =============  ==============================================================
-    ending             format         what runs it
+    suffix             format         runs in
     =================  =============  ==============================================================
     ``.onnx``          ``onnx``       ONNX Runtime, and any other runtime with GRU nodes
     ``.stablehlo``     ``stablehlo``  ``jax.export.deserialize(content).call(x)``; needs JAX alone
@@ -62,24 +62,25 @@ def export(
 
     The inputs are plain arrays, in this order: ``x (batch, time, I)``; with ``lengths``,
     ``lengths (batch,)`` of int32; with ``streaming``, a first state ``initial_h (batch, H)`` for
-    each layer. The outputs are ``y (batch, time, O)``, or ``y_forward`` and ``y_backward`` where a
+    each layer. The outputs are ``y (batch, time, O)``, or ``y_forward`` and ``y_backward`` if a
     merge is None, and a last state ``h (batch, H)`` for each layer. In a net of several layers the
-    names of states end in the place: ``h_0_forward`` is that of ``net[0].forward``. Batch and time
-    may have any size from 1. An existing file is replaced only once the new one is complete.
+    names of states end with the position: ``h_0_forward`` is that of ``net[0].forward``. Batch and
+    time may have any size from 1. An existing file is replaced when the new one is complete.
 
     Args:
         net: a ``GRUParams``, ``Bidirectional``, ``Backward``, or a tuple or list of them.
         path: the file to write.
-        format: "onnx" or "stablehlo"; by default the suffix of path decides.
+        format: "onnx" or "stablehlo"; by default that of the suffix.
         streaming: whether the first states are inputs; otherwise they are zeros. The last states
             of one chunk are the first states of the next.
-        lengths: whether there is an input of lengths, 1 to time: y is zero beyond, as with
+        lengths: whether there is an input of lengths, 1 to time. At later steps y is zero, as with
             ``jaxgru.gru(..., lengths=lengths, zero_masked=True)``.
         time_major: x and y have time before batch.
         platforms: StableHLO only: the platforms that the program is lowered for, of "cpu", "cuda",
             "rocm" and "tpu". None of them needs to be present.
-        precision: StableHLO only: of the matrix products, as in ``jaxgru.gru``. None is JAX's
-            default, which is faster on GPUs and TPUs and rounds factors to TF32 or bfloat16 there.
+        precision: StableHLO only: the precision of the matrix products, as in ``jaxgru.gru``. None
+            is the default of JAX, which is faster on GPUs and TPUs, where it rounds factors to TF32
+            or bfloat16.
 
     Returns:
         The names, shapes and dtype of inputs and outputs. The dtype is that of the weights; for
@@ -165,13 +166,13 @@ def _signature(
     pair = outputs is None
     size = output_size(net) // 2 if pair else output_size(net)
     names = ("y_forward", "y_backward") if pair else ("y",)
-    # ONNX's operators have one dtype for all arrays; to_onnx refuses a net with several.
+    # ONNX's operators have one dtype for all arrays; for a net with several, to_onnx is an error.
     dtype = jax.tree.leaves(net)[0].dtype if format == "onnx" else state_dtype(net)
     return Signature(given, {name: sequence(size) for name in names} | states, np.dtype(dtype))
 
 
 def _place(where: str) -> str:
-    """Return the suffix of a name for a place: ``_0_forward`` for ``net[0].forward``."""
+    """Return the end of a name for a position: ``_0_forward`` for ``net[0].forward``."""
     where = where.removeprefix("net").replace(".net", "").replace("]", "")
     return where.replace("[", "_").replace(".", "_")
 
@@ -186,7 +187,7 @@ def _stablehlo(
 ) -> bytes:
     """Return the serialized program, with the weights as constants."""
     need("flatbuffers", "stablehlo", "exporting StableHLO")  # JAX serializes with it
-    from jax import export as jax_export  # not at the top: a slow import that few need
+    from jax import export as jax_export  # not at the top, because the import is slow
 
     if not platforms or not {*platforms} <= {*PLATFORMS}:
         raise ValueError(f"platforms are {platforms!r}: expected some of {', '.join(PLATFORMS)}")

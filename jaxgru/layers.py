@@ -1,4 +1,4 @@
-"""A net layer by layer: its layers, their directions and the states of each."""
+"""The layers of a net, their directions and their states."""
 
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ class LayerRun(NamedTuple):
 
 
 def layers(net: Net) -> list[tuple[str, GRUParams]]:
-    """Return the layers of a net with their places, in the order of the leaves of a state.
+    """Return the layers of a net with their positions, in the order of the leaves of a state.
 
     >>> import jax, jaxgru
     >>> a = jaxgru.init(jax.random.key(0), 5, 5)
@@ -46,7 +46,7 @@ def output_size(net: Net) -> int:
 
 
 def split_state(net: Net, h: Any) -> Any:
-    """Return states side by side, ``(..., H1 + H2 + ...)``, in the structure of the net."""
+    """Split concatenated states ``(..., H1 + H2 + ...)`` into the structure of the net."""
     stop = 0
 
     def part(layer: GRUParams, _: None, __: str) -> Any:
@@ -105,7 +105,7 @@ def run_layers(
             last.append(h)
         return xs, type(net)(last)
 
-    # None for a part of the state becomes None for each of its layers.
+    # A None in the state stands for None in each layer of that part.
     h0 = map_state(lambda _, h, __: h, net, h0, "h0")
     ys, h = run(net, xs, h0, "net", reverse)
     return ys, h, runs

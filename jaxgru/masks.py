@@ -1,4 +1,4 @@
-"""Which steps of a padded batch count, and where episodes begin within it."""
+"""The valid steps of a padded batch, and the first steps of episodes."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ Array = jax.Array
 def within(lengths: Array, time: int) -> Array:
     """Return flags ``(T, B)``, True at the steps of each sequence within its length.
 
-    A length below 0 counts as 0 and one above T as T.
+    Lengths are limited to 0 ... T.
     """
     steps = jnp.arange(time, dtype=lengths.dtype)
     return steps[:, None] < lengths[None, :]
@@ -19,16 +19,15 @@ def within(lengths: Array, time: int) -> Array:
 def cuts(resets: Array, valid: Array | None, *, reverse: bool) -> Array:
     """Return flags ``(T, B)``, True at each step before which the state is reset.
 
-    ``resets`` is True at the first step of an episode; flags at steps that do not count are
-    ignored. In reverse, an episode starts at its last step that counts, which is the one before
-    the first step of the next.
+    ``resets`` is True at the first step of an episode; flags at invalid steps are ignored. In
+    reverse, an episode starts at its last valid step, the one before the first step of the next.
     """
     if valid is None:
         return _next(resets) if reverse else resets
     if not reverse:
         return resets & valid
-    # For each step, whether the next step that counts begins an episode. Codes decrease with time,
-    # so the largest from here on belongs to the nearest step; its last bit is the flag.
+    # For each step, whether the next valid step begins an episode. Codes decrease with time, so the
+    # largest code of the following steps is that of the nearest one; its last bit is the flag.
     time = resets.shape[0]
     codes = 2 * (time - jnp.arange(time))[:, None] + resets.astype(int)
     nearest = lax.cummax(jnp.where(valid, codes, 0), axis=0, reverse=True)

@@ -22,26 +22,26 @@ MERGES = ("concat", "sum", "mul", "ave", None)
 @pytree_dataclass(data=("forward", "backward"), meta=("merge",))
 @dataclasses.dataclass(frozen=True)
 class Bidirectional:
-    """Two nets of equal sizes over the same input in opposite directions, their outputs merged.
+    """Two nets of equal sizes that run over the same input in opposite directions.
 
-    With ``f`` and ``b`` the outputs of the two at the same step of the input::
+    Their outputs are merged. With ``f`` and ``b`` the outputs at the same step of the input::
 
         concat  [f, b]        sum  f + b        mul  f * b        ave  (f + b) / 2
 
-    Both are in the input's order, as in PyTorch and in Keras' ``Bidirectional``. (Keras sets masked
-    outputs to zero there: ``jaxgru.gru(..., zero_masked=True)``.)
+    Both are in the order of the input, as in PyTorch and in Keras' ``Bidirectional``. (Keras sets
+    masked outputs to zero, as does ``jaxgru.gru(..., zero_masked=True)``.)
 
     The last state is not ``ys[:, -1]``: the backward net ends at the first step, and with lengths
-    the forward net ends at the last step that counts. Take it from the second result of ``gru``.
+    the forward net ends at the last valid step. Use the second result of ``gru``.
 
     The state of a ``Bidirectional`` is a ``Bidirectional`` of the states of its two nets, whose
-    merge has no meaning.
+    merge is ignored.
 
     Args:
         forward: the net that runs from the first step to the last.
         backward: the net that runs from the last step to the first.
         merge: how the outputs are merged: "concat", "sum", "mul", "ave", or None for a pair of
-            outputs, which no further layer can take.
+            outputs, which cannot be the input of another layer.
 
     Raises:
         ValueError: merge is none of these. ``jaxgru.gru`` raises it for sizes that differ.
@@ -60,7 +60,7 @@ class Bidirectional:
     merge: str | None = "concat"
 
     def __post_init__(self) -> None:
-        # Only what is static: pytree transformations rebuild the object with any leaves.
+        # Only static fields are checked, as transformations of pytrees pass any leaves.
         if self.merge not in MERGES:
             options = ", ".join(repr(merge) for merge in MERGES)
             raise ValueError(f"merge is {self.merge!r}: expected one of {options}")
@@ -71,8 +71,8 @@ class Bidirectional:
 class Backward:
     """A net that runs over its input from the last step to the first.
 
-    Its outputs are in the input's order, as in ONNX; Keras' ``go_backwards=True`` returns them
-    reversed. Its state is a ``Backward`` of the state of the inner net, and the last state is the
+    The outputs are in the order of the input, as in ONNX; Keras' ``go_backwards=True`` returns them
+    reversed. The state is a ``Backward`` of the state of the inner net, and the last state is the
     state after the first step of the input.
 
     Args:
@@ -91,7 +91,7 @@ class Backward:
 
 
 def merged(merge: str | None, forward: Array, backward: Array) -> Any:
-    """Return the outputs of both directions as one, or as a pair where merge is None."""
+    """Return the merged outputs of both directions, or the pair if merge is None."""
     if merge is None:
         return forward, backward
     if merge == "concat":
@@ -105,13 +105,13 @@ def merged(merge: str | None, forward: Array, backward: Array) -> Any:
 def check_net(net: Net, where: str = "net") -> tuple[int, int | None]:
     """Return the numbers of inputs and of outputs of a net, the latter None for a pair of outputs.
 
-    Raises ValueError, naming the place and what was expected, unless the layers fit together.
+    Raises ValueError with the position and the expected sizes if the layers do not fit together.
     """
     if isinstance(net, GRUParams):
         try:
             check_params(net)
         except ValueError as error:
-            # The place of a single layer needs no name.
+            # The position of a single layer is obvious.
             raise error if where == "net" else ValueError(f"{where}: {error}") from None
         return net.input_size, net.hidden_size
     if isinstance(net, Bidirectional):
@@ -165,12 +165,12 @@ def _check_stack(net: "tuple[Net, ...] | list[Net]", where: str) -> tuple[int, i
 def map_state(
     function: Callable[[GRUParams, Any, str], Any], net: Net, state: Any, where: str
 ) -> Any:
-    """Apply ``function(layer, part of the state, place)`` to each layer of a net.
+    """Apply ``function(layer, part of the state, position)`` to each layer of a net.
 
-    Returns the results in the structure of the net. None for a part of the state is passed on to
-    each layer of that part.
+    Returns the results in the structure of the net. A None in the state stands for None in each
+    layer of that part.
 
-    Raises ValueError, naming the place, where the structure of the state is not that of the net.
+    Raises ValueError with the position if the state does not have the structure of the net.
     """
     if isinstance(net, GRUParams):
         return function(net, state, where)

@@ -10,7 +10,7 @@ def need(module: str, extra: str, purpose: str) -> Any:
     Args:
         module: its full name, such as ``"optax"``.
         extra: the extra of jaxgru that installs it.
-        purpose: what needs it, as the beginning of a sentence, such as ``"fine-tuning"``.
+        purpose: the feature that needs it, for the error, such as ``"fine-tuning"``.
 
     Raises:
         ImportError: it is not installed; the message names the extra to install.
@@ -19,7 +19,7 @@ def need(module: str, extra: str, purpose: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # The library is installed and lacks a dependency: its own error is more precise.
+        # A dependency of the installed library is missing: its own error is more precise.
         if error.name is None or error.name.partition(".")[0] != library:
             raise
         raise ImportError(

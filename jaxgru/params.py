@@ -35,7 +35,7 @@ class GRUParams:
         n  = phi(x Wh + bh + (r * h) Uh + ch)       reset_after=False
         h' = z * h + (1 - z) * n
 
-    It is a plain pytree. The arrays are its leaves and the rest is part of its structure, so
+    It is a plain pytree. The arrays are leaves and the other fields are part of the structure, so
     ``jax.tree.map``, ``jax.vmap`` over stacked layers and any optimizer apply.
 
     Args:
@@ -72,8 +72,8 @@ class GRUParams:
     clip: float | None = None
 
     def __post_init__(self) -> None:
-        # Only what is static is checked here: pytree transformations rebuild the object with
-        # leaves that are no arrays. The leaves are checked where they are used (check_params).
+        # Only static fields are checked here, as transformations of pytrees pass leaves that are
+        # not arrays. check_params checks the leaves.
         get_activation(self.activation, "activation")
         get_activation(self.recurrent_activation, "recurrent_activation")
         if self.clip is not None:
@@ -81,7 +81,7 @@ class GRUParams:
                 raise ValueError(
                     f"clip is {self.clip!r}: expected None or a positive finite number"
                 )
-            # A NumPy scalar has a type of its own, which would take part in promotion.
+            # A NumPy scalar has a dtype that would take part in promotion.
             object.__setattr__(self, "clip", float(self.clip))
 
     def __repr__(self) -> str:
@@ -153,13 +153,13 @@ def init(
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"dtype is {jnp.dtype(dtype).name}: expected a floating-point type")
     key_kernel, key_recurrent = jax.random.split(key)
-    # QR decompositions exist in single and double precision only: draw there, then round.
+    # QR decompositions exist only in single and double precision: draw in these, then round.
     drawn = at_least_float32(dtype)
     glorot = jax.nn.initializers.glorot_uniform()
-    # Keras' orthogonal initializer: three blocks whose rows are together orthonormal.
+    # The orthogonal initializer of Keras: the rows over all three blocks are orthonormal.
     orthogonal = jax.nn.initializers.orthogonal()
     biases = (use_bias, use_bias and reset_after)
-    # Two arrays, not one array twice: an optimizer may donate both.
+    # Two arrays instead of one array twice, as an optimizer may donate both.
     bias, recurrent_bias = (jnp.zeros(3 * hidden_size, dtype) if has else None for has in biases)
     return GRUParams(
         kernel=glorot(key_kernel, (input_size, 3 * hidden_size), drawn).astype(dtype),
@@ -176,7 +176,7 @@ def init(
 
 
 def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
-    """Return float32 for types narrower than it, and any other type as it is."""
+    """Return float32 for narrower types, and any other type unchanged."""
     dtype = jnp.dtype(dtype)
     return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
 

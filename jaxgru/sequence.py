@@ -64,50 +64,51 @@ def gru(
     last state of one chunk is ``h0`` of the next.
 
     Args:
-        net: a layer, a ``Bidirectional`` of two nets, or a stack of nets, first layer first: a
-            tuple or a list. I inputs, and O outputs: H of the last layer, or 2H of both directions.
+        net: a layer, a ``Bidirectional`` of two nets, a ``Backward``, or a tuple or list of nets, a
+            stack, first layer first. It has I inputs and O outputs: the H units of the last layer,
+            or 2H for both directions.
         xs: the input, ``(..., T, I)``, or ``(T, ..., I)`` with ``time_major``; any batch axes.
-        h0: the state before the first step, in the structure of the net, with ``(..., H)`` or
-            anything that broadcasts to it for each layer. None, here or within, is zeros.
-        lengths: integers ``(...)``, 0 to T: how many steps of each sequence count. Under
-            ``jax.jit``, where values are unknown, one below 0 counts as 0 and one above T as T.
-            Steps beyond the longest cost time: cut xs there.
-        mask: booleans ``(..., T)``, or ``(T, ...)`` with ``time_major``: True at the steps that
-            count. At the others the state is held, equal to the bit, and the input, NaN included,
-            affects neither values nor derivatives. Give ``lengths`` or ``mask``, not both.
-        resets: booleans in the shape of a mask, True at each step that begins an episode. The
-            sequence is cut there: the state before the step is ``reset_state``. In reverse it is
-            cut at the same place, and the state before the last step of an episode is
-            ``reset_state``. Flags at steps that do not count are ignored.
+        h0: the state before the first step, in the structure of the net, with an array for each
+            layer that broadcasts to ``(..., H)``. None, also for a part of the net, means zeros.
+        lengths: integers ``(...)``, 0 to T: the number of valid steps of each sequence. Under
+            ``jax.jit``, values outside this range are limited to it. Steps after the longest
+            sequence cost time, so cut xs there.
+        mask: booleans ``(..., T)``, or ``(T, ...)`` with ``time_major``: True at valid steps. At
+            other steps the state is held, equal to the bit, and the input, even NaN, affects
+            neither values nor derivatives. Use either ``lengths`` or ``mask``.
+        resets: booleans in the shape of a mask, True at the first step of each episode. The state
+            before this step is ``reset_state``. In reverse, the state before the last step of an
+            episode is ``reset_state``. Flags at invalid steps are ignored.
         reset_state: the state at the start of each such episode, like ``h0``; h0 if None.
         reverse: run from the last step to the first. The state at index t is then the state after
             steps T ... t, and the last state is that of index 0. (Keras' ``go_backwards`` returns
             the states in reversed order.)
         time_major: time is the first axis of xs, mask, resets and ys.
-        zero_masked: ys are zero where masked, as in PyTorch's packed sequences and in ONNX. By
-            default they repeat the held state, as in Keras.
+        zero_masked: set ys to zero at invalid steps, as in PyTorch's packed sequences and in ONNX.
+            By default they repeat the held state, as in Keras.
         return_sequences: return the outputs of every step. If False, ys are the outputs of the
             last state only, and the others are not kept in memory.
         dropout: a rate for the inputs of every layer of a stack but the first, as PyTorch's
             ``dropout``, or a ``jaxgru.Dropout``, which also covers Keras' ``dropout``.
-        recurrent_dropout: a rate for the state where it enters the products: one draw for each
-            sequence, unit and layer, for all steps and gates. (Keras draws for each gate.)
-        key: a JAX random key, which dropout needs; the draws depend on nothing else.
-        precision: of the matrix products, as in ``jax.lax.dot_general``. JAX's default is TF32 on
-            recent NVIDIA GPUs and bfloat16 on TPUs; ``"highest"`` is float32 on both.
-        remat: what is kept for the backward pass. An integer K, 1 to T: the states of every K-th
+        recurrent_dropout: a rate for the state in its products with the recurrent kernel, with one
+            draw for each sequence, unit and layer, for all steps and gates. (Keras draws for each
+            gate.)
+        key: a JAX random key for dropout.
+        precision: the precision of the matrix products, as in ``jax.lax.dot_general``. JAX's
+            default is TF32 on recent NVIDIA GPUs and bfloat16 on TPUs; ``"highest"`` is float32.
+        remat: what is kept for the backward pass. An integer K, 1 to T: the state of every K-th
             step; the rest is recomputed. "states": the states only. None: the fastest choice.
 
     Returns:
         The outputs ``ys``, ``(..., T, O)``, or ``(T, ..., O)`` with ``time_major``, or ``(..., O)``
-        without ``return_sequences``; a pair of such where a merge is None. Then the last state,
+        without ``return_sequences``; a pair of arrays if a merge is None. Then the last state, with
         ``(..., H)`` for each layer, in the structure of the net. Their dtype is the promotion of
-        the arguments' dtypes, at least float32.
+        the dtypes of the arguments, at least float32.
 
     Raises:
         ValueError: layers do not fit together, a shape or dtype does not fit them, a length is not
             within 0 to T, remat is not within 1 to T, precision is unknown, dropout has no key or
-            nothing to drop, or two arguments contradict each other.
+            no inputs to drop, or two arguments contradict each other.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
@@ -176,8 +177,8 @@ def gru(
     return ys_and_h
 
 
-# Compiled as a whole: a call outside jit then compiles once for its shapes, and no operation sees
-# padding before it is masked.
+# Compiled, so that a call outside of jit is compiled once for its shapes, and checks for NaN
+# (``jax_debug_nans``) do not see padding before it is masked.
 @functools.partial(
     jax.jit,
     static_argnames=(
@@ -212,7 +213,7 @@ def _run(
     precision: Precision,
     remat: Remat,
 ) -> tuple[Any, Any]:
-    """Bring the arrays to one type, time first and one batch axis, run the net, and undo that."""
+    """Run the net on arrays of one type with axes (time, batch), and restore the layout."""
     net, xs, h0, reset_state = jax.tree.map(
         lambda leaf: leaf.astype(dtype), (net, xs, h0, reset_state)
     )
@@ -222,7 +223,7 @@ def _run(
     time, *batch, _ = xs.shape
 
     def flat(array: Array, leading: int) -> Array:
-        """Make one axis of those of the batch, which follow ``leading`` others."""
+        """Merge the batch axes, which follow ``leading`` other axes."""
         if len(batch) == 1:
             return array
         rest = array.shape[leading + len(batch) :]
@@ -235,7 +236,7 @@ def _run(
         valid = flat(mask, 1)
     given, xs = xs, flat(xs, 1)
     if valid is not None:
-        # First of all, so that padding affects neither values nor derivatives.
+        # Before everything else, so that padding affects neither values nor derivatives.
         xs = jnp.where(valid[..., None], xs, jnp.zeros((), xs.dtype))
 
     def whole(layer: GRUParams, h: Array | None, _: str) -> Array:
@@ -266,11 +267,11 @@ def _run(
 
 
 class _Run(NamedTuple):
-    """What all layers of a net share while it runs over a batch."""
+    """The arguments of a run that are the same for all layers of a net."""
 
     valid: Array | None  # (T, B), False where the state is held
     resets: Array | None  # (T, B), True where an episode begins
-    keys: Iterator[Array]  # two for each layer: for its inputs and for its state
+    keys: Iterator[Array]  # two for each layer, for its inputs and its state
     dropout: Dropout | None
     recurrent_dropout: float
     precision: Precision
@@ -280,7 +281,7 @@ class _Run(NamedTuple):
 def _outputs(
     run: _Run, net: Net, xs: Array, h0: Any, reset_state: Any, reverse: bool, last_only: bool
 ) -> tuple[Any, Any]:
-    """Return the outputs of a net, ``(T, B, O)`` or ``(B, O)`` of the last, and its last state."""
+    """Return the outputs of a net, ``(T, B, O)`` or the last ``(B, O)``, and its last state."""
     if isinstance(net, GRUParams):
         return _layer(run, net, xs, h0, reset_state, reverse, last_only)
     if isinstance(net, Bidirectional):
@@ -333,7 +334,7 @@ def _layer(
     )
     if last_only:
         return last, last
-    # Without the barrier, XLA computes the last state separately where the loop is short enough to
-    # be unrolled, and its last bit may then differ.
+    # Without the barrier, XLA computes the last state separately if it unrolls a short loop, and
+    # the last bit may differ.
     ys = lax.optimization_barrier(ys)  # type: ignore[no-untyped-call]
     return ys, last if xs.shape[0] == 0 else ys[0 if reverse else -1]

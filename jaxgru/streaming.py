@@ -1,4 +1,4 @@
-"""Sequences longer than memory: a net run over them in chunks."""
+"""Running a net in chunks over sequences larger than memory."""
 
 import contextlib
 import functools
@@ -38,23 +38,23 @@ def stream(
 ) -> Iterator[Chunk]:
     """Yield the outputs of a net chunk by chunk, with one chunk in memory at a time.
 
-    The chunks together equal the outputs of ``jaxgru.gru`` for the whole. For a net with both
-    directions a chunk is a whole sequence. Products use ``precision="highest"``.
+    The concatenated chunks equal the outputs of ``jaxgru.gru`` for the whole. For a net with both
+    directions, a chunk is a whole sequence. Products use ``precision="highest"``.
 
     Args:
-        net: a layer, a ``Bidirectional``, a ``Backward`` or a stack; I inputs, O outputs, and H
-            units of all layers together.
+        net: a layer, a ``Bidirectional``, a ``Backward`` or a stack, with I inputs, O outputs, and
+            H units in all layers together.
         inputs: the sequences ``(..., T, I)``: any object with ``shape`` and ``read(window)``.
-        h0: the state before the first step, of all layers side by side: ``(..., H)``, or ``(H,)``
+        h0: the concatenated states of all layers before the first step, ``(..., H)``, or ``(H,)``
             for every sequence; zeros if None.
-        steps: the number of steps in a chunk; if None, as many as keep a chunk near 64 MiB.
+        steps: the number of steps in a chunk; if None, for chunks of about 64 MiB.
         reverse: run from the last step to the first.
-        all_layers: yield the states of all layers side by side, ``(rows, steps, H)``, instead of
-            the outputs of the last.
+        all_layers: yield the concatenated states of all layers, ``(rows, steps, H)``, instead of
+            the outputs of the last layer.
 
     Yields:
         The chunks in the order of computation. Inputs are rounded to the type of the weights,
-        or float32 if that is wider. The outputs of a merge None are side by side.
+        or float32 if that is wider. If a merge is None, both outputs are concatenated.
 
     Raises:
         ValueError: steps is below 1 or given for a net with both directions, a shape does not fit
@@ -100,7 +100,7 @@ def state_dtype(net: Net) -> np.dtype:
 
 
 def rounded(array: np.ndarray, net: Net) -> np.ndarray:
-    """Return numbers in the type of the state; a double beyond float32 is infinite in it."""
+    """Convert numbers to the type of the state; doubles beyond the range of float32 become inf."""
     with np.errstate(over="ignore"):
         return array.astype(state_dtype(net))
 
@@ -129,7 +129,7 @@ def _chunk_size(
     """Return the numbers of sequences and of steps in a chunk."""
     if steps is not None and steps < 1:
         raise ValueError(f"steps is {steps}: expected at least 1")
-    # What one step of one sequence holds in memory: inputs, three projections, states.
+    # The memory of one step of one sequence: inputs, three projections, states.
     numbers = sum(layer.input_size + 4 * layer.hidden_size for _, layer in layers(net))
     each = state_dtype(net).itemsize * numbers
     if both_ways:
@@ -151,7 +151,7 @@ def _chunk_size(
 
 
 def _memory() -> int:
-    """Return the bytes of memory that this process may use, as far as the system reports them."""
+    """Return the bytes of memory that this process may use, according to the system."""
     limits = [sys.maxsize]
     with contextlib.suppress(AttributeError, OSError, ValueError):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))

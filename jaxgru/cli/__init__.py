@@ -15,7 +15,7 @@ from jaxgru.cli.files import check_files
 
 SUBCOMMANDS = (inspect, run, finetune, convert, export)
 
-# How the library's messages name arguments, and what they are on the command line.
+# Names of arguments in the messages of the library, and the options of the command line.
 _OPTIONS = {
     "expected layer=, one of": "expected --layer, one of",
     "(assume= changes that)": "(--assume changes that)",
@@ -45,10 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _warnings_in_one_line():
             check_files(arguments)
             code: int = arguments.func(arguments)
-        print(end="", flush=True)  # a closed pipe is to be noticed here, not at the exit
+        print(end="", flush=True)  # detects a closed pipe here, not at the exit
         return code
     except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would flush again at its exit.
+        # The reader has closed the pipe. Python would flush again at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
     except KeyboardInterrupt:
@@ -65,8 +65,8 @@ def run_and_exit() -> NoReturn:
     """Run the command line of this process, and end the process with its exit code."""
     code = main()
     if code == _INTERRUPTED:
-        # JAX's threads may be in the middle of a computation, and to take Python down under them
-        # has been seen to end in a segmentation fault. Files are closed, and nothing is left to do.
+        # JAX's threads may still be computing, and an ordinary exit of Python has then caused a
+        # segmentation fault. All files are closed.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
@@ -75,14 +75,14 @@ def run_and_exit() -> NoReturn:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage, so that ``main`` reports each error alike."""
+        """Raise instead of printing the usage, so that ``main`` reports the error like others."""
         raise ValueError(f"{message} (see {self.prog} --help)")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="jaxgru",
-        description="Trained GRU layers in JAX: look at their weights, run, convert, export them.",
+        description="Trained GRU layers in JAX: inspect, run, convert, export and fine-tune them.",
         epilog="Each subcommand has its own help with examples: jaxgru SUBCOMMAND --help",
     )
     parser.add_argument("--version", action="version", version=f"jaxgru {__version__}")
@@ -112,7 +112,7 @@ def _warnings_in_one_line() -> Iterator[None]:
 
 
 def _as_typed(message: str) -> str:
-    """Return a message of the library with options of the command line for its arguments."""
+    """Return a message of the library with its arguments replaced by command line options."""
     for argument, option in _OPTIONS.items():
         message = message.replace(argument, option)
     return message
@@ -123,7 +123,7 @@ def _in_one_line(error: Exception) -> str:
         place = f"{error.filename}: " if error.filename is not None else ""
         return f"{place}{error.strerror}"
     message = _as_typed(" ".join(str(error).split()))
-    # The messages of these are complete. Any other error is unexpected: its type helps.
+    # The messages of these are complete. Other errors are unexpected, so the type is shown.
     if isinstance(error, ValueError | OSError | ImportError):
         return message
     return f"{type(error).__name__}: {message} (--debug shows where)"

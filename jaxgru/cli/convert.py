@@ -12,9 +12,9 @@ from jaxgru.weights.equations import EQUATIONS
 _EXAMPLES = """\
 examples:
   jaxgru convert GRUMatrices.npz trained.npz --from-equations notebook
-      weights that were meant for the notebook's equations, for a Keras layer
+      weights of the notebook's equations to those of a Keras layer
   jaxgru convert trained.npz GRUMatrices.npz --to-equations notebook
-      the way back
+      the inverse conversion
   jaxgru convert model.pt encoder.onnx --layer encoder.gru
       one GRU of a PyTorch model as an ONNX model
   jaxgru convert model.keras encoder.safetensors --to torch-safetensors
@@ -24,11 +24,11 @@ examples:
 
 equations:
   keras     h' = z*h + (1-z)*n  with  n = tanh(x Wh + bh + r*(h Uh + ch))
-            what a trained layer computes
+            the equations of a trained Keras layer
   notebook  h' = z*n + (1-z)*h  with  n = tanh(x Wh + bh + ch + r*(h Uh))
 
-What the new file cannot hold exactly is refused, with the reason. Its format is the one of --to,
-or that of its name's ending: .safetensors, .npz, .onnx, .keras or .weights.h5.
+If the new format cannot hold the net exactly, the command fails with the reason. The format is that
+of --to, or that of the suffix: .safetensors, .npz, .onnx, .keras or .weights.h5.
 """
 
 
@@ -55,13 +55,13 @@ def add_parser(subparsers: Any) -> None:
         "--from-equations",
         choices=EQUATIONS,
         default="keras",
-        help="what the weights of IN are meant for (default: %(default)s)",
+        help="the equations of the weights of IN (default: %(default)s)",
     )
     parser.add_argument(
         "--to-equations",
         choices=EQUATIONS,
         default="keras",
-        help="what the weights of OUT are meant for (default: %(default)s)",
+        help="the equations of the weights of OUT (default: %(default)s)",
     )
     parser.set_defaults(func=_run)
 
@@ -77,5 +77,5 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _with_equations(path: str, equations: str) -> str:
-    """Return a path for people; what the equations are is news only where they are not Keras'."""
+    """Return a path, with the equations if they are not those of Keras."""
     return path if equations == "keras" else f"{path} ({equations} equations)"

@@ -1,4 +1,4 @@
-"""What a net is, in words and as a table of its numbers."""
+"""Descriptions of a net, in words and as a table of statistics."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +13,12 @@ _ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
 
 def in_a_line(net: Net) -> str:
-    """Return what a net is in a line: its structure and its sizes."""
+    """Return a description of a net in one line: its structure and sizes."""
     return f"{structure(net)}: {sizes(net)}"
 
 
 def structure(net: Net) -> str:
-    """Return what a net is made of.
+    """Return a description of the structure of a net.
 
     >>> import jax, jaxgru
     >>> a, b = jaxgru.init(jax.random.key(0), 3, 4), jaxgru.init(jax.random.key(1), 4, 4)
@@ -45,7 +45,7 @@ def structure(net: Net) -> str:
 
 
 def sizes(net: Net) -> str:
-    """Return how many inputs, outputs and parameters a net has, and their types."""
+    """Return the numbers of inputs, outputs and parameters of a net, and the dtypes."""
     inputs, outputs = check_net(net)
     dtypes = ", ".join(sorted({params.dtype.name for _, params in layers(net)}))
     gives = f"{outputs} outputs" if outputs is not None else "a pair of outputs"
@@ -101,7 +101,7 @@ def _blocks(params: GRUParams) -> Iterator[tuple[str, str, Any]]:
 
 
 def _statistics(block: Any) -> str:
-    # Summed in double precision: in half precision a norm soon overflows.
+    # In double precision, because a norm in half precision may overflow.
     finite = block[np.isfinite(block)].astype(np.float64)
     if finite.size == 0:
         return " ".join(["          -"] * 4)

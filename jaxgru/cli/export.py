@@ -1,4 +1,4 @@
-"""``jaxgru export``: a net as a file that runs without jaxgru."""
+"""``jaxgru export``: write a net to a file that runs without jaxgru."""
 
 import argparse
 from typing import Any
@@ -14,13 +14,13 @@ examples:
   jaxgru export weights.npz net.onnx
       an ONNX model
   jaxgru export weights.npz step.onnx --streaming
-      one that takes the state and gives it back, for a sequence in chunks
+      an ONNX model with the state as input and output, for sequences in chunks
   jaxgru export model.pt net.stablehlo --layer encoder.gru --platforms cpu,cuda
-      a program that jax.export.deserialize reads, without jaxgru
+      a program for jax.export.deserialize
 
-The file's inputs are x, then lengths with --lengths, then the first state of each layer with
---streaming; its outputs are y and the last state of each layer. They are printed with their shapes.
-batch and time are any sizes from 1. docs/deployment.md shows how to run either file.
+The inputs of the file are x, then lengths with --lengths, then the first state of each layer with
+--streaming. The outputs are y and the last state of each layer. The command prints their shapes, in
+which batch and time may have any size from 1. docs/deployment.md shows how to run the files.
 """
 
 
@@ -40,27 +40,27 @@ def add_parser(subparsers: Any) -> None:
         "output", metavar="OUT", type=Output, help="the file to write: .onnx or .stablehlo"
     )
     add_source_options(parser)
-    parser.add_argument("--format", choices=ENDINGS, help="of OUT, instead of that of its suffix")
+    parser.add_argument("--format", choices=ENDINGS, help="the format of OUT (default: by suffix)")
     parser.add_argument(
-        "--streaming", action="store_true", help="with the first state of each layer as an input"
+        "--streaming", action="store_true", help="add the first state of each layer as an input"
     )
     parser.add_argument(
         "--lengths",
         action="store_true",
-        help="with the sequences' lengths as an input; y is zero beyond",
+        help="add the lengths of the sequences as an input; y is zero at later steps",
     )
     parser.add_argument("--time-major", action="store_true", help="time before batch in x and y")
     parser.add_argument(
         "--platforms",
         metavar="LIST",
         default="cpu",
-        help=f"what StableHLO is lowered for, of {','.join(PLATFORMS)} (default: %(default)s)",
+        help=f"platforms of StableHLO, of {','.join(PLATFORMS)} (default: %(default)s)",
     )
     parser.add_argument(
         "--equations",
         choices=EQUATIONS,
         default="keras",
-        help="what the weights are meant for (default: %(default)s, as a trained layer computes)",
+        help="the equations of the weights (default: %(default)s, those of a trained layer)",
     )
     parser.set_defaults(func=_run)
 

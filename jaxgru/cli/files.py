@@ -1,4 +1,4 @@
-"""The files of a command: no output is an input or another output, and each can be written."""
+"""Checks of the files of a command: outputs are distinct from inputs, and writable."""
 
 import argparse
 import errno
@@ -13,7 +13,7 @@ class Input(str):
 
 
 class Weights(Input):
-    """The path of a weights file to read: of an ONNX model, perhaps with data in other files."""
+    """The path of a weights file to read; an ONNX model may have data in other files."""
 
 
 class Output(str):
@@ -25,13 +25,13 @@ class OutputFolder(Output):
 
 
 def check_files(arguments: argparse.Namespace) -> None:
-    """Raise unless every output can be written without the loss of an input or another output.
+    """Raise an error unless every output can be written, and is not an input or another output.
 
-    Files are compared by identity, so that links of either kind are seen through. Of an input that
-    is a folder, every file in it is an input.
+    Files are compared by identity, which includes links of both kinds. If an input is a folder,
+    every file in it is an input.
 
     Args:
-        arguments: of a subcommand; its values of type ``Input`` and ``Output`` are looked at.
+        arguments: of a subcommand; its values of type ``Input`` and ``Output`` are checked.
 
     Raises:
         ValueError: an output is an input, or another output.
@@ -60,7 +60,7 @@ def _check_writable(output: Output) -> None:
         code = errno.ENOTDIR if is_folder else errno.EISDIR
         raise OSError(code, os.strerror(code), output)
     if is_folder or _is_device(target):
-        return  # a folder is made with its parents
+        return  # a folder is created with its parents
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise FileNotFoundError(errno.ENOENT, "its folder is missing", output)

@@ -1,4 +1,4 @@
-"""The training data of ``jaxgru finetune``: from .npz and .csv, and a part of it held out."""
+"""The data of ``jaxgru finetune``: read from .npz and .csv, and split for validation."""
 
 import zipfile
 from pathlib import Path
@@ -17,12 +17,12 @@ def read_data(path: str, targets: str | None, loss: str, on: str) -> Sequences:
 
     Args:
         path: the file or folder.
-        targets: which columns of .csv files are targets, by name or number from 1, with commas.
+        targets: the target columns of .csv files, by name or number from 1, separated by commas.
         loss: "regression", "classification" or "next-step".
-        on: "steps" or "last": of a .csv file the last row has the targets then.
+        on: "steps" or "last"; with "last", the last row of a .csv file has the targets.
 
     Raises:
-        ArrayFileError: what is there is not what is needed.
+        ArrayFileError: the files do not have the required arrays or columns.
         OSError: a file is missing or may not be read.
     """
     is_npz = Path(path).suffix.lower() == ".npz"
@@ -38,17 +38,17 @@ def read_data(path: str, targets: str | None, loss: str, on: str) -> Sequences:
 
 
 def split_data(data: Sequences, fraction: float, seed: int) -> tuple[Sequences, Sequences]:
-    """Return what to learn from and what is held out.
+    """Return the training data and the held-out data.
 
-    Held out are random sequences, or the last steps where there is only one.
+    The held-out data are random sequences, or the last steps of a single sequence.
 
     Args:
-        data: all of it.
-        fraction: how much to hold out, between 0 and 1.
-        seed: of the choice.
+        data: all data.
+        fraction: the held-out fraction, between 0 and 1.
+        seed: the seed of the random choice.
 
     Raises:
-        ValueError: it is too little to be divided.
+        ValueError: there are not enough sequences or steps.
     """
     count, time, _ = data.inputs.shape
     whole = count if count > 1 else time
@@ -93,7 +93,7 @@ def _from_npz(path: str, loss: str) -> Sequences:
         )
     targets, lengths = arrays.get("targets", inputs), arrays.get("lengths")
     if inputs.ndim == 2 and lengths is None:
-        # One sequence: as a batch of one.
+        # A single sequence becomes a batch of one.
         return Sequences(inputs[None], targets[None])
     return Sequences(inputs, targets, lengths)
 
@@ -139,7 +139,7 @@ def _padded(sequences: list[Array], time: int) -> Array:
 
 
 def _classes(targets: Array, path: str, is_npz: bool) -> Any:
-    """Return the targets as integers, of text the one column there is."""
+    """Return the targets as integers; text must have one column."""
     if not is_npz:
         if targets.shape[-1] != 1:
             raise ArrayFileError(

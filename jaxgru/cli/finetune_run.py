@@ -1,4 +1,4 @@
-"""The work of ``jaxgru finetune``: read, tune, report, write."""
+"""The command ``jaxgru finetune``: read, train, report, write."""
 
 import argparse
 import os
@@ -48,7 +48,7 @@ _EPOCHS = 10
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the arguments ask for and return the exit code."""
+    """Run the command and return the exit code."""
     net = read_net(arguments.weights, arguments, arguments.equations)
     _check_formats(net, arguments)
     loss = (classification if arguments.loss == "classification" else regression)(arguments.on)
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     shuffle, start, readout_key = jax.random.split(jax.random.key(arguments.seed), 3)
     model = Model(net, _readout(net, data, arguments, readout_key))
     _check_predictions(model, data, arguments)
-    # The whole of it first: a place in a message is then a place in the file.
+    # All data first, so that positions in messages are positions in the file.
     data = checked_data(data, model, loss, arguments.data)
     data, held_out = split_data(data, arguments.held_out, arguments.seed)
     before = evaluate(model, held_out, loss)
@@ -115,7 +115,7 @@ def _fit(
 
 
 def _check_formats(net: Any, arguments: argparse.Namespace) -> None:
-    """Raise the errors of writing before the work, not after it."""
+    """Raise errors of the output formats before the training."""
     if arguments.plot is not None:
         check_plot(arguments.plot)
     with tempfile.TemporaryDirectory() as folder:
@@ -126,7 +126,7 @@ def _check_formats(net: Any, arguments: argparse.Namespace) -> None:
 
 
 def _readout(net: Any, data: Sequences, arguments: argparse.Namespace, key: Any) -> Any:
-    """Return the readout in a file, a new one, or None."""
+    """Return the readout of a file, a new one, or None."""
     if arguments.readout is not None:
         arrays = []
         for name in ("kernel", "bias"):
@@ -185,9 +185,9 @@ def _write(result: Result, arguments: argparse.Namespace) -> None:
 
 
 def _in_type_of(net: Any, data: Sequences) -> Sequences:
-    """Return the data with its numbers rounded to the type that the net computes in."""
+    """Return the data rounded to the type of the states of the net."""
     targets = data.targets
-    if targets.dtype != np.int32:  # classes stay what they are
+    if targets.dtype != np.int32:  # classes are not rounded
         targets = targets.astype(_dtype(net))
     return Sequences(data.inputs.astype(_dtype(net)), targets, data.lengths)
 

@@ -1,4 +1,4 @@
-"""``jaxgru inspect``: what a weights file holds, as a table and as a picture."""
+"""``jaxgru inspect``: the contents of a weights file as a table and as a plot."""
 
 import argparse
 from typing import Any
@@ -19,16 +19,16 @@ examples:
   jaxgru inspect GRUMatrices.npz --plot weights.png
   jaxgru inspect model.keras --layer gru_1
 
-A file with several GRUs is shown as a list; --layer picks one of them, or several as a stack. Of
-a net of several layers each is shown with its place. The table has a row for each gate's block of
-each array, in the equations
+If the file has several GRUs, the command lists them; --layer selects one, or several as a stack.
+Each layer of a net is shown with its position. The table has a row for each block of each array in
+the equations
   z  = sigma(x Wz + bz + h Uz + cz)                 update
   r  = sigma(x Wr + br + h Ur + cr)                 reset
   n  = phi(x Wh + bh + r * (h Uh + ch))             candidate, reset_after=True
   n  = phi(x Wh + bh + (r * h) Uh + ch)             candidate, reset_after=False
   h' = z * h + (1 - z) * n
 with kernel W, recurrent kernel U, bias b and recurrent bias c. The norm is the root of the sum of
-squares. NaN and Inf are counted and left out of the other columns.
+squares. NaN and Inf are counted, and excluded from the other columns.
 """
 
 
@@ -36,8 +36,8 @@ def add_parser(subparsers: Any) -> None:
     """Add this subcommand to the parser of the command line."""
     parser = subparsers.add_parser(
         "inspect",
-        help="show what a weights file holds",
-        description="Show what a weights file holds: sizes, variant, and each gate's numbers.",
+        help="show the contents of a weights file",
+        description="Show the contents of a weights file: sizes, variant, statistics of each gate.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,14 +49,14 @@ def add_parser(subparsers: Any) -> None:
         "--plot",
         metavar="OUT",
         type=Output,
-        help="also draw the blocks as heat maps (.png, .svg, .pdf); needs jaxgru[plot]",
+        help="plot the blocks as heat maps (.png, .svg, .pdf); needs jaxgru[plot]",
     )
     parser.set_defaults(func=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
-        check_plot(arguments.plot)  # before the work, not after it
+        check_plot(arguments.plot)  # before anything else
     contents = read_all(arguments.file, **source_options(arguments))
     if arguments.layer is None and len(contents.gathered) > 1:
         _list(arguments, contents)
@@ -72,7 +72,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace, contents: Contents) -> None:
     if arguments.plot is not None:
         with about(arguments.file):
-            pick(contents.gathered, None)  # which is an error: one picture shows one GRU
+            pick(contents.gathered, None)  # an error, as a plot shows one GRU
     print(f"{arguments.file}: {len(contents.gathered)} GRUs, format {contents.format}\n")
     for name, found in contents.gathered.items():
         if isinstance(found, WeightsError):

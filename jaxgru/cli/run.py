@@ -1,4 +1,4 @@
-"""``jaxgru run``: inputs through a net, its states to a file or to a table."""
+"""``jaxgru run``: run a net on inputs, and show, write, plot or check its states."""
 
 import argparse
 import contextlib
@@ -36,40 +36,39 @@ examples:
   jaxgru run weights.npz inputs.csv -o states.csv --plot gates.png
       the states as a file, the gates of the sequence as a plot
   jaxgru run weights.npz inputs.npy --expect states.npy
-      how far the states are from the expected ones; exit code 1 beyond the tolerance
+      the largest difference from expected states; exit code 1 beyond the tolerance
   jaxgru run stack.pt log.csv --columns ax,ay,az --all-layers -o states.npy
-      some columns of a file through a stack, and the states of each of its layers
+      some columns of a file as inputs of a stack, and the states of all layers
 
-nets: the states are the outputs of the last layer, of both directions in the order of the steps.
-  With --all-layers they are the states of every layer side by side, in the order that inspect
-  shows, and H0 always is. A net that goes both ways needs whole sequences in memory.
+nets: the states are the outputs of the last layer, for both directions in the order of the steps.
+  With --all-layers, they are the states of all layers, joined in the order of inspect, which is
+  always the order of H0. A bidirectional net needs whole sequences in memory.
 
-files of numbers (INPUTS, OUT, H0, EXPECTED), by the ending of their name:
+files of numbers (INPUTS, OUT, H0, EXPECTED), by suffix:
   .npy  an array: inputs (T, I), or a batch (..., T, I); states (T, H) or (..., T, H); h0 (H,) or
-        (..., H). Integers are taken as the numbers they are.
-  .npz  the same. If it holds several arrays, the one called inputs, outputs (of OUT and
-        EXPECTED) or h0 is taken. Such a file is read whole.
-  .csv  one sequence, a line for each step. A first line without any number is a header, and so is
-        one of 0,1,2... as pandas writes it. Empty lines and lines that begin with # are passed
-        over.
+        (..., H). Integers are converted to floating-point numbers.
+  .npz  the same. If there are several arrays, the name must be inputs, outputs (for OUT and
+        EXPECTED) or h0. The whole file is read into memory.
+  .csv  one sequence, one line per step. A first line without any number is a header, and so is
+        0,1,2... as written by pandas. Empty lines and lines that begin with # are ignored.
   .txt  the same, with spaces or tabs instead of commas.
 Numbers are rounded to the type of the weights (float32 if that is narrower). Inputs other than
 .npz may be larger than memory: they are read, and the states written, in parts. OUT is replaced
-only once it is complete.
+when the new file is complete.
 
 exit codes: 0 done, 1 beyond the tolerance, 2 an error
 """
 
 _BEYOND_TOLERANCE = 1
-_PLOTTED_STEPS = 10_000  # more than a picture has room for
+_PLOTTED_STEPS = 10_000  # more than the pixels of a plot
 
 
 def add_parser(subparsers: Any) -> None:
     """Add this subcommand to the parser of the command line."""
     parser = subparsers.add_parser(
         "run",
-        help="run a net on inputs, write, show, plot or check its states",
-        description="Run a net on inputs; write, show, plot or check its states.",
+        help="run a net on inputs; show, write, plot or check its states",
+        description="Run a net on inputs; show, write, plot or check its states.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -80,21 +79,21 @@ def add_parser(subparsers: Any) -> None:
         "inputs", metavar="INPUTS", type=Input, help="the input sequence, or a batch of them"
     )
     parser.add_argument(
-        "-o", "--output", metavar="OUT", type=Output, help="write the states, no table"
+        "-o", "--output", metavar="OUT", type=Output, help="write the states, print no table"
     )
     add_source_options(parser)
     columns = parser.add_mutually_exclusive_group()
     columns.add_argument(
         "--columns",
         metavar="LIST",
-        help="the columns to take of INPUTS, in this order: names in its header, or numbers from 1",
+        help="the columns of INPUTS to use, in this order: names in the header, or numbers from 1",
     )
-    columns.add_argument("--skip", metavar="LIST", help="the columns to leave out of INPUTS")
+    columns.add_argument("--skip", metavar="LIST", help="the columns of INPUTS to skip")
     parser.add_argument(
-        "--all-layers", action="store_true", help="the states of every layer, not of the last"
+        "--all-layers", action="store_true", help="return the states of all layers, not of the last"
     )
     parser.add_argument(
-        "--h0", metavar="H0", type=Input, help="state before the first step (default: zeros)"
+        "--h0", metavar="H0", type=Input, help="the state before the first step (default: zeros)"
     )
     parser.add_argument("--expect", metavar="EXPECTED", type=Input, help="states to compare with")
     parser.add_argument(
@@ -102,31 +101,31 @@ def add_parser(subparsers: Any) -> None:
         metavar="ERROR",
         type=_tolerance,
         default=1e-6,
-        help="largest absolute error that --expect accepts (default: %(default)s: states lie "
-        "within -1 and 1, where a rounding in float32 is at most 6e-8, and some add up)",
+        help="the largest absolute error for --expect (default: %(default)s: states lie "
+        "within -1 and 1, where a rounding error in float32 is at most 6e-8, and several add up)",
     )
     parser.add_argument(
-        "--plot", metavar="IMAGE", type=Output, help="draw gates and state (.png, .svg, .pdf)"
+        "--plot", metavar="IMAGE", type=Output, help="plot gates and state (.png, .svg, .pdf)"
     )
-    parser.add_argument("--reverse", action="store_true", help="go from the last step to the first")
+    parser.add_argument("--reverse", action="store_true", help="from the last step to the first")
     parser.add_argument(
         "--equations",
         choices=EQUATIONS,
         default="keras",
-        help="what the weights are meant for (default: %(default)s, as a trained layer computes)",
+        help="the equations of the weights (default: %(default)s, those of a trained layer)",
     )
     parser.add_argument(
         "--chunk",
         metavar="STEPS",
         type=_steps,
-        help="steps at a time (default: as many as keep a part near 64 MiB)",
+        help="steps at a time (default: for parts of about 64 MiB)",
     )
     parser.set_defaults(func=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
-        check_plot(arguments.plot)  # before the work, not after it
+        check_plot(arguments.plot)  # before anything else
     net = read_net(arguments.weights, arguments, arguments.equations)
     _check_directions(net, arguments)
     columns = Columns.of(net, arguments.all_layers)
@@ -190,7 +189,7 @@ def _write(
 def _consume(
     chunks: Iterator[Chunk], takers: list[Callable[[Chunk], None]], shape: tuple[int, ...]
 ) -> None:
-    """Give every chunk to all takers."""
+    """Pass every chunk to all takers."""
     with progress_bar(math.prod(shape[:-1])) as advance:
         for chunk in chunks:
             for take in takers:
@@ -201,7 +200,7 @@ def _consume(
 def _plot(
     net: Net, inputs: ArrayReader, h0: np.ndarray | None, arguments: argparse.Namespace
 ) -> None:
-    """Draw the first sequence, and of a long one the steps that are computed first."""
+    """Plot the first sequence, or the steps of a long one that are computed first."""
     *batch, time, _ = inputs.shape
     ways = directions(net, arguments.reverse)
     # A net that goes both ways has to see all steps, and they are in memory anyway.

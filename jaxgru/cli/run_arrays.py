@@ -1,4 +1,4 @@
-"""The arrays that ``jaxgru run`` takes: do they fit the net and one another, are they finite?"""
+"""Checks of the arrays of ``jaxgru run``: shapes, and finite values."""
 
 import argparse
 import warnings
@@ -12,7 +12,7 @@ from jaxgru.streaming import Chunk
 
 
 def choose_columns(inputs: ArrayReader, arguments: argparse.Namespace) -> ArrayReader:
-    """Return a reader of the columns of --columns, or of all but those of --skip."""
+    """Return a reader of the columns of --columns, or of all except those of --skip."""
     if arguments.columns is not None:
         return inputs.only(inputs.columns(arguments.columns))
     if arguments.skip is not None:
@@ -22,7 +22,7 @@ def choose_columns(inputs: ArrayReader, arguments: argparse.Namespace) -> ArrayR
 
 
 def check_inputs(inputs: ArrayReader, net: Net, arguments: argparse.Namespace) -> None:
-    """Raise ArrayFileError unless the inputs fit the net, and a plot if one is wanted."""
+    """Raise ArrayFileError unless the inputs fit the net and a plot, if there is one."""
     shape, (size, _) = inputs.shape, check_net(net)
     if len(shape) < 2 or shape[-1] != size:
         named = f"; its columns are {', '.join(map(repr, inputs.names))}" if inputs.names else ""
@@ -49,7 +49,7 @@ def check_expected(
 def read_h0(path: str | None, net: Net, batch: tuple[int, ...]) -> np.ndarray | None:
     """Return the state before the first step, ``(H,)`` or ``(..., H)``; None without a path.
 
-    H are the units of all layers, whose states stand side by side.
+    H are the units of all layers, whose states are joined.
 
     Raises:
         ArrayFileError: its shape fits neither the weights nor the inputs.
@@ -79,7 +79,7 @@ class NonFiniteWarner:
     """Warns of the first NaN or Inf in the inputs, in the order of computation.
 
     Args:
-        inputs: where they are read from.
+        inputs: the reader of the inputs.
     """
 
     def __init__(self, inputs: ArrayReader) -> None:
@@ -87,7 +87,7 @@ class NonFiniteWarner:
         self._found = False
 
     def add(self, chunk: Chunk) -> None:
-        """Look at one more chunk."""
+        """Check one more chunk."""
         if self._found or np.isfinite(chunk.xs).all():
             return
         self._found = True

@@ -1,4 +1,4 @@
-"""States held against expected ones, chunk by chunk: the largest error, and where."""
+"""The comparison of states with expected ones, chunk by chunk: the largest error and its place."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from jaxgru.streaming import Chunk
 class Comparison:
     """The largest error of the states so far.
 
-    For a state y where e is expected it is ``|y - e|``, in double precision. Where one of the two
-    is NaN, the error is infinite. The scale to hold it against is the largest ``|e|``: the error
-    of a state near zero is no larger than that of others, and would look so beside it.
+    For a state y with expected value e it is ``|y - e|``, in double precision. If one of the two
+    is NaN, the error is infinite. It is compared with the largest ``|e|``, because relative errors
+    of states near zero are large.
 
     Args:
         expected: the expected states, of the shape of all states.
-        columns: what the last axis of the states is.
+        columns: the labels of the last axis.
     """
 
     def __init__(self, expected: ArrayReader, columns: Columns) -> None:
@@ -25,11 +25,11 @@ class Comparison:
         self._expected, self._columns = expected, columns
 
     def add(self, chunk: Chunk) -> None:
-        """Take one more chunk into account."""
+        """Compare one more chunk."""
         expected = self._expected.read(chunk.window).astype(np.float64)
         with np.errstate(invalid="ignore"):
             difference = np.abs(chunk.ys - expected)
-        difference[chunk.ys == expected] = 0.0  # Inf, where Inf is expected
+        difference[chunk.ys == expected] = 0.0  # Inf - Inf is NaN
         difference[np.isnan(difference)] = np.inf
         finite = np.abs(expected[np.isfinite(expected)])
         self.scale = max(self.scale, finite.max(initial=0.0))

@@ -1,4 +1,4 @@
-"""States as a table to read: all of a short sequence, beginning and end of a long one."""
+"""A table of states: all of a short sequence, the beginning and the end of a long one."""
 
 import dataclasses
 import math
@@ -13,11 +13,11 @@ from jaxgru.streaming import Chunk
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """What the last axis of the states is: parts of it by name, one after the other.
+    """The labels of the last axis of the states, which consists of named parts.
 
     Args:
-        sizes: of each part; the name of an only one is not shown.
-        word: for a column: "unit" or "output".
+        sizes: the size of each part; the name of a single part is not shown.
+        word: the word for a column: "unit" or "output".
     """
 
     sizes: dict[str, int]
@@ -25,14 +25,14 @@ class Columns:
 
     @classmethod
     def of(cls, net: Net, all_layers: bool) -> "Columns":
-        """Return what they are of a net: the outputs of its last layer, or the states of all."""
+        """Return the columns of a net: the outputs of its last layer, or the states of all."""
         if all_layers:
             return cls({place: layer.hidden_size for place, layer in layers(net)}, "unit")
         return cls({"net": output_size(net)}, "unit" if len(layers(net)) == 1 else "output")
 
     @property
     def labels(self) -> list[tuple[str, str]]:
-        """Of each column its part and its name there."""
+        """The part of each column, and its name there."""
         sizes = self.sizes.items()
         return [(place, f"{self.word} {i}") for place, size in sizes for i in range(size)]
 
@@ -41,7 +41,7 @@ class Columns:
         return " ".join(self.labels[column][len(self.sizes) == 1 :])
 
     def __str__(self) -> str:
-        """Return which columns belong to which part, as slices; nothing where there is one."""
+        """Return the slices of the parts; nothing if there is one part."""
         if len(self.sizes) == 1:
             return ""
         ends = np.cumsum([0, *self.sizes.values()])
@@ -50,12 +50,12 @@ class Columns:
 
 
 class Table:
-    """The states to show, collected chunk by chunk; ``str`` gives the table.
+    """The states to show, collected chunk by chunk; ``str`` returns the table.
 
     Args:
         shape: the shape of all states, ``(..., T, H)``.
-        columns: what the last axis is.
-        width: how many characters a line may have.
+        columns: the labels of the last axis.
+        width: the largest number of characters in a line.
     """
 
     def __init__(self, shape: tuple[int, ...], columns: Columns, width: int) -> None:
@@ -67,7 +67,7 @@ class Table:
         self._rows: dict[tuple[int, int], np.ndarray] = {}
 
     def add(self, chunk: Chunk) -> None:
-        """Keep what the table shows of one more chunk."""
+        """Keep the shown states of one more chunk."""
         rows, steps = chunk.window
         for number in range(rows.start, min(rows.stop, _SEQUENCES)):
             for step in self._steps:
@@ -108,7 +108,7 @@ class Table:
         return f"states {self._shape}{self._columns}{part}"
 
 
-_EDGE = 10  # steps at either end
+_EDGE = 10  # shown steps at each end
 _SEQUENCES = 3
 _STEP_WIDTH = 8
 _CELL_WIDTH = 12

@@ -1,4 +1,4 @@
-"""Options of what reads weights: which GRU of a file, and the fields that the file leaves out."""
+"""Options for reading weights: the GRU in the file, and fields that are missing in it."""
 
 import argparse
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         "--layer",
         metavar="NAME",
         action="append",
-        help="which GRU of a file that has several (again for the next layer of a stack)",
+        help="the GRU of a file with several (repeat for the next layer of a stack)",
     )
     parser.add_argument(
         "--assume",
@@ -25,25 +25,25 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         type=_assumption,
         action="append",
         default=[],
-        help="a field that the file leaves out: activation, recurrent_activation, reset_after, "
-        "merge or reverse (again for each)",
+        help="a field that is missing in the file: activation, recurrent_activation, reset_after, "
+        "merge or reverse (repeatable)",
     )
     parser.add_argument(
         "--external-data",
         action="store_true",
-        help="let an ONNX model keep its weights in other files of its folder",
+        help="allow an ONNX model with weights in other files of its folder",
     )
 
 
 def read_net(
     path: str, arguments: argparse.Namespace, equations: Any, read: Callable[..., Any] = load
 ) -> Any:
-    """Return the net that the options choose in a file: the one of --layer, or a stack of several.
+    """Return the net selected by the options: the one of --layer, or a stack of several.
 
     Args:
         path: the weights file.
         arguments: with the options of ``add_source_options``.
-        equations: what the weights are meant for.
+        equations: the equations of the weights.
         read: ``jaxgru.weights.load`` or ``read``.
 
     Raises:
@@ -54,7 +54,7 @@ def read_net(
 
 
 def stacked(path: str, nets: list[Any]) -> Any:
-    """Return one net as it is, and several as a stack; raise WeightsError if they do not fit."""
+    """Return a single net, or several as a stack; raise WeightsError if they do not fit."""
     if len(nets) == 1:
         return nets[0]
     try:
@@ -65,7 +65,7 @@ def stacked(path: str, nets: list[Any]) -> Any:
 
 
 def source_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return how to read a file, as arguments of ``jaxgru.weights.read_all``."""
+    """Return the arguments of ``jaxgru.weights.read_all``."""
     return {"assume": dict(arguments.assume), "external_data": arguments.external_data}
 
 

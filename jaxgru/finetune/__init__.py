@@ -1,8 +1,8 @@
-"""Fine-tuning: a small trainer, and its pieces for custom loops."""
+"""Fine-tuning: a small trainer, and its parts for custom loops."""
 
 from jaxgru.optional import need
 
-# Nearly every module below imports Optax: a missing one is reported once, here.
+# Nearly every module below imports Optax. If it is missing, this is the error.
 need("optax", "finetune", "fine-tuning")
 
 from jaxgru.finetune.batches import Batch, Position, batches  # noqa: E402

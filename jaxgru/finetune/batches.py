@@ -1,4 +1,4 @@
-"""The order of the training data: a function of a key and a position alone."""
+"""Batches in a random order that is a function of a key and the position."""
 
 import math
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
     Args:
         inputs: ``(B, T, I)``.
         targets: as in ``Sequences``, of these sequences and steps.
-        lengths: integers ``(B,)``, or None: all steps count.
+        lengths: integers ``(B,)``; None if all steps are valid.
         begins: whether the sequences begin here: the state is then the initial one, not the state
             carried from the previous window.
     """
@@ -51,21 +51,20 @@ def batches(
     window: int | None = None,
     start: Position = Position(),  # noqa: B008 (a tuple: nobody can change it)
 ) -> Iterator[tuple[Position, Batch]]:
-    """Yield batches without end: all sequences once an epoch, in a new order each time.
+    """Yield batches endlessly: all sequences once per epoch, in a new order in each epoch.
 
-    The order of an epoch depends on the key and the epoch alone, so a run that resumes at a
-    position sees the same batches as one that was not interrupted. All batches have the same size:
-    the last of an epoch is padded with sequences of length 0. Sequences of length 0 in the data are
-    left out.
+    The order of an epoch depends only on the key and the epoch, so a run that resumes at a position
+    has the same batches as one that was not interrupted. All batches have the same size: the last
+    of an epoch is padded with sequences of length 0. Sequences of length 0 in the data are omitted.
 
     Args:
         data: the sequences.
         batch_size: B, at least 1.
         key: a JAX random key.
-        window: steps of a window: each batch is cut along time into windows, up to the end of its
-            longest sequence (truncated backpropagation through time), and targets are those of
-            steps. None: batches are whole.
-        start: where to begin.
+        window: the number of steps of a window. Each batch is cut along time into windows, up to
+            the end of its longest sequence (truncated backpropagation through time); targets must
+            be those of steps. None: batches are not cut.
+        start: the position to begin at.
 
     Yields:
         The position after the batch, from which a later call can start, and the batch.
@@ -95,7 +94,7 @@ def batches(
 
 
 def count_batches(data: Sequences, batch_size: int) -> int:
-    """Return the number of batches of an epoch; all windows of a batch count as one."""
+    """Return the number of batches of an epoch, each with all of its windows."""
     used = len(data.inputs) if data.lengths is None else np.count_nonzero(data.lengths)
     return math.ceil(used / batch_size)
 

@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax: complete or absent, and refused if they belong to another run."""
+"""Orbax checkpoints that are written atomically and identify their run."""
 
 import os
 import zlib
@@ -22,11 +22,11 @@ _NAMED = 4  # differences listed in an error
 class Checkpoints:
     """The checkpoints of one run in a folder.
 
-    Orbax writes a checkpoint aside and moves it into place, so the last complete one survives any
-    interruption.
+    Orbax writes a checkpoint under a temporary name and renames it, so the last complete checkpoint
+    remains after any interruption.
 
     Args:
-        folder: where they are; created if missing. None: no checkpoints are kept.
+        folder: the folder; created if missing. None: no checkpoints are kept.
         inputs: pytrees of arrays that identify the run. The names describe a difference in an
             error, as "other data".
         settings: the other values that identify the run, by name.
@@ -52,7 +52,7 @@ class Checkpoints:
         self._folder.mkdir(parents=True, exist_ok=True)
         options = self._orbax.CheckpointManagerOptions(
             max_to_keep=_KEPT,
-            # Synchronous: a checkpoint that is incomplete when the process ends is lost anyway.
+            # Synchronous, as an incomplete checkpoint is useless if the process ends.
             enable_async_checkpointing=False,
         )
         self._manager = self._orbax.CheckpointManager(self._folder, options=options)

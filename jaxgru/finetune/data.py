@@ -12,9 +12,9 @@ class Sequences(NamedTuple):
         inputs: ``(N, T, I)``, floating-point.
         targets: at every step, ``(N, T, O)`` numbers or ``(N, T)`` classes; for each sequence,
             ``(N, O)`` numbers or ``(N,)`` classes. Classes are integers from 0.
-        lengths: integers ``(N,)``, 0 to T: how many steps of each sequence count. The steps after
-            them, NaN included, affect neither losses nor gradients, and a sequence of length 0
-            does not count. None: all steps count.
+        lengths: integers ``(N,)``, 0 to T: the number of valid steps of each sequence. Later steps,
+            even NaN, affect neither losses nor gradients, and sequences of length 0 are ignored.
+            None: all steps are valid.
 
     >>> import numpy as np
     >>> from jaxgru.finetune import Sequences

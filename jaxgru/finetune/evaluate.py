@@ -26,15 +26,15 @@ def evaluate(
     precision: Precision = None,
     mesh: jax.sharding.Mesh | None = None,
 ) -> float:
-    """Return the mean loss of a model over all predictions that count, without dropout.
+    """Return the mean loss of a model over all valid predictions, without dropout.
 
     Args:
         model: the net and its readout.
         data: the sequences.
         loss: the loss.
         batch_size: sequences in a batch, at least 1.
-        precision: of the matrix products, as in ``jaxgru.gru``.
-        mesh: devices to share each batch, as in ``jaxgru.finetune.fit``.
+        precision: the precision of the matrix products, as in ``jaxgru.gru``.
+        mesh: the devices among which a batch is split, as in ``jaxgru.finetune.fit``.
 
     Returns:
         The mean, in double precision.

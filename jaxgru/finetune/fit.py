@@ -1,4 +1,4 @@
-"""Fine-tuning: a whole run, built from the other modules."""
+"""A whole run of fine-tuning, built from the other modules."""
 
 import contextlib
 import functools
@@ -49,10 +49,10 @@ class Result(NamedTuple):
     Args:
         model: the tuned net and readout, low-rank changes merged.
         history: one row per round, see ``read_history``.
-        stopped: why the run ended: "epochs", "steps", "not finite", or the value that a function
-            of ``on_round`` returned, as "patience".
+        stopped: the reason why the run ended: "epochs", "steps", "not finite", or the value
+            returned by a function of ``on_round``, such as "patience".
         step: the step of the model: with validation data, the step of the lowest validation loss,
-            0 if no round was better than the start.
+            0 if no round improved on the initial model.
     """
 
     model: Model
@@ -81,9 +81,9 @@ def fit(
 ) -> Result:
     """Return a model fine-tuned on data.
 
-    The step is that of ``make_train_step``, the order of the data that of ``batches``. With
-    validation data the result is the model of the round with the lowest validation loss, where the
-    start counts as a round; without, it is the model of the last round.
+    The training step is that of ``make_train_step``, the order of the data that of ``batches``.
+    With validation data, the result is the model with the lowest validation loss, including the
+    initial model; without, it is the model of the last round.
 
     Args:
         model: the net and its readout.
@@ -93,38 +93,37 @@ def fit(
             ``Steps(10_000, every=500)``. Each round ends with a row in the history, a validation
             and a checkpoint, so a round should take seconds or longer.
         key: a JAX random key, for the order of the data and for dropout.
-        validation: data that is not trained on.
-        batch_size: sequences in a step, at most as many as there are.
-        window: steps of a window, each of which is a step of training, see ``batches``.
+        validation: data that is not used for training.
+        batch_size: the number of sequences in a step, limited to the number of sequences.
+        window: the number of steps of a window; each window is a training step, see ``batches``.
         optimizer: an Optax optimizer; see also ``averaged`` and ``pulled``.
         trainable: patterns of the trained weights, as in ``trainable_mask``. None: all
             floating-point weights; for a ``LowRank`` net, its changes and the readout. Other
-            weights stay equal to the bit, and the optimizer keeps no state for them.
-        options: how the net is run in training.
-        on_round: one or more functions, called with the ``Round`` after each round, as
-            ``patience(10)`` or ``write_history("run.jsonl")``. A function that returns a str stops
-            the run for that reason; None continues it. A run that resumes first calls them with the
-            round that it resumes from. Each process calls them, and all must return the same.
-        checkpoint_dir: a folder for checkpoints. If it holds any, the run resumes from the last,
-            and ends with the same weights, to the bit, as without the interruption.
-        mesh: devices that share each batch, as ``data_mesh()``; batch_size must be a multiple of
-            their number. None: JAX's default device.
+            weights do not change by a bit and have no optimizer state.
+        options: options for running the net in training.
+        on_round: one or more functions, called with the ``Round`` after each round, such as
+            ``patience(10)`` or ``write_history("run.jsonl")``. If a function returns a str, the run
+            stops with this reason; None continues it. A resumed run first calls them with the round
+            from which it resumes. Each process calls them, and all must return the same value.
+        checkpoint_dir: a folder for checkpoints. If it contains any, the run resumes from the last,
+            and the final weights are equal to the bit to those without the interruption.
+        mesh: the devices among which each batch is split, as ``data_mesh()``; batch_size must be a
+            multiple of their number. None: JAX's default device.
         progress: show a progress bar on stderr, if that is a terminal and tqdm is installed, and a
             line when a run resumes.
 
     Returns:
-        The tuned model, the history, and why the run ended.
+        The tuned model, the history, and the reason why the run ended.
 
     Raises:
-        ValueError: the data is invalid or does not fit, a pattern fits nothing, a function of
-            on_round returns something else, or the checkpoints are of another run; the message
-            names the place and what was expected.
+        ValueError: the data is invalid or does not fit, a pattern matches nothing, a function of
+            on_round returns another type, or the checkpoints are of another run.
         ImportError: checkpoint_dir is given and Orbax is not installed.
         OSError: a checkpoint cannot be written or read.
 
     Warns:
         FinetuneWarning: a loss was NaN or infinite, with the step; or no round has a lower
-            validation loss than the start, so the result is the unchanged model.
+            validation loss than the initial model, which is the result.
 
     >>> import jax, numpy as np, jaxgru
     >>> from jaxgru.finetune import Epochs, Model, Sequences, fit, regression

@@ -22,7 +22,7 @@ def read_history(path: StrPath) -> list[Row]:
     r"""Return the rows of a history file.
 
     Args:
-        path: a file of ``write_history``; an incomplete last line is left out.
+        path: a file of ``write_history``; an incomplete last line is ignored.
 
     Returns:
         One dict per round, with ``step``, ``epoch``, ``loss``, ``seconds`` and, with validation
@@ -42,7 +42,7 @@ def read_history(path: StrPath) -> list[Row]:
     """
     lines = Path(path).read_text(encoding="utf-8").split("\n")
     rows = []
-    # The last part is empty, or a line that was not finished.
+    # The last part is empty or an incomplete line.
     for number, line in enumerate(lines[:-1], 1):
         try:
             row = json.loads(line)

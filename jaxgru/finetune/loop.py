@@ -1,4 +1,4 @@
-"""The loop of a run: the steps, and after each round a row, a validation and the callbacks."""
+"""The training loop: the steps, and after each round a history row, validation and callbacks."""
 
 import dataclasses
 import math
@@ -21,7 +21,7 @@ class FinetuneWarning(UserWarning):
 
 @dataclasses.dataclass(frozen=True)
 class Epochs:
-    """The length of a run: ``count`` passes through the data, at least 1. Each is a round."""
+    """The length of a run: ``count`` passes over the data, at least 1. Each is a round."""
 
     count: int
 
@@ -41,7 +41,7 @@ class Epochs:
 class Steps:
     """The length of a run: ``count`` steps of the optimizer, at least 1.
 
-    A round is ``every`` steps, or a pass through the data if None; the last one may be shorter.
+    A round is ``every`` steps, or a pass over the data if None; the last one may be shorter.
     """
 
     count: int
@@ -68,7 +68,7 @@ class Round(NamedTuple):
         model: the model; its weights are averaged if the optimizer is ``averaged``.
         history: one row per round, this one last; see ``read_history``.
         best: the step of the lowest validation loss, 0 for the start; None without validation data.
-        resumed: whether the run has just resumed from this round, so that it is seen again.
+        resumed: whether the run has just resumed from this round, so that this is a repeated call.
     """
 
     model: Model
@@ -155,13 +155,13 @@ def run_rounds(
 ) -> tuple[Progress, str]:
     """Train until the length is reached, a function stops the run or a loss is not finite.
 
-    ``on_step`` is called after every step, with its number, the position and the loss; ``save``
-    after every round, with the progress, and then ``on_round``, which is also called first when a
-    run resumes. Returns the progress, at the end of a round or before the loss that was not finite,
-    and why the run ended.
+    ``on_step`` is called after every step, with its number, the position and the loss. After every
+    round, ``save`` is called with the progress, then ``on_round``, which is also called when a run
+    resumes. Returns the progress, at the end of a round or before the loss that was not finite,
+    and the reason why the run ended.
     """
     steps, position = progress.steps, progress.position
-    # The time before an interruption counts.
+    # The seconds include the time before an interruption.
     began = time.monotonic() - (progress.history[-1]["seconds"] if progress.history else 0.0)
     stopped = None
     if progress.history:
@@ -209,7 +209,7 @@ def run_rounds(
 
 
 def check_sizes(**sizes: int | None) -> None:
-    """Raise ValueError, by the name of the argument, for any that is given and below 1."""
+    """Raise ValueError with the name of the argument for any value below 1."""
     for name, size in sizes.items():
         if size is not None and size < 1:
             raise ValueError(f"{name} is {size}: expected at least 1")

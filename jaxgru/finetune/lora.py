@@ -94,7 +94,7 @@ def low_rank(
 
 
 def merge(net: Any) -> Any:
-    """Return a ``LowRank`` net with its changes added to the kernels; any other net as it is.
+    """Return a ``LowRank`` net with its changes added to the kernels; any other net unchanged.
 
     Training uses the same function, so the outputs of the merged net equal those in training.
 
@@ -124,7 +124,7 @@ def merge(net: Any) -> Any:
 @jax.jit
 def _changed(kernel: Array, delta: Delta) -> Array:
     product = jnp.matmul(delta.left, delta.right, precision="highest")
-    # In a larger computation XLA may fuse product and sum and round once where this rounds twice:
-    # the merged weights would then differ from those of the training.
+    # In a larger computation, XLA may fuse product and sum and round once instead of twice: the
+    # merged weights would then differ from those in training.
     changed: Array = kernel + lax.optimization_barrier(product)  # type: ignore[no-untyped-call]
     return changed

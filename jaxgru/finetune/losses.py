@@ -1,4 +1,4 @@
-"""Losses over padded sequences: the cost of a prediction, and the mean over those that count."""
+"""Losses over padded sequences: the cost of each prediction, and the mean over the valid ones."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -16,16 +16,15 @@ On: TypeAlias = Literal["steps", "last"]
 
 
 class Loss(NamedTuple):
-    """The cost of each prediction; training and evaluation take the mean over those that count.
+    """The cost of each prediction; training and evaluation take the mean over the valid ones.
 
     Args:
         values: a function of predictions and targets, both with leading axes ``(B, T)``, or
             ``(B,)`` for the last state, that returns the cost of each, ``(B, T)`` or ``(B,)``.
-        on: the outputs that are predicted from: "steps" for every step, "last" for the last step
-            that counts.
+        on: "steps" for predictions at every step, "last" for those at the last valid step.
         check: a function of the shape of all predictions, ``(N, T, ...)`` or ``(N, ...)``, the
-            targets and booleans ``(N, T)`` or ``(N,)``, True for targets that count. It raises
-            ValueError for invalid targets. None: all targets are valid.
+            targets, and booleans ``(N, T)`` or ``(N,)``, True for the targets of valid predictions.
+            It raises ValueError for invalid targets. None: no check.
 
     >>> import jax.numpy as jnp
     >>> from jaxgru.finetune import Loss
@@ -46,7 +45,7 @@ def regression(on: On = "steps") -> Loss:
         on: "steps", targets ``(N, T, O)``, or "last", targets ``(N, O)``.
 
     Returns:
-        The loss; the mean is over the O numbers of a prediction and over all that count.
+        The loss; the mean is over the O numbers of a prediction and over the valid predictions.
 
     Raises:
         ValueError: on is neither "steps" nor "last".
@@ -82,9 +81,9 @@ def classification(on: On = "steps") -> Loss:
 
 
 def counted_steps(lengths: Any, inputs: Any, on: On) -> Any:
-    """Return which predictions count, ``(B, T)`` or ``(B,)``, for inputs ``(B, T, I)``.
+    """Return flags of the valid predictions, ``(B, T)`` or ``(B,)``, for inputs ``(B, T, I)``.
 
-    An array of NumPy or JAX, as the lengths are; None for None: all count.
+    The result is an array of NumPy or JAX, like the lengths; None if lengths is None.
     """
     if lengths is None:
         return None
@@ -96,21 +95,21 @@ def counted_steps(lengths: Any, inputs: Any, on: On) -> Any:
 def total_loss(
     loss: Loss, predictions: Array, targets: Array, counted: Array | None
 ) -> tuple[Array, Array]:
-    """Return the sum of the costs of the predictions that count, and their number.
+    """Return the sum of the costs of the valid predictions, and their number.
 
     Args:
         loss: the loss.
         predictions: ``(B, T, ...)``, or ``(B, ...)`` of the last state.
         targets: with the same leading axes.
-        counted: booleans of those axes, or None: all count.
+        counted: booleans of these axes, True for valid predictions; None if all are.
 
     Raises:
         ValueError: the loss does not give one cost for each prediction.
     """
     targets = jnp.asarray(targets)
     if counted is not None:
-        # Both before and after the loss: an infinite derivative where nothing counts, times zero,
-        # would be NaN.
+        # Masked before and after the loss: otherwise an infinite derivative at an invalid
+        # prediction, times zero, is NaN.
         predictions, targets = (_only(counted, array) for array in (predictions, targets))
     values = loss.values(predictions, targets)
     expected = predictions.shape[: 1 if loss.on == "last" else 2]

@@ -43,7 +43,7 @@ class Model(NamedTuple):
 
 
 class RunOptions(NamedTuple):
-    """How a net is run in training; the fields are arguments of ``jaxgru.gru``."""
+    """Options for running a net in training; the fields are arguments of ``jaxgru.gru``."""
 
     dropout: float | Dropout = 0.0
     recurrent_dropout: float = 0.0
@@ -118,8 +118,8 @@ def predict(model: Model, inputs: Any, lengths: Any = None, *, on: On = "steps")
     Args:
         model: the net and its readout.
         inputs: ``(..., T, I)``.
-        lengths: integers ``(...)``, or None: all steps count.
-        on: "steps" for predictions at every step, "last" for those at the last step that counts.
+        lengths: integers ``(...)``; None if all steps are valid.
+        on: "steps" for predictions at every step, "last" for those at the last valid step.
 
     Returns:
         The predictions, ``(..., T, O)`` or ``(..., O)``.
@@ -195,7 +195,7 @@ def checked_model(model: Model) -> Model:
     inputs, _ = check_net(jax.eval_shape(merge, net))
     if readout is not None:
         readout = _checked_readout(readout, net, inputs)
-    # A weakly typed array would have another type after a step.
+    # The type of a weakly typed array would change in the first step.
     arrays: Model = jax.tree.map(
         lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), Model(net, readout)
     )
@@ -203,7 +203,7 @@ def checked_model(model: Model) -> Model:
 
 
 def given_model(model: Model) -> Model:
-    """Return the model as it was given: low-rank changes merged, the readout of its own type."""
+    """Return the model with low-rank changes merged and the readout of its original type."""
     net, readout = merge(model.net), model.readout
     return Model(net, readout.whole() if isinstance(readout, _ReadoutArrays) else readout)
 
@@ -222,7 +222,7 @@ def _checked_readout(readout: Callable[[Any], Any], net: Any, inputs: int) -> An
         prediction = jax.eval_shape(lambda readout, y: readout(y), readout, y)
     except ValueError as error:
         raise ValueError(f"readout: {error}") from error
-    except Exception as error:  # a readout is anybody's function
+    except Exception as error:  # a readout may raise any error
         shapes = " and ".join(str(leaf.shape) for leaf in jax.tree.leaves(y))
         raise ValueError(
             f"readout: it does not take an output of the net, of shape {shapes}: "

@@ -1,4 +1,4 @@
-"""Wrappers of optimizers: weights averaged over the steps, weights held near the start."""
+"""Wrappers of optimizers: weight averaging, and decay towards the initial weights."""
 
 from typing import Any, NamedTuple
 
@@ -7,7 +7,7 @@ import optax  # type: ignore[import-untyped]
 
 
 class AverageState(NamedTuple):
-    """The state of ``averaged``: those of the optimizer and of the average, and the average."""
+    """The state of ``averaged``: of the optimizer and of the average, and the averaged weights."""
 
     optimizer: Any
     average: Any
@@ -51,18 +51,18 @@ def averaged(
 def pulled(
     optimizer: optax.GradientTransformation, strength: float
 ) -> optax.GradientTransformationExtraArgs:
-    """Return an optimizer of the loss plus the squared distance of the net from its start.
+    """Return an optimizer of the loss plus the squared distance from the initial weights.
 
-    With ``L`` the loss, ``w`` the trained weights of the net and ``w0`` those at the start::
+    With ``L`` the loss, ``w`` the trained weights of the net and ``w0`` their initial values::
 
         L(w) + strength * sum((w - w0)^2)
 
-    The readout of a ``Model`` is not held. For a ``LowRank`` net the factors are held near their
-    start. A line search sees the gradient of this sum, but the values of the loss alone.
+    The readout of a ``Model`` is excluded. For a ``LowRank`` net, ``w`` are the factors. A line
+    search uses the gradient of this sum, but the values of the loss only.
 
     Args:
         optimizer: an Optax optimizer.
-        strength: per squared unit of a weight.
+        strength: the factor of the squared distance.
 
     >>> import optax
     >>> from jaxgru.finetune import pulled

@@ -1,4 +1,4 @@
-"""A progress bar on stderr with loss, speed and time left."""
+"""A progress bar on stderr with loss, speed and remaining time."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -14,8 +14,8 @@ def training_bar(
     """Yield a function to call after every step, with its number, the position and the loss.
 
     It updates a bar if ``shown``, stderr is a terminal and tqdm is installed. The bar counts steps,
-    or the batches of all epochs: with windows, which end with the longest sequence of a batch, the
-    number of steps of an epoch is unknown before its end.
+    or the batches of all epochs: with windows, the number of steps of an epoch depends on the
+    longest sequence of each batch and is not known in advance.
     """
     try:
         from tqdm import tqdm  # type: ignore[import-untyped]

@@ -16,7 +16,7 @@ def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """Return a mesh of devices over which ``jaxgru.finetune.fit`` shards each batch.
 
     Each device has all weights and a part of the sequences; XLA sums the gradients. With several
-    processes, call ``jax.distributed.initialize`` first, and the same ``fit`` in each of them.
+    processes, each calls ``jax.distributed.initialize``, then the same ``fit``.
 
     Args:
         devices: the devices; if None, all devices of all processes.
@@ -61,7 +61,7 @@ def replicate(tree: Any, mesh: Mesh | None) -> Any:
 
 
 def gather(tree: Any) -> Any:
-    """Return a pytree of arrays that are whole in this process."""
+    """Return a pytree with the full arrays in this process."""
 
     def whole(array: Any) -> Any:
         if array.is_fully_addressable or array.is_fully_replicated:
@@ -78,6 +78,6 @@ def _placed(array: Any, mesh: Mesh, *, shared: bool) -> jax.Array:
         numbers = _placed(jax.random.key_data(array), mesh, shared=shared)
         key: jax.Array = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
         return key
-    # Each process has the whole array and passes its devices their parts.
+    # Each process has the full array and copies the parts to its devices.
     whole = np.asarray(array)
     return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])

@@ -1,4 +1,4 @@
-"""One step of training: from a state and a batch to the next state."""
+"""The training step, from a state and a batch to the next state."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ class TrainState(NamedTuple):
 
     Args:
         model: the weights.
-        optimizer_state: the state of the optimizer, for the trained weights only.
+        optimizer_state: the state of the optimizer for the trained weights.
         step: the number of completed steps.
         key: a JAX random key, the same at every step; key and step determine the dropout.
         carry: with windows, the state of the net after the last window; None otherwise.
@@ -50,7 +50,7 @@ def init_state(
         optimizer: an Optax optimizer.
         mask: the trained weights, as ``trainable_mask`` returns them.
         key: a JAX random key, for dropout.
-        carry: with windows, a state of the net for B sequences, whose values have no effect. None
+        carry: with windows, a state of the net for B sequences; its values are not used. None
             without windows.
 
     >>> import jax, jaxgru, optax
@@ -80,20 +80,20 @@ def make_train_step(
     mask: Any,
     options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Array]]:
-    """Return the compiled function of one step of training.
+    """Return the compiled training step.
 
     With ``w`` the trained weights and ``L`` the mean loss of the batch::
 
         G = d/dw L(w)        w <- w + optimizer(G)
 
-    With windows, the state carried from the previous window is a constant: no gradient passes from
-    one window to another (truncated backpropagation).
+    With windows, the state carried from the previous window is a constant, so that gradients do not
+    pass from one window to another (truncated backpropagation).
 
     Args:
         loss: the loss.
         optimizer: an Optax optimizer, which may include clipping, schedules and decay.
         mask: the trained weights, in the structure of the model.
-        options: how the net is run.
+        options: options for running the net.
 
     Returns:
         A function of a ``TrainState`` and a ``Batch`` that returns the next state and the mean loss
@@ -115,7 +115,7 @@ def make_train_step(
 
     Source: Werbos 1990 and Williams and Peng 1990 for truncated backpropagation through time.
     """
-    # Some optimizers, as optax.lbfgs, use the value and the function itself; others ignore them.
+    # Some optimizers, such as optax.lbfgs, use the value and the function; others ignore them.
     optimizer = optax.with_extra_args_support(optimizer)
 
     @jax.jit

@@ -23,23 +23,23 @@ def leaf_paths(tree: Any) -> list[str]:
 
 
 def trainable_mask(tree: Any, patterns: str | Sequence[str]) -> Any:
-    """Return a mask of the weights of a net or a model whose paths fit some patterns.
+    """Return a mask of the weights of a net or a model whose paths match some patterns.
 
-    A pattern fits a weight if it fits its path, as ``0.forward.kernel``, or any tail of the path
-    that starts after a dot. So ``"recurrent_kernel"`` fits all recurrent kernels, ``"0.forward.*"``
-    the forward direction of the first layer, and, in a model, ``"net.*"`` the net and
-    ``"readout.*"`` the readout.
+    A pattern matches a weight if it matches its path, such as ``0.forward.kernel``, or the end of
+    the path after any dot. So ``"recurrent_kernel"`` matches all recurrent kernels,
+    ``"0.forward.*"`` the forward direction of the first layer, and, in a model, ``"net.*"`` the net
+    and ``"readout.*"`` the readout.
 
     Args:
         tree: a pytree of weights.
         patterns: one or more, with the wildcards ``*``, ``?`` and ``[...]`` of file names. A ``*``
-            also fits dots.
+            also matches dots.
 
     Returns:
         Booleans in the structure of the tree, as in ``optax.masked``.
 
     Raises:
-        ValueError: a pattern fits nothing, or there is none; the paths are listed.
+        ValueError: a pattern matches nothing, or there is none; the error lists the paths.
 
     >>> import jax, jaxgru
     >>> from jaxgru.finetune import trainable_mask
@@ -53,17 +53,17 @@ def trainable_mask(tree: Any, patterns: str | Sequence[str]) -> Any:
     for pattern in patterns:
         if not any(_fits(pattern, path) for path in paths):
             raise ValueError(
-                f"the pattern {pattern!r} fits no weight: expected one of {', '.join(paths)}, or "
-                "a pattern that fits some"
+                f"the pattern {pattern!r} matches no weight: expected a pattern for some of "
+                f"{', '.join(paths)}"
             )
     if not patterns:
-        raise ValueError(f"no pattern is given: expected some that fit {', '.join(paths)}")
+        raise ValueError(f"no pattern is given: expected one for some of {', '.join(paths)}")
     chosen = [any(_fits(pattern, path) for pattern in patterns) for path in paths]
     return jax.tree.unflatten(jax.tree.structure(tree), chosen)
 
 
 def partition(tree: Any, mask: Any) -> tuple[Any, Any]:
-    """Return the chosen weights and the others: two trees, each with None for the other's weights.
+    """Split a tree into the chosen weights and the others, each with None for the other weights.
 
     None is not a leaf of a pytree, so it has no gradient and no optimizer state.
 

@@ -91,11 +91,11 @@ _CALLS = [
      r"net, of shape \(4,\): TypeError: "),
     (lambda: readout(lambda y: (y, y)), "^readout: it gives a tuple: expected one array, the pred"),
     # What is trained
-    (lambda: ft.trainable_mask(NET, ["kernel", "gamma"]), "the pattern 'gamma' fits no weight: "
-     "expected one of kernel, recurrent_kernel, bias, recurrent_bias, or a pattern that fits some"),
-    (lambda: ft.trainable_mask(NET, []), "no pattern is given: expected some that fit kernel, rec"),
-    (lambda: ft.trainable_mask(NET, "ernel"), "the pattern 'ernel' fits no weight"),
-    (lambda: tune(trainable="bia"), "the pattern 'bia' fits no weight: expected one of"),
+    (lambda: ft.trainable_mask(NET, ["kernel", "gamma"]), "the pattern 'gamma' matches no weight: "
+     "expected a pattern for some of kernel, recurrent_kernel, bias, recurrent_bias"),
+    (lambda: ft.trainable_mask(NET, []), "no pattern is given: expected one for some of kernel, "),
+    (lambda: ft.trainable_mask(NET, "ernel"), "the pattern 'ernel' matches no weight"),
+    (lambda: tune(trainable="bia"), "the pattern 'bia' matches no weight: expected a pattern"),
     (lambda: tune(model=ft.Model(NET, Partial(lambda which, y: y[which], jnp.array([0, 1]))),
                   trainable="readout.*"), "0 has dtype int32: expected a floating-point type, as"),
     (lambda: ft.low_rank(NET, KEY, rank=0), "rank is 0: expected at least 1"),
