@@ -132,15 +132,16 @@ class Holder(NamedTuple):
 
     def check(self, params: GRUParams, place: str = "net") -> None:
         """Raise WeightsError unless the fields of a layer have values that this holds."""
+        where = "" if place == "net" else f" of {place}"
         for field, held in self.fields.items():
-            value = getattr(params, field)
-            if value not in held:
-                where = "" if place == "net" else f" of {place}"
-                options = " or ".join(map(repr, held))
-                raise WeightsError(
-                    f"{field}{where} is {value!r}: expected {options}, as {self.name} holds no "
-                    "other"
-                )
+            self._check_value(f"{field}{where}", getattr(params, field), held)
+
+    def _check_value(self, what: str, value: Any, held: Collection[Any]) -> None:
+        if value not in held:
+            options = " or ".join(map(repr, held))
+            raise WeightsError(
+                f"{what} is {value!r}: expected {options}, as {self.name} holds no other"
+            )
 
     def _layers(self, net: Any, place: str) -> Iterator[Layer]:
         if isinstance(net, tuple | list) and (self.has_stacks or len(net) == 1):
@@ -154,12 +155,8 @@ class Holder(NamedTuple):
         )
         if not is_held:
             raise self._refusal(place, net, self._expected())
-        if isinstance(net, Bidirectional) and net.merge not in self.merges:
-            options = " or ".join(map(repr, self.merges))
-            raise WeightsError(
-                f"merge of {place} is {net.merge!r}: expected {options}, as {self.name} holds no "
-                "other"
-            )
+        if isinstance(net, Bidirectional):
+            self._check_value(f"merge of {place}", net.merge, self.merges)
         yield Layer(place, net)
 
     def _expected(self) -> str:

@@ -26,11 +26,14 @@ import numpy as np
 
 from jaxgru.net import Net
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import negate_update
+from jaxgru.weights.conventions import Holder, negate_update
 from jaxgru.weights.errors import WeightsError
 
 Equations = Literal["keras", "notebook"]
 EQUATIONS: tuple[Equations, ...] = get_args(Equations)
+_HOLDER = Holder(
+    "the notebook's GRU", {"reset_after": (True,), "recurrent_activation": ("sigmoid",)}
+)
 
 
 def check_equations(equations: str) -> None:
@@ -46,7 +49,7 @@ def from_notebook(params: GRUParams) -> GRUParams:
 
     Exact, but for the one rounding of the sum ``bh + ch``. The arrays are NumPy's.
     """
-    _check_variant(params)
+    _HOLDER.check(params)
     params = _negated(params)
     if params.recurrent_bias is None:
         return params
@@ -63,7 +66,7 @@ def to_notebook(params: GRUParams) -> GRUParams:
 
     Exact to the bit, and undone by ``from_notebook``. The arrays are NumPy's.
     """
-    _check_variant(params)
+    _HOLDER.check(params)
     if params.recurrent_bias is not None:
         inside = np.count_nonzero(params.recurrent_bias[2 * params.hidden_size :])
         if inside:
@@ -78,19 +81,6 @@ def to_notebook(params: GRUParams) -> GRUParams:
 def map_layers(function: Callable[[GRUParams], GRUParams], net: Net) -> Any:
     """Return a net with the function applied to each of its layers."""
     return jax.tree.map(function, net, is_leaf=lambda node: isinstance(node, GRUParams))
-
-
-def _check_variant(params: GRUParams) -> None:
-    if not params.reset_after:
-        raise WeightsError(
-            "reset_after is False: expected True, as the notebook's equations apply the reset gate "
-            "after the product with the state"
-        )
-    if params.recurrent_activation != "sigmoid":
-        raise WeightsError(
-            f"recurrent_activation is {params.recurrent_activation!r}: expected 'sigmoid', as in "
-            "the notebook's equations"
-        )
 
 
 def _negated(params: GRUParams) -> GRUParams:

@@ -28,7 +28,8 @@ from jaxgru.weights.dtypes import Arrays, Unread
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries import find
-from jaxgru.weights.libraries.names import attempt, check_arrays
+from jaxgru.weights.libraries.keras.arrays import params_of
+from jaxgru.weights.libraries.names import attempt
 from jaxgru.weights.limits import MAX_AXES
 from jaxgru.weights.results import Gathered
 from jaxgru.weights.unspecified import Fields
@@ -76,24 +77,14 @@ def _layer(layer: dict[str, Any], fields: Fields) -> Net:
     weights = layer.get("weights")
     if not isinstance(weights, list) or len(weights) not in (2, 3):
         raise WeightsError("weights is no list of two or three arrays: expected Keras' arrays")
-    names = ("recurrent_kernel", "kernel", "bias")
-    values = (weights[1], weights[0], *weights[2:])
-    arrays = {name: _array(value) for name, value in zip(names, values, strict=False)}
+    names = ("kernel", "recurrent_kernel", "bias")
+    arrays = {name: _array(value) for name, value in zip(names, weights, strict=False)}
     for name, array in arrays.items():
         if isinstance(array, Unread):
             raise WeightsError(f"{name} holds {array.dtype}: expected rows of numbers")
-    shapes: dict[str, tuple[str, ...]] = {"recurrent_kernel": ("H", "3H"), "kernel": ("I", "3H")}
-    has_two = "bias" in arrays and len(arrays["bias"].shape) == 2
-    if "bias" in arrays:
-        shapes["bias"] = ("2", "3H") if has_two else ("3H",)
-    found = check_arrays(_as_floats(arrays), "", shapes)
-    bias, recurrent_bias = found["bias"] if has_two else (found.get("bias"), None)
-    known: dict[str, Any] = {"reset_after": has_two} if "bias" in found else {}
-    if layer.get("activation") in ACTIVATIONS:
-        known["activation"] = layer["activation"]
+    known = {"activation": layer["activation"]} if layer.get("activation") in ACTIVATIONS else {}
     fields.resolve("reverse", False)
-    kernels = found["kernel"], found["recurrent_kernel"]
-    return fields.params(*kernels, bias, recurrent_bias, **known)
+    return params_of(_as_floats(arrays), names, fields, **known)
 
 
 def _arrays(tree: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, Any]]:

@@ -36,7 +36,7 @@ from jaxgru.weights.dtypes import Unread
 from jaxgru.weights.errors import WeightsError, first_line, shown
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC, fill, open_archive
 from jaxgru.weights.libraries import find
-from jaxgru.weights.libraries.names import check_arrays
+from jaxgru.weights.libraries.keras.arrays import params_of
 from jaxgru.weights.limits import check_held
 from jaxgru.weights.results import UNNAMED, Found, Gathered
 from jaxgru.weights.unspecified import TANH_SIGMOID, Fields
@@ -69,17 +69,8 @@ def read(source: Source) -> Gathered:
     if not arrays.keys() & set(KEYS):
         return find(arrays, source.assume, looked_for=f"{', '.join(KEYS)} of jaxgru's own files")
     _check_keys(list(arrays))
-    has_two = len(arrays["biases"].shape) == 2
-    shapes: dict[str, tuple[str, ...]] = {"uMatrix": ("H", "3H"), "wMatrix": ("I", "3H")}
-    shapes["biases"] = ("2", "3H") if has_two else ("3H",)
-    found = check_arrays(arrays, "", shapes)
-    kernel, recurrent_kernel, biases = (found[key] for key in KEYS)
-    bias, recurrent_bias = biases if has_two else (biases, None)
     usual = {name: source.assume.get(name, value) for name, value in TANH_SIGMOID.items()}
-    fields = Fields(source.assume)
-    params = fields.params(
-        kernel, recurrent_kernel, bias, recurrent_bias, reset_after=has_two, **usual
-    )
+    params = params_of(arrays, KEYS, Fields(source.assume), **usual)
     return {UNNAMED: Found(Backward(params) if source.assume.get("reverse") else params)}
 
 

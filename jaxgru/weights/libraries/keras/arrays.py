@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
 from jaxgru.weights.conventions import both_biases, one_bias
-from jaxgru.weights.dtypes import check_floats
+from jaxgru.weights.dtypes import Arrays, check_floats
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.libraries.names import check_arrays
 from jaxgru.weights.unspecified import Fields
@@ -153,6 +153,22 @@ def net_from_arrays(
     stored = [one for side in sides for one in side]
     pairs = zip(stored, layer.cells, strict=True)
     return layer.assemble([to_params(arrays, cell, where) for (arrays, where), cell in pairs])
+
+
+def params_of(arrays: Arrays, names: Sequence[str], fields: Fields, **in_file: Any) -> GRUParams:
+    """Return a layer, given the arrays of these names: kernel, recurrent kernel, perhaps a bias.
+
+    The bias shows where the reset gate is applied. What else is in the file is in ``in_file``.
+    """
+    kernel, recurrent_kernel, *bias = (name for name in names if name in arrays)
+    shapes: dict[str, tuple[str, ...]] = {recurrent_kernel: ("H", "3H"), kernel: ("I", "3H")}
+    if bias:
+        in_file["reset_after"] = len(arrays[bias[0]].shape) == 2
+        shapes[bias[0]] = ("2", "3H") if in_file["reset_after"] else ("3H",)
+    found = check_arrays(arrays, "", shapes)
+    biases: Any = [found[name] for name in bias]
+    biases = biases[0] if in_file.get("reset_after") else biases
+    return fields.params(found[kernel], found[recurrent_kernel], *biases, **in_file)
 
 
 def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]:
