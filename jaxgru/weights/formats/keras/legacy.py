@@ -103,32 +103,22 @@ def find_places(names: Iterable[str]) -> list[Place]:
     return places
 
 
-class Directions(NamedTuple):
-    """The cells of one layer: of one direction or, if there are backward ones, of two."""
-
-    name: str
-    forward: list[Place]
-    backward: list[Place]
-
-
-def as_layers(places: Sequence[Place]) -> list[Directions]:
-    """Return places put together to layers: the cells of a stack, and both directions."""
-    held: dict[str, list[Place]] = {}
+def as_layers(places: Sequence[Place]) -> list[tuple[str, list[list[Place]]]]:
+    """Return the name of each layer, and for its direction or both the cells of a stack."""
+    held: dict[str, list[Place]] = collections.defaultdict(list)
     for place in places:
-        held.setdefault("/".join(place.parts[: -1 if place.side else None]), []).append(place)
+        held["/".join(place.parts[: -1 if place.side else None])].append(place)
     layers = []
     for name, cells in held.items():
-        forward, backward = (
-            [place for place in cells if place.side == side] for side in ("forward", "backward")
-        )
-        if len(forward) == len(backward) > 0:
-            layers.append(Directions(name, forward, backward))
-            cells = [place for place in cells if place.side is None]
+        sides = [[cell for cell in cells if cell.side == side] for side in ("forward", "backward")]
+        if len(sides[0]) == len(sides[1]) > 0:
+            layers.append((name, sides))
+            cells = [cell for cell in cells if cell.side is None]
         # A layer may be called so without another that goes the other way.
-        alone: dict[str, list[Place]] = {}
-        for place in cells:
-            alone.setdefault("/".join(place.parts), []).append(place)
-        layers += [Directions(path, stack, []) for path, stack in alone.items()]
+        alone: dict[str, list[Place]] = collections.defaultdict(list)
+        for cell in cells:
+            alone["/".join(cell.parts)].append(cell)
+        layers += [(path, [stack]) for path, stack in alone.items()]
     return layers
 
 
@@ -159,7 +149,8 @@ def read(source: Source) -> Gathered:
         inside = [layers[name]] if name in layers else []
         expected = list(grus(inside, inputs, version, assume))
         if expected:
-            gathered |= _configured(group, expected)
+            matched = zip(expected, _matched(group.places, expected), strict=True)
+            gathered |= {gru.name: outcome(_found, group, gru, cells) for gru, cells in matched}
         else:
             gathered |= _by_shape(group, name, version, assume)
     return gathered
@@ -214,11 +205,6 @@ class _Group:
         return len(paths) == _KERAS_1 or (len(shape) == 2 and shape[1] == 3 * shape[0])
 
 
-def _configured(group: _Group, expected: Sequence[Configured]) -> Gathered:
-    matched = zip(expected, _matched(group.places, expected), strict=True)
-    return {gru.name: outcome(_found, group, gru, places) for gru, places in matched}
-
-
 def _found(group: _Group, gru: Configured, places: Sequence[Place]) -> Found:
     count = len(gru.checked().cells)
     if len(places) != count:
@@ -248,14 +234,12 @@ def _matched(places: list[Place], expected: Sequence[Configured]) -> list[list[P
 def _by_shape(group: _Group, name: str, version: str, assume: Mapping[str, Any]) -> Gathered:
     layers = as_layers(group.places)
     gathered: Gathered = {}
-    for layer in layers:
+    for path, sides in layers:
         # A layer's group repeats the layer's name, but that of a nested model has several.
-        inner = layer.name.removeprefix(f"{name}/")
-        own = name if len(layers) == 1 else f"{name}/{inner}"
-        gathered[own] = attempt(functools.partial(_guessed, group, layer, version), assume)
+        own = name if len(layers) == 1 else f"{name}/{path.removeprefix(f'{name}/')}"
+        gathered[own] = attempt(functools.partial(_guessed, group, sides, version), assume)
     return gathered
 
 
-def _guessed(group: _Group, layer: Directions, version: str, fields: Fields) -> Net:
-    sides = [group.read(places) for places in (layer.forward, layer.backward) if places]
-    return net_from_arrays(sides, fields, version)
+def _guessed(group: _Group, sides: list[list[Place]], version: str, fields: Fields) -> Net:
+    return net_from_arrays(list(map(group.read, sides)), fields, version)

@@ -83,14 +83,16 @@ def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> 
         )
     constants.budget.spend(sum(array.nbytes for array in arrays.values()))
     reset_after = bool(get(attributes, "linear_before_reset", "int", 0))
-    clip = _clip(get(attributes, "clip", "float", 0.0))
+    clip = get(attributes, "clip", "float", 0.0)
+    if clip < 0 or math.isnan(clip):
+        raise WeightsError(f"clip is {clip!r}: expected a positive number, or 0 for none")
     sides = tuple(
         GRUParams(
             **_layer_arrays(arrays, side),
             reset_after=fields.resolve("reset_after", reset_after),
             activation=fields.resolve("activation", activation),
             recurrent_activation=fields.resolve("recurrent_activation", recurrent_activation),
-            clip=clip,
+            clip=clip if 0 < clip < math.inf else None,  # some exporters write 0 for none
         )
         for side, (recurrent_activation, activation) in enumerate(
             _activations(attributes, _DIRECTIONS[direction])
@@ -128,13 +130,6 @@ def _arrays(place: Place, constants: Constants, directions: str) -> dict[str, ND
 def _input(place: Place, index: int) -> str:
     """Return the name of an input, "" where it is left out."""
     return str(place.node.input[index]) if index < len(place.node.input) else ""
-
-
-def _clip(clip: float) -> float | None:
-    """Return the clip; some exporters write 0 where there is none."""
-    if clip < 0 or math.isnan(clip):
-        raise WeightsError(f"clip is {clip!r}: expected a positive number, or 0 for none")
-    return clip if 0 < clip < math.inf else None
 
 
 def _activations(attributes: dict[str, Any], directions: int) -> list[tuple[str, str]]:

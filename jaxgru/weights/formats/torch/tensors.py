@@ -25,8 +25,7 @@ ITEM_SIZES = {
     **{"QUInt8": 1, "QInt8": 1, "QInt32": 4, "Untyped": 1},
 }
 _STORAGE = re.compile(r"torch\.(?:storage\.)?([A-Za-z0-9]{1,32})Storage")
-# The types that NumPy and PyTorch have in common, by NumPy's own codes.
-_KINDS = {"f2": "Half", "f4": "Float", "f8": "Double"}
+_CODES = ("f2", "f4", "f8")  # of the types that are read, as NumPy has them
 _BFLOAT16 = Name("ml_dtypes.bfloat16")
 
 _ARRAYS = re.compile(r"numpy\.(?:_?core\.)?(?:multiarray|numeric)\.(_reconstruct|_frombuffer)")
@@ -42,6 +41,7 @@ _DTYPES = {
     "Float": FLOATS["float32"],
     "Double": FLOATS["float64"],
 }
+_KINDS = {dtype: kind for kind, dtype in _DTYPES.items()}
 # The attributes in which modules and frozen dicts keep what has names: no part of those names.
 _HOLDERS = frozenset({"_parameters", "_buffers", "_modules", "_dict"})
 _DEEPEST = 64
@@ -76,7 +76,9 @@ def tensor_of(stub: Stub, embedded: Embedded) -> Tensor | None:
     for _ in range(_MOST_AROUND):
         if name == _JAX and len(arguments) > 2 and isinstance(arguments[0], Name):
             name, arguments, state = arguments[0].text, arguments[1], arguments[2]
-        elif name == "torch._tensor._rebuild_from_type_v2" and _is_call(arguments):
+        elif name == "torch._tensor._rebuild_from_type_v2" and len(arguments) > 2:
+            if not isinstance(arguments[0], Name) or type(arguments[2]) is not tuple:
+                return None
             name, arguments = arguments[0].text, arguments[2]
         elif name.startswith("torch._utils._rebuild_parameter") and arguments:
             if not isinstance(arguments[0], Stub):
@@ -93,7 +95,7 @@ def tensor_of(stub: Stub, embedded: Embedded) -> Tensor | None:
             # One of a type that has no storages of its own, such as one of 8 bits.
             return _tensor(arguments[:4], embedded)._replace(kind=arguments[6].text)
     if array := _ARRAYS.fullmatch(name):
-        return _frombuffer(arguments) if array[1] == "_frombuffer" else _array(state)
+        return _array(array[1], arguments, state)
     if name == JOBLIB and isinstance(state, Tensor):
         return state
     return None
@@ -158,31 +160,21 @@ def _tensor(arguments: tuple[Any, ...], embedded: Embedded) -> Tensor:
     return Tensor(storage, offset, shape, strides, kind)
 
 
-def _array(state: Any) -> Tensor:
-    """Return an array from the state that NumPy gives it."""
-    match state:
-        case (_, tuple(shape), dtype, is_fortran, content):
-            return _from_bytes(shape, dtype, content, bool(is_fortran))
-    return refuse("has an array of an unknown form")
-
-
-def _frombuffer(arguments: tuple[Any, ...]) -> Tensor:
-    """Return an array from the arguments that NumPy gives it in protocol 5."""
-    match arguments:
-        case (content, dtype, tuple(shape), str(order)):
-            return _from_bytes(shape, dtype, content, order == "F")
-    return refuse("has an array of an unknown form")
-
-
-def _from_bytes(shape: Any, stub: Any, inner: Any, is_fortran: bool) -> Tensor:
+def _array(function: str, arguments: tuple[Any, ...], state: Any) -> Tensor:
+    """Return an array from the state that NumPy gives it, or the arguments in protocol 5."""
+    match function, arguments, state:
+        case "_reconstruct", _, (_, shape, stub, is_fortran, inner) if _are_counts(shape):
+            pass
+        case "_frombuffer", (inner, stub, shape, str(order)), _ if _are_counts(shape):
+            is_fortran = order == "F"
+        case _:
+            refuse("has an array of an unknown form")
     dtype, content = _dtype(stub), _bytes(inner)
-    if not _are_counts(shape):
-        refuse("has an array of an unknown form")
     if dtype is None or content is None:
         code = stub.arguments[0] if isinstance(stub, Stub) and stub.arguments else None
         kind = shown(code) if isinstance(code, str) else "object"
         return Tensor(Storage("", kind, 0, b""), 0, shape, (0,) * len(shape), kind)
-    return _view(shape, dtype, content, is_fortran)
+    return _view(shape, dtype, content, bool(is_fortran))
 
 
 def _bytes(value: Any) -> bytes | None:
@@ -200,7 +192,7 @@ def _view(shape: Any, dtype: np.dtype[Any], content: bytes, is_fortran: bool) ->
             f"an array of shape {shown(shape)} and type {dtype.name} has {len(content)} bytes: "
             "expected others"
         )
-    kind = _KINDS.get(dtype.str[1:], "BFloat16")
+    kind = _KINDS[dtype.newbyteorder("=")]
     if dtype.str[0] == ">":
         content = np.frombuffer(content, dtype).byteswap().tobytes()
     strides, step = [], 1
@@ -220,13 +212,9 @@ def _dtype(stub: Any) -> np.dtype[Any] | None:
     if code == _BFLOAT16:
         return FLOATS["bfloat16"]
     order = state[1] if isinstance(state, tuple) and len(state) > 1 else "<"
-    if isinstance(code, str) and code in _KINDS and order in ("<", ">"):
+    if isinstance(code, str) and code in _CODES and order in ("<", ">"):
         return np.dtype(f"{order}{code}")
     return None
-
-
-def _is_call(arguments: tuple[Any, ...]) -> bool:
-    return len(arguments) > 2 and isinstance(arguments[0], Name) and type(arguments[2]) is tuple
 
 
 def _are_counts(values: Any) -> bool:
