@@ -137,7 +137,9 @@ def _extension(msgpack: Any, code: int, data: bytes) -> NDArray[Any] | Unread | 
     # The array's shape is the only list within, and the largest.
     parts = msgpack.unpackb(data, raw=True, max_array_len=MAX_AXES, max_map_len=0, max_ext_len=0)
     match parts:
-        case [list(sizes), bytes(name), bytes(content)] if all(map(_is_size, sizes)):
+        case [list(sizes), bytes(name), bytes(content)] if all(
+            type(size) is int and size >= 0 for size in sizes
+        ):
             shape, dtype_name = tuple(sizes), name.decode("ascii", "backslashreplace")
         case _:
             raise WeightsError("an array is damaged: expected a shape, a dtype and bytes")
@@ -146,10 +148,6 @@ def _extension(msgpack: Any, code: int, data: bytes) -> NDArray[Any] | Unread | 
     dtype = FLOATS[dtype_name]
     check_held("an array", shape, dtype, len(content), may_be_empty=True)
     return np.frombuffer(content, dtype).reshape(shape)
-
-
-def _is_size(value: Any) -> bool:
-    return type(value) is int and value >= 0
 
 
 def _arrays(held: dict[str, Any]) -> dict[str, NDArray[Any] | Unread]:

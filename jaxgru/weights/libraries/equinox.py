@@ -87,9 +87,8 @@ def to_equinox(net: Net) -> Any:
 
     Args:
         net: a ``GRUParams`` with ``reset_after=True``, tanh and sigmoid, and no clip. Equinox has
-            one bias for both sides of z and r, the sum of the two, which must need no rounding:
-            of each two numbers one must be zero. (Arrays traced by ``jax.jit`` or ``jax.grad``
-            have no numbers to look at, and are added.)
+            one bias for both sides of z and r: of each two numbers there one must be zero. (Traced
+            arrays have no numbers to look at, and are added.)
 
     Returns:
         An ``equinox.nn.GRUCell`` with new JAX arrays, made with ``use_bias=False`` if both biases

@@ -126,9 +126,8 @@ def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:
 
     Args:
         net: with ``reset_after=True``, tanh and sigmoid, and no clip throughout. Flax has one bias
-            for both sides of z and r, the sum of the two, which must need no rounding: of each two
-            numbers one must be zero. (Arrays traced by ``jax.jit`` or ``jax.grad`` have no numbers
-            to look at, and are added.) nnx has no state-side bias of the candidate either.
+            for both sides of z and r: of each two numbers there one must be zero. (Traced arrays
+            have no numbers to look at, and are added.) nnx has no state-side bias of the candidate.
         api: ``"linen"`` or ``"nnx"``.
 
     Returns:
@@ -311,13 +310,11 @@ _COMPUTED = (
 
 
 def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
-    functions = {
-        field: _resolved(field, attribute, function, _name(function), assume)
-        for field, attribute, function in (
-            ("activation", "activation_fn", cell.activation_fn),
-            ("recurrent_activation", "gate_fn", cell.gate_fn),
-        )
-    }
+    functions = {}
+    for field, attribute in (("activation", "activation_fn"), ("recurrent_activation", "gate_fn")):
+        function = getattr(cell, attribute)
+        known = next((n for n in ACTIVATIONS if get_activation(n).flax is function), None)
+        functions[field] = _resolved(field, attribute, function, known, assume)
     arrays = names.named_arrays(nnx.to_pure_dict(nnx.state(cell, nnx.Param)))
     found = sound(find(arrays, functions | {"reverse": False}), UNNAMED)
     params: Any = found.net
@@ -326,10 +323,6 @@ def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
     computes = jnp.dtype(cell.dtype)
     note = f"the cell computes in {computes}: jaxgru in its parameters' {params.dtype}"
     return Found(params, (note,))
-
-
-def _name(function: Any) -> str | None:
-    return next((name for name in ACTIVATIONS if get_activation(name).flax is function), None)
 
 
 def _resolved(

@@ -73,10 +73,9 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
 
     Args:
         net: a ``GRUParams``, or a tuple or list of them for as many GRUs in a ``haiku.DeepRNN``:
-            with ``reset_after=False``, tanh and sigmoid, and no clip. Of the two biases Haiku
-            holds the sum, which must need no rounding: of each two numbers one must be zero.
-            (Arrays traced by ``jax.jit`` or ``jax.grad`` have no numbers to look at, and are
-            added.)
+            with ``reset_after=False``, tanh and sigmoid, and no clip. Haiku has one bias: of each
+            two numbers of ours one must be zero. (Traced arrays have no numbers to look at, and
+            are added.)
         name: the name of the module; those after the first have ``_1``, ``_2`` and so on after
             it, as Haiku names them.
 

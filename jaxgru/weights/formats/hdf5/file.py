@@ -52,19 +52,19 @@ class Hdf5:
 
     def groups(self, path: str = "") -> tuple[str, ...]:
         """Return the names of the groups directly in a group, in the file's order."""
-        return tuple(self._objects[path].groups) if path in self._objects else ()
+        return tuple(self._objects.get(path, _NOTHING).groups)
 
     def arrays(self, path: str = "") -> tuple[str, ...]:
         """Return the names of the datasets directly in a group, in the file's order."""
-        return tuple(self._objects[path].arrays) if path in self._objects else ()
+        return tuple(self._objects.get(path, _NOTHING).arrays)
 
     def has_group(self, path: str) -> bool:
         """Return whether there is a group at a path."""
-        return path in self._objects and self._objects[path].is_group
+        return self._objects.get(path, _NOTHING).is_group
 
     def has_array(self, path: str) -> bool:
         """Return whether there is a dataset at a path."""
-        return path in self._objects and self._objects[path].is_array
+        return self._objects.get(path, _NOTHING).is_array
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Return the shape that a dataset declares."""
@@ -103,10 +103,8 @@ class Hdf5:
         return tuple(text for piece in pieces for text in piece) if pieces else None
 
     def _attribute(self, path: str, name: str) -> tuple[str, ...] | None:
-        if path not in self._objects:
-            return None
         if path not in self._attributes:
-            header = self._objects[path].header
+            header = self._objects.get(path, _NOTHING).header
             self._attributes[path] = datasets.find_attributes(self._blocks, header)
         attribute = self._attributes[path].get(name)
         if attribute is None:
@@ -129,6 +127,9 @@ class _Object:
     is_array: bool
     groups: list[str] = dataclasses.field(default_factory=list)  # names of members
     arrays: list[str] = dataclasses.field(default_factory=list)
+
+
+_NOTHING = _Object(Header([], ""), is_group=False, is_array=False)
 
 
 def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:

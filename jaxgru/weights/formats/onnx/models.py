@@ -77,11 +77,8 @@ def _as_written(
     try:
         net = from_text(texts[0], held)
     except WeightsError as error:
-        return _as_nodes(
-            nodes,
-            assume,
-            f"its GRUs are given one by one, as its metadata do not fit them: {error}",
-        )
+        note = f"its GRUs are given one by one, as its metadata do not fit them: {error}"
+        return _as_nodes(nodes, assume, note)
     fields = Fields(assume)
     try:
         fields.resolve("reverse", isinstance(net, Backward))
