@@ -51,6 +51,18 @@ def negate_update(array: Any) -> Any:
     return array
 
 
+def has_bias(params: GRUParams) -> bool:
+    """Return whether a layer has a bias of either side."""
+    return params.bias is not None or params.recurrent_bias is not None
+
+
+def arrays_of(params: GRUParams) -> dict[str, Any]:
+    """Return the arrays that a layer has by the names of its fields."""
+    fields = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
+    arrays = {field: getattr(params, field) for field in fields}
+    return {field: array for field, array in arrays.items() if array is not None}
+
+
 def both_biases(params: GRUParams) -> tuple[Any, Any]:
     """Return the two biases of a layer, zeros in the place of None."""
     none = np.zeros(3 * params.hidden_size, params.dtype)

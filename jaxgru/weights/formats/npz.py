@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from jaxgru.net import Backward, Net
 from jaxgru.params import GRUParams
 from jaxgru.weights.contract import Look, Source
-from jaxgru.weights.conventions import Holder, both_biases, one_bias
+from jaxgru.weights.conventions import Holder, arrays_of, both_biases, one_bias
 from jaxgru.weights.dtypes import Unread
 from jaxgru.weights.errors import WeightsError, first_line, shown
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC, fill, open_archive
@@ -77,9 +77,8 @@ def read(source: Source) -> Gathered:
 def write(net: Net, path: Path) -> None:
     """Write a net of one layer, given as NumPy arrays; a bias that is None as zeros."""
     params: GRUParams = _HOLDER.layers(net)[0].net
-    for field in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
-        value = getattr(params, field)
-        if value is not None and value.dtype not in (np.float16, np.float32, np.float64):
+    for field, value in arrays_of(params).items():
+        if value.dtype not in (np.float16, np.float32, np.float64):
             raise WeightsError(
                 f"{field} has dtype {value.dtype}: expected float16, float32 or float64, as npz "
                 "holds no other; convert it first, with astype"

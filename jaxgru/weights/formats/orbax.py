@@ -55,12 +55,9 @@ def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
             if name in specs:
                 raise WeightsError(f"{shown(name)} is there twice: expected it once")
             specs[name] = path, spec
-    size_of = functools.cache(_size_of)  # one walk through a folder, whatever is read of it
+    # One walk through a folder, whatever is read of it.
+    size_of = functools.cache(lambda path: sum(part.stat().st_size for part in path.rglob("*")))
     return find(Lazy(specs, lambda name: _read_array(name, *specs[name], size_of)), assume)
-
-
-def _size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*"))
 
 
 def _read_array(

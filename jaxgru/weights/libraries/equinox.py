@@ -24,7 +24,7 @@ from jax.tree_util import keystr, tree_flatten_with_path
 from jaxgru.net import Net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import USUAL, Holder, numpy_of, one_gate_bias, swap_gates
+from jaxgru.weights.conventions import USUAL, Holder, has_bias, numpy_of, one_gate_bias, swap_gates
 from jaxgru.weights.dtypes import Arrays
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.libraries import names
@@ -111,8 +111,7 @@ def to_equinox(net: Net) -> Any:
         "weight_ih": swap_gates(params.kernel.T, 0),
         "weight_hh": swap_gates(params.recurrent_kernel.T, 0),
     }
-    has_biases = params.bias is not None or params.recurrent_bias is not None
-    if has_biases:
+    if has_bias(params):
         bias, candidate = one_gate_bias(params, "Equinox's cell")
         arrays |= {"bias": swap_gates(bias), "bias_n": candidate}
     # Its shapes alone: its own arrays would be drawn, and are all replaced.
@@ -120,7 +119,7 @@ def to_equinox(net: Net) -> Any:
         eqx.nn.GRUCell,
         params.input_size,
         params.hidden_size,
-        use_bias=has_biases,
+        use_bias=has_bias(params),
         key=jax.random.key(0),
     )
     new = names.jax_tree(arrays, stacklevel=2)

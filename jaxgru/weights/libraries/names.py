@@ -103,7 +103,7 @@ def check_arrays(module: Arrays, place: str, shapes: Shapes) -> dict[str, Any]:
         found = module[own].shape
         for letter, size in zip(letters, found, strict=False):
             if letter == "H" and "H" not in sizes:
-                sizes |= {"H": size, "3H": 3 * size, "6H": 6 * size}
+                sizes |= {"H": size, "2H": 2 * size, "3H": 3 * size, "6H": 6 * size}
             sizes.setdefault(letter, int(letter) if letter.isdigit() else size)
         if found != tuple(sizes.get(letter) for letter in letters):
             expected = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from jaxgru.net import Bidirectional, Net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import USUAL, Holder, Layer, both_biases, swap_gates
+from jaxgru.weights.conventions import USUAL, Holder, Layer, both_biases, has_bias, swap_gates
 from jaxgru.weights.dtypes import FLOATS, Arrays, Lazy, Unread, check_floats
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.libraries.names import Module, attempts, by_place, called, check_arrays, no_gru
@@ -230,19 +230,27 @@ def _other(arrays: Arrays, module: Module) -> str | None:
 
 
 def _net(arrays: Arrays, module: Module, fields: Fields) -> Net:
-    extent = _extent(module)
-    found = _checked(arrays, module, extent)
+    layers, sides, kinds = _extent(module)
+    # The order in which the sizes are found: H before 3H.
+    letters = {"weight_hh": ("3H", "H"), "weight_ih": ("3H", "I")} | dict.fromkeys(BIASES, ("3H",))
+    outputs = "2H" if len(sides) == 2 else "H"
+    shapes: dict[str, tuple[str, ...]] = {}
+    for kind, layer, side in itertools.product(letters, layers, sides):
+        if kind in kinds:
+            name = module[own_name(kind, layer, side)]
+            shapes[name] = ("3H", outputs) if kind == "weight_ih" and layer else letters[kind]
+    found = check_arrays({name: arrays[name] for name in shapes}, "", shapes)
     fields.resolve("reverse", False)
 
     def one(layer: int | None, reverse: bool) -> GRUParams:
-        names = (module[own_name(kind, layer, reverse)] for kind in extent.kinds)
+        names = (module[own_name(kind, layer, reverse)] for kind in kinds)
         arrays = (swap_gates(found[name], 0).T for name in names)
         return fields.params(*arrays, reset_after=True, **TANH_SIGMOID)
 
     net: list[Net] = []
-    for layer in extent.layers:
+    for layer in layers:
         forward: Net = one(layer, False)
-        if len(extent.sides) == 2:
+        if len(sides) == 2:
             forward = Bidirectional(forward, one(layer, True), fields.resolve("merge", "concat"))
         net.append(forward)
     return net[0] if len(net) == 1 else tuple(net)
@@ -274,28 +282,6 @@ def _extent(module: Module) -> _Extent:
     return _Extent(layers, sides, kinds)
 
 
-def _checked(arrays: Arrays, module: Module, extent: _Extent) -> dict[str, Any]:
-    """Return a GRU's arrays by their whole names, once they are known to fit together."""
-    layers, sides, kinds = extent
-    # The order in which the sizes are found: H before 3H.
-    letters = {"weight_hh": ("3H", "H"), "weight_ih": ("3H", "I")} | dict.fromkeys(BIASES, ("3H",))
-    shapes: dict[str, tuple[str, ...]] = {}
-    for kind, layer, side in itertools.product(letters, layers, sides):
-        if kind in kinds:
-            name = module[own_name(kind, layer, side)]
-            shapes[name] = ("3H", "outputs") if kind == "weight_ih" and layer else letters[kind]
-    found = check_arrays({name: arrays[name] for name in shapes}, "", shapes)
-    for layer in layers[1:]:
-        name = module[own_name("weight_ih", layer, False)]
-        outputs = len(sides) * found[module[own_name("weight_hh", layer, False)]].shape[1]
-        if found[name].shape[1] != outputs:
-            raise WeightsError(
-                f"{name} has shape {found[name].shape}: expected {outputs} columns, as many as the "
-                "layer before has outputs"
-            )
-    return found
-
-
 def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
     """Return a net as NumPy arrays by PyTorch's names, those of a cell if it is one, in its order.
 
@@ -305,8 +291,7 @@ def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
     _check_alike(layers)
     if cell and (len(layers) > 1 or len(layers[0].sides) > 1):
         raise WeightsError("net has several layers: expected one, as torch.nn.GRUCell holds one")
-    all_params = [params for layer in layers for params in layer.sides.values()]
-    has_biases = any(b is not None for p in all_params for b in (p.bias, p.recurrent_bias))
+    has_biases = any(has_bias(params) for layer in layers for params in layer.sides.values())
     state: dict[str, NDArray[Any]] = {}
     for i, layer in enumerate(layers):
         for params, reverse in zip(layer.sides.values(), (False, True), strict=False):

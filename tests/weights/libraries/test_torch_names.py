@@ -128,7 +128,7 @@ def _with(name, shape, dtype="f4", **options):
         ),
         (
             _with("weight_ih_l1", (9, 2), layers=2),
-            r"weight_ih_l1 has shape \(9, 2\): expected 3 columns, as many as the layer before",
+            r"weight_ih_l1 has shape \(9, 2\): expected \(3H, H\) for 3 units",
         ),
         (
             _with("bias_hh_l0", 9, "i1"),

@@ -9,17 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError
-from jaxgru.weights.formats.hdf5 import datasets
+from jaxgru.weights.formats.hdf5 import datasets, heaps
 from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 from jaxgru.weights.formats.hdf5.headers import Header, Kind, find_root, read_header
-from jaxgru.weights.formats.hdf5.heaps import (
-    GROUPS,
-    FractalHeap,
-    Heaps,
-    Records,
-    tree_entries,
-    tree_records,
-)
 
 _DEEPEST = 32
 # Keras' names are those of layers and weights.
@@ -45,7 +37,7 @@ class Hdf5:
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._blocks = Blocks(file, size)
-        self._heaps = Heaps(self._blocks)
+        self._heaps = heaps.Heaps(self._blocks)
         # Of the objects asked.
         self._attributes: dict[str, dict[str, datasets.Attribute]] = {}
         self._objects = _find_objects(self._blocks, find_root(self._blocks, size))
@@ -203,8 +195,10 @@ def _from_heap(blocks: Blocks, info: Cursor, what: str) -> Iterator[_Link]:
     _, heap, tree = info.numbers(8 if flags & _IS_TRACKED else 0, 8, 8)
     if heap == UNDEFINED:
         return
-    links = FractalHeap(blocks, heap, f"the heap of links in {what}")
-    for record in tree_records(blocks, tree, Records.LINK_NAMES, f"the links in {what}"):
+    links = heaps.FractalHeap(blocks, heap, f"the heap of links in {what}")
+    for record in heaps.tree_records(
+        blocks, tree, heaps.Records.LINK_NAMES, f"the links in {what}"
+    ):
         record.skip(4)
         yield _from_link(links.read(record.take(links.reference_size)), what)
 
@@ -214,7 +208,7 @@ def _from_symbol_table(
 ) -> Iterator[tuple[str, int]]:
     read_name = _names_in(blocks, heap, f"the names in {what}")
     where = f"the symbol table of {what}"
-    for _, node in tree_entries(blocks, root, GROUPS, _OFFSET_SIZE, where):
+    for _, node in heaps.tree_entries(blocks, root, heaps.GROUPS, _OFFSET_SIZE, where):
         _, count = blocks.at(node, _TABLE_HEADER, where, b"SNOD\x01").numbers(1, 2)
         entries = blocks.at(node + _TABLE_HEADER, count * _TABLE_ENTRY, where)
         for _ in range(count):

@@ -11,14 +11,7 @@ from collections.abc import Iterator, Sequence
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.errors import WeightsError, outcome, shown
 from jaxgru.weights.formats.hdf5 import Hdf5
-from jaxgru.weights.formats.keras.groups import (
-    Group,
-    cell_groups,
-    find,
-    inner_groups,
-    layer_groups,
-    read_groups,
-)
+from jaxgru.weights.formats.keras import groups
 from jaxgru.weights.formats.zip import open_archive, read_entry
 from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries.keras.chains import Configured, grus, inputs_of
@@ -46,13 +39,13 @@ def read(source: Source) -> Gathered:
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     version = version if isinstance(version, str) else None
     h5 = Hdf5(io.BytesIO(content), len(content))
-    root, model = read_groups(h5), model_of(config)
-    groups = dict(_by_layer(model.inner, layer_groups(root, model.inner)))
+    root, model = groups.read_groups(h5), model_of(config)
+    by_layer = dict(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
     gathered: Gathered = {}
     known: set[str] = set()  # paths of the groups of the GRUs gathered
     stored: dict[str, Configured] = {}  # by the layers' own names
     for one in grus(model.inner, inputs_of(model), version, source.assume):
-        group, again = groups[id(one.layer)], stored.get(one.layer.name)
+        group, again = by_layer[id(one.layer)], stored.get(one.layer.name)
         if group is None and again is not None and again.gru == one.gru:
             continue  # models may share a layer: it is stored once
         if one.name in gathered:
@@ -63,25 +56,25 @@ def read(source: Source) -> Gathered:
         known |= {group.path} if group else set()
     if model.name == STACK and (stack := stack_of_all(gathered)) is not None:
         return {UNNAMED: stack}
-    return gathered | find(h5, root, source.assume, known, gathered)
+    return gathered | groups.find(h5, root, source.assume, known, gathered)
 
 
 def _by_layer(
-    layers: Sequence[Layer], groups: Sequence[Group | None]
-) -> Iterator[tuple[int, Group | None]]:
+    layers: Sequence[Layer], found: Sequence[groups.Group | None]
+) -> Iterator[tuple[int, groups.Group | None]]:
     """Give the group of each layer of a model, and of those within, by the layer's identity."""
-    for layer, group in zip(layers, groups, strict=True):
+    for layer, group in zip(layers, found, strict=True):
         yield id(layer), group
-        yield from _by_layer(layer.inner, inner_groups(group, layer))
+        yield from _by_layer(layer.inner, groups.inner_groups(group, layer))
 
 
-def _found(h5: Hdf5, one: Configured, group: Group | None) -> Found:
+def _found(h5: Hdf5, one: Configured, group: groups.Group | None) -> Found:
     count = len(one.checked().cells)
     if group is None:
         raise WeightsError(
             f"{_WEIGHTS} has no group for it: expected one for each layer of {_CONFIG}"
         )
-    cells = cell_groups(group)
+    cells = groups.cell_groups(group)
     if len(cells) != count:
         raise WeightsError(
             f"{group.path} has {len(cells)} cells: expected {count}, as in {_CONFIG}"

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from jaxgru.net import Backward, Bidirectional, Net
-from jaxgru.weights.conventions import Holder, Layer
+from jaxgru.weights.conventions import Holder, Layer, has_bias
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.keras.archive import STACK
 from jaxgru.weights.libraries.keras.building import build_layer, keras_layers, using_keras
@@ -38,7 +38,7 @@ def write_weights_h5(net: Net, path: Path) -> None:
     """
     for layer in _WEIGHTS_ALONE.layers(net):
         for params in layer.sides.values():
-            if not params.reset_after and params.bias is None and params.recurrent_bias is None:
+            if not params.reset_after and not has_bias(params):
                 raise WeightsError(
                     "reset_after is False and there is no bias: expected a bias, whose shape shows "
                     f"that in {_WEIGHTS_ALONE.name}"

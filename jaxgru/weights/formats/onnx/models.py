@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
+from jaxgru.weights.conventions import arrays_of
 from jaxgru.weights.equations import map_layers
 from jaxgru.weights.errors import WeightsError, first_line, outcome, shown
 from jaxgru.weights.formats.onnx.activations import float32
@@ -117,9 +118,7 @@ def to_text(net: Net, seats: Iterable[str]) -> str:
 
     def named(params: GRUParams) -> GRUParams:
         place = next(rest)
-        held: Any = {
-            field: f"{place}/{field}" for field in _ARRAYS if getattr(params, field) is not None
-        }
+        held: Any = {field: f"{place}/{field}" for field in arrays_of(params)}
         return dataclasses.replace(params, **held)
 
     return json.dumps({"version": _VERSION, "net": to_data(map_layers(named, net))})

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
+from jaxgru.weights.conventions import both_biases, has_bias
 from jaxgru.weights.dtypes import FLOATS
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.onnx.activations import HOLDER, STORED, float32
@@ -233,11 +234,8 @@ def _stacked(sides: Sequence[GRUParams]) -> dict[str, NDArray[Any]]:
         "W": np.stack([np.asarray(side.kernel).T for side in sides]),
         "R": np.stack([np.asarray(side.recurrent_kernel).T for side in sides]),
     }
-    biases = [(side.bias, side.recurrent_bias) for side in sides]
-    if any(bias is not None for pair in biases for bias in pair):
-        zeros = np.zeros(3 * sides[0].hidden_size, sides[0].dtype)
-        rows = [[zeros if bias is None else np.asarray(bias) for bias in pair] for pair in biases]
-        tensors["B"] = np.stack([np.concatenate(row) for row in rows])
+    if any(map(has_bias, sides)):
+        tensors["B"] = np.stack([np.concatenate(both_biases(side)) for side in sides])
     return tensors
 
 

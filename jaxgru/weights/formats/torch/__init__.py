@@ -22,16 +22,8 @@ import numpy as np
 
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.formats.torch import tensors
 from jaxgru.weights.formats.torch.pickles import Pickles, refuse
-from jaxgru.weights.formats.torch.tensors import (
-    ITEM_SIZES,
-    JOBLIB,
-    Storage,
-    arrays_of,
-    named_tensors,
-    read_joblib,
-    storage_of,
-)
 from jaxgru.weights.formats.zip import MAGIC, open_archive, read_entry
 from jaxgru.weights.libraries import find
 from jaxgru.weights.results import Gathered
@@ -86,7 +78,7 @@ def _read_archive(source: Source) -> Gathered:
         root = Pickles(len(pickle)).read(io.BytesIO(pickle))
         is_big = _is_big_endian(archive, folder)
 
-        def storage(stored: Storage, item_size: int) -> bytes | bytearray:
+        def storage(stored: tensors.Storage, item_size: int) -> bytes | bytearray:
             name = f"{folder}data/{stored.key}"
             content = read_entry(archive, name)
             if len(content) != stored.length * item_size:
@@ -99,8 +91,8 @@ def _read_archive(source: Source) -> Gathered:
                 return content
             return np.frombuffer(content, f"u{item_size}").byteswap().tobytes()
 
-        tensors = named_tensors(root, source.size, lambda _: refuse("has a storage in bytes"))
-        return find(arrays_of(tensors, storage), source.assume)
+        found = tensors.named_tensors(root, source.size, lambda _: refuse("has a storage in bytes"))
+        return find(tensors.arrays_of(found, storage), source.assume)
 
 
 def _folder(names: list[str]) -> str:
@@ -128,16 +120,16 @@ def _is_big_endian(archive: zipfile.ZipFile, folder: str) -> bool:
 def _read_pickles(source: Source) -> Gathered:
     """Return every GRU in a stream or in one pickle, see ``Format.read``."""
     content = source.file.read()
-    pickles = Pickles(len(content), {JOBLIB: read_joblib})
+    pickles = Pickles(len(content), {tensors.JOBLIB: tensors.read_joblib})
 
-    def embedded(inner: bytes) -> Storage:
+    def embedded(inner: bytes) -> tensors.Storage:
         root, contents = _read(pickles, inner)
-        storage = storage_of(root)
+        storage = tensors.storage_of(root)
         return storage._replace(content=_content_of(storage, contents))
 
     root, contents = _read(pickles, content)
-    tensors = named_tensors(root, source.size, embedded)
-    arrays = arrays_of(tensors, lambda storage, _: _content_of(storage, contents))
+    found = tensors.named_tensors(root, source.size, embedded)
+    arrays = tensors.arrays_of(found, lambda storage, _: _content_of(storage, contents))
     return find(arrays, source.assume)
 
 
@@ -155,7 +147,7 @@ def _read(pickles: Pickles, content: bytes) -> tuple[Any, _Contents]:
     for stub in pickles.outside:
         reference = stub.arguments[0]
         if type(reference) is tuple and reference[:1] == ("storage",):  # or one to a class
-            storage = storage_of(stub)
+            storage = tensors.storage_of(stub)
             storages[storage.key] = storage
     keys = pickles.read(stream)
     if type(keys) is not list or not all(isinstance(key, str) and key in storages for key in keys):
@@ -163,10 +155,10 @@ def _read(pickles: Pickles, content: bytes) -> tuple[Any, _Contents]:
     contents: _Contents = {}
     for key in keys:
         stored = storages[key]
-        if stored.kind not in ITEM_SIZES:
+        if stored.kind not in tensors.ITEM_SIZES:
             raise WeightsError(f"a storage has the unknown type {stored.kind!r}: expected another")
         length = int.from_bytes(stream.read(8), "little")
-        start, size = stream.tell(), stored.length * ITEM_SIZES[stored.kind]
+        start, size = stream.tell(), stored.length * tensors.ITEM_SIZES[stored.kind]
         if length != stored.length or start + size > len(content):
             raise WeightsError(
                 f"storage {shown(key)} has {length} numbers of type {stored.kind}, or is cut "
@@ -177,7 +169,7 @@ def _read(pickles: Pickles, content: bytes) -> tuple[Any, _Contents]:
     return root, contents
 
 
-def _content_of(storage: Storage, contents: _Contents) -> memoryview:
+def _content_of(storage: tensors.Storage, contents: _Contents) -> memoryview:
     if storage.key not in contents:
         raise WeightsError(f"storage {shown(storage.key)} is not there: expected it at the end")
     return contents[storage.key]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import both_biases, one_bias
+from jaxgru.weights.conventions import both_biases, has_bias, one_bias
 from jaxgru.weights.dtypes import Arrays, check_floats
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.libraries.names import check_arrays
@@ -190,7 +190,7 @@ def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]
 def to_arrays(params: GRUParams) -> list[NDArray[Any]]:
     """Return what ``keras.layers.GRU.set_weights`` takes for a layer of NumPy arrays."""
     arrays = [np.asarray(params.kernel), np.asarray(params.recurrent_kernel)]
-    if params.bias is None and params.recurrent_bias is None:
+    if not has_bias(params):
         return arrays
     biases = both_biases(params)
     bias = np.stack(biases) if params.reset_after else one_bias(*biases, "Keras' reset_after=False")

@@ -14,7 +14,7 @@ from jax.dtypes import canonicalize_dtype
 from jaxgru.net import MERGES, Backward, Bidirectional, Net
 from jaxgru.optional import need
 from jaxgru.params import GRUParams
-from jaxgru.weights.conventions import Holder, Layer
+from jaxgru.weights.conventions import Holder, Layer, arrays_of, has_bias
 from jaxgru.weights.dtypes import check_floats
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.libraries.keras.arrays import to_arrays
@@ -86,7 +86,7 @@ def _new_gru(
         params.hidden_size,
         activation=names[params.activation],
         recurrent_activation=names[params.recurrent_activation],
-        use_bias=params.bias is not None or params.recurrent_bias is not None,
+        use_bias=has_bias(params),
         reset_after=params.reset_after,
         go_backwards=go_backwards,
         # Keras' own ones take time, and cannot draw in half precision.
@@ -106,9 +106,7 @@ def _fill(keras: Any, layer: Any, params: GRUParams) -> None:
 
 
 def _check_dtype(keras: Any, params: GRUParams) -> None:
-    fields = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
-    arrays = {field: getattr(params, field) for field in fields}
-    check_floats({field: array for field, array in arrays.items() if array is not None})
+    check_floats(arrays_of(params))
     if keras.config.backend() == "jax" and params.dtype != canonicalize_dtype(params.dtype):
         raise WeightsError(
             "the layer holds float64, and Keras' JAX backend rounds it: expected "
