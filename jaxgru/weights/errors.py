@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 _T = TypeVar("_T")
@@ -52,6 +52,20 @@ def shown(value: Any, most: int = 80) -> str:
     except RecursionError:  # lists in lists in lists
         text = f"a {type(value).__name__}"
     return text[:most] + "..." * (len(text) > most)
+
+
+def each_once(pairs: Iterable[tuple[str, _T]], kind: str = "") -> dict[str, _T]:
+    """Return a dict of what a file has by names; raise WeightsError if one is there twice.
+
+    Of two values one reader would take the first, another the last. ``kind`` stands before the
+    name in the error, such as ``"attribute "``.
+    """
+    held: dict[str, _T] = {}
+    for name, value in pairs:
+        if name in held:
+            raise WeightsError(f"{kind}{shown(name)} is there twice: expected it once")
+        held[name] = value
+    return held
 
 
 def plain(name: str, most: int = 80) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from jaxgru.optional import need
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.dtypes import FLOATS, Unread
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, each_once, first_line, shown
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.names import label
 from jaxgru.weights.limits import MAX_AXES, bytes_of, check_held
@@ -62,12 +62,8 @@ def read(source: Source) -> Gathered:
         ext_hook=functools.partial(_extension, msgpack),
     )
     unpacker.feed(content)
-    held: dict[str, Any] = {}
     try:
-        for name, value in _Walk(unpacker, content).values("", _MAX_DEPTH):
-            if name in held:
-                raise WeightsError(f"{shown(name)} is there twice: expected once")
-            held[name] = value
+        held = each_once(_Walk(unpacker, content).values("", _MAX_DEPTH))
     except WeightsError:
         raise
     except (msgpack.UnpackException, ValueError) as error:
@@ -110,7 +106,7 @@ class _Walk:
         for key in keys:
             inner = f"{path}/{key}" if path else key
             if key in seen:
-                raise WeightsError(f"{shown(inner)} is there twice: expected once")
+                raise WeightsError(f"{shown(inner)} is there twice: expected it once")
             seen.add(key)
             yield from self.values(inner, depth - 1)
 

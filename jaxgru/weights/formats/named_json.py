@@ -25,7 +25,7 @@ from jaxgru.activations import ACTIVATIONS
 from jaxgru.net import Net
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.dtypes import Arrays, Unread
-from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.errors import WeightsError, each_once, shown
 from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.keras.arrays import params_of
@@ -49,11 +49,7 @@ def read(source: Source) -> Gathered:
     layers = tree.get("layers")
     if isinstance(layers, list) and "in_shape" in tree:
         return _from_layers(layers, source)
-    named = list(_arrays(tree, (), 0))
-    arrays = dict(named)
-    if len(arrays) < len(named):
-        raise WeightsError("two of its arrays have one name: expected a name for each")
-    return find(_as_floats(arrays), source.assume)
+    return find(_as_floats(each_once(_arrays(tree, (), 0))), source.assume)
 
 
 def _from_layers(layers: list[Any], source: Source) -> Gathered:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from jaxgru.optional import need
 from jaxgru.weights.dtypes import FLOATS, Lazy, Unread
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, each_once, first_line, shown
 from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries import find
 from jaxgru.weights.limits import bytes_of, check_declared
@@ -48,13 +48,12 @@ def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
             items[path.name] = path
     if not items:
         raise WeightsError(f"it has no {_NAMES}: expected one, as Orbax writes beside the arrays")
-    specs: dict[str, tuple[Path, dict[str, Any]]] = {}
-    for item, path in items.items():
+    specs = each_once(
+        (name, (path, spec))
+        for item, path in items.items()
         # What is alone in its step, or named by Orbax, adds nothing to names.
-        for name, spec in _specs(path, [] if len(items) == 1 else [item]):
-            if name in specs:
-                raise WeightsError(f"{shown(name)} is there twice: expected it once")
-            specs[name] = path, spec
+        for name, spec in _specs(path, [] if len(items) == 1 else [item])
+    )
     # One walk through a folder, whatever is read of it.
     size_of = functools.cache(lambda path: sum(part.stat().st_size for part in path.rglob("*")))
     return find(Lazy(specs, lambda name: _read_array(name, *specs[name], size_of)), assume)

@@ -1,6 +1,5 @@
 """Reading a zip archive without trusting it: nothing is extracted, every size is checked first."""
 
-import collections
 import contextlib
 import struct
 import zipfile
@@ -8,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, each_once, first_line, shown
 from jaxgru.weights.limits import check_declared
 
 # A zip archive begins with an entry, or with the end of the directory if it has none.
@@ -43,7 +42,7 @@ def open_archive(file: BinaryIO, size: int, expected: str) -> Iterator[zipfile.Z
         ) from error
     with archive:
         entries = archive.infolist()
-        _check_once([entry.filename for entry in entries])
+        each_once((entry.filename, entry) for entry in entries)
         _check_sizes(entries, size)
         yield archive
 
@@ -73,12 +72,6 @@ def fill(file: Any, target: memoryview) -> None:
         if not count:
             raise EOFError("the data ends early")
         target = target[count:]
-
-
-def _check_once(names: list[str]) -> None:
-    for name, count in collections.Counter(names).items():
-        if count > 1:
-            raise WeightsError(f"{shown(name)} is there {count} times: expected once")
 
 
 def _check_sizes(entries: list[zipfile.ZipInfo], file_size: int) -> None:

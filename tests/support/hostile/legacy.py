@@ -57,7 +57,7 @@ FILES = {
     "no model": (lambda f: model(b"[1]"), "the model is [1]: expected its class_name and config"),
     "two of a name": (
         lambda f: of_layers(golden.layer("A", "a"), golden.layer("B", "a")),
-        "model_config has two layers called 'a': expected one"),
+        "in model_config the layer 'a' is there twice: expected it once"),
     "a name that writes to the terminal": (
         lambda f: of_layers(golden.layer("GRU", "\x1b[31m")),
         r"a layer is called '\x1b[31m': expected printable text"),

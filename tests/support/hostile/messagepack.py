@@ -75,9 +75,9 @@ FILES = {
     "more after it": (
         lambda f: gru() + b"more", "there are 4 bytes after the map: expected the end"),
     "a map of 4 billion": (b"\xdf\xff\xff\xff\xff\xdb\0\0\0\x01a", "it begins with"),
-    "a name twice": (lambda f: twice("b"), "'b' is there twice: expected once"),
+    "a name twice": (lambda f: twice("b"), "'b' is there twice: expected it once"),
     "two names for one array": (
-        lambda f: packb({"b": {"x": FLOATS}, "b/x": FLOATS}), "'b/x' is there twice: expected on"),
+        lambda f: packb({"b": {"x": FLOATS}, "b/x": FLOATS}), "'b/x' is there twice: expected"),
     "a key that is none": (b"\x82\xa1a\xc0\xc0\xc0", "a key begins with byte 0xc0: expected text"),
     "text that is none": (b"\x81\xa2\xff\xff\xc0", _DAMAGED),
     "text of 4 GiB": (lambda f: beside(b"\xdb\xff\xff\xff\xff", b"abc"), _DAMAGED),

@@ -22,7 +22,7 @@ FILES = {
     "a number of 10,000 digits": (
         b'{"a": ' + b"9" * 10_000 + b"}", "it is no JSON (Exceeds the limit"),
     "300,000 empty lists": (b'{"a":[' + b"[]," * 300_000 + b"[]]}", "no GRU is among its 1 arrays"),
-    "two of a name": (b'{"a.b": [1.0], "a": {"b": [1.0]}}', "two of its arrays have one name"),
+    "two of a name": (b'{"a.b": [1.0], "a": {"b": [1.0]}}', "'a.b' is there twice: expected it once"),
     "no GRU": (b'{"a": [1.0]}', "no GRU is among its 1 arrays ('a')"),
     "other layers": (b'{"in_shape": [], "layers": [{"type": "lstm"}, 3]}', "2 layers are 'lstm, '"),
     "no weights": (model({"type": "gru"}), "weights is no list of two or three arrays"),

@@ -260,7 +260,7 @@ FILES = {
     "a sparse one": (lambda f: sparse(), "initializer 'W' is sparse"),
     "one name twice": (
         lambda f: model(change=lambda graph: graph.initializer.append(graph.initializer[0])),
-        "initializer 'W' is there 2 times: expected once"),
+        "initializer 'W' is there twice: expected it once"),
     # The node's arrays
     "units of R": (
         lambda f: weights(R=np.ones((1, 9, 4), "f4")), "R has shape (1, 9, 4): expected (1, 3H,"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, each_once
 from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 from jaxgru.weights.formats.hdf5.chunks import read_chunks
 from jaxgru.weights.formats.hdf5.headers import Header, Kind, Message, read_extent, read_type
@@ -90,15 +90,9 @@ class Attribute(NamedTuple):
 
 def find_attributes(blocks: Blocks, header: Header) -> dict[str, Attribute]:
     """Return the attributes of an object by name; what they hold is parsed only when read."""
-    found: dict[str, Attribute] = {}
-    for message in (*header.all(Kind.ATTRIBUTE), *_from_heap_of(blocks, header)):
-        name, attribute = _taken_apart(message, f"an attribute of {header.what}")
-        if name in found:
-            raise WeightsError(
-                f"{header.what} has the attribute {name[:40]!a} twice: expected once"
-            )
-        found[name] = attribute
-    return found
+    messages = (*header.all(Kind.ATTRIBUTE), *_from_heap_of(blocks, header))
+    what = f"an attribute of {header.what}"
+    return each_once((_taken_apart(message, what) for message in messages), f"{what}, ")
 
 
 def read_texts(blocks: Blocks, heaps: Heaps, attribute: Attribute, where: str) -> tuple[str, ...]:

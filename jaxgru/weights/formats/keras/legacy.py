@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 
 from jaxgru.net import Net
 from jaxgru.weights.contract import Look, Source
-from jaxgru.weights.errors import WeightsError, outcome, shown
+from jaxgru.weights.errors import WeightsError, each_once, outcome, shown
 from jaxgru.weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru.weights.formats.hdf5 import shown as shown_path
 from jaxgru.weights.formats.keras.groups import find, read_groups
 from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries.keras.arrays import join_gates, net_from_arrays
 from jaxgru.weights.libraries.keras.chains import Configured, grus, inputs_of
-from jaxgru.weights.libraries.keras.config import LARGEST, Layer, model_of
+from jaxgru.weights.libraries.keras.config import LARGEST, model_of
 from jaxgru.weights.libraries.names import attempt
 from jaxgru.weights.results import Found, Gathered
 from jaxgru.weights.unspecified import Fields
@@ -139,7 +139,8 @@ def read(source: Source) -> Gathered:
         return find(h5, read_groups(h5), assume)  # Keras 3's .weights.h5
     config = h5.text("", "model_config")
     model = None if config is None else model_of(parse_json(config, "model_config", LARGEST))
-    layers = _by_name(model)
+    inner = () if model is None else model.inner
+    layers = each_once(((layer.name, layer) for layer in inner), "in model_config the layer ")
     inputs = {} if model is None else inputs_of(model)
     # Keras takes files without a version for those of Keras 1, which wrote none.
     version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
@@ -165,17 +166,6 @@ def _names(h5: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
                 f"1 to {_LONGEST_NAME} characters"
             )
     return names
-
-
-def _by_name(model: Layer | None) -> dict[str, Layer]:
-    layers: dict[str, Layer] = {}
-    for layer in () if model is None else model.inner:
-        if layer.name in layers:
-            raise WeightsError(
-                f"model_config has two layers called {shown(layer.name)}: expected one"
-            )
-        layers[layer.name] = layer
-    return layers
 
 
 class _Group:

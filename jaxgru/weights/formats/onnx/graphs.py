@@ -1,12 +1,11 @@
 """The nodes of a model in order, in graphs within graphs and functions, and their attributes."""
 
-import collections
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.errors import WeightsError, each_once, shown
 
 # Subgraphs and calls of functions within one another. No exporter comes near.
 _MOST_LEVELS = 50
@@ -51,14 +50,9 @@ class Scope:
         self.users: dict[str, list[Any]] = {}  # nodes of this graph that have the value as input
         self.inputs: set[str] = set()
         if arguments is None:
-            self.tensors = {tensor.name: tensor for tensor in graph.initializer}
+            self.tensors = each_once(((t.name, t) for t in graph.initializer), "initializer ")
             self.sparse = {sparse.values.name for sparse in graph.sparse_initializer}
             self.inputs = {value.name for value in graph.input}
-            for name, count in collections.Counter(t.name for t in graph.initializer).items():
-                if count > 1:
-                    raise WeightsError(
-                        f"initializer {shown(name)} is there {count} times: expected once"
-                    )
         for node in graph.node:
             for name in filter(None, node.input):
                 self.users.setdefault(name, []).append(node)
@@ -130,12 +124,7 @@ def _opset(holder: Any, default: int) -> int:
 
 def attributes_of(node: Any) -> dict[str, Any]:
     """Return the attributes of a node by name; raise WeightsError if one is there twice."""
-    attributes: dict[str, Any] = {}
-    for attribute in node.attribute:
-        if attribute.name in attributes:
-            raise WeightsError(f"attribute {shown(attribute.name)} is there twice: expected once")
-        attributes[attribute.name] = attribute
-    return attributes
+    return each_once(((attribute.name, attribute) for attribute in node.attribute), "attribute ")
 
 
 def get(attributes: dict[str, Any], name: str, kind: str, default: Any = None) -> Any:
