@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import nets
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import jaxgru
 
@@ -115,13 +113,3 @@ def test_costs_nothing_when_off(key, xs):
 
     off = {"dropout": jaxgru.Dropout(0.0, on="inputs"), "recurrent_dropout": 0.0, "key": key}
     assert text() == text(dropout=0.0, key=key) == text(**off)
-
-
-@given(st.floats() | st.integers() | st.booleans() | st.text() | st.none())
-def test_a_rate_is_a_number_below_one(rate):
-    if not isinstance(rate, bool | str | None) and 0 <= rate < 1:
-        assert jaxgru.Dropout(rate).rate == rate
-        return
-    message = r"^rate is .*: expected a number, at least 0 and below 1$"
-    with pytest.raises(ValueError, match=message):
-        jaxgru.Dropout(rate)

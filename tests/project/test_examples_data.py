@@ -27,21 +27,6 @@ def test_equals_the_stored_output_of_keras():
     np.testing.assert_allclose(h, expected[-1], rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.live
-def test_equals_a_live_keras_layer(default_promotion):
-    keras = pytest.importorskip("keras")
-    params = jaxgru.load(DATA / "gru.npz")
-    layer = keras.layers.GRU(params.hidden_size, return_sequences=True)
-    layer.build((None, None, params.input_size))
-    layer.set_weights(
-        [params.kernel, params.recurrent_kernel, np.stack([params.bias, params.recurrent_bias])]
-    )
-    # A batch, and not the stored sequence alone.
-    xs = np.load(DATA / "inputs.npy").reshape(4, 25, params.input_size)
-    ys, _ = jaxgru.gru(params, xs)
-    np.testing.assert_allclose(ys, layer(xs), rtol=0, atol=TOLERANCE)
-
-
 def test_every_bias_was_trained():
     # Zero biases would hide a mistake in their order or place from all that use the example.
     biases = np.load(DATA / "gru.npz")["biases"]
