@@ -70,24 +70,15 @@ _FIT = "the chunks of gru/b do not fit its shape "
 FILES = {
     "as it should be": (lambda f: gru(), None),
     "cut short": (lambda f: gru()[:-3], f"{_DAMAGED}No more data to unpack"),
-    "cut short at an object": (
-        b"\x81\xa1a", "the MessagePack ends early: expected more objects"),
     "more after it": (
         lambda f: gru() + b"more", "there are 4 bytes after the map: expected the end"),
-    "a map of 4 billion": (b"\xdf\xff\xff\xff\xff\xdb\0\0\0\x01a", "it begins with"),
     "a name twice": (lambda f: twice("b"), "'b' is there twice: expected it once"),
     "two names for one array": (
         lambda f: packb({"b": {"x": FLOATS}, "b/x": FLOATS}), "'b/x' is there twice: expected"),
     "a key that is none": (b"\x82\xa1a\xc0\xc0\xc0", "a key begins with byte 0xc0: expected text"),
     "text that is none": (b"\x81\xa2\xff\xff\xc0", _DAMAGED),
     "text of 4 GiB": (lambda f: beside(b"\xdb\xff\xff\xff\xff", b"abc"), _DAMAGED),
-    "an extension of 4 GiB": (lambda f: beside(b"\xc9\xff\xff\xff\xff\x01", b"abc"), _DAMAGED),
-    "an unused byte": (b"\x81\xa1a\xc1", _DAMAGED),
-    "deep maps": (b"\x81\xa1a" * 100 + b"\xc0", "is 64 maps deep: expected fewer"),
     "deep lists": (b"\x81\xa1a" + b"\x91" * 100_000, "is 64 maps deep: expected fewer"),
-    "a million empty lists": (
-        lambda f: beside(b"\xdd" + struct.pack(">L", 10**6), b"\x90" * 10**6),
-        "it has too many objects for weights"),
     "a long list": (
         b"\x81\xa1a\xdd\xff\xff\xff\xff" + b"\xc0" * 300_000, "it has too many objects for wei"),
     "long lists in lists": (
@@ -99,9 +90,6 @@ FILES = {
     "a shape beyond its bytes": (
         lambda f: gru(b=array((10**9,), "float32", b"1234")),
         "an array declares shape (1000000000,) of float32, 4000000000 bytes: expected the 4 bytes"),
-    "an absurd shape": (
-        lambda f: gru(b=array((2**60, 2**60), "float32", b"")),
-        "an array has shape (1152921504606846976, 1152921504606846976): expected at most 8 axes"),
     "a negative shape": (
         lambda f: gru(b=array((-6,), "float32", b"1234")),
         "an array is damaged: expected a shape, a dtype and bytes"),
@@ -109,25 +97,16 @@ FILES = {
         lambda f: gru(b=array((1,) * 100, "float32", b"1234")),
         f"{_DAMAGED}100 exceeds max_array_len(8)"),
     "a shape that is none": (lambda f: gru(b=array(b"\1", "f4", b"1234")), "an array is damaged"),
-    "an array of text": (lambda f: gru(b=extension(1, b"\xa1a")), "an array is damaged"),
-    "an empty array": (lambda f: gru(b=extension(1, b"")), _DAMAGED),
-    "an array within an array": (
-        lambda f: gru(b=extension(1, packb((extension(1, b"1"), "f4", b"")))), _DAMAGED),
     "whole numbers": (
         lambda f: gru(b=np.arange(6)), "gru/b has dtype 'int64': expected floating-point numbers"),
-    "objects": (lambda f: gru(b=array((6,), "object", bytes(48))), "gru/b has dtype 'object'"),
     "a type that is a program": (
         lambda f: gru(b=array((6,), "V2147483647,(9999,9999)f8", b"12345678")),
         "gru/b has dtype 'V2147483647"),
-    "a type that is no line": (
-        lambda f: gru(b=array((6,), "f\n4", b"1234")),
-        r"gru/b has dtype 'f\n4': expected floating-point numbers"),
     "names alike for 3,000 letters": (lambda f: long_names(), "w_i' has dtype 'int32'"),
     "pieces of other lengths": (
         lambda f: pieces(shape={"0": 7}, chunks={"0": FLOATS}), f"{_FIT}(7,)"),
     "pieces of other types": (
         lambda f: pieces(shape={"0": 9}, chunks={"0": FLOATS, "1": HALVES}), f"{_FIT}(9,)"),
-    "no pieces": (lambda f: pieces(shape={"0": 6}, chunks={}), f"{_FIT}(6,)"),
     "pieces of nothing": (lambda f: pieces(), f"{_FIT}()"),
     "pieces with a hole": (
         lambda f: pieces(shape={"0": 6}, chunks={"1": FLOATS}),

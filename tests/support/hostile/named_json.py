@@ -19,9 +19,6 @@ FILES = {
     "nested deeply": (
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "it is no JSON (maximum recursion depth"),
     "nested over 32 levels": (b'{"a":' * 40 + b"1" + b"}" * 40, "nested over 32 levels"),
-    "a number of 10,000 digits": (
-        b'{"a": ' + b"9" * 10_000 + b"}", "it is no JSON (Exceeds the limit"),
-    "300,000 empty lists": (b'{"a":[' + b"[]," * 300_000 + b"[]]}", "no GRU is among its 1 arrays"),
     "two of a name": (b'{"a.b": [1.0], "a": {"b": [1.0]}}', "'a.b' is there twice: expected it once"),
     "no GRU": (b'{"a": [1.0]}', "no GRU is among its 1 arrays ('a')"),
     "other layers": (b'{"in_shape": [], "layers": [{"type": "lstm"}, 3]}', "2 layers are 'lstm, '"),
@@ -30,7 +27,6 @@ FILES = {
     "ragged": (
         weights([[1.0, 2.0], [3.0]], _ROWS), "kernel holds lists of different lengths: expected"),
     "text": (weights([["a"] * 3], _ROWS), "kernel holds no numbers"),
-    "null": (weights([[None] * 3], _ROWS), "kernel holds no numbers"),
     "beyond float64": (weights([[10**400] * 3], _ROWS), "kernel holds numbers beyond float64"),
     "three biases": (
         weights(_ROWS, _ROWS, _ROWS * 3), "bias has shape (3, 3): expected (2, 3H) for 1 units"),

@@ -66,28 +66,6 @@ def encrypted():
     return patched(good, (DIRECTORY, 8, bytes(flags[:1])), (ENTRY, 6, bytes(flags[1:])))
 
 
-def end_of_directory(count, size, start):
-    return struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, count, count, size, start, 0)
-
-
-def overlapping():
-    content = archive([("a.npy", npy_header((2, 2**18)) + bytes(2**21))], DEFLATED)
-    start = content.index(DIRECTORY)
-    record = content[start : content.index(b"PK\x05\x06")]
-    directory = b"".join(record.replace(b"a.npy", b"%05d" % number) for number in range(200))
-    return content[:start] + directory + end_of_directory(200, len(directory), start)
-
-
-def zip64_sizes():
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as target:
-        for name, content in npz_entries():
-            with target.open(zipfile.ZipInfo(name), "w", force_zip64=True) as entry:
-                entry.write(content)
-        target.filelist[0].file_size = target.filelist[0].compress_size = 2**64 - 1
-    return file.getvalue()
-
-
 def link(folder):
     (folder / "secret").write_bytes(npy_header((2, 9)) + bytes(72))
     info = zipfile.ZipInfo("wMatrix.npy")
@@ -101,12 +79,10 @@ _EXACTLY = ": expected exactly wMatrix, uMatrix, biases"
 
 FILES = {
     # The archive
-    "its first bytes alone": (ENTRY, "the zip archive is damaged or cut short"),
     "cut short": (savez()[:-30], "the zip archive is damaged or cut short"),
-    "first half": (savez()[:500], "the zip archive is damaged or cut short"),
-    "beginning lost": (ENTRY + savez()[200:], "is damaged"),
     "directory beyond the file": (
-        ENTRY + end_of_directory(1, 2**31, 2**31), "the zip archive is damaged or cut short"),
+        ENTRY + struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, 2**31, 2**31, 0),
+        "the zip archive is damaged or cut short"),
     "no entries": (archive([]), "0 arrays"),
     "entry of another kind": (
         archive([*npz_entries()[:2], ("biases", b"1 2 3")]),
@@ -123,27 +99,17 @@ FILES = {
         lambda f: archive([*npz_entries(), *((f"{i}.npy", npy_header((2, 2**14)) + bytes(2**17))
                                              for i in range(1000))], DEFLATED),
         "its entries declare ... bytes: expected at most 67108864"),
-    "zeros of 75 MB": (
-        lambda f: entry(npy(np.zeros((2500, 7500), "f4")), "uMatrix", compression=DEFLATED),
-        "its entries declare ... bytes: expected at most 67108864"),
-    "two hundred entries in the same bytes": (
-        lambda f: overlapping(), "its entries declare ... bytes: expected at most"),
     "more than declared": (
         lambda f: patched(entry(ZEROS, compression=DEFLATED), (DIRECTORY, 24, b"\xc8\0\0\0"),
                           (ENTRY, 22, b"\xc8\0\0\0")), "wMatrix is damaged"),
     "entry of 2 GiB": (
         patched(savez(), (DIRECTORY, 20, struct.pack("<II", 2**31, 2**31))),
         f"'wMatrix.npy' declares {2**31} bytes: expected at most the"),
-    "entry of nearly 2 to the 64": (
-        zip64_sizes(), "declares 18446744073709551615 bytes: expected at most"),
     "symbolic link to a file beside the archive": (link, "wMatrix is damaged ... it begins with"),
-    "name that climbs": (
-        beside("../../evil.npy", npy(np.ones(3))), f"'../../evil' is unknown{_EXACTLY}"),
     "name that forges a line": (
         beside("a\n\x1b[31mloaded: all is well\n.npy", npy([1.0])), r"'a\n\x1b[31m"),
     "name of 60 kB": (beside("x" * 60_000 + ".npy", npy([1.0])), "x" * 40 + " ... is unknown"),
     # The arrays' files
-    "objects": (savez(biases=np.array([{}, None], object)), f"biases has dtype '|O'{_FLOATS}"),
     "objects that run a program": (
         lambda f: entry(npy(np.array([Runs(shell(f))], object))), "wMatrix has dtype '|O'"),
     "pickle that runs a program": (
@@ -155,7 +121,6 @@ FILES = {
         entry(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{"), "wMatrix is damaged ... 4294967295 bytes"),
     "header nested deeply": (entry(header("(" * 9000)), "wMatrix is damaged"),
     "header of many signs": (entry(header("-" * 9000 + "1")), "wMatrix is damaged"),
-    "no .npy": (entry(b"1 2 3 4 5 6 7 8 9"), "wMatrix is damaged"),
     "nothing": (entry(b""), "wMatrix is damaged"),
     ".npy of version 3": (
         entry(b"\x93NUMPY\x03\x00" + bytes(80)),
@@ -167,9 +132,6 @@ FILES = {
     "shape below the file": (
         entry(npy(arrays()["wMatrix"]) + b"more"),
         "wMatrix declares shape (2, 9) of float32, 72 bytes: expected the 76 bytes that it has"),
-    "shape beyond 64 bits": (
-        entry(npy_header((2**70, 9)) + bytes(72)),
-        "wMatrix has shape (1180591620717411303424, 9): expected at most 8 axes, each from 1 to"),
     "negative shape": (
         entry(npy_header((-2, -9)) + bytes(72)), "wMatrix has shape (-2, -9): expected at most 8"),
     "a hundred axes": (
@@ -179,13 +141,9 @@ FILES = {
         entry(npy_header((2, 9), [("a", "<f4"), ("b", "|O")]) + bytes(216)), "wMatrix has dtype"),
     "type of a gibibyte": (entry(npy_header((1,), f"|V{2**30}")), "has dtype '|V1073741824'"),
     "integers": (savez(wMatrix=np.ones((2, 9), "i4")), f"wMatrix has dtype '<i4'{_FLOATS}"),
-    "booleans": (savez(wMatrix=np.ones((2, 9), bool)), f"wMatrix has dtype '|b1'{_FLOATS}"),
     "complex": (savez(uMatrix=np.ones((3, 9), complex)), f"uMatrix has dtype '<c16'{_FLOATS}"),
-    "text": (savez(uMatrix=np.full((3, 9), "x")), "uMatrix has dtype '<U1'"),
-    "records": (savez(uMatrix=np.zeros(3, [("a", "f4")])), "uMatrix has dtype \"[('a', '<f4')]\""),
     # Which arrays, and their shapes
     "no uMatrix": (savez(uMatrix=None), f"uMatrix is missing{_EXACTLY}"),
-    "no biases": (savez(biases=None), f"biases is missing{_EXACTLY}"),
     "a key too many": (savez(epochs=np.ones(3)), f"epochs is unknown{_EXACTLY}"),
     "other names": (
         savez(wMatrix=None, uMatrix=None, biases=None, W=np.ones(3), U=np.ones(3)),
@@ -203,7 +161,6 @@ FILES = {
     "W of rank 1": (
         savez(wMatrix=np.ones(9, "f4")),
         "wMatrix has shape (9,): expected (I, 3H) for 3 units"),
-    "W of rank 3": (savez(wMatrix=np.ones((1, 2, 9), "f4")), "wMatrix has shape (1, 2, 9)"),
     "W transposed": (
         savez(wMatrix=np.ones((9, 2), "f4")), "wMatrix has shape (9, 2): expected (I, 3H)"),
     "U of two gates": (
@@ -213,7 +170,6 @@ FILES = {
     "b of neither form": (
         savez(biases=np.ones((2, 6), "f4")),
         "biases has shape (2, 6): expected (2, 3H) for 3 units"),
-    "b of CuDNNGRU": (savez(biases=np.ones(18, "f4")), "biases has shape (18,): expected"),
     "no inputs": (
         savez(wMatrix=np.ones((0, 9), "f4")),
         "wMatrix has shape (0, 9): expected every size to be 1 or more"),

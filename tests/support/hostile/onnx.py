@@ -203,7 +203,6 @@ FILES = {
         lambda f: model(None, external(f"../{elsewhere(f).name}")), _RELATIVE),
     "data by way of the folder": (by_way_of, _RELATIVE),
     "data anywhere": (lambda f: model(None, external(elsewhere(f))), _RELATIVE),
-    "data from a device": (lambda f: model(None, external("/dev/zero")), _RELATIVE),
     "data at no path": (lambda f: model(None, external("")), f"has its data in '': {_RELATIVE}"),
     "data at a path of Windows": (lambda f: beside(f, "C:\\W.bin"), _RELATIVE),
     "data above a path of Windows": (lambda f: beside(f, "a\\..\\..\\W.bin"), _RELATIVE),
@@ -223,16 +222,12 @@ FILES = {
     "data beyond the file": (
         lambda f: beside(f, offset=2**62), "of a file of 72: expected them within it"),
     "data before the file": (lambda f: beside(f, offset=-72), "offset '-72': expected a number"),
-    "an offset with a sign": (lambda f: beside(f, offset="+0"), "offset '+0': expected a number"),
     "a length of a million digits": (
         lambda f: beside(f, length="9" * 1_000_000), f"length '{'9' * 20}"),
     "another length": (lambda f: beside(f, length=71), "has 71 bytes of external data"),
     "an unknown key": (lambda f: beside(f, where="x"), "has 'where' among its external data"),
     "one file many times": (one_file_many_times, "declare ... bytes: expected at most"),
     # The tensors
-    "a shape that overflows": (
-        lambda f: model(None, tensor("W", dims=[2**32, 2**32, 18])),
-        "'W' has shape ... expected at most"),
     "negative sizes": (
         lambda f: model(None, tensor("W", dims=[-1, -9, 2])), "'W' has shape ... each from 1"),
     "no inputs": (
@@ -246,11 +241,8 @@ FILES = {
     "more data than the shape": (
         lambda f: model(None, tensor("W", raw_data=bytes(4_000_000))),
         "'W' declares shape ... 4000000 bytes"),
-    "no data": (lambda f: model(None, tensor("W", raw_data=b"")), "72 bytes: expected the 0 bytes"),
     "an unknown type": (
         lambda f: model(None, tensor("W", data_type=12345)), "'W' has data type 12345: expected"),
-    "a type of 16 integers": (
-        lambda f: model(None, tensor("W", data_type=3)), "data type 3: expected float16"),
     "a segment": (
         lambda f: model(None, tensor("W", segment={"begin": 0})), "is a segment of another"),
     "too few halves": (
@@ -280,9 +272,6 @@ FILES = {
     "W that is an input": (
         lambda f: model([gru(("x", "x", "R"))]),
         "input W: 'x' is an input of the graph: expected a constant"),
-    "names that are no text": (
-        lambda f: model().replace(b"\x0a\x01W", b"\x0a\x01\xff"),
-        "nothing in the model is called"),
     # The node's attributes
     "direction": (
         lambda f: attributes(direction="sideways"),
@@ -294,8 +283,6 @@ FILES = {
     "units": (
         lambda f: attributes(hidden_size=5),
         "hidden_size is 5: expected 3, as R has shape (1, 9, 3)"),
-    "units of 2 to the 62": (
-        lambda f: attributes(hidden_size=2**62), "hidden_size is 4611686018427387904: expected 3"),
     "negative clip": (
         lambda f: attributes(clip=-1.0), "clip is -1.0: expected a positive number, or 0 for none"),
     "clip that is NaN": (lambda f: attributes(clip=float("nan")), "clip is nan"),
@@ -311,8 +298,6 @@ FILES = {
     "unknown activation": (
         lambda f: attributes(activations=["Sigmoid", "Swish"]),
         "activations has 'Swish': expected Relu"),
-    "activation that writes to the terminal": (
-        lambda f: attributes(activations=["\x1b[2J\n", "Tanh"]), r"activations has '\x1b[2J\n"),
     "another slope": (
         lambda f: attributes(activations=["Sigmoid", "LeakyRelu"]),
         "LeakyRelu with alpha 0.01: expected one"),
@@ -330,9 +315,6 @@ FILES = {
     "weights that are computed": (
         lambda f: made_by("DequantizeLinear", ["W", "s"], ["V"], name="dequantize"),
         "'V' is computed by DequantizeLinear node 'dequantize': expected a constant"),
-    "weights of any shape": (
-        lambda f: made_by("ConstantOfShape", ["W"], ["V"]), "'V' is computed by ConstantOfShape"),
-    "transposed input": (lambda f: made_by("Transpose", ["x"], ["V"]), "'x' is an input of the"),
     "transpose of another domain": (
         lambda f: made_by("Transpose", ["W"], ["V"], domain="own"), "computed by Transpose"),
     "other axes": (
@@ -342,7 +324,6 @@ FILES = {
         lambda f: made_by("Concat", ["W", "R"], ["V"], axis=0), "Concat node: it does not fit"),
     "nothing joined": (
         lambda f: made_by("Concat", [], ["V"], axis=0), "Concat node: its input 0 is left out"),
-    "no input": (lambda f: made_by("Identity", [""], ["V"]), "input 0 is left out"),
     "no axes": (lambda f: made_by("Unsqueeze", ["W"], ["V"]), "axes cannot be None"),
     "weights for a shape": (
         lambda f: made_by("Reshape", ["W", "R"], ["V"]),
@@ -367,7 +348,6 @@ FILES = {
     "joined with itself, 40 times": (
         lambda f: steps(40, "Concat", 2), "its arrays declare ... expected at most"),
     "made of itself": (lambda f: made_by("Identity", ["V"], ["V"]), _STEPS),
-    "made in 5,000 steps": (lambda f: steps(5000, "Identity"), _STEPS),
     "zeros looked at again and again": (
         lambda f: zeros_looked_at_again(), "its arrays declare ... expected at most"),
     # The graph
@@ -383,7 +363,6 @@ FILES = {
     "Loop": (
         lambda f: of_other_nodes("Loop"),
         "no GRU node in it, but 1 of Loop or Scan, into which some exporters"),
-    "Scan": (lambda f: of_other_nodes("Scan"), "no GRU node in it, but 1 of Loop or Scan"),
     "LSTM": (lambda f: of_other_nodes("LSTM"), "no GRU node in it, but LSTM: expected one"),
     "MatMul": (lambda f: of_other_nodes("MatMul"), "no GRU node in it, among 1 nodes: expected"),
     "a quantized GRU": (

@@ -5,8 +5,6 @@ import struct
 
 import numpy as np
 
-_NAMES = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
-
 
 def good():
     """Return the header and the data of a good file of ours: one layer of 3 inputs and 2 units."""
@@ -56,31 +54,19 @@ def without_numbers():
     return file(header)
 
 
-def others(dtype, prefix="gru."):
-    """Return a file of Haiku's names, of one input and one unit."""
+def others(prefix="gru."):
+    """Return the header and the data of Haiku's names, of one input and one unit."""
     header, end = {}, 0
     for name, shape in {"w_i": [1, 3], "w_h": [1, 3], "b": [3]}.items():
-        size = 3 * (4 if dtype == "F32" else 1)
-        entry = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
-        header[f"{prefix}{name}"], end = entry, end + size
+        entry = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + 12]}
+        header[f"{prefix}{name}"], end = entry, end + 12
     return header, bytes(end)
 
 
 def escape():
-    header, data = others("F32", "\n\x1b[31m.")
+    header, data = others("\n\x1b[31m.")
     header["\n\x1b[31m.w_i"]["shape"] = [3, 1]
     return file(header, data)
-
-
-def same_arrays_2000_times():
-    layer = {"kind": "GRUParams", "reset_after": True, "clip": None, "activation": "tanh"}
-    layer |= {"recurrent_activation": "sigmoid", "bias": None, "recurrent_bias": None}
-    layer |= {name: name for name in _NAMES[:2]}
-    return described(json.dumps({"kind": "tuple", "layers": [layer] * 2000}))
-
-
-def deep(levels):
-    return described('{"kind":"tuple","layers":[' * levels + "]}" * levels)
 
 
 _WRONGLY = "'kernel' is described wrongly: expected dtype, shape and data_offsets"
@@ -97,7 +83,6 @@ FILES = {
     "cut short in the header": (file(*good())[:100], "bytes: expected fewer in a file of 100"),
     "a header of 5 GB": (struct.pack("<Q", 5 * 10**9) + b'{"a": 1}', "it begins with"),
     "no JSON": (file(b"{kernel}"), "the header is no JSON (Expecting property name"),
-    "UTF-16": (file("{}".encode("utf-16-le")), "the header is no JSON ("),
     "no UTF-8": (file(b'{"\xff"}'), "the header is no JSON ("),
     "nested deeply": (file(b'{"a":' + b"[" * 100_000), "the header is no JSON ("),
     "too many values": (file(b"{" + b"," * 1_000_001), "the header has over 1000000 values"),
@@ -110,7 +95,6 @@ FILES = {
     "an unknown key": (changed("kernel", file="/etc/passwd"), _WRONGLY),
     "a shape that is no list": (changed("kernel", shape="3, 6"), _WRONGLY),
     "a size that is true": (changed("kernel", shape=[3, True]), _WRONGLY),
-    "sizes that are NaN": (changed("kernel", shape=[float("nan"), float("inf")]), _WRONGLY),
     "offsets that are false and 72.0": (changed("kernel", data_offsets=[False, 72.0]), _WRONGLY),
     "negative offsets": (changed("kernel", data_offsets=[-72, 0]), _WRONGLY),
     # The places of arrays
@@ -125,15 +109,9 @@ FILES = {
     "a shape beyond its bytes": (
         changed("kernel", shape=[3, 7]),
         "'kernel' declares shape (3, 7) of float32, 84 bytes: expected the 72 bytes that it has"),
-    "an absurd shape": (
-        changed("kernel", shape=[2**62, 2**62]),
-        "'kernel' has shape (4611686018427387904, 4611686018427387904): expected at most 8 axes"),
     "a hundred axes": (changed("kernel", shape=[1] * 100), "and more: expected at most 8 axes"),
     "whole numbers": (
         changed("kernel", dtype="I32"), f"'kernel' has dtype 'I32' and shape (3, 6){_FLOATS}"),
-    "an unknown type": (
-        changed("kernel", dtype="F\x1b[2J\n32"),
-        rf"'kernel' has dtype 'F\x1b[2J\n32' and shape (3, 6){_FLOATS}"),
     "empty arrays": (
         without_numbers(), f"has dtype float32 and shape (0, 0){_FLOATS}, one at least"),
     # The net
@@ -149,17 +127,14 @@ FILES = {
     "an array too many": (
         net(recurrent_kernel="kernel"), "'recurrent_kernel' is only in the net or only in the fil"),
     "an array used twice": (net(bias="kernel"), "the net has 3 arrays and the file 2: expected"),
-    "the same arrays 2,000 times": (
-        same_arrays_2000_times(), "the net has 4000 arrays and the file 2"),
-    "parts in parts in parts": (deep(40), "expected an object, at most 32 deep"),
-    "parts 100,000 deep": (deep(100_000), "the net is no JSON (maximum recursion"),
+    "parts in parts in parts": (
+        described('{"kind":"tuple","layers":[' * 40 + "]}" * 40),
+        "expected an object, at most 32 deep"),
     "layers that do not fit": (
         changed("kernel", shape=[6, 3]), "kernel has shape (6, 3): expected (I, 6)"),
     # By the names of libraries
     "no GRU": (
         file({"a": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}, b"1234"),
         "no GRU is among its 1 arrays ('a')"),
-    "a GRU of whole numbers": (
-        file(*others("I8")), f"gru/w_h has dtype 'I8'{_FLOATS}"),
     "a name that writes to the terminal": (escape(), r"\n\x1b/31m/w_i' has shape"),
 }  # fmt: skip

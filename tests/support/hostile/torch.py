@@ -9,7 +9,7 @@ import zipfile
 
 from hostile.sound import archive, shell, torch_arrays
 
-_NONE, _FALSE, _STOP = b"N", b"\x89", b"."
+_FALSE, _STOP = b"\x89", b"."
 _PROTOCOL = b"\x80\x02"
 # The numbers that begin the older format.
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
@@ -101,13 +101,11 @@ _ONE = tensor((1,), count=18)
 _DEEP = b"}" + b"".join(text("k") + b"}" for _ in range(65)) + b"s" * 65
 
 
-def stream(keys=None, *, lengths=None, body=None):
-    """Return a file of the older format, with other keys or lengths of storages."""
+def stream(keys=None, *, body=None):
+    """Return a file of the older format, with other keys of storages."""
     tensors = mapping(gru()[0]) if body is None else body
     keys = b"](" + b"".join(map(text, _CONTENTS)) + b"e" if keys is None else keys
-    lengths = lengths or [len(content) // 4 for content in _CONTENTS.values()]
-    stored = zip(lengths, _CONTENTS.values(), strict=False)
-    tail = b"".join(length.to_bytes(8, "little") + content for length, content in stored)
+    tail = b"".join(struct.pack("<Q", len(stored) // 4) + stored for stored in _CONTENTS.values())
     return legacy(tensors, keys, tail=tail)
 
 
@@ -198,9 +196,6 @@ FILES = {
     "a program beside a GRU": (lambda f: spoilt(more=run(f)), None),
     "a program in the older format": (lambda f: legacy(run(f), b"]"), _NONE_FOUND),
     "a program in a plain pickle": (lambda f: pickled(run(f)), _NONE_FOUND),
-    "an expression": (
-        lambda f: spoilt(more=call("builtins.eval", text(f"import os; os.system({shell(f)!r})"))),
-        None),
     "programs by every instruction": (by_every_instruction, None),
     "programs as the numbers of a tensor": (as_numbers, None),
     "a class that would be imported": (
@@ -209,12 +204,9 @@ FILES = {
         zipped(mapping({}), more=[("archive/code/__torch__.py", b"def forward(self): pass\n")]),
         "it is a TorchScript archive"),
     # The instructions
-    "cut short": (zipped(b"X\x09\x00"), "its pickle is damaged ('not enough data in stream"),
     "name cut short": (zipped(b"ctorch"), "its pickle is damaged ('a name is cut short')"),
     "no instruction": (zipped(b"\xff"), "there is b'\\\\xff' in the place of an instruction"),
     "of protocol 0": (zipped(b"I1\n"), "has the instruction INT of protocol 0: expected tensors"),
-    "a number of a million digits": (
-        lambda f: zipped(b"I" + b"9" * 1_000_000 + b"\n"), "the instruction INT of protocol 0"),
     "of an extension": (zipped(b"\x82\x01"), "its pickle has the instruction EXT1: expected"),
     "nothing to return": (zipped(b""), "its pickle is damaged ('pop from empty list')"),
     "nothing to put into a tuple": (zipped(b"\x86"), "damaged ('the stack is too short')"),
@@ -245,13 +237,11 @@ FILES = {
         "its pickle has a storage in bytes"),
     # The containers
     "containers too deep": (zipped(_DEEP), "nested over 64 levels: expected fewer"),
-    "lists 100,000 deep": (zipped(b"]" * 100_000 + b"a" * 99_999), "nested over 64 levels"),
     "a key that is a tuple 100,000 deep": (
         zipped(b"}()" + b"\x85" * 100_000 + b"Nu"), _NONE_FOUND),
     "a parameter of a parameter": (lambda f: parameters_within(), "nested over 64 levels"),
     "a dict within itself": (zipped(b"}q\x00(" + text("model") + b"h\x00u"), _NONE_FOUND),
     "laughter": (laughter(), _NONE_FOUND),
-    "no tensor": (zipped(b"}"), "no GRU is among its 0 arrays ()"),
     # The tensors and arrays
     "storage in two forms": (spoilt(x=tensor((1,), count=19)), "storage '0' has two forms"),
     "no storage": (spoilt(x=tensor((1,), storage=b"N")), "refers to what is no storage of a kn"),
@@ -274,14 +264,10 @@ FILES = {
         ih(offset=1),
         "'weight_ih_l0' has shape (9, 2), strides (2, 1) and offset 1: expected a view of the 18 "
         "numbers that its storage has"),
-    "view of memory": (ih(offset=2**40), "expected a view of the 18 numbers"),
     "few numbers viewed as many": (
         spoilt(x=tensor((2**25,), count=18, strides=(0,))), "bytes: expected at most 67108864"),
     "one number viewed as 4 exabytes": (
         ih(2**30, 2**30, strides=(0, 0)), "its tensors declare ... expected at most"),
-    "kernel of one number": (
-        spoilt(weight_hh_l0=tensor((30_000, 10_000), count=18, strides=(0, 0))),
-        "its tensors declare ... expected at most"),
     "array of other bytes": (
         spoilt(x=call("numpy._core.numeric._frombuffer", b"C\x01x", call("numpy.dtype",
                text("f4")), tuple_of(integer(2)), text("C"))),
@@ -300,12 +286,10 @@ FILES = {
     "storage that is too short": (
         with_entries(storages=_CONTENTS | {"1": bytes(100)}),
         "'archive/data/1' has 100 bytes: expected 108, as the pickle has 27 numbers of type Float"),
-    "storage beyond the archive": (ih(count=2**40), "has 72 bytes: expected 4398046511104"),
     "storage elsewhere": (storage_elsewhere, "archive/data/../../ ... is missing in the archive"),
     "unknown byte order": (
         archive([("a/data.pkl", pickled(mapping(gru()[0]))), ("a/byteorder", b"middle")]),
         "'a/byteorder' is b'middle': expected b'little' or b'big'"),
-    "archive cut short": (zipped(b"}")[:-9], "the zip archive is damaged or cut short"),
     # The older format, and other pickles
     "other version": (
         b"".join(map(pickled, (integer(_MAGIC), integer(1000)))),
@@ -319,8 +303,5 @@ FILES = {
         stream(b"]" + text("x") + b"a",
                body=mapping({"x": storage_of("x", 1, kind="torch.OddStorage")})),
         "a storage has the unknown type 'Odd': expected another"),
-    "storage of another length": (
-        stream(lengths=[18, 26]),
-        "storage '1' has 26 numbers of type Float, or is cut short: expected 27"),
     "storages cut short": (stream()[:-1], "storage '3' has 9 numbers of type Float, or"),
 }  # fmt: skip

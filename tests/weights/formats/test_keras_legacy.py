@@ -6,7 +6,6 @@ Every variant of a layer is compared with what Keras computes in test_formats_ta
 import json
 
 import golden_keras_legacy as golden
-import jax
 import live_keras
 import numpy as np
 import pytest
@@ -143,39 +142,14 @@ def test_what_is_beside_the_layers_is_passed_over(path):
 class TestWrittenByKeras:
     """Models of many layers: those of one are in test_formats_tables.py."""
 
-    def test_weights_alone(self, key, tmp_path):
-        keras = pytest.importorskip("keras")
-        xs = keras.Input((None, live_keras.INPUTS))
-        layers = {
-            variant: live_keras.build(variant, jax.random.fold_in(key, i))
-            for i, variant in enumerate(live_keras.USUAL)
-        }
-        live_keras.write(
-            keras.Model(xs, [layer(xs) for layer in layers.values()]), tmp_path / "model.h5"
-        )
-        with h5py.File(tmp_path / "model.h5") as model, h5py.File(tmp_path / "a.h5", "w") as file:
-            for name, value in model["model_weights"].attrs.items():
-                file.attrs[name] = value
-            for name in model["model_weights"]:
-                model.copy(f"model_weights/{name}", file)
-        gathered = read_all(tmp_path / "a.h5").gathered
-        # A backward layer of its own name does not show that it is one: the two are side by side.
-        unlike = layers["unlike directions"]
-        usual = [layer for layer in layers.values() if layer is not unlike]
-        sides = (unlike.forward_layer, unlike.backward_layer)
-        names = [f"{unlike.name}/{side.name}" for side in sides]
-        assert list(gathered) == [layer.name for layer in usual] + names
-        for layer in usual:
-            held = jax.tree.leaves(gathered[layer.name].net)
-            assert sum(array.size for array in held) == layer.count_params()
-            assert "activation" in gathered[layer.name].notes[0]
-
     def test_models_within_models(self, key, path):
         keras = pytest.importorskip("keras")
         gru = live_keras.gru
         deepest = keras.Sequential([keras.Input((None, 4)), gru(name="gru")], name="deepest")
         frozen = gru(name="frozen", reset_after=False, trainable=False)
-        inner = keras.Sequential([keras.Input((None, 4)), frozen, deepest, gru()], name="inner")
+        inner = keras.Sequential(
+            [keras.Input((None, 4)), frozen, deepest, gru(name="gru_1")], name="inner"
+        )
         timed = keras.layers.TimeDistributed(gru(name="timed"), name="around")
         layers = [gru(name="first", dropout=0.2, recurrent_dropout=0.1), inner, gru(name="last")]
         xs = keras.Input((5, 2, live_keras.INPUTS))
@@ -188,13 +162,12 @@ class TestWrittenByKeras:
 
         gathered = read_all(path).gathered
 
-        unnamed = inner.layers[-1]
         expected = {
             "around/timed": timed.layer,
             "first": layers[0],
             "inner/frozen": frozen,
             "inner/deepest/gru": deepest.layers[0],
-            f"inner/{unnamed.name}": unnamed,
+            "inner/gru_1": inner.layers[-1],
             "last": layers[2],
         }
         assert list(gathered) == list(expected)

@@ -55,20 +55,6 @@ def _assert_holds(net, arrays, side=0):
         np.testing.assert_array_equal(one, other, strict=True)
 
 
-def test_weights_are_equal_to_the_bit(key):
-    arrays = live_onnx.arrays_of("unlike directions", key)
-    attributes = live_onnx.attributes_of("unlike directions")
-    model = live_onnx.model_of(arrays, **attributes)
-    # What a bidirectional node does not specify.
-    net = jaxgru.from_onnx(model, assume={"merge": "concat"})
-    functions = [("softsign", "hard_sigmoid_keras2"), ("tanh", "sigmoid")]
-    for i, (side, names) in enumerate(zip((net.forward, net.backward), functions, strict=True)):
-        _assert_holds(side, arrays, i)
-        assert not side.reset_after
-        assert side.clip is None
-        assert (side.activation, side.recurrent_activation) == names
-
-
 def test_attributes(arrays):
     for clip, expected in ((0.0, None), (np.inf, None), (0.5, 0.5)):
         assert jaxgru.from_onnx(live_onnx.model_of(arrays, clip=clip)).clip == expected

@@ -89,15 +89,6 @@ def test_types(path, dtype):
         _assert_read(path, {"gru": arrays}, protocol, ["gru"], dtype)
 
 
-@pytest.mark.parametrize(
-    ("array", "dtype"), [(np.ones((9, 3), int), "'i8'"), (np.full((9, 3), None), "'O8'")]
-)
-def test_arrays_of_other_types(path, array, dtype):
-    path.write_bytes(pickle.dumps(ARRAYS | {"weight_hh_l0": array}))
-    with pytest.raises(jaxgru.WeightsError, match=f"weight_hh_l0 has dtype {dtype}: expected"):
-        jaxgru.load(path)
-
-
 @pytest.mark.live
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_files_of_joblib(path, protocol):

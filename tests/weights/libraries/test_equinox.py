@@ -27,15 +27,6 @@ def test_there_and_back_and_by_every_name(eqx, key, tmp_path):
             assert_same(jaxgru.load(tmp_path / "x.npz"), net)
 
 
-def test_leaves_without_names_are_refused_with_what_to_do(eqx, key, tmp_path):
-    for head in (b"", b'{"hidden_size": 4}\n'):
-        with open(tmp_path / "x.eqx", "wb") as file:
-            file.write(head)
-            eqx.tree_serialise_leaves(file, live_equinox.build("cell", key))
-        with pytest.raises(jaxgru.WeightsError, match=r"no names, .*jaxgru\.from_equinox"):
-            jaxgru.load(tmp_path / "x.eqx")
-
-
 def test_several_are_asked_for_by_their_place(eqx, key):
     cells = [live_equinox.build("cell", k) for k in jax.random.split(key)]
     model = {"cells": cells, "readout": eqx.nn.Linear(4, 2, key=key)}

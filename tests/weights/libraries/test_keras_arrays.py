@@ -39,22 +39,7 @@ def test_there_and_back(reset_after, use_bias):
     assert_same(to_params(arrays, _cell(net), "here"), net)
 
 
-def test_one_of_two_biases():
-    arrays = to_arrays(_net(recurrent_bias=None))
-    np.testing.assert_array_equal(arrays[2], [_net().bias, np.zeros(12)])
-    net = _net(reset_after=False)
-    swapped = dataclasses.replace(net, bias=None, recurrent_bias=net.bias)
-    np.testing.assert_array_equal(to_arrays(swapped)[2], net.bias)
-
-
 class TestWithoutAConfiguration:
-    @pytest.mark.parametrize("reset_after", [True, False])
-    def test_the_bias_says_where_the_reset_is(self, reset_after):
-        fields = Fields({})
-        cell = cell_from_arrays(to_arrays(_net(reset_after=reset_after)), fields, "here")
-        assert cell == _cell(_net(reset_after=reset_after))
-        assert "does not specify activation, recurrent_activation:" in fields.notes()[0]
-
     def test_cudnn_says_all(self):
         fields = Fields({})
         arrays = list(golden.cudnn_arrays(_net()).values())
