@@ -1,7 +1,5 @@
 """Wrong files of MessagePack. Some are written byte by byte, as no library would write them."""
 
-import struct
-
 import numpy as np
 
 HAIKU = {"w_i": (3, 6), "w_h": (2, 6), "b": (6,)}

@@ -19,7 +19,7 @@ FILES = {
     "nested deeply": (
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "it is no JSON (maximum recursion depth"),
     "nested over 32 levels": (b'{"a":' * 40 + b"1" + b"}" * 40, "nested over 32 levels"),
-    "two of a name": (b'{"a.b": [1.0], "a": {"b": [1.0]}}', "'a.b' is there twice: expected it once"),
+    "two of a name": (b'{"a.b": [1.0], "a": {"b": [1.0]}}', "'a.b' is there twice: expected it"),
     "no GRU": (b'{"a": [1.0]}', "no GRU is among its 1 arrays ('a')"),
     "other layers": (b'{"in_shape": [], "layers": [{"type": "lstm"}, 3]}', "2 layers are 'lstm, '"),
     "no weights": (model({"type": "gru"}), "weights is no list of two or three arrays"),
