@@ -1,4 +1,4 @@
-"""Weights from files and to files, in NumPy and JAX, whatever the format."""
+"""Loading weights from files and saving them, as NumPy or JAX arrays."""
 
 import os
 from collections.abc import Mapping
@@ -37,45 +37,45 @@ def load(
     assume: Mapping[str, Any] | None = None,
     external_data: bool = False,
 ) -> Any:
-    """Return a GRU in a file, as JAX arrays of the file's own type.
+    """Return a GRU in a file, as JAX arrays of the dtype in the file.
 
-    The format is found from the content: npz, safetensors, msgpack, Keras' ``.keras``,
-    ``.weights.h5`` and older HDF5 files, PyTorch's archives, ONNX (docs/formats.md lists them all,
-    with what each leaves out). A file is never trusted: nothing in it is run, and before anything
-    is read its arrays are refused beyond 64 MiB or 32 times the file's size, whichever is more.
+    The format is detected by the content: npz, safetensors, msgpack, Keras' ``.keras``,
+    ``.weights.h5`` and older HDF5 files, PyTorch's archives, ONNX and others (docs/formats.md lists
+    them with their contents). Files are untrusted: nothing in them is run, and their arrays may
+    take at most 64 MiB or 32 times the size of the file, whichever is more.
 
     Args:
         path: the file.
-        layer: the name of the GRU, needed if the file holds several. Names joined by ``+``, such
-            as ``"gru+gru_1"``, give one net of GRUs of which each takes the outputs of the one
-            before, and ``"*"`` that of all in the file; where a file has other layers between
-            them that change the values, as a Keras model may have, that is refused.
-        equations: what the weights are meant for. ``"keras"``, the equations of ``GRUParams``, is
-            what a trained layer computes. ``"notebook"`` is for weights meant for
-            ``h' = z * n + (1 - z) * h`` and ``n = tanh(x Wh + bh + ch + r * (h Uh))``: they are
-            converted, by negating the z blocks and adding ``ch`` to ``bh``, so that ``gru`` gives
-            the notebook's result. (The notebook's code has a slip in it, which these equations
-            have not: see ``jaxgru.weights.equations``.)
-        assume: what the file leaves out, by field: ``activation``, ``recurrent_activation``,
-            ``reset_after``, ``merge`` (of two directions) and ``reverse`` (from the last step to
-            the first). A field that is in the file must not differ.
-        external_data: whether an ONNX model may keep its weights in other files, which must then
-            be in the model's own folder.
+        layer: the name of the GRU, required if the file has several. Names joined by ``+``, such
+            as ``"gru+gru_1"``, return a stack of GRUs, each of which takes the outputs of the one
+            before; ``"*"`` returns a stack of all. If a Keras model has other layers between them
+            that change the values, that is an error.
+        equations: the equations of the weights. ``"keras"``, those of ``GRUParams``, is for trained
+            layers. ``"notebook"`` is for weights of ``h' = z * n + (1 - z) * h`` and
+            ``n = tanh(x Wh + bh + ch + r * (h Uh))``: they are converted, by negating the z blocks
+            and adding ``ch`` to ``bh``, so that ``gru`` returns the results of these equations.
+            (The code of the notebook differs from them by a mistake: see
+            ``jaxgru.weights.equations``.)
+        assume: values of fields that are missing in the file: ``activation``,
+            ``recurrent_activation``, ``reset_after``, ``merge`` (of two directions) and ``reverse``
+            (from the last step to the first). They must not contradict the file.
+        external_data: whether an ONNX model may have weights in other files, which must be in the
+            folder of the model.
 
     Returns:
-        A ``GRUParams``; a ``Bidirectional`` or ``Backward`` of them for a GRU with another or one
-        more direction; a tuple of layers for several of the file, or for one module with several.
+        A ``GRUParams``; a ``Bidirectional`` or ``Backward`` for a GRU with both directions or the
+        backward one; a tuple of layers for several GRUs, or for a module with several layers.
 
     Raises:
-        WeightsError: the file is no weights file or damaged, its arrays do not fit, no net can
-            hold the GRU exactly, or layer names none; the message names the file, the array,
-            what was found and what was expected.
+        WeightsError: the file is not a weights file or is damaged, its arrays do not fit, no net
+            can hold the GRU exactly, or there is no such layer. The message has the file, the
+            array, the value found and the value expected.
         OSError: the file is missing or may not be read.
         ValueError: equations or a field of assume is unknown.
         ImportError: the format needs a library; the message names the extra to install.
 
     Warns:
-        WeightsWarning: the file leaves a field out, and what was assumed; an array holds NaN or
+        WeightsWarning: a field is missing in the file, with the assumed value; an array has NaN or
             Inf; or the file is float64 and JAX's x64 mode is off, so that the weights were rounded
             to float32.
 
@@ -100,10 +100,10 @@ def load_all(
     assume: Mapping[str, Any] | None = None,
     external_data: bool = False,
 ) -> dict[str, Any]:
-    """Return every GRU in a file by its name, in the file's order.
+    """Return all GRUs in a file by name, in the order of the file.
 
-    Arguments, errors and warnings are those of ``load``. One GRU that no net can hold exactly is
-    an error here: ``load`` with the name of another passes it over.
+    Arguments, errors and warnings are those of ``load``. If no net can hold one of them exactly,
+    that is an error; ``load`` can still return the others.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -130,10 +130,10 @@ def read(
     assume: Mapping[str, Any] | None = None,
     external_data: bool = False,
 ) -> Any:
-    """Return a GRU in a file, as NumPy arrays: ``load`` before it meets JAX's types.
+    """Return a GRU in a file, as NumPy arrays.
 
-    Float64 stays float64 here whether JAX's x64 mode is on or off, so this is the way from file
-    to file. Arguments, errors and warnings are those of ``load``.
+    Unlike ``load``, it never rounds float64, whatever JAX's x64 mode is. Use it to convert files.
+    Arguments, errors and warnings are those of ``load``.
     """
     contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
     with about(path):
@@ -145,28 +145,28 @@ def read(
 def save(
     net: Net, path: StrPath, *, format: str | None = None, equations: Equations = "keras"
 ) -> None:
-    """Write a net to a file, in the format of its name's ending.
+    """Write a net to a file, in the format of its suffix.
 
     =================  ======================  =====================================================
-    ending             format                  holds
+    suffix             format                  contents
     =================  ======================  =====================================================
-    ``.safetensors``   ``safetensors``         any net, to the bit, with all that it is made of
+    ``.safetensors``   ``safetensors``         any net with its structure
     ``.npz``           ``npz``                 one layer with tanh and sigmoid, as Keras' arrays
     ``.onnx``          ``onnx``                a model with GRU nodes
     ``.keras``         ``keras``               a Keras model of the layers; needs Keras
     ``.weights.h5``    ``keras-h5``            the weights of that model; needs Keras
-    (by name)          ``torch-safetensors``   what ``torch.nn.GRU`` loads, strictly
+    (by ``format``)    ``torch-safetensors``   a state dict of ``torch.nn.GRU``
     =================  ======================  =====================================================
 
-    What ``load`` then reads, with the same ``equations``, is equal to the bit. The one exception
-    in form, though not in value: a bias that is None comes back as zeros where the format has two.
-    A file already there is replaced only once the new one is complete.
+    ``load`` with the same ``equations`` returns weights that are equal to the bit, except that a
+    bias of None is loaded as zeros from a format with two biases. An existing file is replaced when
+    the new one is complete.
 
     Args:
         net: a ``GRUParams``, ``Bidirectional``, ``Backward``, or a tuple or list of them.
         path: the file to write.
-        format: the name of the format, where the ending belongs to none or to another.
-        equations: what the written weights are meant for, as in ``load``.
+        format: the name of the format; by default that of the suffix.
+        equations: the equations of the written weights, as in ``load``.
 
     Raises:
         WeightsError: the format or the equations cannot hold the net exactly, with the reason.

@@ -1,4 +1,4 @@
-"""What a format implements: how its files are recognised, read and written."""
+"""The interface of a format: how its files are recognised, read and written."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,11 +7,11 @@ from typing import Any, BinaryIO, NamedTuple
 from jaxgru.net import Net
 from jaxgru.weights.results import Gathered
 
-HEAD = 512  # how many bytes of a file a format is recognised by
+HEAD = 512  # the bytes of a file by which its format is recognised
 
 
 class Look(NamedTuple):
-    """What a format is recognised by."""
+    """The parts of a file by which its format is recognised."""
 
     head: bytes  # the first HEAD bytes, or fewer if the file has fewer
     entries: tuple[str, ...] | None  # the names in a zip archive; None: no archive, or damaged
@@ -30,8 +30,8 @@ class Source(NamedTuple):
 class Format(NamedTuple):
     """How to recognise, read and write one format.
 
-    Weights are NumPy arrays here, errors WeightsError. ``reading`` adds the file's path to an
-    error, so that these functions name only what is inside.
+    Weights are NumPy arrays, errors are WeightsError. ``reading`` adds the path of the file to an
+    error, so the errors of these functions only name parts of the file.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""How others differ from ``GRUParams``: order of gates, sign, biases, and what they can hold.
+"""The conventions of other libraries: order of gates, sign, biases, and supported nets.
 
-Arrays are NumPy's. Those of a function being traced (``jax.jit``, ``jax.grad``) are converted
-alike; they have no values to look at, so that no check of values is made of them.
+Arrays are NumPy arrays, or traced arrays of JAX (``jax.jit``, ``jax.grad``), whose values cannot be
+checked.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -17,35 +17,35 @@ from jaxgru.weights.errors import WeightsError
 
 
 def is_traced(array: Any) -> bool:
-    """Return whether an array is one of a function being traced, without values to look at."""
+    """Return whether an array is traced, and so has no values to check."""
     return isinstance(array, jax.core.Tracer)
 
 
 def to_numpy(tree: Any) -> Any:
-    """Return a tree with its arrays as NumPy's, but for those of a function being traced."""
+    """Convert the arrays of a tree to NumPy, except traced ones."""
     return jax.tree.map(lambda array: array if is_traced(array) else np.asarray(array), tree)
 
 
 def numpy_of(*arrays: Any) -> Any:
-    """Return NumPy, or JAX's where an array is one of a function being traced."""
+    """Return numpy, or jax.numpy if an array is traced."""
     return jnp if any(map(is_traced, arrays)) else np
 
 
 def swap_gates(array: Any, axis: int = -1) -> Any:
-    """Return an array with its first two blocks of three exchanged: r, z, n to z, r, n, or back."""
+    """Return an array with the first two of three blocks swapped: r, z, n to z, r, n, or back."""
     xp = numpy_of(array)
     first, second, candidate = xp.split(array, 3, axis)
     return xp.concatenate([second, first, candidate], axis)
 
 
 def negate_update(array: Any) -> Any:
-    """Return a copy of an array whose first third along the last axis, the z block, is negated."""
+    """Return a copy of an array with the z block, the first third of the last axis, negated."""
     width = array.shape[-1] // 3
     if is_traced(array):
         return jnp.concatenate([-array[..., :width], array[..., width:]], axis=-1)
     array = array.copy()
     block = array[..., :width]
-    # The sign's bit is turned over: arithmetic warns of a signalling NaN, and changes it.
+    # By flipping the sign bit, as arithmetic changes a signalling NaN and warns.
     bits = block.view(f"u{array.itemsize}")
     bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
     return array
@@ -64,7 +64,7 @@ def arrays_of(params: GRUParams) -> dict[str, Any]:
 
 
 def both_biases(params: GRUParams) -> tuple[Any, Any]:
-    """Return the two biases of a layer, zeros in the place of None."""
+    """Return the two biases of a layer, with zeros instead of None."""
     none = np.zeros(3 * params.hidden_size, params.dtype)
     bias = none if params.bias is None else params.bias
     recurrent_bias = none if params.recurrent_bias is None else params.recurrent_bias
@@ -72,9 +72,9 @@ def both_biases(params: GRUParams) -> tuple[Any, Any]:
 
 
 def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
-    """Return the sum of two biases, which must be exact: of each two numbers one must be zero.
+    """Return the sum of two biases if it is exact, that is if one of each two numbers is zero.
 
-    ``holder`` is what holds one bias alone, for the error, such as ``"npz"``.
+    ``holder`` is the format or library with one bias, for the error, such as ``"npz"``.
     """
     if is_traced(bias) or is_traced(recurrent_bias):
         return bias + recurrent_bias
@@ -89,9 +89,10 @@ def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
 
 
 def one_gate_bias(params: GRUParams, holder: str) -> tuple[Any, Any]:
-    """Return the biases of a layer that resets after, for what has one bias for each gate.
+    """Return the biases of a ``reset_after`` layer for a library with one bias for z and for r.
 
-    They are ``(3H,)``, with the state side's of z and r in it, and the candidate's ``(H,)``.
+    They are ``(3H,)``, with both sides of z and r added, and ``(H,)``, the state side of the
+    candidate.
     """
     bias, recurrent_bias = both_biases(params)
     gates = 2 * params.hidden_size
@@ -99,7 +100,7 @@ def one_gate_bias(params: GRUParams, holder: str) -> tuple[Any, Any]:
     return numpy_of(shared, bias).concatenate([shared, bias[gates:]]), recurrent_bias[gates:]
 
 
-# What a layer is where a library or a format has no choice.
+# The fields of a layer in a library or a format that has no others.
 USUAL: Mapping[str, Collection[Any]] = {
     "activation": ("tanh",),
     "recurrent_activation": ("sigmoid",),
@@ -108,14 +109,14 @@ USUAL: Mapping[str, Collection[Any]] = {
 
 
 class Layer(NamedTuple):
-    """A layer of a net as others have one: with one direction or two."""
+    """A layer of a net as in other libraries, with one direction or two."""
 
     place: str  # in the net, such as "net[0]"
     net: Any  # a GRUParams, a Bidirectional of two, or a Backward of one
 
     @property
     def sides(self) -> dict[str, GRUParams]:
-        """The directions by their places, the forward one first."""
+        """The directions with their positions, forward first."""
         if isinstance(self.net, GRUParams):
             return {self.place: self.net}
         names = ("forward", "backward") if isinstance(self.net, Bidirectional) else ("net",)
@@ -123,7 +124,7 @@ class Layer(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """What a library or a format can hold of a net: ``layers`` refuses the rest with the reason."""
+    """The nets that a library or a format can hold; for others ``layers`` is an error."""
 
     name: str  # for errors, such as "Haiku's GRU"
     fields: Mapping[str, Collection[Any]] = USUAL  # of a layer, with the values held
@@ -143,7 +144,7 @@ class Holder(NamedTuple):
         return layers
 
     def check(self, params: GRUParams, place: str = "net") -> None:
-        """Raise WeightsError unless the fields of a layer have values that this holds."""
+        """Raise WeightsError unless the fields of a layer have supported values."""
         where = "" if place == "net" else f" of {place}"
         for field, held in self.fields.items():
             self._check_value(f"{field}{where}", getattr(params, field), held)

@@ -1,4 +1,4 @@
-"""The types of number that weights have, and arrays of other types, whose content is not read."""
+"""The dtypes of weights, and placeholders for arrays of other types, which are not read."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
@@ -16,18 +16,18 @@ FLOATS: dict[str, np.dtype[Any]] = {
 
 
 class Unread(NamedTuple):
-    """An array that a file holds and that was not read, as weights are of no such type."""
+    """An array in a file that is not read, because weights do not have this type."""
 
     shape: tuple[int, ...]
-    dtype: str  # as the file calls it
+    dtype: str  # by its name in the file
 
 
-# What a file holds, by its own names. What belongs to no GRU does not matter, whatever it is.
+# The arrays of a file by name. Those that do not belong to a GRU may have any type.
 Arrays: TypeAlias = Mapping[str, "NDArray[Any] | Unread"]
 
 
 class Lazy(Mapping[str, "NDArray[Any] | Unread"]):
-    """Arrays by their names, each read when it is asked for."""
+    """Arrays by name, each of which is read when it is accessed."""
 
     def __init__(
         self, names: Collection[str], read: Callable[[str], "NDArray[Any] | Unread"]
@@ -46,7 +46,7 @@ class Lazy(Mapping[str, "NDArray[Any] | Unread"]):
 
 
 def check_floats(arrays: Arrays) -> None:
-    """Raise WeightsError unless the arrays of a GRU were read, are of one type, and none empty."""
+    """Raise WeightsError unless the arrays of a GRU were read, have one dtype and are not empty."""
     for name, array in arrays.items():
         if isinstance(array, Unread) or array.dtype.name not in FLOATS:
             dtype = array.dtype if isinstance(array, Unread) else array.dtype.name

@@ -1,20 +1,20 @@
-"""Weights meant for other equations than Keras', and the exact way from one to the other.
+"""Weights for other equations than those of Keras, and the exact conversion between them.
 
-``"keras"`` are the equations of ``GRUParams``. ``"notebook"`` are these, found in a widely copied
-walk through a GRU layer in NumPy::
+``"keras"`` are the equations of ``GRUParams``. ``"notebook"`` are these, from a widely copied
+notebook about a GRU layer in NumPy::
 
     z  = sigma(x Wz + bz + h Uz + cz)
     r  = sigma(x Wr + br + h Ur + cr)
     n  = tanh(x Wh + bh + ch + r * (h Uh))
     h' = z * n + (1 - z) * h
 
-They differ in two ways. The update gate is the complement, and as ``1 - sigma(a) = sigma(-a)``,
-negating the z blocks of W, U and both biases goes from one to the other. And ``ch`` stands outside
-the reset gate, where it is one constant with ``bh``.
+They differ in two ways. The update gate is the complement: as ``1 - sigma(a) = sigma(-a)``, the
+conversion negates the z blocks of W, U and both biases. And ``ch`` is outside the product with the
+reset gate, so that it can be added to ``bh``.
 
-These are the equations that the notebook states. Its code differs from them after the first step:
-the loop that scales the candidate's recurrent kernel by the reset gate keeps only the last column,
-so that every unit gets ``r_H * (h Uh)_H``. From h = 0, where it starts, this makes no difference.
+These are the equations in the text of the notebook. Its code differs from them after the first
+step: the loop that multiplies the recurrent kernel of the candidate by the reset gate keeps only
+the last column, so that every unit gets ``r_H * (h Uh)_H``. At h = 0 this makes no difference.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ _HOLDER = Holder(
 
 
 def check_equations(equations: str) -> None:
-    """Raise ValueError, naming those that exist, unless there are such equations."""
+    """Raise ValueError with the known names unless there are such equations."""
     if equations not in EQUATIONS:
         raise ValueError(
             f"equations is {equations!r}: expected {' or '.join(map(repr, EQUATIONS))}"
@@ -45,9 +45,9 @@ def check_equations(equations: str) -> None:
 
 
 def from_notebook(params: GRUParams) -> GRUParams:
-    """Return weights that give by Keras' equations what the given ones give by the notebook's.
+    """Convert weights for the notebook's equations to weights for Keras'.
 
-    Exact, but for the one rounding of the sum ``bh + ch``. The arrays are NumPy's.
+    Exact except for the rounding of the sum ``bh + ch``. The arrays are NumPy arrays.
     """
     _HOLDER.check(params)
     params = _negated(params)
@@ -62,9 +62,9 @@ def from_notebook(params: GRUParams) -> GRUParams:
 
 
 def to_notebook(params: GRUParams) -> GRUParams:
-    """Return weights that give by the notebook's equations what the given ones give by Keras'.
+    """Convert weights for Keras' equations to weights for the notebook's.
 
-    Exact to the bit, and undone by ``from_notebook``. The arrays are NumPy's.
+    Exact to the bit; the inverse is ``from_notebook``. The arrays are NumPy arrays.
     """
     _HOLDER.check(params)
     if params.recurrent_bias is not None:
@@ -79,7 +79,7 @@ def to_notebook(params: GRUParams) -> GRUParams:
 
 
 def map_layers(function: Callable[[GRUParams], GRUParams], net: Net) -> Any:
-    """Return a net with the function applied to each of its layers."""
+    """Apply a function to each layer of a net."""
     return jax.tree.map(function, net, is_leaf=lambda node: isinstance(node, GRUParams))
 
 

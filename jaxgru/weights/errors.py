@@ -1,4 +1,4 @@
-"""The errors and warnings about weights, and how their messages quote what a file holds."""
+"""The errors and warnings about weights, and the quoting of file contents in messages."""
 
 import contextlib
 import os
@@ -10,19 +10,19 @@ _P = ParamSpec("_P")
 
 
 class WeightsError(ValueError):
-    """A file whose weights cannot be used, or weights that a file cannot hold.
+    """A file whose weights cannot be used, or weights that a format cannot hold.
 
-    The message is one line: the file, the array, what was found and what was expected.
+    The message is one line: the file, the array, the value found and the value expected.
     """
 
 
 class WeightsWarning(UserWarning):
-    """Weights that were read, with NaN, Inf, rounding or an assumption to report."""
+    """A report of NaN, Inf, rounding or an assumption in weights that were read."""
 
 
 @contextlib.contextmanager
 def about(what: str | os.PathLike[str]) -> Iterator[None]:
-    """Begin every WeightsError of a block with what it is about, such as the path of a file."""
+    """Prefix the message of every WeightsError of a block, for example with the path of a file."""
     try:
         yield
     except WeightsError as error:
@@ -32,11 +32,11 @@ def about(what: str | os.PathLike[str]) -> Iterator[None]:
 def outcome(
     function: Callable[_P, _T], *args: _P.args, **options: _P.kwargs
 ) -> "_T | WeightsError":
-    """Return what a function returns, or its WeightsError."""
+    """Return the result of a function, or its WeightsError."""
     try:
         return function(*args, **options)
     except WeightsError as error:
-        return error.with_traceback(None)  # its frames have the arrays read so far
+        return error.with_traceback(None)  # the frames refer to the arrays read so far
 
 
 def shown(value: Any, most: int = 80) -> str:
@@ -69,7 +69,7 @@ def each_once(pairs: Iterable[tuple[str, _T]], kind: str = "") -> dict[str, _T]:
 
 
 def plain(name: str, most: int = 80) -> str:
-    """Return a name from a file for a message: as it is if it is printable and short."""
+    """Return a name from a file for a message, unchanged if it is printable and short."""
     return name if name.isprintable() and len(name) <= most else shown(name, most)
 
 

@@ -1,4 +1,4 @@
-"""JSON from files: bounded, without repeated keys, and one error for all that is wrong with it."""
+"""JSON from files: of limited size, without repeated keys, with one class of errors."""
 
 import collections
 import json
@@ -8,7 +8,7 @@ from jaxgru.weights.errors import WeightsError, first_line, shown
 
 
 def parse_json(text: str | bytes | bytearray, what: str, largest: int | None = None) -> Any:
-    """Return JSON text as data; ``what`` it is begins an error, ``largest`` is its size at most."""
+    """Parse JSON text of at most ``largest`` bytes; errors begin with ``what``."""
     if largest is not None and len(text) > largest:
         raise WeightsError(f"{what} has {len(text)} bytes: expected at most {largest}")
     try:
@@ -22,7 +22,7 @@ def parse_json(text: str | bytes | bytearray, what: str, largest: int | None = N
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a repeated key: of two values one reader would take the first, another the last."""
+    """Raise an error for a repeated key, as readers differ in the value that they take."""
     held = dict(pairs)
     if len(held) < len(pairs):
         ((twice, _),) = collections.Counter(name for name, _ in pairs).most_common(1)

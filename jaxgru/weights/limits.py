@@ -1,4 +1,4 @@
-"""How much a file of weights may make us allocate: one budget of bytes for every reader."""
+"""Limits of the memory that is allocated for a file of weights, for all readers."""
 
 import math
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ MAX_AXES = 8
 
 
 class Budget:
-    """Bytes spent on the arrays of a file, which must fit a file of its size.
+    """A budget for the arrays of a file, by the size of the file.
 
-    A small file can declare much: by one array joined with itself, or used a thousand times.
+    A small file can declare large arrays, for example one array that is used a thousand times.
     """
 
     def __init__(self, file_size: int) -> None:
@@ -28,7 +28,7 @@ class Budget:
         self._spent = 0
 
     def spend(self, size: int) -> None:
-        """Count bytes about to be allocated; raise WeightsError if they are too many."""
+        """Count bytes before they are allocated; raise WeightsError if they are too many."""
         self._spent += size
         check_declared(self._spent, self.file_size)
 
@@ -46,7 +46,7 @@ def check_declared(declared: int, file_size: int, what: str = "its arrays") -> N
 def check_held(
     name: str, shape: Sequence[int], dtype: np.dtype[Any], held: int, *, may_be_empty: bool = False
 ) -> int:
-    """Return how many bytes an array takes; raise WeightsError unless so many are held."""
+    """Return the number of bytes of an array; raise WeightsError unless the file has as many."""
     is_empty = may_be_empty and 0 in shape  # it takes nothing, however large its other sizes are
     declared = 0 if is_empty else bytes_of(name, shape, dtype.itemsize)
     if declared != held:
@@ -58,7 +58,7 @@ def check_held(
 
 
 def bytes_of(name: str, shape: Sequence[int], itemsize: int) -> int:
-    """Return how many bytes an array takes; raise WeightsError for a shape no weights have."""
+    """Return the number of bytes of an array; raise WeightsError for shapes beyond the limits."""
     if len(shape) > MAX_AXES or not all(0 < size <= MAX_AXIS for size in shape):
         cut = f"{tuple(shape[:MAX_AXES])}{' and more' if len(shape) > MAX_AXES else ''}"
         raise WeightsError(

@@ -1,8 +1,8 @@
-"""A net as JSON data and named arrays, and back: equal to the bit, and in every part.
+"""The conversion of a net to JSON data and named arrays, and back.
 
-The data has for each part of a net an object with its ``kind`` and its fields, where an array has
-its name instead. In safetensors files the name is the way to the array, such as
-``0.forward.kernel`` in a stack whose first layer has two directions.
+Each part of a net is an object with its ``kind`` and its fields, in which arrays are replaced by
+their names. The name is the path to the array, such as ``0.forward.kernel`` in a stack whose first
+layer has two directions.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from jaxgru.weights.errors import WeightsError, first_line, shown
 
 _LAYERS = {kind.__name__: kind for kind in (GRUParams, Bidirectional, Backward)}
 _STACKS: dict[str, Any] = {"tuple": tuple, "list": list}
-# What each field of a layer may be; the constructor checks the names of activations.
+# The types of the fields of a layer; the constructor checks the names of activations.
 _FIELDS: dict[str, tuple[type, ...]] = {
     "kernel": (str,),
     "recurrent_kernel": (str,),
@@ -34,13 +34,13 @@ _MAX_DEPTH = 32
 
 
 def describe(net: Net) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a net as data for JSON, and its arrays by their names."""
+    """Return a net as data for JSON, and its arrays by name."""
     named = tree_map_with_path(lambda path, _: keystr(path, simple=True, separator="."), net)
     return to_data(named), dict(zip(jax.tree.leaves(named), jax.tree.leaves(net), strict=True))
 
 
 def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
-    """Return the net that was described so; raise WeightsError unless the arrays are its own."""
+    """Return the net of such data; raise WeightsError unless the arrays are those of the net."""
     named = from_data(data)
     names = jax.tree.leaves(named)
     if wrong := sorted(set(names).symmetric_difference(arrays)):
@@ -55,7 +55,7 @@ def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
 
 
 def to_data(named: Any) -> dict[str, Any]:
-    """Return a net with names in the place of its arrays as data for JSON."""
+    """Return a net with names instead of arrays as data for JSON."""
     for kind, stack in _STACKS.items():  # a named tuple is a tuple
         if isinstance(named, stack):
             return {"kind": kind, "layers": [to_data(layer) for layer in named]}
@@ -66,7 +66,7 @@ def to_data(named: Any) -> dict[str, Any]:
 
 
 def from_data(data: Any, depth: int = _MAX_DEPTH) -> Any:
-    """Return the net with names in the place of its arrays; raise WeightsError if it is none."""
+    """Return the net with names instead of arrays; raise WeightsError for invalid data."""
     if not isinstance(data, dict) or depth == 0:
         raise WeightsError(
             f"a part of the net is {shown(data)}: expected an object, at most {_MAX_DEPTH} deep"

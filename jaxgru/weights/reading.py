@@ -1,4 +1,4 @@
-"""From a path to the GRUs in the file, as NumPy arrays."""
+"""Reading all GRUs of a file, as NumPy arrays."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ StrPath = str | os.PathLike[str]
 
 
 class Contents(NamedTuple):
-    """What a file of weights holds."""
+    """The contents of a file of weights."""
 
     format: str
     gathered: Gathered
@@ -32,10 +32,10 @@ def read_all(
     assume: Mapping[str, Any] | None = None,
     external_data: bool = False,
 ) -> Contents:
-    """Return every GRU in a file as NumPy arrays, those that no net can hold with the reason.
+    """Return all GRUs in a file as NumPy arrays, or the reason why no net can hold one.
 
-    Float64 stays float64 here whether JAX's x64 mode is on or off, so this is the way from file
-    to file. Arguments and errors are those of ``jaxgru.load``; nothing is warned of.
+    float64 is not rounded, whatever JAX's x64 mode is. Arguments and errors are those of
+    ``jaxgru.load``; there are no warnings.
     """
     check_equations(equations)
     assume = check_assume(assume)

@@ -1,4 +1,4 @@
-"""The formats of weights files: one module each, found by a file's content or a new file's name."""
+"""The list of formats, and the choice by the content of a file or the name of a new file."""
 
 import os
 import zipfile
@@ -30,7 +30,7 @@ def _format(name: str, content: str, module: Any, suffix: str = "", write: Any =
     return Format(name, content, module.recognises, module.read, suffixes, write)
 
 
-# The first that recognises a file reads it: what has a clear sign stands before what has less.
+# The first that recognises a file reads it, so formats with an unambiguous signature come first.
 FORMATS = (
     _format("torch", "a file of torch.save or a pickle", torch),
     _format("keras", "a .keras file", archive, ".keras", write_keras),
@@ -46,7 +46,7 @@ FORMATS = (
 
 
 def find_by_content(source: Source) -> Format:
-    """Return the format of an open file, and leave the file at its beginning."""
+    """Return the format of an open file, with the file position at the beginning."""
     head = source.file.read(HEAD)
     look = Look(head, _entries(source) if head.startswith(MAGIC) else None, source.size)
     source.file.seek(0)
@@ -60,14 +60,14 @@ def find_by_content(source: Source) -> Format:
 
 
 def read_folder(folder: Path, assume: Mapping[str, Any]) -> tuple[str, Gathered]:
-    """Return the format of a folder, and every GRU in it."""
+    """Return the format of a folder, and all GRUs in it."""
     if not orbax.recognises(folder):
         raise unsupported.refuse_folder([path.name for path in folder.iterdir()])
     return "orbax", orbax.read(folder, assume)
 
 
 def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net, Path], None]:
-    """Return what writes a file: of the format of this name, else of the file's ending."""
+    """Return the function that writes a file, by the name of the format or the suffix."""
     file_name = Path(path).name.lower()
     for known in FORMATS:
         meant = known.name == name if name is not None else file_name.endswith(known.suffixes)

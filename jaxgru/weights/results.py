@@ -1,4 +1,4 @@
-"""The GRUs found in a file, and the caller's choice of them: as JAX arrays, with warnings."""
+"""The GRUs found in a file, the choice among them, and the conversion to JAX with warnings."""
 
 import itertools
 import warnings
@@ -22,24 +22,24 @@ _X64 = 'call jax.config.update("jax_enable_x64", True) first'
 
 
 class Found(NamedTuple):
-    """A GRU as a reader found it."""
+    """A GRU found by a reader."""
 
     net: Net  # of NumPy arrays
-    notes: tuple[str, ...] = ()  # what the file left out and was assumed
+    notes: tuple[str, ...] = ()  # the assumed values of missing fields
     # The name of the GRU whose outputs are its inputs, or a phrase for other inputs; None: the
     # file does not have it.
     inputs: str | None = None
 
 
-# Every GRU of a file by its name, in the file's order. One that no net can hold exactly is there
-# with the reason, which is raised only when it is asked for: its neighbours may be sound.
+# All GRUs of a file by name, in the order of the file. If no net can hold one exactly, it is
+# replaced by the error, which is raised only if this GRU is requested.
 Gathered = dict[str, Found | WeightsError]
 
 
 def pick(gathered: Gathered, layer: str | None) -> Found:
-    """Return one GRU, or several that follow one another as one net.
+    """Return one GRU, or several consecutive ones as one net.
 
-    ``layer`` is a name, several joined by "+", "*" for all, or None for the only one there is.
+    ``layer`` is a name, several joined by "+", "*" for all, or None for a single GRU.
     """
     if layer is None:
         if len(gathered) > 1:
@@ -60,14 +60,14 @@ def sound(gathered: Gathered, name: str) -> Found:
     """Return one of the GRUs; raise its WeightsError, with its name, if no net can hold it."""
     found = gathered[name]
     if isinstance(found, WeightsError):
-        # Where there is but one, its name adds nothing.
+        # The name of a single GRU is omitted.
         place = f"{plain(name)}: " if len(gathered) > 1 else ""
         raise WeightsError(f"{place}{found}") from found.__cause__
     return found
 
 
 def stack_of_all(gathered: Gathered) -> Found | None:
-    """Return all GRUs of a file as one net if the file has it that they follow one another."""
+    """Return all GRUs of a file as one net if the file shows that they are consecutive."""
     follow = all(
         isinstance(found, Found) and (i == 0 or found.inputs == before)
         for i, (before, found) in enumerate(zip(["", *gathered], gathered.values(), strict=False))
@@ -76,9 +76,9 @@ def stack_of_all(gathered: Gathered) -> Found | None:
 
 
 def deliver(found: Found, place: str, *, stacklevel: int) -> Any:
-    """Return the net of a GRU with JAX arrays, and warn of what was assumed or happened to it.
+    """Return the net of a GRU with JAX arrays, with warnings about assumptions and rounding.
 
-    ``place`` is where it comes from, for messages; ``stacklevel`` is as in ``warnings.warn``.
+    ``place`` is its source, for messages; ``stacklevel`` is that of ``warnings.warn``.
     """
     with about(place):
         net, rounded = to_jax(found.net)
@@ -87,15 +87,15 @@ def deliver(found: Found, place: str, *, stacklevel: int) -> Any:
 
 
 def warn(found: Found, place: str, more: list[str], *, stacklevel: int) -> None:
-    """Give a warning for each note on a GRU, for NaN and Inf in it, and for each note more."""
+    """Warn of each note on a GRU, of NaN and Inf in it, and of the additional notes."""
     for note in (*found.notes, *_non_finite(found.net), *more):
         warnings.warn(f"{place}: {note}", WeightsWarning, stacklevel=stacklevel + 1)
 
 
 def to_jax(net: Any) -> tuple[Any, list[str]]:
-    """Return a tree of NumPy arrays as one of JAX arrays, and a note if that rounded them."""
-    # JAX rounds float64 silently where its x64 mode is off: here that is noted. (NumPy's own
-    # warning of an overflow would come before the error below.)
+    """Convert a tree of NumPy arrays to JAX arrays, and return a note if that rounded them."""
+    # With its x64 mode off, JAX rounds float64 silently. (The warning of NumPy about an overflow
+    # would come before the error below.)
     with np.errstate(over="ignore"):
         converted = jax.tree.map(jnp.asarray, net)
     rounded = []
@@ -145,7 +145,7 @@ def _one_net(gathered: Gathered) -> str:
 
 
 def _non_finite(net: Net) -> list[str]:
-    """Return a note for each array of a net that holds NaN or Inf."""
+    """Return a note for each array of a net with NaN or Inf."""
     notes = []
     for place, value in _arrays(net):
         if is_traced(value):

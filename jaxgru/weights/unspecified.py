@@ -1,4 +1,4 @@
-"""The fields of a GRU that a file may leave out, and what is then assumed."""
+"""The fields of a GRU that may be missing in a file, and their defaults."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,12 +24,12 @@ _DEFAULTS: dict[str, Any] = {
     "merge": "concat",
 }
 _LEFT_OUT = object()
-# What the cells of most libraries always are.
+# The fields of the cells of most libraries.
 TANH_SIGMOID = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
 
 def check_assume(assume: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a copy of what the caller assumes of a file, nothing for None."""
+    """Return a checked copy of ``assume``, which is empty for None."""
     checked = dict(assume or {})
     for name, value in checked.items():
         if name not in _ALLOWED:
@@ -55,9 +55,9 @@ class Fields:
         self._assumed: dict[str, Any] = {}
 
     def resolve(self, field: str, in_file: Any = _LEFT_OUT, *, default: Any = _LEFT_OUT) -> Any:
-        """Return the value of a field, given that in the file unless the file leaves it out.
+        """Return the value of a field, given the value in the file if there is one.
 
-        ``default`` is what the file's library had as default, where it is not the usual one.
+        ``default`` is the default of the library, if it is not the usual one.
         """
         if in_file is not _LEFT_OUT:
             if field in self._assume and self._assume[field] != in_file:
@@ -79,13 +79,13 @@ class Fields:
         recurrent_bias: Any = None,
         **in_file: Any,
     ) -> GRUParams:
-        """Return a layer with these arrays, given its other fields as far as the file has them."""
+        """Return a layer with these arrays, given the other fields that are in the file."""
         names = ("reset_after", "activation", "recurrent_activation")
         variant = {name: self.resolve(name, in_file.get(name, _LEFT_OUT)) for name in names}
         return GRUParams(kernel, recurrent_kernel, bias, recurrent_bias, **variant)
 
     def notes(self) -> tuple[str, ...]:
-        """Return what was assumed, as one note or none."""
+        """Return a note on the assumed values, or none."""
         if not self._assumed:
             return ()
         values = ", ".join(map(repr, self._assumed.values()))

@@ -1,1 +1,1 @@
-"""One file or folder a format of weights files."""
+"""The formats of weights files, one module or package each."""

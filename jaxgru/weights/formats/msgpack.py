@@ -1,9 +1,8 @@
-"""Flax's files of MessagePack, as ``flax.serialization.to_bytes`` writes them.
+"""MessagePack files of Flax, as written by ``flax.serialization.to_bytes``.
 
-A state is a map of maps, an array in it is of an extension type of Flax's: code 1, whose content
-is MessagePack again, the shape, the dtype's name and the bytes. An array of over 1 GiB is a map of
-pieces. What else there is, such as numbers and text, is passed over, and so is the state of an
-optimiser. Nothing of Flax is needed or used.
+A state is a map of maps. An array has the extension type of Flax with code 1; its content is again
+MessagePack, with the shape, the name of the dtype and the bytes. An array of over 1 GiB is a map of
+pieces. Numbers, text and the state of an optimizer are ignored. Flax is not used.
 
 Source: ``flax/serialization.py``.
 """
@@ -27,17 +26,17 @@ from jaxgru.weights.results import Gathered
 
 _ARRAY = 1
 _CHUNKED = "__msgpack_chunked_array__"
-# What the objects may take beside the arrays' bytes, each some 100 bytes and its name, which has
-# all the keys that lead to it: real states have some thousands of objects, ten deep.
+# The memory for objects other than arrays: about 100 bytes each and the name, which is all keys of
+# the path. Real states have some thousands of objects, ten levels deep.
 _MAX_OVERHEAD = 20_000_000
 _OBJECT = 100
 _MAX_DEPTH = 64
-# What an object is, by its first byte.
+# The kinds of objects by their first byte.
 _MAPS = frozenset((*range(0x80, 0x90), 0xDE, 0xDF))
 _LISTS = frozenset((*range(0x90, 0xA0), 0xDC, 0xDD))
 _TEXTS = frozenset((*range(0xA0, 0xC0), 0xD9, 0xDA, 0xDB))
 _EXTENSIONS = frozenset((*range(0xC7, 0xCA), *range(0xD4, 0xD9)))
-# Whole numbers from -32 to 127, the longer ones, false and true.
+# Integers from -32 to 127, longer integers, false and true.
 _PLAIN = frozenset((*range(0x80), *range(0xE0, 0x100), *range(0xCC, 0xD4), 0xC2, 0xC3))
 
 
@@ -48,7 +47,7 @@ def recognises(look: Look) -> bool:
         return False
     length = {0xDE: 2, 0xDF: 4}.get(head[0], 0)
     count = int.from_bytes(head[1 : 1 + length]) if length else head[0] & 0x0F
-    # Each pair takes two bytes at least.
+    # Each pair has at least two bytes.
     return head[1 + length] in _TEXTS and 0 < 2 * count < look.size
 
 
@@ -68,7 +67,7 @@ def read(source: Source) -> Gathered:
         raise
     except (msgpack.UnpackException, ValueError) as error:
         raise WeightsError(f"the MessagePack is damaged ({first_line(error)})") from error
-    # One that begins like MessagePack is likely something else if it goes on after its end.
+    # A file with more bytes is probably of another format.
     if unpacker.tell() != len(content):
         raise WeightsError(
             f"there are {len(content) - unpacker.tell()} bytes after the map: expected the end"
@@ -77,9 +76,9 @@ def read(source: Source) -> Gathered:
 
 
 class _Walk:
-    """Goes through MessagePack object by object, so that lists and maps are never built.
+    """Reads MessagePack object by object, without building lists and maps.
 
-    The library allocates what a list's head declares, and lists may be in lists.
+    The library would allocate the declared size of each list, also of lists in lists.
     """
 
     def __init__(self, unpacker: Any, content: bytes) -> None:
@@ -88,7 +87,7 @@ class _Walk:
         self._left = _MAX_OVERHEAD
 
     def values(self, path: str, depth: int) -> Iterator[tuple[str, Any]]:
-        """Give the arrays and whole numbers of the next object, by the keys that lead to them."""
+        """Yield the arrays and integers of the next object with the keys of their paths."""
         head = self._head(path)
         if head in _MAPS:
             keys = (self._key(path) for _ in range(self._unpacker.read_map_header()))
@@ -147,7 +146,7 @@ def _extension(msgpack: Any, code: int, data: bytes) -> NDArray[Any] | Unread | 
 
 
 def _arrays(held: dict[str, Any]) -> dict[str, NDArray[Any] | Unread]:
-    """Return the arrays alone, those in pieces put together."""
+    """Return the arrays, with pieces joined."""
     mark = f"/{_CHUNKED}"
     pieces: dict[str, dict[str, Any]] = {
         name.removesuffix(mark): {} for name in held if name.endswith(mark)
@@ -178,6 +177,6 @@ def _joined(place: str, parts: dict[str, Any]) -> NDArray[Any] | Unread:
 
 
 def _numbered(parts: dict[str, Any], name: str) -> tuple[Any, ...]:
-    """Return the parts name/0, name/1 and so on as far as they go."""
+    """Return the parts name/0, name/1 and so on."""
     names = itertools.takewhile(parts.__contains__, (f"{name}/{i}" for i in itertools.count()))
     return tuple(parts[name] for name in names)

@@ -8,8 +8,8 @@ layers    ``{"in_shape": ..., "layers": [{"type": "gru", "activation": "tanh", "
 names     a PyTorch state dict, ``{"gru.weight_ih_l0": [[...], ...]}``, alone or within objects
 ========  =======================================================================================
 
-JSON has one type of number. The arrays are float32 if that holds every number exactly, as it does
-where float32 was written with all its digits; otherwise float64.
+JSON does not store dtypes. The arrays are float32 if that is exact for every number, as it is for
+float32 numbers written with all digits; otherwise float64.
 
 Source: RTNeural's ``model_utils.py``, ``model_utils_torch.py`` and ``torch_helpers.h``.
 """
@@ -84,7 +84,7 @@ def _layer(layer: dict[str, Any], fields: Fields) -> Net:
 
 
 def _arrays(tree: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, Any]]:
-    """Yield the lists in objects, by the keys on the way joined with dots."""
+    """Yield the lists in objects, named by the keys of their paths joined with dots."""
     if depth > _DEEPEST:
         raise WeightsError(f"its objects are nested over {_DEEPEST} levels: expected fewer")
     for key, value in tree.items():
@@ -95,7 +95,7 @@ def _arrays(tree: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[str,
 
 
 def _array(value: Any) -> Any:
-    """Return nested lists of numbers as float64, and others by their shape alone."""
+    """Return nested lists of numbers as float64, and other lists as Unread."""
     shape: list[int] = []
     level = [value]
     while level and type(level[0]) is list:
@@ -114,7 +114,7 @@ def _array(value: Any) -> Any:
 
 
 def _as_floats(arrays: dict[str, Any]) -> Arrays:
-    """Return arrays as float32 if that changes none of their numbers."""
+    """Return arrays as float32 if that is exact."""
     read = {name: array for name, array in arrays.items() if not isinstance(array, Unread)}
     with np.errstate(over="ignore"):
         singles = {name: array.astype(np.float32) for name, array in read.items()}

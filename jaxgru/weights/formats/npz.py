@@ -1,7 +1,7 @@
-"""Weights in a .npz file: one layer as three arrays, or what a library's parameters are called.
+"""Weights in a .npz file: one layer as three arrays, or arrays under a library's names.
 
-``np.savez(path, wMatrix=W, uMatrix=U, biases=b)`` with ``W, U, b = layer.get_weights()`` of Keras'
-GRU layer is the form that is written:
+jaxgru writes the form of ``np.savez(path, wMatrix=W, uMatrix=U, biases=b)``, where
+``W, U, b = layer.get_weights()`` are the weights of a Keras GRU layer:
 
 ============  =====================  ===========================================================
 key           shape                  meaning
@@ -12,12 +12,12 @@ key           shape                  meaning
 ``biases``    ``(3H,)``              ``reset_after=False``; one bias
 ============  =====================  ===========================================================
 
-It holds nothing else, so the activations are tanh and sigmoid. A file without any of these keys is
-read by its arrays' names, as the libraries have them (``jaxgru.weights.libraries``).
+There are no other fields, so the activations are tanh and sigmoid. A file without these keys is
+read by the names of a library (``jaxgru.weights.libraries``).
 
-A .npz file is a zip archive of .npy files. ``numpy.load`` allocates what a header declares and,
-where allowed, runs what an object array holds. Here every size is compared with the file before
-anything is allocated, and only plain floating-point arrays are read.
+A .npz file is a zip archive of .npy files. ``numpy.load`` allocates the declared sizes and, if
+allowed, unpickles object arrays. This module compares every size with that of the file before it
+allocates, and reads only plain floating-point arrays.
 """
 
 import re
@@ -45,8 +45,8 @@ KEYS = ("wMatrix", "uMatrix", "biases")
 _HOLDER = Holder("npz")
 _ENDING = ".npy"
 _MAGIC = b"\x93NUMPY"
-# A header is a dict as Python writes it, by NumPy always with these keys in this order. NumPy reads
-# it with Python's parser, which can be made to use much memory. (Python 2 wrote sizes as in 5L.)
+# A header is a Python dict, which NumPy writes with these keys in this order. NumPy reads it with
+# Python's parser, which may use much memory. (Python 2 wrote sizes such as 5L.)
 _HEADER = re.compile(
     r"\{\s*'descr':\s*(?P<dtype>.*?),\s*'fortran_order':\s*(?P<fortran>True|False),"
     r"\s*'shape':\s*\((?P<shape>[\s\d,L-]*)\),?\s*\}\s*"
@@ -63,7 +63,7 @@ def recognises(look: Look) -> bool:
 def read(source: Source) -> Gathered:
     """Return the GRUs in an open .npz file.
 
-    Of the three keys none may be missing, and nothing may be beside them.
+    With one of the three keys, the others are required, and no other arrays are allowed.
     """
     arrays: dict[str, Any] = read_arrays(source)
     if not arrays.keys() & set(KEYS):
@@ -88,14 +88,14 @@ def write(net: Net, path: Path) -> None:
         biases = np.stack([bias, recurrent_bias])
     else:  # both are added outside the reset gate, where they are one
         biases = one_bias(bias, recurrent_bias, "npz")
-    with open(path, "wb") as file:  # np.savez would add an ending to a path
+    with open(path, "wb") as file:  # np.savez would add a suffix to a path
         np.savez(file, wMatrix=params.kernel, uMatrix=params.recurrent_kernel, biases=biases)
 
 
 def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
-    """Return the arrays of a .npz file by their names, without the ending ``.npy``.
+    """Return the arrays of a .npz file by name, without the suffix ``.npy``.
 
-    They are in native byte order. One that is not of floating-point numbers is left unread.
+    They have native byte order. Arrays other than floating-point numbers are not read.
     """
     with open_archive(
         source.file, source.size, "a .npz file, or a .keras file or one of torch.save"

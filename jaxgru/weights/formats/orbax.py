@@ -1,8 +1,8 @@
-"""Checkpoints of Orbax: folders with a tree's names in JSON, and its arrays as Zarr.
+"""Checkpoints of Orbax: folders with the names of a tree in JSON, and its arrays as Zarr.
 
-Nothing of the tree is restored: the arrays are read one by one, once their names are those of a
-GRU, through TensorStore, the library that Orbax writes them by. A folder may be a checkpoint, or
-one step of a ``CheckpointManager`` with a checkpoint for each item.
+The tree is not restored. Only the arrays with the names of a GRU are read, by TensorStore, which
+Orbax also uses. A folder may be a checkpoint, or one step of a ``CheckpointManager`` with a
+checkpoint for each item.
 
 Source: ``orbax/checkpoint/_src/metadata/tree.py``.
 """
@@ -34,7 +34,7 @@ def recognises(folder: Path) -> bool:
 
 
 def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU in a checkpoint, by its place in the tree."""
+    """Return all GRUs in a checkpoint, named by their paths in the tree."""
     steps = sorted(_steps(folder), key=int)
     if len(steps) > 1:
         raise WeightsError(

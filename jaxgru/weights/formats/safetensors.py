@@ -1,19 +1,19 @@
-"""Safetensors files: any net, with its structure in the header; and what others name in them.
+"""Safetensors files: of jaxgru, with the structure of the net in the header, and of libraries.
 
-The header's text (``__metadata__``) of ours is::
+The text in the header (``__metadata__``) of files by jaxgru is::
 
     format   "jaxgru"
     version  "1"
     net      JSON, see ``jaxgru.weights.net_json``
 
-The arrays are those of the net, of any of the format's floating-point types, to the bit. A file
-without this text is read by its arrays' names (``jaxgru.weights.libraries``), as PyTorch's are.
+The arrays are those of the net, in any floating-point type of the format. A file without this text
+is read by the names of its arrays (``jaxgru.weights.libraries``), such as those of PyTorch.
 
-A file is eight bytes with the length of the header, the header, and the arrays' bytes. The header
-is JSON: for each array its dtype, its shape, and where its bytes begin and end. It is read here and
-not by ``safetensors.safe_open``: of version 0.8 that takes the last of two arrays of one name and
-passes over unknown keys, so that the header would have to be parsed before anyway; it refuses a
-file for one array of a type that it lacks, and gives no float8 in NumPy.
+A file is eight bytes with the length of the header, the header, and the bytes of the arrays. The
+header is JSON: for each array the dtype, the shape, and the begin and end of its bytes. jaxgru
+parses it without ``safetensors.safe_open``, which, in version 0.8, takes the last of two arrays
+with the same name, ignores unknown keys, refuses a file with an array of an unknown type, and does
+not return float8 as NumPy.
 
 Source: the format's description in the README of huggingface/safetensors.
 """
@@ -43,7 +43,7 @@ from jaxgru.weights.results import UNNAMED, Found, Gathered
 _FORMAT = "jaxgru"
 _VERSION = 1
 _MAX_HEADER = 100_000_000  # the format's own limit
-# How many signs a header may have that go with a value: an array's entry has ten.
+# The largest number of values in a header, counted by their separators; an array has ten.
 _MAX_SIGNS = 1_000_000
 _METADATA = "__metadata__"
 _ENTRY = {"dtype", "shape", "data_offsets"}
@@ -102,13 +102,13 @@ def write(net: Net, path: Path) -> None:
 
 def write_torch(net: Net, path: Path) -> None:
     """Write a net, given as NumPy arrays, by the names of ``torch.nn.GRU``'s state dict."""
-    # The text is what other programs look for before they take the tensors for PyTorch's.
+    # Other programs require this text in files of PyTorch.
     _save(state_of(net), path, {"format": "pt"})
 
 
 def _save(arrays: Mapping[str, NDArray[Any]], path: Path, text: dict[str, str]) -> None:
     save_file = need("safetensors.numpy", "safetensors", "writing safetensors").save_file
-    # The library takes an array's memory as it lies.
+    # The library writes the memory of an array without regard to strides.
     save_file({n: np.ascontiguousarray(a) for n, a in arrays.items()}, path, text)
 
 
@@ -153,7 +153,7 @@ def _header_length(head: bytes) -> int:
 
 
 def _parsed(header: bytes) -> dict[str, Any]:
-    # What JSON becomes in memory depends on its values, not on its bytes.
+    # The memory of parsed JSON depends on the number of values.
     if sum(map(header.count, (b",", b"[", b"{"))) > _MAX_SIGNS:
         raise WeightsError(f"the header has over {_MAX_SIGNS} values: expected fewer in weights")
     parsed = parse_json(header, "the header")

@@ -1,4 +1,4 @@
-"""Files and folders that are recognised only for a message with what to do instead."""
+"""Files and folders that are not supported, with an alternative for the error message."""
 
 import re
 from collections.abc import Callable, Collection
@@ -34,7 +34,7 @@ def _format(name: str, content: str, recognises: Callable[[Look], bool], instead
 FORMATS = (
     _format(
         "npy", "arrays that have no names, as of numpy.save and equinox.tree_serialise_leaves",
-        # Equinox's users often put a line of JSON before them.
+        # Users of Equinox often put a line of JSON before them.
         lambda look: look.head.startswith(_NPY) or look.head.partition(b"\n")[2].startswith(_NPY),
         "load them into the model they were saved from (equinox.tree_deserialise_leaves) and hand "
         "that to jaxgru.from_equinox"),
@@ -79,7 +79,7 @@ FORMATS = (
 
 
 def refuse_folder(names: Collection[str]) -> WeightsError:
-    """Return the error about a folder with such entries, which is no checkpoint that is read."""
+    """Return the error about a folder with such entries, which is not a supported checkpoint."""
     if "saved_model.pb" in names or "saved_model.pbtxt" in names:
         kind, instead = "a TensorFlow SavedModel", _IN_KERAS
     elif any(name.endswith(".index") for name in names):

@@ -1,4 +1,4 @@
-"""Reading a zip archive without trusting it: nothing is extracted, every size is checked first."""
+"""Reading an untrusted zip archive: nothing is extracted, and every size is checked first."""
 
 import contextlib
 import struct
@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from jaxgru.weights.errors import WeightsError, each_once, first_line, shown
 from jaxgru.weights.limits import check_declared
 
-# A zip archive begins with an entry, or with the end of the directory if it has none.
+# A zip archive begins with an entry, or with the end of the directory if it is empty.
 MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 
 # What zipfile and zlib raise on damaged archives. Among them OSError, for seeking to where a
@@ -33,7 +33,7 @@ _PIECE = 2**20
 
 @contextlib.contextmanager
 def open_archive(file: BinaryIO, size: int, expected: str) -> Iterator[zipfile.ZipFile]:
-    """Give a zip archive whose directory has been checked; ``expected`` is for errors."""
+    """Yield a zip archive with a checked directory; ``expected`` is for errors."""
     try:
         archive = zipfile.ZipFile(file)
     except DAMAGE as error:
