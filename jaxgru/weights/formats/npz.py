@@ -86,7 +86,7 @@ def write(net: Net, path: Path) -> None:
     bias, recurrent_bias = both_biases(params)
     if params.reset_after:
         biases = np.stack([bias, recurrent_bias])
-    else:  # both are added outside the reset gate, where they are one
+    else:  # both are added outside the reset gate: one is enough
         biases = one_bias(bias, recurrent_bias, "npz")
     with open(path, "wb") as file:  # np.savez would add a suffix to a path
         np.savez(file, wMatrix=params.kernel, uMatrix=params.recurrent_kernel, biases=biases)

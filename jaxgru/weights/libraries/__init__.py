@@ -1,8 +1,8 @@
-"""The libraries that weights come from and go to: one module each.
+"""Conversions from and to other libraries, one module each.
 
-Each module has the names and the order of its library's arrays: ``find(arrays, assume)`` gives the
-GRUs among named arrays, ``LOOKED_FOR`` names what it looks for. ``from_`` and ``to_`` convert
-objects in memory.
+Each module defines the names and the order of the arrays of its library: ``find(arrays, assume)``
+returns the GRUs among named arrays, ``LOOKED_FOR`` describes their names. ``from_`` and ``to_``
+convert objects in memory.
 """
 
 import re
@@ -19,11 +19,11 @@ LAYOUTS = (torch, flax, haiku, equinox)
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> Gathered:
-    """Return every GRU among named arrays by the name of its place, whichever library named them.
+    """Return all GRUs among named arrays of any library, by the name of their module.
 
-    An array that belongs to no GRU is never asked for. The order is the file's; but places that
-    differ in a number, as gru_2 and gru_10 do, are in the order of the numbers. ``looked_for`` is
-    what the format itself would have taken for a GRU, for the error that there is none.
+    Arrays that do not belong to a GRU are not read. The order is that of the file, except that
+    modules whose names differ in a number, such as gru_2 and gru_10, are in the order of the
+    numbers. ``looked_for`` describes the arrays of the format, for the error about a missing GRU.
     """
     gathered: Gathered = {}
     for layout in LAYOUTS:
@@ -38,7 +38,7 @@ def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> 
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    """Put names that differ in a number alone in the order of the numbers, and leave the rest."""
+    """Sort names that differ only in a number by the numbers, and keep the order of the others."""
     ranks: dict[tuple[str, ...], int] = {}
 
     def key(name: str) -> list[tuple[int, str]]:

@@ -45,18 +45,18 @@ def from_equinox(module: Any, *, layer: str | None = None) -> GRUParams:
     """Return the layer of an Equinox GRU cell.
 
     Args:
-        module: an ``equinox.nn.GRUCell``, or a module or any other pytree that holds some. Its
+        module: an ``equinox.nn.GRUCell``, or a module or any other pytree that contains some. Its
             arrays may be traced by ``jax.jit`` and ``jax.grad``.
-        layer: the cell's place in it, such as ``"encoder.cells.0"``, needed if there are several,
+        layer: the path of the cell, such as ``"encoder.cells.0"``, required if there are several,
             see ``jaxgru.load``.
 
     Returns:
         The layer, with ``reset_after=True`` and JAX arrays; both biases are None if the cell was
-        made with ``use_bias=False``.
+        created with ``use_bias=False``.
 
     Raises:
         WeightsError: there is no cell, several and no ``layer``, or its arrays do not fit
-            together, as those of a cell that ``vmap`` made several of.
+            together, for example those of a cell created under ``vmap``.
         ImportError: Equinox is not installed.
 
     >>> import jax, jaxgru
@@ -87,12 +87,12 @@ def to_equinox(net: Net) -> Any:
 
     Args:
         net: a ``GRUParams`` with ``reset_after=True``, tanh and sigmoid, and no clip. Equinox has
-            one bias for both sides of z and r: of each two numbers there one must be zero. (Traced
-            arrays have no numbers to look at, and are added.)
+            one bias for both sides of z and r, so of each two numbers there one must be zero.
+            (Traced arrays cannot be checked and are added.)
 
     Returns:
-        An ``equinox.nn.GRUCell`` with new JAX arrays, made with ``use_bias=False`` if both biases
-        are None.
+        An ``equinox.nn.GRUCell`` with new JAX arrays, with ``use_bias=False`` if both biases are
+        None.
 
     Raises:
         WeightsError: Equinox's cell cannot hold the net.
@@ -127,9 +127,9 @@ def to_equinox(net: Net) -> Any:
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU cell of Equinox with biases among named arrays, by its place in the model.
+    """Return all GRU cells of Equinox with biases among named arrays, by their paths.
 
-    One without biases has the names of PyTorch's, and is found as such.
+    A cell without biases has the names of PyTorch, and is found as such.
     """
     modules = names.holding(arrays, _SHAPES)
     return names.attempts(names.cells(arrays, modules, _SHAPES, _params), assume)

@@ -1,6 +1,6 @@
-"""Flax's GRU cells, those of linen and those of nnx.
+"""GRU cells of Flax, of linen and of nnx.
 
-linen has one ``Dense`` a gate and side, each under its own name:
+linen has one ``Dense`` for each gate and side:
 
 ==========================  ============  ===================================================
 name                        shape         meaning
@@ -9,16 +9,16 @@ name                        shape         meaning
 ``hr``, ``hz``, ``hn``      ``(H, H)``    ``/kernel`` likewise; only ``hn`` has a ``/bias``
 ==========================  ============  ===================================================
 
-nnx has them side by side, r, z, n, and no bias on the side of the state:
+nnx has them joined, r, z, n, and no bias on the side of the state:
 
 ==========================  ============  ===================================================
 ``dense_i/kernel``          ``(I, 3H)``   kernel, with ``dense_i/bias`` ``(3H,)``
 ``dense_h/kernel``          ``(H, 3H)``   recurrent kernel
 ==========================  ============  ===================================================
 
-Both compute ``n = activation_fn(in(x) + r * hn(h))``, that is the reset gate after the product.
-``gate_fn`` and ``activation_fn`` belong to the cell and are not among its parameters. Two cells
-under ``forward_rnn`` and ``backward_rnn`` are the directions of Flax's ``Bidirectional``.
+Both compute ``n = activation_fn(in(x) + r * hn(h))``, with the reset gate after the product.
+``gate_fn`` and ``activation_fn`` are attributes of the cell, not parameters. Two cells under
+``forward_rnn`` and ``backward_rnn`` are the directions of a Flax ``Bidirectional``.
 
 Source: ``flax/linen/recurrent.py`` and ``flax/nnx/nn/recurrent.py``.
 """
@@ -52,7 +52,7 @@ from jaxgru.weights.unspecified import Fields, check_assume
 
 LOOKED_FOR = "ir/kernel to hn/kernel, or dense_i/kernel and dense_h/kernel of Flax"
 APIS = ("linen", "nnx")
-# The gates' letters in the order of our blocks.
+# The letters of the gates in the order of GRUParams.
 _GATES = "zrn"
 _HOLDER = Holder(
     "Flax's GRUCell", {**USUAL, "reset_after": (True,)}, merges=("concat",), has_stacks=True
@@ -75,25 +75,25 @@ def from_flax(
     """Return the net of a Flax GRU.
 
     Args:
-        source: the variables or the parameters of a linen module that is a ``GRUCell`` or holds
-            some, as nested dicts; or an nnx module that is one or holds some, or its state. The
-            arrays may be traced by ``jax.jit`` and ``jax.grad``.
-        layer: the place of the cell, or of its ``RNN`` or ``Bidirectional``, such as
-            ``"params/GRUCell_0"``, needed if there are several, see ``jaxgru.load``.
-        assume: what parameters leave out, see ``jaxgru.load``. An nnx module has it all, but for
-            what functions of one's own compute, where they are its activations or its merge.
+        source: the variables or the parameters of a linen module that is or contains a ``GRUCell``,
+            as nested dicts; or an nnx module that is or contains one, or its state. The arrays may
+            be traced by ``jax.jit`` and ``jax.grad``.
+        layer: the path of the cell, or of its ``RNN`` or ``Bidirectional``, such as
+            ``"params/GRUCell_0"``, required if there are several, see ``jaxgru.load``.
+        assume: values of fields that parameters do not include, see ``jaxgru.load``. An nnx module
+            includes all fields, unless an activation or the merge is a custom function.
 
     Returns:
-        The net with JAX arrays: a ``GRUParams`` with ``reset_after=True``, or a ``Backward`` or a
-        ``Bidirectional`` of such.
+        The net with JAX arrays: a ``GRUParams`` with ``reset_after=True``, or a ``Backward`` or
+        ``Bidirectional``.
 
     Raises:
         WeightsError: there is no GRU, several and no ``layer``, or one that no net can hold.
-        ValueError: assume is wrong in itself.
+        ValueError: assume is invalid.
         ImportError: Flax is not installed.
 
     Warns:
-        WeightsWarning: something was assumed; weights are NaN or Inf; float64 was rounded as JAX's
+        WeightsWarning: a field was assumed; weights are NaN or Inf; float64 was rounded, as JAX's
             x64 mode is off.
 
     >>> import jax, jaxgru
@@ -125,9 +125,10 @@ def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:
     """Return a net as the parameters of Flax's modules.
 
     Args:
-        net: with ``reset_after=True``, tanh and sigmoid, and no clip throughout. Flax has one bias
-            for both sides of z and r: of each two numbers there one must be zero. (Traced arrays
-            have no numbers to look at, and are added.) nnx has no state-side bias of the candidate.
+        net: a net with ``reset_after=True``, tanh and sigmoid, and no clip in all layers. Flax has
+            one bias for both sides of z and r, so of each two numbers there one must be zero.
+            (Traced arrays cannot be checked and are added.) nnx has no state-side bias of the
+            candidate.
         api: ``"linen"`` or ``"nnx"``.
 
     Returns:
@@ -141,8 +142,8 @@ def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:
         =========================  ==========================================================
 
     Raises:
-        WeightsError: Flax's parameters cannot hold the net. They hold neither a direction nor a
-            merge, so that ``Backward`` and all but ``merge="concat"`` are refused.
+        WeightsError: Flax's parameters cannot hold the net. They include neither a direction nor a
+            merge, so ``Backward`` and merges other than ``"concat"`` are refused.
         ValueError: api is unknown, or the layers of the net do not fit together.
 
     >>> import jax, jaxgru
@@ -168,7 +169,7 @@ def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU of Flax among named arrays by the place of its cell, or its two cells."""
+    """Return all GRUs of Flax among named arrays, by the path of the cell or of the two cells."""
     linen = names.holding(arrays, _LINEN, 2)
     nnx = {
         place: module
@@ -222,7 +223,7 @@ def _nnx_cell(params: GRUParams) -> dict[str, Any]:
 
 
 def _with_directions(cells: dict[str, names.Build]) -> dict[str, names.Build]:
-    """Put the two cells of each Bidirectional together, and let the others have a direction."""
+    """Join the two cells of each Bidirectional, and resolve the direction of the others."""
     sides = {place: match for place in cells if (match := _SIDE.fullmatch(place))}
     pairs: dict[str, dict[str, names.Build]] = {}
     for place, match in sides.items():
@@ -267,7 +268,7 @@ def _nnx(weights: dict[str, Any], fields: Fields) -> Net:
 
 
 def _find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU in an nnx module: a Bidirectional, else an RNN, else a cell by itself."""
+    """Return all GRUs in an nnx module: each Bidirectional, other RNN, or other cell."""
     nodes = {tuple(path): node for path, node in nnx.iter_graph(module) if _is_gru(nnx, node)}
     gathered: Gathered = {}
     for path, node in nodes.items():
@@ -328,7 +329,7 @@ def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
 def _resolved(
     field: str, attribute: str, function: Any, known: str | None, assume: Mapping[str, Any]
 ) -> Any:
-    """Return our name of a function: by itself, or else from the caller."""
+    """Return the name of an activation: of a known function, otherwise by ``assume``."""
     if known is not None:
         return Fields(assume).resolve(field, known)
     if field in assume:

@@ -1,4 +1,4 @@
-"""Haiku's GRU.
+"""The GRU of Haiku.
 
 ============  ============  =================================================================
 name          shape         meaning
@@ -8,9 +8,9 @@ name          shape         meaning
 ``b``         ``(3H,)``     bias, likewise
 ============  ============  =================================================================
 
-``hk.GRU`` computes ``h' = (1 - z) * h + z * a``: its update gate is the complement of ours, and as
-``1 - sigmoid(x) = sigmoid(-x)``, negating the z blocks goes from one to the other, to the bit. The
-reset gate is applied before the product, and the activations are always tanh and sigmoid.
+``hk.GRU`` computes ``h' = (1 - z) * h + z * a``, so its update gate is the complement of that of
+``GRUParams``. As ``1 - sigmoid(x) = sigmoid(-x)``, the conversion negates the z blocks, which is
+exact. The reset gate is before the product, and the activations are always tanh and sigmoid.
 
 Source: ``haiku/_src/recurrent.py``.
 """
@@ -38,13 +38,13 @@ _HOLDER = Holder("Haiku's GRU", {**USUAL, "reset_after": (False,)}, has_stacks=T
 def from_haiku(params: Mapping[str, Any], *, layer: str | None = None) -> GRUParams:
     """Return the layer of a Haiku GRU.
 
-    With a Haiku GRU's update gate ``z`` ours is ``1 - z``, which its weights negated give exactly.
+    The update gate of Haiku is the complement, so the weights of z are negated, which is exact.
 
     Args:
-        params: the parameters that ``init`` of a transformed function gives, for each module
+        params: the parameters returned by ``init`` of a transformed function, for each module
             a dict of its arrays: ``w_i`` ``(I, 3H)``, ``w_h`` ``(H, 3H)`` and ``b`` ``(3H,)``.
             They may be traced by ``jax.jit`` and ``jax.grad``.
-        layer: the name of the module, needed if there are several GRUs, see ``jaxgru.load``.
+        layer: the name of the module, required if there are several GRUs, see ``jaxgru.load``.
 
     Returns:
         The layer, with ``reset_after=False`` and JAX arrays.
@@ -72,12 +72,11 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
     """Return a net as the parameters of Haiku's GRUs.
 
     Args:
-        net: a ``GRUParams``, or a tuple or list of them for as many GRUs in a ``haiku.DeepRNN``:
-            with ``reset_after=False``, tanh and sigmoid, and no clip. Haiku has one bias: of each
-            two numbers of ours one must be zero. (Traced arrays have no numbers to look at, and
-            are added.)
-        name: the name of the module; those after the first have ``_1``, ``_2`` and so on after
-            it, as Haiku names them.
+        net: a ``GRUParams``, or a tuple or list of them for the GRUs of a ``haiku.DeepRNN``, with
+            ``reset_after=False``, tanh and sigmoid, and no clip. Haiku has one bias, so of each two
+            numbers of the biases one must be zero. (Traced arrays cannot be checked and are added.)
+        name: the name of the module; the names of further modules end with ``_1``, ``_2`` and so
+            on, as in Haiku.
 
     Returns:
         The parameters by module, with new JAX arrays: what ``apply`` of a transformed function
@@ -104,7 +103,7 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU of Haiku among named arrays by the name of its module."""
+    """Return all GRUs of Haiku among named arrays, by the name of their module."""
     modules = names.holding(arrays, _NAMES)
     return names.attempts(names.cells(arrays, modules, _SHAPES, _params), assume)
 

@@ -1,7 +1,7 @@
-"""Arrays by their names: cut into the place of a module and the array's own name, and checked.
+"""Names of arrays, split into the path of a module and the name of the array in it.
 
-The same array may be called ``encoder.gru.w_i``, ``encoder/gru/w_i``, ``encoder,gru,w_i`` or, as
-JAX writes the paths of its trees, ``['encoder']['gru']['w_i']``.
+The same array may be called ``encoder.gru.w_i``, ``encoder/gru/w_i``, ``encoder,gru,w_i`` or, like
+paths of trees in JAX, ``['encoder']['gru']['w_i']``.
 """
 
 import functools
@@ -20,30 +20,31 @@ from jaxgru.weights.results import UNNAMED, Found, Gathered, to_jax
 from jaxgru.weights.unspecified import Fields
 
 Shapes = Mapping[str, tuple[str, ...]]
-Module: TypeAlias = "dict[str, str]"  # the whole names of a place's arrays by their own
+Module: TypeAlias = "dict[str, str]"  # the full names of the arrays of a module by their own
 Build = Callable[[Fields], Net]
 
 _PART = re.compile(r"[^./,\[\]'\"]+")
-# An optimiser's state mirrors the whole model, under the model's own names.
+# The state of an optimizer has the structure and the names of the model.
 _OPTIMISERS = frozenset({"opt_state", "optimizer", "optimizer_state"})
 
 
 def by_place(names: Iterable[str], depth: int = 1) -> dict[str, Module]:
-    """Return the whole names of arrays by place and by own name, an optimiser's state left out.
+    """Return the full names of arrays by path and own name, without the state of an optimizer.
 
-    The last ``depth`` parts of a name are the array's own, joined with ``/``: 1 for ``w_i`` of
-    ``gru/w_i``, 2 for ``ir/kernel`` of ``cell/ir/kernel``. The rest is the place, perhaps ``""``.
+    The last ``depth`` parts of a name are the array's own name, joined with ``/``: 1 for ``w_i`` of
+    ``gru/w_i``, 2 for ``ir/kernel`` of ``cell/ir/kernel``. The rest is the path, which may be
+    ``""``.
     """
     found: dict[str, Module] = {}
     for name in names:
         parts = _PART.findall(name)
-        # Flax's nnx holds an array as the value of a variable.
+        # In Flax' nnx, an array is the value of a variable.
         if parts[-1:] == ["value"]:
             parts.pop()
         if len(parts) < depth or _OPTIMISERS.intersection(parts):
             continue
         before = parts[:-depth]
-        # A place without brackets is given as the file has it.
+        # A path without brackets is not changed.
         place = "/".join(before) if "[" in name else _beginning(name, len(before))
         module, own = found.setdefault(place, {}), "/".join(parts[-depth:])
         if own in module:
@@ -55,7 +56,7 @@ def by_place(names: Iterable[str], depth: int = 1) -> dict[str, Module]:
 
 
 def holding(names: Iterable[str], required: Collection[str], depth: int = 1) -> dict[str, Module]:
-    """Return the places that hold all the required arrays, see ``by_place``."""
+    """Return the modules that have all required arrays, see ``by_place``."""
     places = by_place(names, depth)
     return {place: module for place, module in places.items() if module.keys() >= set(required)}
 
@@ -66,9 +67,9 @@ def cells(
     shapes: Shapes,
     layer: Callable[[dict[str, Any], Fields], Net],
 ) -> dict[str, Build]:
-    """Return for each place what builds its GRU: ``layer``, given the arrays that fit together.
+    """Return for each path a function that builds the GRU by ``layer`` from checked arrays.
 
-    ``shapes`` are those of all the arrays that a place may hold, see ``check_arrays``.
+    ``shapes`` are those of all arrays that a module may have, see ``check_arrays``.
     """
 
     def build(place: str, module: Module, fields: Fields) -> Net:
@@ -80,22 +81,22 @@ def cells(
 
 
 def attempts(builds: Mapping[str, Build], assume: Mapping[str, Any]) -> Gathered:
-    """Return the GRU of each place, or why there is none that a net can hold."""
+    """Return the GRU of each path, or the reason why no net can hold it."""
     return {called(place): attempt(build, assume) for place, build in builds.items()}
 
 
 def attempt(build: Build, assume: Mapping[str, Any]) -> Found | WeightsError:
-    """Return the GRU that a function builds, or why there is none that a net can hold."""
+    """Return the GRU that a function builds, or the reason why no net can hold it."""
     fields = Fields(assume)
     net = outcome(build, fields)
     return net if isinstance(net, WeightsError) else Found(net, fields.notes())
 
 
 def check_arrays(module: Arrays, place: str, shapes: Shapes) -> dict[str, Any]:
-    """Return the arrays of a place once they are known to be sound and to fit together.
+    """Return the arrays of a module after checking their types and shapes.
 
-    Their shapes are given in numbers and letters, such as ``("H", "3H")``; a letter stands for the
-    size where it first occurs.
+    The shapes are numbers and letters, such as ``("H", "3H")``; the size of a letter is that of its
+    first occurrence.
     """
     check_floats({label(place, own): module[own] for own in shapes})
     sizes: dict[str, int] = {}
@@ -113,15 +114,15 @@ def check_arrays(module: Arrays, place: str, shapes: Shapes) -> dict[str, Any]:
 
 
 def label(place: str, own: str) -> str:
-    """Return the name of an array of a place for a message."""
+    """Return the name of an array of a module for a message."""
     separator = next((sign for sign in "/,." if sign in place), "/")
     name = f"{place}{separator}{own}" if place else own
-    # Cut at the beginning: the arrays of one GRU differ at the end, in messages as well.
+    # Cut at the beginning, as the names of the arrays of a GRU differ at the end.
     return plain(name) if len(name) <= 80 else shown(name[-80:])
 
 
 def called(place: str) -> str:
-    """Return the name of the GRU at a place."""
+    """Return the name of the GRU with a path."""
     return place or UNNAMED
 
 
@@ -134,9 +135,9 @@ def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
 
 
 def named_arrays(tree: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the arrays of nested mappings by their keys joined with ``/``, the rest passed over.
+    """Return the arrays of nested mappings by their keys joined with ``/``; others are ignored.
 
-    An array in a box, as Flax's partitioned parameters are, is taken out of it.
+    An array in a box, such as a partitioned parameter of Flax, is unboxed.
     """
     found: dict[str, Any] = {}
     for key, value in tree.items():
@@ -151,14 +152,14 @@ def named_arrays(tree: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def read_array(array: Any) -> Any:
-    """Return an array as one of NumPy, unread if it is not of numbers that weights can be."""
+    """Convert an array to NumPy, or to Unread if its dtype is not one of weights."""
     if str(array.dtype) not in FLOATS:
         return Unread(tuple(array.shape), str(array.dtype))
     return array if is_traced(array) else np.asarray(array)
 
 
 def jax_tree(tree: Any, *, stacklevel: int) -> Any:
-    """Return a tree of NumPy arrays as one of JAX arrays, with a warning if that rounds them."""
+    """Convert a tree of NumPy arrays to JAX arrays, with a warning if that rounds them."""
     converted, notes = to_jax(tree)
     for note in notes:
         warnings.warn(note, WeightsWarning, stacklevel=stacklevel + 1)
@@ -166,6 +167,6 @@ def jax_tree(tree: Any, *, stacklevel: int) -> Any:
 
 
 def _beginning(name: str, count: int) -> str:
-    """Return a name from its first part to the ``count``-th."""
+    """Return the first ``count`` parts of a name."""
     matches = list(_PART.finditer(name))[:count]
     return name[matches[0].start() : matches[-1].end()] if matches else ""

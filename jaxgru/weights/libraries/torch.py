@@ -12,9 +12,9 @@ name                      shape               meaning
 ``weight_ih``, ...                            the same of a ``GRUCell``
 ========================  ==================  =====================================================
 
-Both biases are there or none is. The reset gate is applied after the product; the activations are
-always tanh and sigmoid; both directions are concatenated. LSTMs and plain RNNs have the same
-names; a GRU is recognised by the rows of ``weight_hh``: three times its columns.
+A GRU has both biases or none. The reset gate is after the product, the activations are always tanh
+and sigmoid, and both directions are concatenated. LSTMs and plain RNNs have the same names; in a
+GRU, ``weight_hh`` has three times as many rows as columns.
 
 Source: ``torch/nn/modules/rnn.py``.
 """
@@ -43,29 +43,29 @@ def from_torch(source: Any, *, layer: str | None = None) -> Any:
     """Return the net of a PyTorch GRU as JAX arrays.
 
     Args:
-        source: a ``torch.nn.GRU``, a ``torch.nn.GRUCell``, a module that holds some, or the state
-            dict of one of these.
-        layer: the GRU's name within the module, needed if there are several, see
+        source: a ``torch.nn.GRU``, a ``torch.nn.GRUCell``, a module that contains some, or the
+            state dict of one of these.
+        layer: the name of the GRU in the module, required if there are several, see
             ``jaxgru.load``.
 
     Returns:
-        The net: a ``GRUParams``, or a ``Bidirectional`` of two; a tuple of layers where
-        ``num_layers`` is above 1.
+        The net: a ``GRUParams``, or a ``Bidirectional`` of two; a tuple of layers if ``num_layers``
+        is above 1.
 
     Raises:
-        WeightsError: there is no GRU, several and no ``layer``, or one that no net can hold,
-            as its weights are incomplete, parametrized, or of an integer type.
+        WeightsError: there is no GRU, several and no ``layer``, or its weights are incomplete,
+            parametrized, or integers.
         ImportError: PyTorch is not installed.
 
     Warns:
-        WeightsWarning: weights are NaN or Inf; float64 was rounded as JAX's x64 mode is off.
+        WeightsWarning: weights are NaN or Inf; float64 was rounded, as JAX's x64 mode is off.
 
     >>> import jaxgru
     >>> import torch  # doctest: +SKIP
     >>> jaxgru.from_torch(torch.nn.GRU(3, 5)).kernel.shape  # doctest: +SKIP
     (3, 15)
 
-    Source: PyTorch's ``GRU``, whose gates stand in the order r, z, n.
+    Source: PyTorch's ``GRU``, with gates in the order r, z, n.
     """
     torch = need("torch", "torch", "from_torch")
     if isinstance(source, torch.nn.Module):
@@ -88,18 +88,18 @@ def from_torch(source: Any, *, layer: str | None = None) -> Any:
 
 
 def to_torch(net: Net, *, cell: bool = False) -> dict[str, Any]:
-    """Return a net as a state dict that ``torch.nn.GRU`` loads as it is.
+    """Return a net as a state dict of ``torch.nn.GRU``.
 
     Args:
-        net: a ``GRUParams``, a ``Bidirectional`` of two, or a tuple or list of one or the other
-            kind, with ``reset_after=True``, tanh and sigmoid, no clip, the same number of units
-            throughout, and both directions concatenated.
+        net: a ``GRUParams``, a ``Bidirectional`` of two, or a tuple or list of either kind, with
+            ``reset_after=True``, tanh and sigmoid, no clip, the same number of units in all layers,
+            and both directions concatenated.
         cell: whether the state dict is for a ``torch.nn.GRUCell``.
 
     Returns:
         New tensors on the CPU, for a ``torch.nn.GRU`` of the same sizes, ``num_layers``,
-        ``bidirectional`` and dtype, whose ``bias`` is False if all biases are None. Zeros stand
-        for a bias that is None beside one that is not.
+        ``bidirectional`` and dtype, with ``bias=False`` if all biases are None. If only some biases
+        are None, they are zeros.
 
     Raises:
         WeightsError: PyTorch cannot hold the net.
@@ -112,7 +112,7 @@ def to_torch(net: Net, *, cell: bool = False) -> dict[str, Any]:
     >>> torch.nn.GRU(3, 5).load_state_dict(state)  # doctest: +SKIP
     <All keys matched successfully>
 
-    Source: PyTorch's ``GRU``, whose gates stand in the order r, z, n.
+    Source: PyTorch's ``GRU``, with gates in the order r, z, n.
     """
     torch = need("torch", "torch", "to_torch")
     state = state_of(net, cell=cell)
@@ -127,7 +127,7 @@ def _to_tensor(torch: Any, array: Any) -> Any:
 
 
 def _arrays(torch: Any, state: Mapping[Any, Any]) -> Lazy:
-    """Return the tensors of a state dict as NumPy arrays, brought from their device when asked."""
+    """Return the tensors of a state dict as NumPy arrays, copied from the device when accessed."""
     tensors = {
         name: value
         for name, value in state.items()
@@ -180,7 +180,7 @@ class _Extent(NamedTuple):
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
-    """Return every GRU and GRU cell of PyTorch among the arrays, by its place in the model."""
+    """Return all GRUs and GRU cells of PyTorch among the arrays, by their paths."""
     builds = {
         place: functools.partial(_net, arrays, module)
         for place, module in _modules(arrays).items()
@@ -190,21 +190,21 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
 
 
 def others(arrays: Arrays) -> list[str]:
-    """Return a phrase for each layer that is named like a GRU and is none."""
+    """Return a phrase for each layer that has the names of a GRU but is another layer."""
     modules = _modules(arrays).items()
     found = [(_other(arrays, module), called(place)) for place, module in modules]
     return [f"{other} called {shown(name)}" for other, name in found if other is not None]
 
 
 def own_name(kind: str, layer: int | None, reverse: bool) -> str:
-    """Return what PyTorch calls an array of a layer, or of a cell where layer is None."""
+    """Return the name in PyTorch of an array of a layer, or of a cell if layer is None."""
     if layer is None:
         return kind
     return f"{kind}_l{layer}_reverse" if reverse else f"{kind}_l{layer}"
 
 
 def _modules(arrays: Arrays) -> dict[str, Module]:
-    """Return the places that hold arrays named like those of a GRU."""
+    """Return the modules with arrays named like those of a GRU."""
     places = by_place(arrays)
     for place, module in list(places.items()):
         if below := _REPLACED_BELOW.fullmatch(place):
@@ -220,7 +220,7 @@ def _modules(arrays: Arrays) -> dict[str, Module]:
 
 
 def _other(arrays: Arrays, module: Module) -> str | None:
-    """Return what a place holds if it is another layer, None if it is a GRU or was to be one."""
+    """Return the kind of another layer, None if the module is a GRU or an incomplete one."""
     if any(map(_PROJECTION.fullmatch, module)):
         return "an LSTM with projections"
     shapes = [arrays[name].shape for own, name in module.items() if own.startswith("weight_hh")]
@@ -257,7 +257,7 @@ def _net(arrays: Arrays, module: Module, fields: Fields) -> Net:
 
 
 def _extent(module: Module) -> _Extent:
-    """Return what a GRU consists of; raise WeightsError unless all of it is there."""
+    """Return the layers and directions of a GRU; raise WeightsError if arrays are missing."""
     for own in module:
         if replaced := _REPLACED.fullmatch(own):
             raise WeightsError(
@@ -283,9 +283,9 @@ def _extent(module: Module) -> _Extent:
 
 
 def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
-    """Return a net as NumPy arrays by PyTorch's names, those of a cell if it is one, in its order.
+    """Return a net as NumPy arrays with the names of PyTorch, in its order; ``cell`` for a cell.
 
-    PyTorch has all biases or none, so zeros stand for one that is None beside one that is not.
+    PyTorch has all biases or none, so if only some are None, they are zeros.
     """
     layers = _HOLDER.layers(net)
     _check_alike(layers)
@@ -305,7 +305,7 @@ def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
 
 
 def _check_alike(layers: list[Layer]) -> None:
-    """Raise WeightsError unless one GRU of PyTorch can have all the layers."""
+    """Raise WeightsError unless all layers fit one GRU of PyTorch."""
     first, *others = layers
     units = next(iter(first.sides.values())).hidden_size
     for layer in others:

@@ -1,4 +1,4 @@
-"""Pieces of an HDF5 file: within its bounds, within a budget, cut into numbers, and checksums.
+"""Reading parts of an HDF5 file with checked bounds and checksums, and a limited cost.
 
 Source: Bob Jenkins, ``lookup3.c``, 2006; the HDF5 File Format Specification, version 3.0.
 """
@@ -11,19 +11,19 @@ import numpy as np
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.limits import EXPANSION, SMALL
 
-# The address of what is absent.
+# The address of an absent structure.
 UNDEFINED = 2**64 - 1
 
-# The least cost of a read, which bounds the number of small ones.
+# The minimal cost of a read, which limits the number of small reads.
 _LEAST = 512
-# A checksum costs this much more time than a read of as many bytes.
+# The time for a checksum, relative to reading as many bytes.
 _CHECKED = 16
 _WORD = 2**32 - 1
 _PIECE = 2**16
 
 
 class Cursor:
-    """Bytes read from the front, as little-endian numbers and pieces."""
+    """Sequential reading of little-endian numbers and bytes."""
 
     def __init__(self, content: bytes, what: str) -> None:
         self._content = content
@@ -54,11 +54,11 @@ class Cursor:
         return self.number(8)
 
     def skip(self, count: int) -> None:
-        """Pass over bytes."""
+        """Skip bytes."""
         self.take(count)
 
     def expect(self, signature: bytes) -> None:
-        """Pass over a structure's signature; raise WeightsError for another."""
+        """Skip the signature of a structure; raise WeightsError for another signature."""
         found = self.take(len(signature))
         if found != signature:
             raise WeightsError(f"{self._what} begins with {found!r}: expected {signature!r}")
@@ -70,10 +70,10 @@ class Cursor:
 
 
 class Blocks:
-    """The pieces of an open file; every read counts against one budget.
+    """The parts of an open file; every read counts against one budget.
 
-    Thousands of parts of a hostile file can lead to the same large piece. Bytes counted where they
-    are read bound time and memory for every structure in one place.
+    Thousands of references in a hostile file can have the same large target. Counting the bytes
+    that are read limits time and memory for all structures.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
@@ -83,7 +83,7 @@ class Blocks:
         self._left = self._allowed
 
     def read(self, address: int, length: int, what: str) -> bytes:
-        """Return a piece of the file."""
+        """Return a part of the file."""
         if length > self._size or address > self._size - length:
             where = "nowhere" if address == UNDEFINED else f"at byte {address}"
             raise WeightsError(
@@ -98,26 +98,26 @@ class Blocks:
         return content
 
     def read_up_to(self, address: int, length: int, what: str) -> bytes:
-        """Return a piece of the file, a shorter one where the file ends before."""
+        """Return a part of the file, or a shorter one at the end of the file."""
         return self.read(address, min(length, max(self._size - address, 0)), what)
 
     def at(self, address: int, length: int, what: str, signature: bytes = b"") -> Cursor:
-        """Return a piece of the file, without the signature that it begins with."""
+        """Return a part of the file without the signature at its beginning."""
         cursor = Cursor(self.read(address, length, what), what)
         cursor.expect(signature)
         return cursor
 
     def checked(self, address: int, length: int, what: str, signature: bytes) -> Cursor:
-        """Return a piece that ends in a checksum, without signature and checksum."""
+        """Return a part that ends with a checksum, without signature and checksum."""
         content = self.checked_at(address, length, what, signature, max(length - 4, 0))
         return Cursor(content[len(signature) : -4], what)
 
     def checked_at(
         self, address: int, length: int, what: str, signature: bytes, place: int | None
     ) -> bytes:
-        """Return a piece with a checksum at a place: of what is before, or of all but itself."""
+        """Return a part with a checksum at a position: of the bytes before, or of all others."""
         content = self.read(address, length, what)
-        # Compared first: what has another signature is no such structure.
+        # Compared first, as another signature means another structure.
         Cursor(content, what).expect(signature)
         if place is not None:
             self.spend(_CHECKED * length)
@@ -128,7 +128,7 @@ class Blocks:
         return content
 
     def check_declared(self, count: int, what: str) -> None:
-        """Raise WeightsError if more bytes are declared than the file may take in all."""
+        """Raise WeightsError if more bytes are declared than a file of this size may allocate."""
         if count > self._allowed:
             raise WeightsError(
                 f"{what} declares {count} bytes: expected at most {self._allowed} in a file of "
@@ -136,7 +136,7 @@ class Blocks:
             )
 
     def spend(self, count: int) -> None:
-        """Count bytes about to be made of what was read; raise WeightsError beyond the budget."""
+        """Count bytes before they are allocated; raise WeightsError beyond the budget."""
         self._left -= count
         if self._left < 0:
             raise WeightsError(
@@ -160,7 +160,7 @@ def lookup3(content: bytes) -> int:
     padded = content + bytes(-len(content) % 12)
     *words, last = struct.iter_unpack("<III", padded)
     for x, y, z in words:
-        # Rotations are written out: this loop takes the time of the whole function.
+        # Rotations are written out, because this loop takes most of the time.
         a, b, c = a + x, b + y, (c + z) & _WORD
         a = (a - c ^ (c << 4 | c >> 28)) & _WORD
         c = (c + b) & _WORD

@@ -1,7 +1,7 @@
-"""The chunks of an HDF5 dataset: how many numbers each has, and where it lies in the file.
+"""The chunks of an HDF5 dataset: their sizes and positions in the file.
 
-The first layout finds them by a tree. The later one has an index for every case: a single chunk,
-all of them in a row, a list of fixed length, one that grows along an axis, and a tree.
+The first layout has a tree of chunks. The later one has an index for each case: a single chunk,
+consecutive chunks, a list of fixed length, a list that grows along an axis, and a tree.
 """
 
 import math
@@ -23,11 +23,11 @@ _SINGLE, _IMPLICIT, _FIXED, _EXTENSIBLE, _TREE = range(1, 6)
 _WHOLE_EDGES, _SINGLE_IS_FILTERED = 1, 2
 
 
-# A chunk's place, counted in chunks; its address; its bytes in the file; bits of skipped filters.
+# The position of a chunk, in chunks; its address; its size in the file; bits of skipped filters.
 _Chunk = tuple[tuple[int, ...], int, int, int]
 _DEFLATE, _SHUFFLE, _FLETCHER32, _LZF = 1, 2, 3, 32000
 _NAMES = {4: "szip", 5: "nbit", 6: "scaleoffset"}
-# LZF is read in Python: a byte of it takes this much more time than a byte of the file.
+# LZF is decoded in Python: the time for a byte of it, relative to reading a byte of the file.
 _SLOW = 16
 
 
@@ -42,7 +42,7 @@ class _Grid(NamedTuple):
     is_filtered: bool
 
     def chunk(self, place: tuple[int, ...], entry: Cursor, width: int) -> Iterator[_Chunk]:
-        """Yield the chunk of an entry in a list of chunks, none if it is empty."""
+        """Yield the chunk of an entry in a list of chunks, nothing if the entry is empty."""
         address = entry.address()
         stored, skipped = self.size, 0
         if self.is_filtered:
@@ -51,7 +51,7 @@ class _Grid(NamedTuple):
             yield place, address, stored, skipped
 
     def place(self, position: int) -> tuple[int, ...]:
-        """Return where the chunk at a position of a list is: the axis that grows comes first."""
+        """Return the position of a chunk by its index in a list: the growing axis comes first."""
         axes = sorted(range(len(self.most)), key=lambda axis: self.most[axis] is not None)
         place = [0] * len(axes)
         for axis in reversed(axes):
@@ -105,7 +105,7 @@ def read_chunks(
         target = array[
             tuple(slice(at * one, at * one + one) for at, one in zip(place, sizes, strict=True))
         ]
-        # Chunks at the edge reach beyond the array.
+        # Chunks at the edge are larger than their part of the array.
         inside = tuple(map(slice, target.shape))
         target[...] = np.frombuffer(content, dtype).reshape(sizes)[inside]
     if len(seen) != math.prod(counts):
@@ -116,7 +116,7 @@ def read_chunks(
 
 
 def _from_tree(grid: _Grid, root: int, sizes: list[int]) -> Iterator[_Chunk]:
-    """Yield the chunks that the tree of the first layout has."""
+    """Yield the chunks in the tree of the first layout."""
     where = f"the chunks of {grid.what}"
     _check_address(grid, root)
     for key, address in tree_entries(grid.blocks, root, CHUNKS, 16 + 8 * len(sizes), where):
@@ -129,7 +129,7 @@ def _from_tree(grid: _Grid, root: int, sizes: list[int]) -> Iterator[_Chunk]:
 
 
 def _from_index(grid: _Grid, layout: Cursor, flags: int) -> Iterator[_Chunk]:
-    """Yield the chunks that the index of a later layout has."""
+    """Yield the chunks in the index of a later layout."""
     kind = layout.number(1)
     stored, skipped = grid.size, 0
     if kind == _SINGLE and flags & _SINGLE_IS_FILTERED:
@@ -190,7 +190,7 @@ def _entries(grid: _Grid, body: Cursor, first: int, count: int, width: int) -> I
 def _pages(
     grid: _Grid, address: int, first: int, count: int, page: int, width: int, mask: bytes
 ) -> Iterator[_Chunk]:
-    """Yield the chunks of pages in a row, each with a checksum; the mask has which are there."""
+    """Yield the chunks of consecutive pages with checksums; the mask has the existing pages."""
     for number in range(-(-count // page)):
         here = min(page, count - number * page)
         size = here * width + 4
@@ -201,10 +201,10 @@ def _pages(
 
 
 def _extensible_list(grid: _Grid, address: int) -> Iterator[_Chunk]:
-    """Yield the chunks of a list that grows: some in its index, then in blocks that double.
+    """Yield the chunks of a growing list: some in its index, others in blocks of doubling size.
 
-    Blocks are in groups. The addresses of those in the first groups are in the index, those of
-    each later group in a block of their own, with a mask of the pages that are there.
+    Blocks are in groups. The addresses of the blocks of the first groups are in the index; those of
+    each later group are in a separate block, with a mask of the existing pages.
     """
     what, blocks = f"the chunks of {grid.what}", grid.blocks
     kind = bytes([grid.is_filtered])
@@ -251,7 +251,7 @@ def _extensible_list(grid: _Grid, address: int) -> Iterator[_Chunk]:
 
 
 class _Filter(NamedTuple):
-    """One step of how chunks were written."""
+    """One filter of chunks."""
 
     kind: int
     width: int  # of a number, in bytes
@@ -272,7 +272,7 @@ def _read_filters(header: Header) -> list[_Filter]:
 def _undo(
     blocks: Blocks, content: bytes, filters: list[_Filter], skipped: int, size: int, what: str
 ) -> bytes:
-    """Return a chunk as it was before it was filtered."""
+    """Return a chunk with the filters undone."""
     for place in reversed(range(len(filters))):
         if skipped >> place & 1:
             continue
@@ -302,7 +302,7 @@ def _read_filter(message: Cursor, version: int, what: str) -> _Filter:
         raise WeightsError(
             f"{what} went through the filter {name}: expected deflate, lzf, shuffle or fletcher32"
         )
-    # The second version names only filters that are not HDF5's own.
+    # In the second version, the filters of HDF5 have no name.
     name_size = message.number(2) if version == 1 or kind == _LZF else 0
     _, count = message.numbers(2, 2)
     message.skip(-(-name_size // 8) * 8 if version == 1 else name_size)
@@ -316,14 +316,14 @@ def _read_filter(message: Cursor, version: int, what: str) -> _Filter:
 
 def _inflated(content: bytes, size: int, what: str) -> bytes:
     try:
-        # One byte more than expected: the length is compared afterwards.
+        # One byte more than expected, because the length is checked afterwards.
         return zlib.decompressobj().decompress(content, size + 1)
     except zlib.error as error:
         raise WeightsError(f"{what} has a damaged chunk ({error})") from None
 
 
 def _from_lzf(content: bytes, size: int, what: str) -> bytes:
-    """Undo LZF: runs of bytes as they are, and references to bytes already there."""
+    """Undo LZF: literal bytes, and references to previous bytes."""
     result, at = bytearray(), 0
     try:
         while at < len(content) and len(result) <= size:
@@ -341,7 +341,7 @@ def _from_lzf(content: bytes, size: int, what: str) -> bytes:
             at += 1
             if start < 0:
                 raise IndexError
-            # What is copied may be made by the copy itself.
+            # The source may overlap the destination.
             piece = result[start : start + length + 2]
             result += (piece * ((length + 2) // len(piece) + 1))[: length + 2]
     except IndexError:

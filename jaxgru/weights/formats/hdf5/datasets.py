@@ -1,4 +1,4 @@
-"""The floating-point numbers of an HDF5 dataset, and the attributes of an object that hold text."""
+"""The floating-point numbers of an HDF5 dataset, and the text attributes of an object."""
 
 import math
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ def shape_of(header: Header) -> tuple[int, ...]:
 
 
 def check_size(blocks: Blocks, header: Header) -> None:
-    """Raise WeightsError if a dataset, whatever it holds, declares more than the file may take."""
+    """Raise WeightsError if a dataset of any type declares more than the file may allocate."""
     types = header.all(Kind.DATATYPE)
-    # A type of the file's own has no size here. It is refused if it is asked for.
+    # A named type has no size here. Reading such a dataset is an error.
     itemsize = int.from_bytes(types[0].body[4:8], "little") if types else 0
     blocks.check_declared(math.prod(shape_of(header)) * itemsize, header.what)
 
@@ -76,12 +76,12 @@ def _extent(header: Header) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers in the machine's byte order, and in memory of their own."""
+    """Return a copy of an array in native byte order."""
     return array.astype(array.dtype.newbyteorder("="))
 
 
 class Attribute(NamedTuple):
-    """An attribute as it is stored."""
+    """A stored attribute."""
 
     type: bytes
     space: bytes
@@ -89,7 +89,7 @@ class Attribute(NamedTuple):
 
 
 def find_attributes(blocks: Blocks, header: Header) -> dict[str, Attribute]:
-    """Return the attributes of an object by name; what they hold is parsed only when read."""
+    """Return the attributes of an object by name; their content is parsed when it is read."""
     messages = (*header.all(Kind.ATTRIBUTE), *_from_heap_of(blocks, header))
     what = f"an attribute of {header.what}"
     return each_once((_taken_apart(message, what) for message in messages), f"{what}, ")
@@ -120,7 +120,7 @@ def read_texts(blocks: Blocks, heaps: Heaps, attribute: Attribute, where: str) -
 
 
 def _from_heap_of(blocks: Blocks, header: Header) -> Iterator[Message]:
-    """Yield the attributes that are not in the header: large ones, or more than eight."""
+    """Yield the attributes outside of the header: large ones, or more than eight."""
     info = header.one(Kind.ATTRIBUTE_INFO, "attribute info")
     if info is None:
         return

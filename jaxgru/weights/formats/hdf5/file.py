@@ -1,4 +1,4 @@
-"""An open HDF5 file: its groups, datasets and attributes by path, reached by hard links alone."""
+"""An open HDF5 file: its groups, datasets and attributes by path, with hard links only."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 from jaxgru.weights.formats.hdf5.headers import Header, Kind, find_root, read_header
 
 _DEEPEST = 32
-# Keras' names are those of layers and weights.
+# The names of Keras are those of layers and weights.
 _LONGEST_NAME = 1024
 _TABLE_HEADER = 8
 _TABLE_ENTRY = 40
@@ -32,13 +32,13 @@ _Link = tuple[int, str, int]
 class Hdf5:
     """The groups, datasets and attributes of an open HDF5 file.
 
-    A path is the names from the root on, with ``/`` between them; ``""`` is the root.
+    A path is the names from the root, separated by ``/``; ``""`` is the root.
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._blocks = Blocks(file, size)
         self._heaps = heaps.Heaps(self._blocks)
-        # Of the objects asked.
+        # Of the objects read.
         self._attributes: dict[str, dict[str, datasets.Attribute]] = {}
         self._objects = _find_objects(self._blocks, find_root(self._blocks, size))
 
@@ -64,7 +64,7 @@ class Hdf5:
 
     def read(self, path: str) -> NDArray[Any]:
         """Return the numbers of a dataset."""
-        # HDF5 has no bfloat16: Keras writes opaque values, and the type as an attribute.
+        # HDF5 has no bfloat16, so Keras writes opaque values, with the type as an attribute.
         is_bfloat16 = self.text(path, "dtype") == "bfloat16"
         opaque = np.dtype(ml_dtypes.bfloat16) if is_bfloat16 else None
         return datasets.read_dataset(self._blocks, self._dataset(path), opaque)
@@ -83,8 +83,8 @@ class Hdf5:
     def texts(self, path: str, attribute: str) -> tuple[str, ...] | None:
         """Return the list of texts of an attribute, None if there is no such attribute.
 
-        Keras cuts a list too long for one attribute in pieces: ``name0``, ``name1``, ... They are
-        put together.
+        Keras splits a list that is too long for one attribute: ``name0``, ``name1``, ... The parts
+        are joined.
         """
         texts = self._attribute(path, attribute)
         if texts is not None:
@@ -136,7 +136,7 @@ def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:
         group = objects[path]
         for name, address in _members(blocks, group.header):
             inner = f"{path}/{name}" if path else name
-            # Long paths in great number are more than the file itself has.
+            # Many long paths may take more memory than the file.
             blocks.spend(len(inner))
             if inner in objects:
                 raise WeightsError(f"{shown(inner)} is there twice: expected it once")
@@ -157,7 +157,7 @@ def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:
 
 
 def shown(path: str) -> str:
-    """Return a path for a message: one line, and not too long a one."""
+    """Return a path for a message, in one line of limited length."""
     text = f"/{path}"
     if len(text) > 120:
         text = f"...{text[-120:]}"
@@ -190,7 +190,7 @@ def _members(blocks: Blocks, header: Header) -> Iterator[tuple[str, int]]:
 
 
 def _from_heap(blocks: Blocks, info: Cursor, what: str) -> Iterator[_Link]:
-    """Yield the links of a group that are not in its header: more than eight, usually."""
+    """Yield the links of a group outside of its header, usually more than eight."""
     _, flags = info.numbers(1, 1)
     _, heap, tree = info.numbers(8 if flags & _IS_TRACKED else 0, 8, 8)
     if heap == UNDEFINED:
@@ -240,7 +240,7 @@ def _refused(name: str, what: str, kind: str) -> WeightsError:
 
 
 def _names_in(blocks: Blocks, address: int, what: str) -> Callable[[int], str]:
-    """Return what reads the names of a group's members by their offsets in a heap."""
+    """Return a function that reads the names of the members of a group by their heap offsets."""
     _, size, _, start = blocks.at(address, _HEAP_HEADER, what, b"HEAP\x00").numbers(3, 8, 8, 8)
 
     def read(offset: int) -> str:

@@ -1,7 +1,7 @@
-"""The header of an HDF5 object: messages for its kind, its shape, its type and where its data lie.
+"""The header of an HDF5 object: messages with its kind, shape, type and data address.
 
-Both versions are read. The second has a signature, checksums, and messages of its own; HDF5 writes
-it where the file's lower bound is 1.8 or later, or where the order of creation is tracked.
+Both versions are supported. The second has a signature, checksums and other messages. HDF5 writes
+it if the lower version bound is 1.8 or later, or if the order of creation is tracked.
 """
 
 import enum
@@ -18,13 +18,13 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 _FIRST_PREFIX = 16
 _SECOND_PREFIX = 34  # at most
-# The memory of a message beside its content, in bytes; there may be one for every 4 bytes.
+# The memory of a message without its content, in bytes; a file may have one per 4 bytes.
 _MESSAGE = 256
 _SHARED = 0x02
 # The flags of a second header.
 _HAS_ORDER, _HAS_LIMITS, _HAS_TIMES = 0x04, 0x10, 0x20
 _FLOAT, _STRING, _OPAQUE, _VARIABLE = 1, 3, 5, 9
-# The rest is never read, only named in errors.
+# Other types are not read, only named in errors.
 _OTHERS = {
     0: "integers",
     2: "times",
@@ -36,7 +36,7 @@ _OTHERS = {
     10: "arrays",
     11: "complex numbers",
 }
-# A float's layout: size, then exponent's place and size, mantissa's place and size, and bias.
+# The layout of a float: its size, position and size of exponent and mantissa, and the bias.
 _LAYOUTS: dict[tuple[int, ...], Any] = {
     (2, 10, 5, 0, 10, 15): np.dtype(np.float16),
     (2, 7, 8, 0, 7, 127): np.dtype(ml_dtypes.bfloat16),
@@ -175,7 +175,7 @@ def _read_second(blocks: Blocks, address: int, what: str) -> list[Message]:
 
 
 def _continued(message: Message, seen: set[int], what: str) -> list[tuple[int, int]]:
-    """Return where a header goes on after a message: at one place or none."""
+    """Return the continuation of a header after a message: one position or none."""
     if message.kind != Kind.CONTINUATION:
         return []
     address, length = Cursor(message.body, what).numbers(8, 8)
@@ -197,7 +197,7 @@ class Type(NamedTuple):
 
 
 def read_extent(space: Cursor, what: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """Return the shape of a dataspace, and what it may grow to; None where there is no value."""
+    """Return the shape of a dataspace and its largest shape; None if there is no value."""
     version = space.number(1)
     if version not in (1, 2):
         raise WeightsError(f"{what} has a dataspace of version {version}: expected 1 or 2")
@@ -236,7 +236,7 @@ def _read_float(message: Cursor, bits: int, size: int) -> Type:
     message.skip(4)
     layout = (size, *message.numbers(1, 1, 1, 1, 4))
     dtype = _LAYOUTS.get(layout)
-    # Bit 6 marks the byte order of a VAX; the sign's place is the highest bit, in every one.
+    # Bit 6 is the byte order of a VAX; the sign is always the highest bit.
     if dtype is None or bits & 0x40 or bits >> 8 != 8 * size - 1:
         return Type(size, name=f"floating-point numbers of an unknown kind, {size} bytes each")
     return Type(size, dtype.newbyteorder(">" if bits & 1 else "<"))

@@ -1,4 +1,4 @@
-"""The B-trees and heaps of an HDF5 file: where it keeps members, attributes, chunks and text."""
+"""The B-trees and heaps of an HDF5 file, with members, attributes, chunks and text."""
 
 import enum
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 
-# What a tree of the first version indexes.
+# The kinds of trees of the first version.
 GROUPS = 0
 CHUNKS = 1
 
@@ -20,7 +20,7 @@ _MANAGED, _HUGE = 0, 1
 
 
 class Records(enum.IntEnum):
-    """What a tree of the second version has."""
+    """The parameters of a tree of the second version."""
 
     HUGE_OBJECTS = 1
     LINK_NAMES = 5
@@ -66,7 +66,7 @@ def tree_records(blocks: Blocks, address: int, kind: Records, what: str) -> Iter
         )
     if root == UNDEFINED:
         return
-    # The widths of two numbers beside a child's address follow from how many records fit below.
+    # The widths of two numbers after the address of a child depend on the capacity of its subtree.
     fits = (node_size - _FRAME) // record_size
     count_width = _width(fits)
     widths, all_below, pointer = [0], fits, 8
@@ -104,12 +104,12 @@ def _enter(seen: set[int], address: int, what: str) -> None:
 
 
 def _width(largest: int) -> int:
-    """Return how many bytes a number takes that may be so large."""
+    """Return the number of bytes for numbers up to a maximum."""
     return max((largest.bit_length() + 7) // 8, 1)
 
 
 class Heaps:
-    """The global heap collections of a file, which hold text; each is read through once."""
+    """The global heap collections of a file, which have text; each is read once."""
 
     def __init__(self, blocks: Blocks) -> None:
         self._blocks = blocks
@@ -125,14 +125,14 @@ class Heaps:
         return self._blocks.read(start, length, what)
 
     def _objects(self, address: int, what: str) -> dict[int, tuple[int, int]]:
-        """Return where each object of a collection begins, and its size."""
+        """Return the position and the size of each object of a collection."""
         _, size = self._blocks.at(address, _COLLECTION_HEADER, what, b"GCOL\x01").numbers(3, 8)
         end = address + size
         address += _COLLECTION_HEADER
         objects: dict[int, tuple[int, int]] = {}
         while address + _OBJECT_HEADER <= end:
             index, _, size = self._blocks.at(address, _OBJECT_HEADER, what).numbers(2, 6, 8)
-            if index == 0:  # what is left of the collection is free
+            if index == 0:  # the rest of the collection is free
                 break
             objects[index] = address + _OBJECT_HEADER, size
             address += _OBJECT_HEADER + -(-size // 8) * 8
@@ -140,10 +140,10 @@ class Heaps:
 
 
 class FractalHeap:
-    """The heap of one group's links, or of one object's attributes, where those are many or large.
+    """The heap of many or large links of a group or attributes of an object.
 
-    An object lies at an offset into blocks, which are in rows of a table: those of a row are of
-    one size, which doubles from row to row after the second. The largest blocks are tables again.
+    An object has an offset into blocks, which are in rows of a table: the blocks of a row have one
+    size, which doubles from row to row after the second. The largest blocks are again tables.
     """
 
     def __init__(self, blocks: Blocks, address: int, what: str) -> None:
@@ -163,7 +163,7 @@ class FractalHeap:
             raise WeightsError(f"{what} has blocks of {sizes}: expected powers of two")
         self._columns, self._row_size = columns, columns * self._first
         self._offset_width = -(-bits // 8)
-        # Enough for the end of a block, or for the largest object if that takes less.
+        # Enough for the end of a block, or for the largest object if that is less.
         by_block, by_object = self._largest_direct.bit_length() - 1, largest.bit_length()
         self._length_width = min(-(-by_block // 8), max(-(-by_object // 8), 1))
         self._contents: dict[int, bytes] = {}  # of the blocks read, by address
@@ -203,7 +203,7 @@ class FractalHeap:
 
     def _block(self, address: int, size: int) -> bytes:
         if address not in self._contents:
-            # The checksum stands after the offset, and counts as zeros in itself.
+            # The checksum is after the offset, and is computed with zeros in its place.
             place = 13 + self._offset_width if self._has_checksums else None
             content = self._blocks.checked_at(address, size, self._what, b"FHDB\x00", place)
             self._contents[address] = content

@@ -1,1 +1,1 @@
-"""Files of Keras: ``.keras``, ``.weights.h5`` and whole models in HDF5."""
+"""Keras files: ``.keras``, ``.weights.h5`` and whole models in HDF5."""

@@ -1,8 +1,8 @@
-"""Keras' ``.keras``: a zip archive of a model's configuration as JSON and its weights as HDF5.
+"""``.keras`` files: a zip archive with the configuration of a model as JSON and weights as HDF5.
 
-The configuration has what each GRU computes; ``groups`` finds the arrays of each. GRUs that are not
-in it, those within a user's own layers and models, are found by their shapes. Whatever else is in
-the archive is passed over, and nothing in it is run.
+The configuration has the fields of each GRU; ``groups`` finds the arrays of each. GRUs in custom
+layers and models, which are not in the configuration, are found by the shapes of their arrays.
+Everything else in the archive is ignored, and nothing in it is run.
 """
 
 import io
@@ -18,18 +18,18 @@ from jaxgru.weights.libraries.keras.chains import Configured, grus, inputs_of
 from jaxgru.weights.libraries.keras.config import LARGEST, Layer, model_of
 from jaxgru.weights.results import UNNAMED, Found, Gathered, stack_of_all
 
-# The name of a model that jaxgru wrote of a stack, which is read as that stack.
+# The name of a model of a stack written by jaxgru, which is read as that stack.
 STACK = "jaxgru_stack"
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 
 
 def recognises(look: Look) -> bool:
-    """Return whether a file is a zip archive with a Keras model's configuration."""
+    """Return whether a file is a zip archive with the configuration of a Keras model."""
     return look.entries is not None and {_CONFIG, _METADATA} <= set(look.entries)
 
 
 def read(source: Source) -> Gathered:
-    """Return the GRUs in a ``.keras`` file, in the order of the model's layers."""
+    """Return the GRUs in a ``.keras`` file, in the order of the layers."""
     with open_archive(source.file, source.size, "a Keras model") as archive:
         _check_whole(archive.namelist())
         metadata, config = (
@@ -43,11 +43,11 @@ def read(source: Source) -> Gathered:
     by_layer = dict(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
     gathered: Gathered = {}
     known: set[str] = set()  # paths of the groups of the GRUs gathered
-    stored: dict[str, Configured] = {}  # by the layers' own names
+    stored: dict[str, Configured] = {}  # by the names of the layers
     for one in grus(model.inner, inputs_of(model), version, source.assume):
         group, again = by_layer[id(one.layer)], stored.get(one.layer.name)
         if group is None and again is not None and again.gru == one.gru:
-            continue  # models may share a layer: it is stored once
+            continue  # a layer shared by models is stored once
         if one.name in gathered:
             raise WeightsError(f"{_CONFIG} has two layers called {shown(one.name)}: expected one")
         gathered[one.name] = found = outcome(_found, h5, one, group)
@@ -62,7 +62,7 @@ def read(source: Source) -> Gathered:
 def _by_layer(
     layers: Sequence[Layer], found: Sequence[groups.Group | None]
 ) -> Iterator[tuple[int, groups.Group | None]]:
-    """Give the group of each layer of a model, and of those within, by the layer's identity."""
+    """Return the group of each layer of a model and of inner layers, by the id of the layer."""
     for layer, group in zip(layers, found, strict=True):
         yield id(layer), group
         yield from _by_layer(layer.inner, groups.inner_groups(group, layer))

@@ -1,10 +1,10 @@
-"""The tree of groups in which Keras 3 keeps a model's weights, by the objects that they belong to.
+"""The tree of groups with the weights of a Keras 3 model, by the objects that they belong to.
 
-An object's own arrays are ``vars/0``, ``vars/1`` and so on within its group; the groups beside
-``vars`` are those of its attributes and, in a container such as ``layers``, of its members. A
-member's group has the name of its class, with a number where there are several: ``gru``,
-``gru_1``, in the order of the layers: the layers ``encoder`` and ``gru_8`` sit in ``gru`` and
-``gru_1``. Later versions also store the member's own name, as an attribute of ``vars``.
+The arrays of an object are ``vars/0``, ``vars/1`` and so on in its group. The other groups are
+those of its attributes and, in a container such as ``layers``, of its members. The group of a
+member has the name of its class, with a number if there are several: ``gru``, ``gru_1``, in the
+order of the layers. So the layers ``encoder`` and ``gru_8`` are in ``gru`` and ``gru_1``. Later
+versions also store the name of the member, as an attribute of ``vars``.
 """
 
 import collections
@@ -23,22 +23,22 @@ from jaxgru.weights.libraries.names import attempt
 from jaxgru.weights.results import UNNAMED, Gathered
 from jaxgru.weights.unspecified import Fields
 
-# The attribute by which a model reaches its layers: since Keras 2.14, and in 2.13.
+# The attribute of the layers of a model: since Keras 2.14, and in 2.13.
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 
-# Models in models in models: each takes two levels.
+# The depth of nested models, with two levels each.
 _MAX_DEPTH = 64
 _SIDES = ("forward_layer", "backward_layer")
-# A cell, a layer of a cell, and both directions: Keras 2 keeps the layer they were made from, too.
+# A cell, a layer of a cell, and both directions with, in Keras 2, the layer they were copied from.
 _LAYERS: tuple[set[str], ...] = (set(), {"cell"}, {*_SIDES}, {*_SIDES, "layer"})
 
 
 @dataclasses.dataclass
 class Group:
-    """The group of one object, or of a container of some."""
+    """The group of an object or of a container."""
 
     path: str  # in the file, with the usual separators
-    name: str | None = None  # the object's own, where the file has it
+    name: str | None = None  # of the object, if the file has it
     arrays: tuple[str, ...] = ()  # the paths of vars/0, vars/1 and so on
     inner: "dict[str, Group]" = dataclasses.field(default_factory=dict)
 
@@ -51,18 +51,18 @@ def read_groups(h5: Hdf5) -> Group:
 
 
 def in_order(names: "dict[str, Group]") -> list[str]:
-    """Return the names of groups with those of one class by their numbers, not their digits."""
+    """Return the names of groups, with those of one class in the order of their numbers."""
     return sorted(names, key=_class_and_number)
 
 
 def _class_and_number(name: str) -> tuple[str, int]:
-    """Return a group's class and number, 0 for none: ``("gru", 12)`` for ``gru_12``."""
+    """Return the class and the number of a group, or 0: ``("gru", 12)`` for ``gru_12``."""
     match = re.fullmatch(r"(.+)_(\d{1,9})", name, re.DOTALL)
     return (match[1], int(match[2])) if match else (name, 0)
 
 
 def cell_groups(group: Group) -> list[Group]:
-    """Return the groups of a recurrent layer's cells, forward ones first; of others, itself."""
+    """Return the groups of the cells of a recurrent layer, forward first, or the group itself."""
     inner = group.inner
     if "forward_layer" in inner and "backward_layer" in inner:
         return cell_groups(inner["forward_layer"]) + cell_groups(inner["backward_layer"])
@@ -75,7 +75,7 @@ def cell_groups(group: Group) -> list[Group]:
 
 
 def inner_groups(group: Group | None, layer: Layer) -> list[Group | None]:
-    """Return the group of each layer within a model or wrapper, None where there is none."""
+    """Return the group of each layer in a model or wrapper, None if there is none."""
     if group is None:
         return [None] * len(layer.inner)
     if len(layer.inner) == 1 and "layer" in group.inner:
@@ -84,7 +84,7 @@ def inner_groups(group: Group | None, layer: Layer) -> list[Group | None]:
 
 
 def layer_groups(model: Group, layers: Sequence[Layer]) -> list[Group | None]:
-    """Return the group of each layer of a model, None where there is none."""
+    """Return the group of each layer of a model, None if there is none."""
     for container in CONTAINERS:
         if container in model.inner:
             return _matched(model.inner[container], layers, container == CONTAINERS[0])
@@ -117,7 +117,7 @@ def _fill(h5: Hdf5, path: str, group: Group, depth: int) -> None:
 def _variables(h5: Hdf5, path: str) -> tuple[str, ...]:
     names = h5.arrays(path)
     expected = [str(i) for i in range(len(names))]
-    # An object that saves its variables by other names is of no class with a GRU's arrays.
+    # An object that saves its variables under other names is not a GRU.
     return tuple(f"{path}/{name}" for name in expected) if set(names) == set(expected) else ()
 
 
@@ -150,10 +150,10 @@ def _matched(
 
 
 def _group_class(class_name: str) -> str:
-    """Return a class' name as a group has it: ``time_distributed`` for ``TimeDistributed``."""
+    """Return the name of the group for a class: ``time_distributed`` for ``TimeDistributed``."""
     # A registered class is called package>Class.
     name = re.sub(r"\W", "", class_name.rpartition(">")[2])
-    # A capital begins a word after a small letter, or where a small one follows: GRU, GRUCell.
+    # A capital begins a word after a lower-case letter, or before one: GRU, GRUCell.
     return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
 
 
@@ -164,14 +164,14 @@ def find(
     known: Collection[str] = (),
     taken: Collection[str] = (),
 ) -> Gathered:
-    """Return the GRUs among a model's groups, but for known ones, by names that are not taken.
+    """Return the GRUs among the groups of a model, except known ones, by unused names.
 
-    They are found by their shapes, which show whether a cell resets before or after; groups show
-    both directions and stacks of cells. The rest is assumed.
+    They are found by the shapes of their arrays, which show the position of the reset gate. Groups
+    show both directions and stacks of cells. The other fields are assumed.
     """
     gathered: Gathered = {}
     for names, group in _recurrent(h5, root, known, ()):
-        # What every model has distinguishes nothing.
+        # Names that every model has are omitted.
         name = "/".join(name for name in names if name not in CONTAINERS)
         name = name or group.path or UNNAMED
         if name in gathered or name in taken:
@@ -184,16 +184,16 @@ def find(
 def _recurrent(
     h5: Hdf5, group: Group, known: Collection[str], names: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Group]]:
-    """Give each group that is a GRU with the names on the way to it."""
+    """Yield each group of a GRU with the names of its path."""
     if group.path in known:
         return
-    # A layer with more than its cells is a user's own, which may hold other GRUs beside.
+    # A layer with other members is a custom layer, which may have more GRUs.
     cells = cell_groups(group) if set(group.inner) in _LAYERS else []
     if cells and all(_is_cell(h5, cell) for cell in cells):
         yield names, group
         return
     for key in in_order(group.inner):
-        # The optimiser's copies are of the same shapes.
+        # The copies of the optimizer have the same shapes.
         if not (key == "optimizer" and not names):
             inner = group.inner[key]
             yield from _recurrent(h5, inner, known, (*names, inner.name or key))

@@ -1,9 +1,9 @@
 """Keras' HDF5 files: whole models (``.h5``) of Keras 1 to 3, and weights alone.
 
-The attribute ``layer_names`` lists the layers, and ``weight_names`` of each layer's group its
-weights; both are in the model's order, which that of the groups is not. A whole model has this
-within ``model_weights``, and its configuration in ``model_config``. What else is in a file, such
-as an optimiser's state, is passed over; nothing in it is run. The weights of a cell are named:
+The attribute ``layer_names`` lists the layers, and ``weight_names`` of the group of each layer its
+weights. Both are in the order of the model, unlike the groups. In a whole model, they are in
+``model_weights``, and the configuration is in ``model_config``. Everything else in a file, such as
+the state of an optimizer, is ignored; nothing in it is run. The names of the weights of a cell are:
 
 ==========================  =====================================================================
 Keras 1                     ``gru_1_W_z``, ``gru_1_U_z``, ``gru_1_b_z``, likewise r and h;
@@ -46,7 +46,7 @@ _NEW = ("kernel", "recurrent_kernel", "bias")
 _OLD = ("W", "U", "b")
 _OLD_BY_GATE = tuple(f"{array}_{gate}" for gate in "zrh" for array in _OLD)
 
-# The place of an array, what it is there, and the number of the cell where the place has several.
+# The path of an array, its kind, and the number of the cell if there are several.
 _NAME = re.compile(
     r"(?P<place>.*?)(?:(?:^|/)(?P<new>kernel|recurrent_kernel|bias)|_(?P<old>[WUb](?:_[zrh])?)"
     r"|(?:^|/)param_(?P<position>\d))(?P<number>_\d+)?(?::\d+)?"
@@ -56,14 +56,14 @@ _SIDE = re.compile(r"(forward|backward)_.*")
 
 
 class Place(NamedTuple):
-    """Where the arrays of a cell are."""
+    """The paths of the arrays of a cell."""
 
     path: str
     arrays: tuple[str, ...]  # their names: 2, 3 or, for each gate of Keras 1, 9
 
     @property
     def parts(self) -> list[str]:
-        """The names on the path, but for those of the cell within its layer."""
+        """The names in the path, without those of the cell in its layer."""
         parts = self.path.split("/") if self.path else []
         while parts and _CELL.fullmatch(parts[-1]):
             parts.pop()
@@ -71,13 +71,13 @@ class Place(NamedTuple):
 
     @property
     def side(self) -> str | None:
-        """Which direction of a ``Bidirectional`` the path is of: forward, backward or none."""
+        """The direction in a ``Bidirectional``: forward, backward or none."""
         found = _SIDE.fullmatch(self.parts[-1]) if self.parts else None
         return found[1] if found else None
 
 
 def find_places(names: Iterable[str]) -> list[Place]:
-    """Return the places among names of weights that have the arrays of a recurrent cell, in order.
+    """Return the places with the arrays of a recurrent cell among names of weights, in order.
 
     >>> find_places(["gru_1/kernel:0", "gru_1/recurrent_kernel:0", "dense_1/kernel:0"])
     [Place(path='gru_1', arrays=('gru_1/kernel:0', 'gru_1/recurrent_kernel:0'))]
@@ -93,10 +93,10 @@ def find_places(names: Iterable[str]) -> list[Place]:
             others.add(name.rpartition("/")[0])
     places = []
     for (path, _), arrays in held.items():
-        if path in others:  # a cell with more arrays is a user's own
+        if path in others:  # a cell with more arrays is a custom one
             continue
         for kinds in (_NEW, _OLD, _OLD_BY_GATE, "012345678", "012"):
-            # Every kind of array, or all but the bias.
+            # All arrays, or all except the bias.
             if set(arrays) == set(kinds) or (len(kinds) == 3 and set(arrays) == set(kinds[:2])):
                 places.append(Place(path, tuple(arrays[kind] for kind in kinds if kind in arrays)))
                 break
@@ -104,7 +104,7 @@ def find_places(names: Iterable[str]) -> list[Place]:
 
 
 def as_layers(places: Sequence[Place]) -> list[tuple[str, list[list[Place]]]]:
-    """Return the name of each layer, and for its direction or both the cells of a stack."""
+    """Return the name of each layer, and the cells of its one or two directions."""
     held: dict[str, list[Place]] = collections.defaultdict(list)
     for place in places:
         held["/".join(place.parts[: -1 if place.side else None])].append(place)
@@ -114,7 +114,7 @@ def as_layers(places: Sequence[Place]) -> list[tuple[str, list[list[Place]]]]:
         if len(sides[0]) == len(sides[1]) > 0:
             layers.append((name, sides))
             cells = [cell for cell in cells if cell.side is None]
-        # A layer may be called so without another that goes the other way.
+        # A layer may have this name without another direction.
         alone: dict[str, list[Place]] = collections.defaultdict(list)
         for cell in cells:
             alone["/".join(cell.parts)].append(cell)
@@ -123,15 +123,15 @@ def as_layers(places: Sequence[Place]) -> list[tuple[str, list[list[Place]]]]:
 
 
 def recognises(look: Look) -> bool:
-    """Return whether a file is an HDF5 file, as all of Keras' are but ``.keras``."""
+    """Return whether a file is an HDF5 file, as all files of Keras except ``.keras``."""
     return look.head.startswith(SIGNATURE)
 
 
 def read(source: Source) -> Gathered:
     """Return the GRUs in an HDF5 file that Keras wrote, in the order of the model's layers.
 
-    A configuration has what each computes. GRUs that are not in it, as those of a user's own
-    layers, and all where there is none, are found by the names and shapes of their weights.
+    The configuration has the fields of each. Without a configuration, and in custom layers, GRUs
+    are found by the names and shapes of their weights.
     """
     h5, assume = Hdf5(source.file, source.size), source.assume
     root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
@@ -142,7 +142,7 @@ def read(source: Source) -> Gathered:
     inner = () if model is None else model.inner
     layers = each_once(((layer.name, layer) for layer in inner), "in model_config the layer ")
     inputs = {} if model is None else inputs_of(model)
-    # Keras takes files without a version for those of Keras 1, which wrote none.
+    # A file without a version is one of Keras 1, as in Keras.
     version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
     gathered: Gathered = {}
     for name in dict.fromkeys((*layers, *_names(h5, root, "layer_names"))):
@@ -178,7 +178,7 @@ class _Group:
         self.places = [place for place in find_places(names) if self._is_gru(place)]
 
     def read(self, places: Sequence[Place]) -> list[tuple[list[NDArray[Any]], str]]:
-        """Return the arrays of cells in the order of ``get_weights``, each with the cell's name."""
+        """Return the arrays of cells in the order of ``get_weights``, and the name of each."""
         cells = []
         for place in places:
             where = shown_path(f"{self._path}/{place.path}".rstrip("/"))
@@ -206,7 +206,7 @@ def _found(group: _Group, gru: Configured, places: Sequence[Place]) -> Found:
 
 
 def _matched(places: list[Place], expected: Sequence[Configured]) -> list[list[Place]]:
-    """Return the places of each GRU in one group, which are several within a nested model."""
+    """Return the places of each GRU in one group; a nested model may have several."""
     if len(expected) == 1:
         return [places]
     wanted = [gru.cell_count for gru in expected]
@@ -225,7 +225,7 @@ def _by_shape(group: _Group, name: str, version: str, assume: Mapping[str, Any])
     layers = as_layers(group.places)
     gathered: Gathered = {}
     for path, sides in layers:
-        # A layer's group repeats the layer's name, but that of a nested model has several.
+        # The group of a layer repeats its name; that of a nested model has several layers.
         own = name if len(layers) == 1 else f"{name}/{path.removeprefix(f'{name}/')}"
         gathered[own] = attempt(functools.partial(_guessed, group, sides, version), assume)
     return gathered

@@ -1,4 +1,4 @@
-"""Keras 3's own files, written by Keras: a model of the net's layers, or its weights alone."""
+"""Writing files with Keras 3: a model of the layers of a net, or its weights."""
 
 import collections
 import shutil
@@ -15,17 +15,16 @@ from jaxgru.weights.errors import WeightsError
 from jaxgru.weights.formats.keras.archive import STACK
 from jaxgru.weights.libraries.keras.building import build_layer, keras_layers, using_keras
 
-# The reader of weights without their model has nothing but the defaults.
+# A file of weights has no fields, so its reader assumes the defaults.
 _WEIGHTS_ALONE = Holder("a file of weights alone", merges=("concat",), has_stacks=True)
 
 
 def write_keras(net: Net, path: Path) -> None:
     """Write a net of NumPy arrays as a Keras model, a ``.keras`` file.
 
-    A stack becomes as many Keras layers, called ``gru``, ``gru_1``, ``bidirectional`` and so on,
-    and is read back as a tuple of these. A ``Backward`` can be the last layer only: Keras'
-    ``go_backwards`` gives outputs in the order of computing, so that such a model gives its last
-    state alone.
+    A stack becomes Keras layers named ``gru``, ``gru_1``, ``bidirectional`` and so on, which are
+    read back as a tuple. Only the last layer may be a ``Backward``: as ``go_backwards`` of Keras
+    returns outputs in the order of computation, such a model returns only its last state.
     """
     _write(net, path, "model.keras", lambda model, file: model.save(file))
 
@@ -33,8 +32,8 @@ def write_keras(net: Net, path: Path) -> None:
 def write_weights_h5(net: Net, path: Path) -> None:
     """Write a net of NumPy arrays as the weights of a Keras model, a ``.weights.h5`` file.
 
-    It holds what ``Model.save_weights`` gives for the model of ``write_keras``, and so no more
-    than the arrays and the names. What is then assumed must be true of the net.
+    It is the file of ``Model.save_weights`` for the model of ``write_keras``, with only arrays and
+    names. The fields of the net must be those that a reader assumes.
     """
     for layer in _WEIGHTS_ALONE.layers(net):
         for params in layer.sides.values():
@@ -47,13 +46,13 @@ def write_weights_h5(net: Net, path: Path) -> None:
 
 
 def _write(net: Net, path: Path, name: str, save: Callable[[Any, Path], None]) -> None:
-    # Keras takes only its own ending, which the file to write need not have.
+    # Keras requires its suffix, and the file to write may have another.
     with tempfile.TemporaryDirectory(prefix="jaxgru-") as folder:
         written = Path(folder, name)
-        # Keras' JAX backend would round float64 otherwise.
+        # Otherwise the JAX backend of Keras rounds float64.
         with using_keras(f"writing {written.suffix}") as keras, jax.enable_x64(True):
             save(_model(keras, keras_layers(keras, net)), written)
-        # Not moved: path may be a device, and may be on another disk.
+        # Not moved, because path may be a device or on another disk.
         with open(written, "rb") as source, open(path, "wb") as target:
             shutil.copyfileobj(source, target)
 

@@ -1,4 +1,4 @@
-"""ONNX models: their GRU nodes as nets, and nets as models, in files and in memory."""
+"""The conversion of ONNX models, in files and in memory."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from jaxgru.weights.formats.onnx.writing import Interface, to_model
 from jaxgru.weights.results import Gathered, deliver, pick
 from jaxgru.weights.unspecified import check_assume
 
-# The library that parses refuses more.
+# The limit of the parsing library.
 _LARGEST = 2**31 - 1
 
 
@@ -29,9 +29,9 @@ def recognises(look: Look) -> bool:
 
 
 def read(source: Source) -> Gathered:
-    """Return every GRU of an ONNX model, by the names of their nodes.
+    """Return all GRUs of an ONNX model, by the names of their nodes.
 
-    A model that jaxgru wrote has the structure of the net in its metadata, and is one net.
+    A model by jaxgru has the structure of the net in its metadata, and is one net.
 
     Raises:
         WeightsError: the model is damaged, contradicts itself, or has no GRU node.
@@ -44,7 +44,7 @@ def read(source: Source) -> Gathered:
 
 
 def write(net: Net, path: Path) -> None:
-    """Write a net, given as NumPy arrays, as an ONNX model with the usual inputs and outputs."""
+    """Write a net of NumPy arrays as an ONNX model with the default inputs and outputs."""
     path.write_bytes(to_model(net, Interface()).SerializeToString())
 
 
@@ -69,14 +69,15 @@ def from_onnx(
 
     Args:
         model: a ``ModelProto``, a ``GraphProto``, or a ``NodeProto`` whose operator is GRU.
-        initializers: for a ``NodeProto`` its weights, arrays by the names of its inputs:
+        initializers: the weights of a ``NodeProto``, arrays by the names of its inputs:
             W ``(D, 3H, I)``, R ``(D, 3H, H)`` and B ``(D, 6H)``, for D directions.
-        layer: the name of the node, needed if a model has several, see ``jaxgru.load``.
-        assume: what a node leaves out, as in ``jaxgru.load``: the ``merge`` of two directions.
+        layer: the name of the node, required if a model has several, see ``jaxgru.load``.
+        assume: the ``merge`` of two directions, which a node does not include, as in
+            ``jaxgru.load``.
 
     Returns:
         The net: a ``GRUParams``; a ``Backward`` for the direction "reverse"; a ``Bidirectional``
-        for "bidirectional"; the whole net for a model that jaxgru wrote.
+        for "bidirectional"; the whole net for a model by jaxgru.
 
     Raises:
         WeightsError: there is no GRU node, several and no ``layer``, one that no net can
@@ -84,15 +85,15 @@ def from_onnx(
         ImportError: onnx is not installed.
 
     Warns:
-        WeightsWarning: something was assumed; the states begin at a constant in the model;
-            weights are NaN or Inf; float64 was rounded as JAX's x64 mode is off.
+        WeightsWarning: a field was assumed; the model has constant initial states; weights are NaN
+            or Inf; float64 was rounded, as JAX's x64 mode is off.
 
     >>> import jax, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
     >>> bool((jaxgru.from_onnx(jaxgru.to_onnx(params)).kernel == params.kernel).all())
     True
 
-    Source: ONNX's operator GRU, as ONNX Runtime computes it.
+    Source: ONNX's operator GRU, as implemented by ONNX Runtime.
     """
     onnx = need("onnx", "onnx", "from_onnx")
     assume = check_assume(assume)
@@ -113,36 +114,37 @@ def to_onnx(
     initial_states: bool = False,
     opset: int | None = None,
 ) -> Any:
-    """Return an ONNX model of GRU nodes that computes what ``jaxgru.gru`` does.
+    """Return an ONNX model of GRU nodes that is equivalent to ``jaxgru.gru``.
 
-    Its inputs are ``x (batch, time, I)`` and what is asked for below, its outputs ``y (batch,
-    time, O)``, or ``y_forward`` and ``y_backward`` where a merge is None, and for each layer the
-    last state ``h (batch, H)``. In a net of several layers that name is followed by the place:
+    The inputs are ``x (batch, time, I)`` and the optional ones below. The outputs are ``y (batch,
+    time, O)``, or ``y_forward`` and ``y_backward`` if a merge is None, and for each layer the last
+    state ``h (batch, H)``. In a net of several layers, the names of states end with the position:
     ``h_0_forward`` is that of ``net[0].forward``. Batch and time may have any size from 1.
 
-    ONNX Runtime's outputs are within 1e-5 of ours in float32. Models of float16 it computes in
-    float32 and rounds each layer's outputs, 2.4e-4 at most for states within 1. Its CPU has no GRU
-    of float64 or bfloat16 (as of 1.32): such a model is valid, and only not run there.
+    In float32, the outputs of ONNX Runtime are within 1e-5 of those of jaxgru. It computes float16
+    models in float32 and rounds the outputs of each layer, with an error of at most 2.4e-4 for
+    states within 1. On a CPU, ONNX Runtime 1.32 has no GRU for float64 or bfloat16, although such a
+    model is valid.
 
     Args:
         net: the net.
-        batch_first: False: x and y have time before batch.
-        lengths: whether there is an input ``lengths (batch,)`` of int32, 1 to time: y is zero
-            beyond, as with ``jaxgru.gru(..., zero_masked=True)``.
-        initial_states: whether there is an input ``initial_h (batch, H)`` for each layer, called
-            like the last state; states begin at zero otherwise.
+        batch_first: if False, x and y have time before batch.
+        lengths: whether there is an input ``lengths (batch,)`` of int32, 1 to time. At later steps
+            y is zero, as with ``jaxgru.gru(..., zero_masked=True)``.
+        initial_states: whether there is an input ``initial_h (batch, H)`` for each layer, named
+            like the last state; otherwise the initial states are zero.
         opset: the version of ONNX's operators, 14 or later, 22 or later for bfloat16; None: the
-            earliest that holds the net.
+            earliest that supports the net.
 
     Returns:
-        A ``ModelProto`` that ``onnx.checker`` has checked; ``onnx.save`` writes it. Its metadata
-        hold the structure of the net, so that ``jaxgru.load`` and ``from_onnx`` give it back,
-        equal to the bit.
+        A ``ModelProto`` that passes ``onnx.checker``; ``onnx.save`` writes it. The structure of the
+        net is in the metadata, so that ``jaxgru.load`` and ``from_onnx`` return the same net, equal
+        to the bit.
 
     Raises:
-        WeightsError: ONNX's GRU has no equal of an activation (hard_tanh, relu6, selu,
-            exponential, silu, gelu), the arrays are of several types, clip is no number of
-            float32 for float64 weights, or opset does not fit.
+        WeightsError: ONNX's GRU does not have an activation (hard_tanh, relu6, selu, exponential,
+            silu, gelu), the arrays have several dtypes, clip is not exact in float32 for float64
+            weights, or opset does not fit.
         ValueError: the layers of the net do not fit together.
         ImportError: onnx is not installed.
 
@@ -151,7 +153,7 @@ def to_onnx(
     >>> [value.name for value in (*model.graph.input, *model.graph.output)]
     ['x', 'y', 'h']
 
-    Source: ONNX's operator GRU, as ONNX Runtime computes it.
+    Source: ONNX's operator GRU, as implemented by ONNX Runtime.
     """
     return to_model(
         jax.tree.map(np.asarray, net), Interface(batch_first, lengths, initial_states, opset)

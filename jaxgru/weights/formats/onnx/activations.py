@@ -1,4 +1,4 @@
-"""ONNX's activations and ours: those that are the same function, to the bit of their parameters."""
+"""The activations of ONNX that are the same functions as those of jaxgru, with parameters."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,12 +11,12 @@ from jaxgru.weights.errors import WeightsError, shown
 
 
 def float32(value: Any) -> Any:
-    """Return what an attribute of a node, which is float32, makes of a number; None for None."""
+    """Round a number to float32, as an attribute of a node does; None for None."""
     with np.errstate(over="ignore"):
         return None if value is None else float(np.float32(value))
 
 
-# Our activations as a node stores them.
+# The activations of jaxgru as they are stored in a node.
 STORED = {
     name: Onnx(known.function, float32(known.alpha), float32(known.beta))
     for name in ACTIVATIONS
@@ -26,9 +26,9 @@ _NAMES = {activation: name for name, activation in STORED.items()} | {
     Onnx("ScaledTanh", 1.0, 1.0): "tanh"
 }
 HOLDER = Holder("ONNX's GRU", dict.fromkeys(("activation", "recurrent_activation"), tuple(STORED)))
-# The numbers that each function of ONNX takes, alpha and beta: its default; "none" where it takes
-# none; "unsure" where the specification's own default and that of ONNX Runtime differ, so that a
-# file without the value means nothing certain.
+# The default of alpha and beta for each function of ONNX; "none" if it does not have the parameter;
+# "unsure" if the default of the specification differs from that of ONNX Runtime, so that a file
+# without the value is ambiguous.
 _PARAMETERS: dict[str, tuple[float | str, float | str]] = {
     **dict.fromkeys(("Relu", "Tanh", "Sigmoid", "Softsign", "Softplus"), ("none", "none")),
     "Affine": ("unsure", "unsure"),
@@ -42,9 +42,9 @@ _SPELLED = {function.lower(): function for function in _PARAMETERS}
 
 
 def names_of(functions: Sequence[str], alpha: Sequence[float], beta: Sequence[float]) -> list[str]:
-    """Return our names of a node's activations, given alpha and beta as they stand in the file.
+    """Return the activations of a node, given alpha and beta of the file.
 
-    Those functions that take a number take one in turn, as ONNX Runtime reads them.
+    The functions with a parameter take one after the other, as in ONNX Runtime.
     """
     spelled = []
     for function in functions:
@@ -61,7 +61,7 @@ def names_of(functions: Sequence[str], alpha: Sequence[float], beta: Sequence[fl
 def _dealt(
     attribute: str, values: Sequence[float], defaults: Sequence[float | str]
 ) -> list[float | None]:
-    """Return the number that each function gets, None for one that takes none."""
+    """Return the parameter of each function, None for a function without one."""
     dealt: list[float | None] = []
     rest = list(values)
     for default in defaults:
@@ -73,7 +73,7 @@ def _dealt(
             raise WeightsError(f"{attribute} has {len(values)} values: expected one more")
         else:
             dealt.append(float32(default))
-    # Some writers give every function a number, the first one to the first, needed or not.
+    # Some exporters write a number for every function, with or without a parameter.
     by_position = [
         None if default == "none" or i >= len(values) else values[i]
         for i, default in enumerate(defaults)

@@ -1,9 +1,9 @@
-"""The values of a model that are constant: what is in the file, and what is made of that alone.
+"""The constant values of a model: those in the file, and those computed from them.
 
-Exporters write weights as initializers or Constant nodes, and often cut, join and turn them on the
-way to a GRU. These steps are done here exactly by onnx's reference evaluator, on small inputs that
-have been checked: other operators, and these with any parameters, can be made to take much memory.
-Whatever needs an input of the model has no value.
+Exporters write weights as initializers or Constant nodes, and often slice, join and transpose them
+before a GRU. These operators are computed exactly by the reference evaluator of onnx, with checked
+inputs and parameters, as it could allocate much memory otherwise. Values that depend on an input of
+the model are not constant.
 """
 
 from typing import Any
@@ -18,9 +18,9 @@ from jaxgru.weights.formats.onnx.graphs import Scope, attributes_of, get, is_sta
 from jaxgru.weights.formats.onnx.tensors import DTYPES, External, to_array
 from jaxgru.weights.limits import MAX_AXES, Budget
 
-# From a GRU back to its tensors. Exporters need about five steps; a circle of nodes has no end.
+# The nodes between a GRU and its tensors, about five in practice; nodes may form a cycle.
 _MOST_STEPS = 50
-# The operators, each with the bytes it allocates for one byte of its inputs, at most.
+# The operators, each with the largest number of bytes it allocates per byte of its inputs.
 FOLDED = {
     "Identity": 0,
     "Transpose": 0,
@@ -42,7 +42,7 @@ class Constants:
         self._external = external
 
     def value(self, scope: Scope, name: str, steps: int = 0) -> NDArray[Any]:
-        """Return the value that a name has in a scope."""
+        """Return the value of a name in a scope."""
         if name not in scope.known:
             scope.known[name] = self._found(scope, name, steps)
         return scope.known[name]
@@ -66,7 +66,7 @@ class Constants:
         raise WeightsError(f"nothing in the model is called {shown(name)}: expected a constant")
 
     def _output(self, scope: Scope, node: Any, name: str, steps: int) -> NDArray[Any]:
-        """Return one output of a node that has constant inputs."""
+        """Return one output of a node with constant inputs."""
         if not is_standard(node) or node.op_type not in (*FOLDED, "Constant"):
             raise WeightsError(
                 f"{shown(name)} is computed by {_described(node)}: expected a constant, or one "
@@ -101,7 +101,7 @@ def _described(node: Any) -> str:
 
 
 def fold(node: Any, inputs: list[NDArray[Any] | None], opset: int, output: str) -> NDArray[Any]:
-    """Return one output of a node of these operators, given its inputs, None for one left out."""
+    """Return one output of a node of these operators, given its inputs, None if omitted."""
     helper = need("onnx.helper", "onnx", "reading ONNX models")
     reference = need("onnx.reference", "onnx", "reading ONNX models")
     _check(node, inputs)
@@ -110,10 +110,10 @@ def fold(node: Any, inputs: list[NDArray[Any] | None], opset: int, output: str) 
         function = helper.make_function(
             "fold", "fold", list(named), list(node.output), [node], [helper.make_opsetid("", opset)]
         )
-        # Beyond the range of a type a number becomes infinite, which is ONNX's result too.
+        # Numbers beyond the range of a type become infinite, as in ONNX.
         with np.errstate(over="ignore"):
             outputs = reference.ReferenceEvaluator(function).run(None, named, {})
-    except Exception as error:  # whatever the operators raise: NumPy's, the library's, Python's own
+    except Exception as error:  # of NumPy, the library or Python
         raise WeightsError(f"it does not fit ({first_line(error)})") from error
     arrays = dict(zip(node.output, outputs, strict=True))
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
@@ -124,7 +124,7 @@ def fold(node: Any, inputs: list[NDArray[Any] | None], opset: int, output: str) 
 
 
 def _check(node: Any, inputs: list[NDArray[Any] | None]) -> None:
-    """Raise WeightsError for parameters that the evaluator would take and ONNX has not."""
+    """Raise WeightsError for parameters that the evaluator accepts and ONNX does not have."""
     if not inputs or inputs[0] is None:
         raise WeightsError("its input 0 is left out: expected it")
     attributes = attributes_of(node)
@@ -138,7 +138,7 @@ def _check(node: Any, inputs: list[NDArray[Any] | None]) -> None:
         if len({array.dtype for array in inputs if array is not None}) > 1:
             raise WeightsError("it has inputs of several types: expected one")
         return
-    # Shapes, or one number an axis: more is damage, and would be slow.
+    # Shapes, or one number per axis; more is invalid and would be slow.
     numbers = [array for array in inputs[1:] if array is not None]
     for array in numbers:
         if array.dtype.kind != "i" or array.ndim != 1 or array.size > MAX_AXES:

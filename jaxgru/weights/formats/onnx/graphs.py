@@ -1,4 +1,4 @@
-"""The nodes of a model in order, in graphs within graphs and functions, and their attributes."""
+"""The nodes of a model in order, including subgraphs and functions, and their attributes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from jaxgru.weights.errors import WeightsError, each_once, shown
 
-# Subgraphs and calls of functions within one another. No exporter comes near.
+# The depth of nested subgraphs and function calls, far more than exporters need.
 _MOST_LEVELS = 50
-# Functions that call others twice, which call others twice, make many nodes of few.
+# Functions that call others twice, which call others twice, expand to many nodes.
 _MOST_NODES = 2**18
-_ONNX_DOMAINS = ("", "ai.onnx")  # two names of the standard's own
-_NO_OPSET = 21  # for graphs and nodes in memory, which have no version of the operators
-# onnx.proto's AttributeProto.AttributeType, and the field of AttributeProto that holds the value.
+_ONNX_DOMAINS = ("", "ai.onnx")  # two names of the standard domain
+_NO_OPSET = 21  # for graphs and nodes in memory, without a version of the operators
+# AttributeProto.AttributeType of onnx.proto, and the field of AttributeProto with the value.
 _FIELDS = {
     "float": (1, "f"),
     "int": (2, "i"),
@@ -23,14 +23,14 @@ _FIELDS = {
     "ints": (7, "ints"),
     "strings": (8, "strings"),
 }
-_NO_TYPE = 0  # in files from before there was one
+_NO_TYPE = 0  # in old files
 
 
 class Scope:
-    """The values that the nodes of one graph, or of one call of a function, can see by name.
+    """The values by name in one graph, or in one call of a function.
 
-    ``outer`` is what a graph within another can use too; ``arguments`` are what the inputs of a
-    function stand for outside of a call.
+    ``outer`` is the scope of the enclosing graph; ``arguments`` are the names of the inputs of a
+    function outside of the call.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class Scope:
 
 
 class Place(NamedTuple):
-    """A node, and what it can see."""
+    """A node and its scope."""
 
     node: Any
     scope: Scope
-    function: Any = None  # of the model, whose nodes follow where this one calls it
+    function: Any = None  # of the model, if this node calls it
 
 
 def places(model: Any) -> Iterator[Place]:
-    """Yield every node of a model: those within a node after it, functions where called."""
+    """Yield all nodes of a model, with those of subgraphs and functions after their node."""
     functions = {
         (function.domain, function.name, function.overload): function
         for function in model.functions
@@ -82,10 +82,10 @@ def places(model: Any) -> Iterator[Place]:
             yield Place(node, scope, functions.get((node.domain, node.op_type, node.overload)))
 
     def within(place: Place) -> Iterator[Place]:
-        """Yield the nodes of the function that a node calls, and of graphs in its attributes."""
+        """Yield the nodes of a called function, and of the graphs in attributes."""
         node, scope, function = place
         if function is not None:
-            pairs = zip(function.input, node.input, strict=False)  # inputs may be left out
+            pairs = zip(function.input, node.input, strict=False)  # inputs may be omitted
             arguments = {inside: (scope, outside) for inside, outside in pairs}
             yield from directly_in(
                 Scope(function, _opset(function, scope.opset), arguments=arguments), function
@@ -95,7 +95,7 @@ def places(model: Any) -> Iterator[Place]:
             for graph in (*graphs, *attribute.graphs):
                 yield from directly_in(Scope(graph, scope.opset, outer=scope), graph)
 
-    # Not one generator in another: each node would then pass through all the levels above it.
+    # Nested generators would pass each node through all levels above it.
     levels = [directly_in(Scope(model.graph, _opset(model, _NO_OPSET)), model.graph)]
     count = 0
     while levels:
@@ -113,7 +113,7 @@ def places(model: Any) -> Iterator[Place]:
 
 
 def is_standard(node: Any) -> bool:
-    """Return whether an operator is one of the standard's own."""
+    """Return whether an operator is in the standard domain."""
     return node.domain in _ONNX_DOMAINS
 
 
@@ -123,12 +123,12 @@ def _opset(holder: Any, default: int) -> int:
 
 
 def attributes_of(node: Any) -> dict[str, Any]:
-    """Return the attributes of a node by name; raise WeightsError if one is there twice."""
+    """Return the attributes of a node by name; raise WeightsError for a duplicate."""
     return each_once(((attribute.name, attribute) for attribute in node.attribute), "attribute ")
 
 
 def get(attributes: dict[str, Any], name: str, kind: str, default: Any = None) -> Any:
-    """Return the value of an attribute, of one of the types above; default where there is none."""
+    """Return the value of an attribute of one of the types above, or the default."""
     if name not in attributes:
         return default
     attribute = attributes[name]

@@ -1,10 +1,10 @@
-"""The GRUs of a model by the names of their nodes, or as the one net that jaxgru wrote.
+"""The GRUs of a model by the names of their nodes, or the net of a model by jaxgru.
 
-Nodes alone hold neither stacks, nor how two directions are merged, nor a bias that is None, nor a
-clip in more than float32. So a model that jaxgru writes has the net in its metadata under the key
-``jaxgru``: ``{"version": 2, "net": ...}``, the JSON form of ``jaxgru.weights.net_json``, where an
-array's name is ``node/side/field``, such as ``gru_0/1/kernel`` for the kernel of the backward
-direction of the node ``gru_0``.
+Nodes do not include stacks, the merge of two directions, a bias of None, or a clip in more than
+float32. Models by jaxgru therefore have the net in the metadata under the key ``jaxgru``:
+``{"version": 2, "net": ...}``, in the JSON form of ``jaxgru.weights.net_json``. Arrays are named
+``node/side/field``, such as ``gru_0/1/kernel`` for the kernel of the backward direction of the node
+``gru_0``.
 """
 
 import collections
@@ -41,9 +41,9 @@ _ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 def gather(
     model: Any, size: int, assume: Mapping[str, Any], data_folder: Path | None = None
 ) -> Gathered:
-    """Return every GRU of a ModelProto of so many bytes, in the order of its nodes.
+    """Return all GRUs of a ModelProto with this number of bytes, in the order of the nodes.
 
-    External data may lie in ``data_folder``; None: nowhere.
+    External data may be in ``data_folder``; None: not allowed.
     """
     budget = Budget(size)
     constants = Constants(budget, External(data_folder, budget))
@@ -55,7 +55,7 @@ def gather(
         kinds[kind] += 1
         if "GRU" not in kind or place.function is not None:
             continue
-        # A node need not have a name that is text, and two may have the same.
+        # The name of a node may be missing or a duplicate.
         own = place.node.name
         wanted = name = own if own and isinstance(own, str) else UNNAMED
         while name in nodes:
@@ -70,7 +70,7 @@ def gather(
 def _as_written(
     model: Any, nodes: dict[str, GRUNode | WeightsError], assume: Mapping[str, Any]
 ) -> Gathered | None:
-    """Return the net that jaxgru wrote, None where the model has none."""
+    """Return the net of a model by jaxgru, None for other models."""
     texts = [str(entry.value) for entry in model.metadata_props if entry.key == KEY]
     if not texts:
         return None
@@ -125,7 +125,7 @@ def to_text(net: Net, seats: Iterable[str]) -> str:
 
 
 def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
-    """Return the net that a model holds, given its GRU nodes by name."""
+    """Return the net of a model, given its GRU nodes by name."""
     parsed = parse_json(text, "it", _LONGEST)
     if not isinstance(parsed, dict) or not {"version", "net"} <= parsed.keys():
         raise WeightsError(f"it is {shown(parsed)}: expected version and net")
@@ -148,7 +148,7 @@ def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
 
 
 def _filled(named: Any, free: dict[str, tuple[GRUParams, bool]], *, reverse: bool) -> Any:
-    """Return a net with the arrays in the place of their names, each seat taken once."""
+    """Return a net with names replaced by arrays, each direction of a node used once."""
     if isinstance(named, GRUParams):
         place = str(named.kernel).removesuffix("/kernel")
         if place not in free:
@@ -168,7 +168,7 @@ def _filled(named: Any, free: dict[str, tuple[GRUParams, bool]], *, reverse: boo
 
 
 def _checked(named: GRUParams, params: GRUParams, place: str) -> GRUParams:
-    """Return the layer of a node as the text has it, which must be what the node computes."""
+    """Return the layer in the metadata, which must be equivalent to the node."""
     changes: dict[str, Any] = {"clip": named.clip}
     for field in _ARRAYS:
         if getattr(named, field) is None:

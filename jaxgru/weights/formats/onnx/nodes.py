@@ -1,8 +1,8 @@
-"""A GRU node of ONNX as the layers it stands for.
+"""GRU nodes of ONNX and the corresponding layers.
 
-``W (D, 3H, I)``, ``R (D, 3H, H)`` and ``B (D, 6H)``, input side before state side, hold the blocks
+``W (D, 3H, I)``, ``R (D, 3H, H)`` and ``B (D, 6H)``, input side before state side, have the blocks
 z, r, h as rows, for D directions. ``linear_before_reset`` is ``reset_after``. The ``layout`` is
-that of the inputs and outputs, and changes no weight.
+that of the inputs and outputs, not of the weights.
 """
 
 import math
@@ -37,7 +37,7 @@ _ATTRIBUTES = {
 
 
 class GRUNode(NamedTuple):
-    """What a GRU node holds."""
+    """The contents of a GRU node."""
 
     sides: tuple[GRUParams, ...]  # one layer for each direction
     direction: str  # forward, reverse or bidirectional
@@ -45,7 +45,7 @@ class GRUNode(NamedTuple):
     notes: tuple[str, ...]
 
     def found(self, assume: Mapping[str, Any], more: tuple[str, ...]) -> Found:
-        """Return the net of the node by itself; raise WeightsError if the caller contradicts it."""
+        """Return the net of the node; raise WeightsError if the caller contradicts it."""
         fields = Fields(assume)
         fields.resolve("reverse", self.direction == "reverse")
         net: Net = self.sides[0]
@@ -58,7 +58,7 @@ class GRUNode(NamedTuple):
 
 
 def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> GRUNode:
-    """Return what a GRU node holds."""
+    """Return the contents of a GRU node."""
     node = place.node
     if node.op_type != "GRU" or not is_standard(node):
         raise WeightsError(
@@ -103,7 +103,7 @@ def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> 
 
 
 def _layer_arrays(arrays: dict[str, NDArray[Any]], side: int) -> dict[str, Any]:
-    """Return the arrays of one direction by our names, copied."""
+    """Return copies of the arrays of one direction, by the names of GRUParams."""
     kernel, recurrent_kernel = (np.ascontiguousarray(arrays[name][side].T) for name in "WR")
     found = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
     if "B" in arrays:
@@ -128,12 +128,12 @@ def _arrays(place: Place, constants: Constants, directions: str) -> dict[str, ND
 
 
 def _input(place: Place, index: int) -> str:
-    """Return the name of an input, "" where it is left out."""
+    """Return the name of an input, "" if it is omitted."""
     return str(place.node.input[index]) if index < len(place.node.input) else ""
 
 
 def _activations(attributes: dict[str, Any], directions: int) -> list[tuple[str, str]]:
-    """Return our names of recurrent activation and activation for each direction."""
+    """Return recurrent activation and activation for each direction, by their names in jaxgru."""
     functions = get(attributes, "activations", "strings", [])
     if functions and len(functions) != 2 * directions:
         raise WeightsError(
@@ -149,10 +149,10 @@ def _activations(attributes: dict[str, Any], directions: int) -> list[tuple[str,
 
 
 def _are_joined(place: Place) -> bool:
-    """Return whether the outputs of both directions are put side by side, and nothing else is done.
+    """Return whether the outputs of both directions are concatenated, and not used otherwise.
 
-    ``Y (time, 2, batch, H)`` is then turned to ``(time, batch, 2, H)`` and its last two axes made
-    one, which is how PyTorch's exporter writes it.
+    ``Y (time, 2, batch, H)`` is then transposed to ``(time, batch, 2, H)`` and its last two axes
+    are merged, as in models by PyTorch.
     """
     turned = _only_user(place, place.node, "Transpose")
     if turned is None or get(attributes_of(turned), "perm", "ints") != [0, 2, 1, 3]:
@@ -161,7 +161,7 @@ def _are_joined(place: Place) -> bool:
 
 
 def _only_user(place: Place, node: Any, op_type: str) -> Any:
-    """Return the one node that uses a node's first output, if it is of this operator."""
+    """Return the only node that uses the first output of a node, if it has this operator."""
     users = place.scope.users.get(node.output[0], ()) if node.output else ()
     if len(users) != 1 or users[0].op_type != op_type or not is_standard(users[0]):
         return None
@@ -178,7 +178,7 @@ def _notes(place: Place, constants: Constants) -> tuple[str, ...]:
     try:
         initial = constants.value(place.scope, name)
     except WeightsError:
-        return ()  # no constant: an input of the model
+        return ()  # an input of the model
     constants.budget.spend(initial.nbytes)
     if not np.any(initial != 0):
         return ()

@@ -1,6 +1,6 @@
-"""A TensorProto as a NumPy array, and back, with every size checked first.
+"""The conversion between TensorProto and NumPy arrays, with every size checked first.
 
-A model may keep its weights in other files, which are read only where they are allowed to be.
+A model may have weights in other files, which are read only if that is allowed.
 """
 
 import math
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.limits import MAX_AXES, Budget, bytes_of, check_held
 
-# onnx.proto's TensorProto.DataType, of all that weights and the shapes beside them are made of.
+# TensorProto.DataType of onnx.proto, for weights and shapes.
 DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.float32),
     6: np.dtype(np.int32),
@@ -27,7 +27,7 @@ DTYPES: dict[int, np.dtype[Any]] = {
     16: np.dtype(ml_dtypes.bfloat16),
 }
 DATA_TYPES = {dtype: number for number, dtype in DTYPES.items()}
-# Where the numbers are if not in raw_data, or if so in pieces of 32 bits: types of 16 bits.
+# The field of the numbers if not in raw_data; 16-bit types are stored as 32 bits.
 _TYPED = {1: "float_data", 6: "int32_data", 7: "int64_data", 11: "double_data"}
 _HALVES = (10, 16)
 _IS_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
@@ -37,7 +37,7 @@ _KEYS = ("location", "offset", "length", "checksum", "basepath")
 
 
 class External:
-    """The files with data that a model may have in a folder (None: nowhere)."""
+    """The external data of a model in a folder (None: not allowed)."""
 
     def __init__(self, folder: Path | None, budget: Budget) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class External:
         self._counted: set[str] = set()
 
     def read(self, name: str, entries: Iterable[Any], size: int) -> bytes:
-        """Return the bytes of a tensor by its ``external_data``, as many as its shape takes."""
+        """Return the bytes of a tensor by its ``external_data``, of the length of its shape."""
         if self._folder is None:
             raise WeightsError(
                 f"{name} has its data in another file: expected it in the model, or "
@@ -104,8 +104,8 @@ def _number(name: str, key: str, value: str) -> int:
 
 
 def _inside(name: str, folder: Path, location: str) -> str:
-    """Return the path of a file in the folder, or below, that is reached through no link."""
-    # As either system reads it: a model travels.
+    """Return the path of a file in the folder or a subfolder, without links."""
+    # With the separators of all systems, as models are copied between them.
     posix, windows = PurePosixPath(location), PureWindowsPath(location)
     is_plain = location and "\0" not in location and ".." not in windows.parts
     if not is_plain or posix.is_absolute() or windows.anchor:

@@ -1,21 +1,21 @@
-"""The wire format of protobuf, as far as it is looked at before a library parses a model.
+"""The wire format of protobuf: checks before a library parses a model.
 
-A message is a row of fields: a tag, which is ``number << 3 | wire type`` as a varint, and a value
-that is a varint, four bytes, eight bytes, or a length and so many bytes, a message perhaps.
+A message is a sequence of fields: a tag, which is ``number << 3 | wire type`` as a varint, and a
+value, which is a varint, four bytes, eight bytes, or a length and bytes, for example a message.
 """
 
 from typing import Any
 
 from jaxgru.weights.errors import WeightsError
 
-# A parsed message takes about 150 bytes of memory, and in the file it may take two. So a file has
-# at most so many fields: as many as a model of 75,000 nodes has. (Numbers in bulk are one field.)
+# A parsed message takes about 150 bytes of memory, and may have two bytes in the file. This limit
+# of the number of fields is that of a model with 75,000 nodes. (An array of numbers is one field.)
 MOST_FIELDS = 2**20
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _IR_VERSION = 1
-# The fields of onnx.proto's ModelProto, which has no others: ir_version and model_version are
-# numbers, and texts, messages and lists of them have a length.
+# All fields of ModelProto in onnx.proto: ir_version and model_version are numbers; text, messages
+# and lists of them have a length.
 _MODEL = dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), _LENGTH)
 _MODEL |= dict.fromkeys((_IR_VERSION, 5), _VARINT)
 
@@ -23,8 +23,8 @@ _MODEL |= dict.fromkeys((_IR_VERSION, 5), _VARINT)
 def begins_model(head: bytes) -> bool:
     """Return whether a file that begins like this is an ONNX model.
 
-    The format has no sign of its own, so each field that begins within the head must be one that a
-    model has, its ``ir_version`` among them.
+    The format has no signature, so each field that begins in the head must be a field of a model,
+    including ``ir_version``.
     """
     at, found_version = 0, False
     while at < len(head):
@@ -43,7 +43,7 @@ def begins_model(head: bytes) -> bool:
 
 
 def check_fields(content: bytes, descriptor: Any) -> None:
-    """Check that a message of a type is whole, and that parsing it takes no more than it should."""
+    """Check that a message of a type is complete, and limit the memory for parsing it."""
     nested: dict[str, dict[int, Any]] = {}
     waiting = [(0, len(content), descriptor)]
     count = 0
@@ -73,7 +73,7 @@ def check_fields(content: bytes, descriptor: Any) -> None:
 
 
 def _next_field(content: bytes, at: int) -> tuple[int, int, int, int]:
-    """Return number, wire type, value or length, and where the field ends or its bytes begin."""
+    """Return number, wire type, value or length, and the end of the field or begin of its bytes."""
     tag, at = _varint(content, at)
     number, wire_type = tag >> 3, tag & 7
     if wire_type in (_VARINT, _LENGTH) and number:
@@ -87,7 +87,7 @@ def _next_field(content: bytes, at: int) -> tuple[int, int, int, int]:
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
-    if content[at] < 0x80:  # nearly all are of one byte
+    if content[at] < 0x80:  # most have one byte
         return content[at], at + 1
     value = shift = 0
     while True:

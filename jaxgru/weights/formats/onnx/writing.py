@@ -1,4 +1,4 @@
-"""A net as an ONNX model of GRU nodes, whose batch and time may have any size."""
+"""Writing a net as an ONNX model of GRU nodes, with any size of batch and time."""
 
 import math
 from collections.abc import Sequence
@@ -18,23 +18,23 @@ from jaxgru.weights.formats.onnx.activations import HOLDER, STORED, float32
 from jaxgru.weights.formats.onnx.models import KEY, to_text
 from jaxgru.weights.formats.onnx.tensors import DATA_TYPES, to_tensor
 
-# What protobuf can hold, less some room for all but weights.
+# The limit of protobuf, minus some space for everything except weights.
 _MOST_BYTES = 2**31 - 2**20
-# Since opset 14 nothing that is used here has changed. GRU takes bfloat16 since 22.
+# The operators used here have not changed since opset 14. GRU supports bfloat16 since 22.
 _FIRST_OPSET, _FIRST_OPSET_OF_BFLOAT16 = 14, 22
 
 
 class Interface(NamedTuple):
-    """What a model looks like from outside."""
+    """The interface of a model."""
 
     batch_first: bool = True  # x is (batch, time, I), else (time, batch, I); y likewise
     lengths: bool = False  # whether there is an input of lengths
     initial_states: bool = False  # whether there is an input for the first state of each layer
-    opset: int | None = None  # None: the earliest that holds the net
+    opset: int | None = None  # None: the earliest that supports the net
 
 
 def to_model(net: Net, interface: Interface) -> Any:
-    """Return a net, given as NumPy arrays, as a ModelProto that the library has checked."""
+    """Return a net of NumPy arrays as a ModelProto that passes the checker of the library."""
     onnx = need("onnx", "onnx", "writing ONNX models")
     inputs, outputs = check_net(net)
     dtype = _check_held(net)
@@ -57,7 +57,7 @@ def to_model(net: Net, interface: Interface) -> Any:
         else:
             graph.node("Identity", [value], name)
     pair: Any = net
-    while outputs is None:  # the outputs are a pair of sequences: those of a side are as large
+    while outputs is None:  # a pair of sequences, whose sizes are equal
         pair = pair.forward if isinstance(pair, Bidirectional) else pair
         pair = pair.net if isinstance(pair, Backward) else pair
         pair = pair[-1] if isinstance(pair, tuple | list) else pair
@@ -70,7 +70,7 @@ def to_model(net: Net, interface: Interface) -> Any:
 
 
 class _Graph:
-    """A graph being written, node after node."""
+    """A graph that is built node by node."""
 
     def __init__(self, onnx: Any, dtype: np.dtype[Any], interface: Interface) -> None:
         self.seats: list[str] = []  # of the layers, in the pytree's order
@@ -92,7 +92,7 @@ class _Graph:
         return name
 
     def node(self, op_type: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
-        """Add a node of one output, and return the output's name."""
+        """Add a node with one output, and return the name of the output."""
         output = output or f"{op_type.lower()}_{len(self._nodes)}"
         self._nodes.append(
             self._onnx.helper.make_node(op_type, inputs, [output], name=output, **attributes)
@@ -102,7 +102,7 @@ class _Graph:
     def net(self, net: Net, xs: str, place: str, *, reverse: bool) -> tuple[str, ...]:
         """Add a net over xs, ``(time, batch, I)``; return its output likewise, or a pair of them.
 
-        The place is where the net is within the whole one: the names of nodes have it.
+        The place is the position of the net in the whole net, for the names of nodes.
         """
         if isinstance(net, GRUParams):
             return self._gru([net], xs, place, [place], "reverse" if reverse else "forward")
@@ -112,11 +112,11 @@ class _Graph:
             return self._merged(net.merge, *self._both(net, xs, place, reverse=reverse))
         for i, layer in enumerate(net):
             ys = self.net(layer, xs, f"{place}_{i}", reverse=reverse)
-            xs = ys[0]  # the last alone may be a pair, as check_net has seen
+            xs = ys[0]  # only the last may be a pair, see check_net
         return ys
 
     def model(self, opset: int, outputs: Sequence[tuple[str, list[str | int]]]) -> Any:
-        """Return the whole, with these outputs before the last states."""
+        """Return the model, with these outputs before the last states."""
         helper = self._onnx.helper
         graph = helper.make_graph(
             self._nodes,
@@ -130,14 +130,14 @@ class _Graph:
             graph,
             producer_name="jaxgru",
             opset_imports=opsets,
-            # The library's own newest would be refused by runtimes of last year.
+            # Older runtimes refuse the newest version of the library.
             ir_version=helper.find_min_ir_version_for(opsets),
         )
 
     def _both(self, net: Bidirectional, xs: str, place: str, *, reverse: bool) -> tuple[str, str]:
         sides: Any = (net.forward, net.backward)
         places = (f"{place}_forward", f"{place}_backward")
-        # Layers that differ in nothing which a node has once for both are one node.
+        # Two directions with the same attributes become one node.
         are_layers = all(isinstance(side, GRUParams) for side in sides)
         if not reverse and are_layers and len({(s.reset_after, s.clip) for s in sides}) == 1:
             forward, backward = self._gru(sides, xs, place, places, "bidirectional")
@@ -240,7 +240,7 @@ def _stacked(sides: Sequence[GRUParams]) -> dict[str, NDArray[Any]]:
 
 
 def _gru_attributes(sides: Sequence[GRUParams]) -> dict[str, Any]:
-    """Return the attributes of a GRU node, but for its direction."""
+    """Return the attributes of a GRU node without its direction."""
     first = sides[0]
     attributes: dict[str, Any] = {
         "hidden_size": first.hidden_size,
@@ -248,7 +248,7 @@ def _gru_attributes(sides: Sequence[GRUParams]) -> dict[str, Any]:
     }
     if first.clip is not None:
         rounded = float32(first.clip)
-        # A net of at most float32 clips in float32 itself: there the two are one.
+        # In a net of at most float32, jaxgru also clips in float32.
         if not 0 < rounded < math.inf or (first.dtype.itemsize > 4 and rounded != first.clip):
             raise WeightsError(
                 f"clip is {first.clip!r}: expected a number that float32 has, as ONNX's attributes "
@@ -259,7 +259,7 @@ def _gru_attributes(sides: Sequence[GRUParams]) -> dict[str, Any]:
     functions = [STORED[name] for name in names]
     if names != ["sigmoid", "tanh"] * len(sides):
         attributes["activations"] = [function.function for function in functions]
-        # One number after the other for the functions that take one, as ONNX Runtime deals them.
+        # One number after the other for the functions with a parameter, as in ONNX Runtime.
         for attribute in ("alpha", "beta"):
             numbers = [getattr(function, attribute) for function in functions]
             if numbers := [number for number in numbers if number is not None]:

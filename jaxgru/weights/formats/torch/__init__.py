@@ -1,12 +1,12 @@
 """Files of ``torch.save`` (.pt, .pth, .tar and other names) and pickles, read without PyTorch.
 
-Since PyTorch 1.6 a file is a zip archive of one folder, of any name: ``data.pkl`` is a pickle of
-the whole, ``data/0``, ``data/1``, ... are the storages of its tensors, and ``byteorder`` is
+Since PyTorch 1.6, a file is a zip archive of one folder with any name: ``data.pkl`` is a pickle of
+the object, ``data/0``, ``data/1``, ... are the storages of its tensors, and ``byteorder`` is
 "little" or "big".
 
-Before, it was five pickles, one after the other: a number that marks the format, its version, the
-machine it was written on, the whole, and a list of storages. Then these, each as its count, 8
-bytes, and its numbers, little-endian. In a plain pickle, a tensor's storage is such a stream in
+Before, it was a sequence of five pickles: a number that marks the format, its version, the machine
+that wrote it, the object, and a list of storages. The storages follow, each with its count in 8
+bytes and its little-endian numbers. In a plain pickle, the storage of a tensor is such a stream as
 bytes.
 
 Source: ``torch/serialization.py``, ``caffe2/serialize/inline_container.cc``.
@@ -28,8 +28,8 @@ from jaxgru.weights.formats.zip import MAGIC, open_archive, read_entry
 from jaxgru.weights.libraries import find
 from jaxgru.weights.results import Gathered
 
-# How a pickle begins: a protocol, and a frame, a container or a name. And not with what may look
-# so, the length that begins a safetensors file, which goes on with a brace.
+# The beginning of a pickle: a protocol, and a frame, a container or a name; but not the length at
+# the beginning of a safetensors file, which is followed by a brace.
 _PICKLE = re.compile(rb"\x80[\x02-\x05][\x95}\](c\x8a](?!.{5}\{)", re.DOTALL)
 PICKLE = "data.pkl"
 MARK = 0x1950A86A20F9469CFC6C
@@ -38,9 +38,9 @@ _Contents = dict[str, memoryview]  # of storages, by key
 
 
 def recognises(look: Look) -> bool:
-    """Return whether a file is of torch.save, or so like one that the reader can name it."""
+    """Return whether a file is one of torch.save, or similar enough for an error by the reader."""
     if look.head.startswith(MAGIC):
-        # A damaged archive has no directory: its first entry is the pickle.
+        # In a damaged archive without a directory, the first entry is the pickle.
         if look.entries is None:
             return b"/" + PICKLE.encode() in look.head
         return bool(folders_of(look.entries))
@@ -48,7 +48,7 @@ def recognises(look: Look) -> bool:
 
 
 def read(source: Source) -> Gathered:
-    """Return every GRU in a file, see ``Format.read``."""
+    """Return all GRUs in a file, see ``Format.read``."""
     head = source.file.read(512)
     source.file.seek(0)
     if head.startswith(MAGIC):
@@ -66,12 +66,12 @@ def _is_tar(head: bytes) -> bool:
 
 
 def folders_of(entries: Iterable[str]) -> list[str]:
-    """Return the beginnings of names, such as "archive/", under which an archive has a pickle."""
+    """Return the prefixes of names, such as "archive/", with a pickle in the archive."""
     return [name.removesuffix(PICKLE) for name in entries if f"/{name}".endswith(f"/{PICKLE}")]
 
 
 def _read_archive(source: Source) -> Gathered:
-    """Return every GRU in an archive, see ``Format.read``."""
+    """Return all GRUs in an archive, see ``Format.read``."""
     with open_archive(source.file, source.size, "an archive of torch.save") as archive:
         folder = _folder(archive.namelist())
         pickle = read_entry(archive, folder + PICKLE)
@@ -109,7 +109,7 @@ def _folder(names: list[str]) -> str:
 
 
 def _is_big_endian(archive: zipfile.ZipFile, folder: str) -> bool:
-    # The first versions had no such entry: they wrote little-endian numbers on all usual machines.
+    # The first versions had no such entry and wrote little-endian numbers on all common machines.
     name = f"{folder}byteorder"
     order = bytes(read_entry(archive, name)) if name in archive.NameToInfo else b"little"
     if order not in (b"little", b"big"):
@@ -118,7 +118,7 @@ def _is_big_endian(archive: zipfile.ZipFile, folder: str) -> bool:
 
 
 def _read_pickles(source: Source) -> Gathered:
-    """Return every GRU in a stream or in one pickle, see ``Format.read``."""
+    """Return all GRUs in a stream or in a pickle, see ``Format.read``."""
     content = source.file.read()
     pickles = Pickles(len(content), {tensors.JOBLIB: tensors.read_joblib})
 
@@ -134,14 +134,14 @@ def _read_pickles(source: Source) -> Gathered:
 
 
 def _read(pickles: Pickles, content: bytes) -> tuple[Any, _Contents]:
-    """Return what a pickle or a stream holds, and the numbers of a stream's storages."""
+    """Return the object of a pickle or a stream, and the contents of the storages of a stream."""
     stream = io.BytesIO(content)
     root = pickles.read(stream)
     if root != MARK:
         return root, {}
     if pickles.read(stream) != VERSION:
         raise WeightsError("it is a stream of another version: expected 1001, as torch.save writes")
-    pickles.read(stream)  # of the machine: its byte order is that of memory, not of the file
+    pickles.read(stream)  # of the machine, with the byte order of its memory, not of the file
     root = pickles.read(stream)
     storages = {}
     for stub in pickles.outside:

@@ -1,13 +1,13 @@
-"""Pickles read as data: nothing in one is imported, looked up or called.
+"""Reading pickles as data, without importing or calling anything.
 
-A pickle is a program for a small stack machine, which can import and call anything. The machine
-here makes numbers, text and containers. Everything else becomes a ``Stub``: a name, and the
-arguments, state and items that the object would have been made of.
+A pickle is a program for a small stack machine, which can import and call any function. This
+machine creates only numbers, text and containers. Any other object becomes a ``Stub`` with a name
+and the arguments, state and items of the object.
 
-``torch.load(weights_only=True)`` sets out to read as safely, and is not enough here. Given files of
-a few bytes to a few megabytes, PyTorch 2.13 allocates gigabytes (a ``bytearray`` of a number), ends
-the process (a deep tuple as a key), or returns memory that nothing was read into (a storage that
-the old format's list of storages leaves out).
+``torch.load(weights_only=True)`` has the same purpose but is not sufficient. For files of a few
+bytes to a few megabytes, PyTorch 2.13 allocates gigabytes (a ``bytearray`` of a number), ends the
+process (a deep tuple as a key), or returns uninitialized memory (a storage that is missing in the
+list of storages of the old format).
 
 Source: Python's ``pickletools``, which describes every instruction.
 """
@@ -21,10 +21,10 @@ from typing import Any, NamedTuple, NoReturn
 from jaxgru.weights.errors import WeightsError, first_line, shown
 from jaxgru.weights.limits import SMALL
 
-# The name of a stub for what is kept outside of the pickle, such as the numbers of a tensor.
+# The name of a stub for data outside of the pickle, such as the numbers of a tensor.
 OUTSIDE = "outside the pickle"
-_LONGEST = 200  # name of a module, or in one
-# The instructions whose argument is a value, and those that make one of nothing.
+_LONGEST = 200  # name of a module or an object
+# The instructions with a value as argument, and those that create an empty container.
 _VALUES = (
     "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE",
     "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
@@ -34,19 +34,19 @@ _MADE: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None, "EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list,
     "EMPTY_TUPLE": tuple,
 }  # fmt: skip
-# The table of pickletools, not its genops: that undoes backslashes in names, with a warning where
-# there is none to undo, and reads the arguments of protocol 0, text that Python 3 does not write.
+# The table of pickletools, without its genops, which decodes backslashes in names, with warnings
+# for invalid ones, and reads the text arguments of protocol 0, which Python 3 does not write.
 _OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 
 class Name(NamedTuple):
-    """What a pickle would import: module and name, joined with a dot."""
+    """An import of a pickle: module and name, joined with a dot."""
 
     text: str
 
 
 class Stub:
-    """An object of a pickle that is not made."""
+    """An object of a pickle that is not created."""
 
     __slots__ = ("arguments", "items", "name", "state")
 
@@ -54,26 +54,26 @@ class Stub:
         self.name = name
         self.arguments = arguments
         self.state: Any = None
-        # By key, or by place if they were appended.
+        # By key, or by position if they were appended.
         self.items: dict[Any, Any] | None = None
 
 
-# What reads on in the file after an object's state, by the object's name.
+# Functions that read data in the file after the state of an object, by the name of the object.
 Hooks = Mapping[str, Callable[[Stub, io.BytesIO], None]]
 
 
 class Pickles:
-    """The pickles of one file, whose instructions count against one budget."""
+    """The pickles of one file, with one budget for all instructions."""
 
     def __init__(self, size: int, hooks: Hooks | None = None) -> None:
-        # An instruction makes at most about 64 bytes, as an empty dict has. So this is the limit of
-        # weights.limits in instructions, SMALL or 32 times the file.
+        # An instruction allocates at most about 64 bytes, the size of an empty dict. So this is the
+        # limit of weights.limits in instructions, SMALL or 32 times the file.
         self._most = self._left = max(SMALL // 64, size // 2)
         self._hooks = hooks or {}
-        self.outside: list[Stub] = []  # of the pickle read last
+        self.outside: list[Stub] = []  # of the last pickle
 
     def read(self, file: io.BytesIO) -> Any:
-        """Return what a pickle holds, and leave the file after it."""
+        """Return the object of a pickle, with the file position after it."""
         machine = _Machine(file, self._hooks)
         self.outside = machine.outside
         try:
@@ -90,18 +90,18 @@ class Pickles:
             return machine.stack.pop()
         except WeightsError:
             raise
-        # Nothing on the stack or in the memo where it is taken from; arguments cut short.
+        # An empty stack, a missing entry in the memo, or incomplete arguments.
         except (IndexError, KeyError, ValueError) as error:
             raise WeightsError(f"its pickle is damaged ({first_line(error)!a})") from error
 
 
 def is_count(value: Any) -> bool:
-    """Return whether a value is a whole number that can count something."""
+    """Return whether a value is an integer, at least 0."""
     return type(value) is int and 0 <= value < 2**60
 
 
 def refuse(what: str) -> NoReturn:
-    """Raise WeightsError for what a pickle does."""
+    """Raise WeightsError for an invalid pickle."""
     raise WeightsError(
         f"its pickle {what}: expected tensors in containers, as "
         "torch.save(module.state_dict(), path) writes them; nothing in a file is run"
@@ -127,11 +127,11 @@ class _Machine:
         self.outside: list[Stub] = []
         self._file = file
         self._hooks = hooks
-        self._below: list[list[Any]] = []  # the stacks under the marks
+        self._below: list[list[Any]] = []  # the stacks below the marks
         self._memo: dict[int, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
-        """Carry out one instruction."""
+        """Execute one instruction."""
         match name:
             case "PROTO" | "FRAME":
                 pass
@@ -173,7 +173,7 @@ class _Machine:
                 module, own = self._taken(2)
                 if type(module) is not str or type(own) is not str:
                     refuse("has a name that is no text")
-                # Cut: a long text may be used again and again.
+                # Cut, because a long text may be used many times.
                 self.stack.append(Name(f"{module[:_LONGEST]}.{own[:_LONGEST]}"))
             case "REDUCE" | "NEWOBJ":
                 self._make(*self._taken(2))
@@ -227,7 +227,7 @@ class _Machine:
         if type(known) is not dict or len(items) % 2:
             refuse("sets items of what is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # What has another key has no name. And a key is hashed: a deep tuple must not be.
+            # Only these keys are names, and hashing a deep tuple would end the process.
             if isinstance(key, str) or is_count(key):
                 known[key] = value
 

@@ -18,7 +18,7 @@ from jaxgru.weights.errors import WeightsError, shown
 from jaxgru.weights.formats.torch.pickles import OUTSIDE, Name, Stub, is_count, refuse
 from jaxgru.weights.limits import check_declared
 
-# The bytes of a number, by PyTorch's name of its type.
+# The bytes of a number, by the name of its type in PyTorch.
 ITEM_SIZES = {
     **{"Half": 2, "BFloat16": 2, "Float": 4, "Double": 8, "ComplexFloat": 8, "ComplexDouble": 16},
     **{"Bool": 1, "Byte": 1, "Char": 1, "Short": 2, "Int": 4, "Long": 8},
@@ -30,11 +30,11 @@ _BFLOAT16 = Name("ml_dtypes.bfloat16")
 
 _ARRAYS = re.compile(r"numpy\.(?:_?core\.)?(?:multiarray|numeric)\.(_reconstruct|_frombuffer)")
 _JAX = "jax._src.array._reconstruct_array"
-# What may be around a tensor: a parameter, its type, and perhaps more of them.
+# Wrappers of tensors: parameters and their types.
 _MOST_AROUND = 8
 WITH_BYTES = "torch.storage._load_from_bytes"
 JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"
-# By PyTorch's names of the types of its storages.
+# By the names of the types of storages in PyTorch.
 _DTYPES = {
     "Half": FLOATS["float16"],
     "BFloat16": FLOATS["bfloat16"],
@@ -42,18 +42,18 @@ _DTYPES = {
     "Double": FLOATS["float64"],
 }
 _KINDS = {dtype: kind for kind, dtype in _DTYPES.items()}
-# The attributes in which modules and frozen dicts keep what has names: no part of those names.
+# Attributes with the named members of modules and frozen dicts, which are not part of the names.
 _HOLDERS = frozenset({"_parameters", "_buffers", "_modules", "_dict"})
 _DEEPEST = 64
 
 
 class Storage(NamedTuple):
-    """A row of numbers that tensors are views of."""
+    """A sequence of numbers with tensors as views."""
 
     key: str
-    kind: str  # PyTorch's name of the type, such as "Float" or "Long"
+    kind: str  # the name of the type in PyTorch, such as "Float" or "Long"
     length: int
-    content: Any = None  # the numbers, where they are in the pickle
+    content: Any = None  # the numbers, if they are in the pickle
 
 
 class Tensor(NamedTuple):
@@ -63,15 +63,15 @@ class Tensor(NamedTuple):
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    kind: str  # the storage's, or what sets the tensor's numbers apart from those stored
+    kind: str  # that of the storage, or a description of how the tensor differs from it
 
 
-# Returns the storage in bytes that torch.save wrote of it alone.
+# Returns a storage in bytes, as written by torch.save.
 Embedded = Callable[[bytes], Storage]
 
 
 def tensor_of(stub: Stub, embedded: Embedded) -> Tensor | None:
-    """Return the tensor or array that a stub stands for, None if it is another object."""
+    """Return the tensor or array of a stub, None for another object."""
     name, arguments, state = stub.name, stub.arguments, stub.state
     for _ in range(_MOST_AROUND):
         if name == _JAX and len(arguments) > 2 and isinstance(arguments[0], Name):
@@ -92,7 +92,7 @@ def tensor_of(stub: Stub, embedded: Embedded) -> Tensor | None:
         case "_rebuild_tensor_v3":
             if len(arguments) < 7 or not isinstance(arguments[6], Name):
                 refuse("has a tensor of an unknown type")
-            # One of a type that has no storages of its own, such as one of 8 bits.
+            # A tensor of a type without a storage class, such as one of 8 bits.
             return _tensor(arguments[:4], embedded)._replace(kind=arguments[6].text)
     if array := _ARRAYS.fullmatch(name):
         return _array(array[1], arguments, state)
@@ -102,7 +102,7 @@ def tensor_of(stub: Stub, embedded: Embedded) -> Tensor | None:
 
 
 def storage_of(value: Any, embedded: Embedded | None = None) -> Storage:
-    """Return the storage that a stub stands for; raise WeightsError if it is none."""
+    """Return the storage of a stub; raise WeightsError for another object."""
     storage: Storage
     if isinstance(value, Stub):
         if isinstance(value.state, Storage):
@@ -117,7 +117,7 @@ def storage_of(value: Any, embedded: Embedded | None = None) -> Storage:
                 name == OUTSIDE and is_count(length)
             ):
                 kind = _STORAGE.fullmatch(text)
-                # PyTorch before 1.0 had views of storages, too.
+                # PyTorch before 1.0 also had views of storages.
                 if kind is not None and view in ([], [None]):
                     value.state = storage = Storage(key, kind[1], length)
                     return storage
@@ -125,7 +125,7 @@ def storage_of(value: Any, embedded: Embedded | None = None) -> Storage:
 
 
 def read_joblib(stub: Stub, file: io.BytesIO) -> None:
-    """Read the numbers that joblib writes after the state of an array, as the stub's state."""
+    """Read the numbers after the state of an array of joblib, as the state of the stub."""
     fields = stub.state if isinstance(stub.state, dict) else {}
     shape: Any = fields.get("shape")
     dtype = _dtype(fields.get("dtype"))
@@ -154,14 +154,14 @@ def _tensor(arguments: tuple[Any, ...], embedded: Embedded) -> Tensor:
         and len(shape) == len(strides)
     ):
         refuse("has a tensor of an unknown form")
-    # The last argument is set for a few tensors, whose numbers are negated or conjugated.
+    # The last argument is set for negated or conjugated tensors.
     changed = len(arguments) > 6 and arguments[6] not in (None, {})
     kind = f"changed {storage.kind}" if changed else storage.kind
     return Tensor(storage, offset, shape, strides, kind)
 
 
 def _array(function: str, arguments: tuple[Any, ...], state: Any) -> Tensor:
-    """Return an array from the state that NumPy gives it, or the arguments in protocol 5."""
+    """Return an array from its state in NumPy, or from its arguments in protocol 5."""
     match function, arguments, state:
         case "_reconstruct", _, (_, shape, stub, is_fortran, inner) if _are_counts(shape):
             pass
@@ -178,7 +178,7 @@ def _array(function: str, arguments: tuple[Any, ...], state: Any) -> Tensor:
 
 
 def _bytes(value: Any) -> bytes | None:
-    """Return what stands for bytes: text in protocol 2, which Python 3 gives with its encoding."""
+    """Return bytes, which are text with an encoding in protocol 2 of Python 3."""
     if isinstance(value, Stub) and value.name == "_codecs.encode" and value.arguments:
         value = value.arguments[0]
     if isinstance(value, str):
@@ -205,7 +205,7 @@ def _view(shape: Any, dtype: np.dtype[Any], content: bytes, is_fortran: bool) ->
 
 
 def _dtype(stub: Any) -> np.dtype[Any] | None:
-    """Return the type that a stub of ``numpy.dtype`` stands for, None for those not read."""
+    """Return the dtype of a stub of ``numpy.dtype``, None for those that are not read."""
     if not isinstance(stub, Stub) or stub.name != "numpy.dtype" or not stub.arguments:
         return None
     code, state = stub.arguments[0], stub.state
@@ -227,7 +227,7 @@ ReadStorage = Callable[[Storage, int], bytes | bytearray | memoryview]
 
 
 def arrays_of(tensors: Mapping[str, Tensor], read_storage: ReadStorage) -> Lazy:
-    """Return tensors as NumPy arrays; a storage is read when a tensor in it is first asked for."""
+    """Return tensors as NumPy arrays; a storage is read when one of its tensors is accessed."""
     contents: dict[str, bytes | bytearray | memoryview] = {}
 
     def read(name: str) -> NDArray[Any] | Unread:
@@ -242,7 +242,7 @@ def arrays_of(tensors: Mapping[str, Tensor], read_storage: ReadStorage) -> Lazy:
             content = contents[storage.key]
         strides = [stride * dtype.itemsize for stride in tensor.strides]
         try:
-            # NumPy compares what the view reaches with what there is.
+            # NumPy checks the bounds of the view.
             return np.ndarray(tensor.shape, dtype, content, tensor.offset * dtype.itemsize, strides)
         except (OverflowError, TypeError, ValueError):
             raise WeightsError(
@@ -255,7 +255,7 @@ def arrays_of(tensors: Mapping[str, Tensor], read_storage: ReadStorage) -> Lazy:
 
 
 def named_tensors(root: Any, file_size: int, embedded: Embedded) -> dict[str, Tensor]:
-    """Return the tensors in a pickle, named by the keys, attributes and positions on the way."""
+    """Return the tensors in a pickle, named by the keys, attributes and positions on the path."""
     tensors: dict[str, Tensor] = {}
     storages: dict[str, Storage] = {}
     declared = 0
@@ -272,9 +272,9 @@ def named_tensors(root: Any, file_size: int, embedded: Embedded) -> dict[str, Te
 
 
 def _walk(root: Any, embedded: Embedded) -> Iterator[tuple[str, Tensor]]:
-    """Yield tensors in order; a container met again, perhaps in itself, is passed over."""
+    """Yield tensors in order; a repeated container, for example in itself, is skipped."""
     met: set[int] = set()
-    # For each container on the way, what is left of it.
+    # The remaining members of each container in the path.
     open_: list[Iterator[tuple[tuple[str, ...], Any]]] = [iter([((), root)])]
     while open_:
         path, value = next(open_[-1], (None, None))
@@ -298,14 +298,14 @@ def _members(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...
         yield from (((*path, str(key)), item) for key, item in items)
         return
     yield from (((*path, str(key)), item) for key, item in (value.items or {}).items())
-    # An object with slots has two dicts for its state.
+    # The state of an object with slots is two dicts.
     states = value.state if isinstance(value.state, tuple) else (value.state,)
     for state in states:
         if isinstance(state, dict):
             for key, item in state.items():
                 yield (path if key in _HOLDERS else (*path, str(key))), item
     if value.name == "collections.OrderedDict" and value.arguments:
-        # Python 2 gave the items as a list of pairs.
+        # In Python 2, the items are a list of pairs.
         pairs = value.arguments[0] if type(value.arguments[0]) is list else []
         for pair in pairs:
             if type(pair) in (list, tuple) and len(pair) == 2 and isinstance(pair[0], str):

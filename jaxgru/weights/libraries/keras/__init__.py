@@ -1,4 +1,4 @@
-"""Keras' GRU layers in memory, to nets and back."""
+"""The conversion of Keras' GRU layers in memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -18,27 +18,27 @@ from jaxgru.weights.unspecified import Fields, check_assume
 def from_keras(
     source: Any, *, layer: str | None = None, assume: Mapping[str, Any] | None = None
 ) -> Any:
-    """Return the net that a Keras layer holds, or a list of its weights, as JAX arrays.
+    """Return the net of a Keras layer, or of a list of its weights, as JAX arrays.
 
     Args:
         source: a built ``keras.layers.GRU``, ``GRUCell``, ``RNN`` of one or several ``GRUCell``,
-            or ``Bidirectional`` of these; a model that has such layers; or what ``get_weights()``
-            of such a layer gives, two or three arrays, or four or six for both directions.
-        layer: the name of the layer, needed if a model has several, see ``jaxgru.load``; within a
-            model or a wrapper of the model, ``"outer/inner"``.
-        assume: what a list of weights leaves out, as in ``jaxgru.load``.
+            or ``Bidirectional`` of these; a model with such layers; or the ``get_weights()`` of
+            such a layer, two or three arrays, or four or six for both directions.
+        layer: the name of the layer, required if a model has several, see ``jaxgru.load``; inside
+            a model or a wrapper, ``"outer/inner"``.
+        assume: values of fields that a list of weights does not include, as in ``jaxgru.load``.
 
     Returns:
         The net: a ``GRUParams``; a ``Bidirectional``; a tuple for several cells; a ``Backward``
-        for ``go_backwards``, whose outputs are in the input's order of time.
+        for ``go_backwards``, whose outputs are in the order of the input.
 
     Raises:
-        WeightsError: it holds no GRU, several and no ``layer``, or one that no net can hold.
-        ImportError: source is no list and Keras is not installed.
+        WeightsError: there is no GRU, several and no ``layer``, or one that no net can hold.
+        ImportError: source is not a list and Keras is not installed.
 
     Warns:
-        WeightsWarning: something was assumed; weights are NaN or Inf; float64 was rounded as
-            JAX's x64 mode is off.
+        WeightsWarning: a field was assumed; weights are NaN or Inf; float64 was rounded, as JAX's
+            x64 mode is off.
 
     >>> import jaxgru, numpy as np
     >>> weights = [np.ones((3, 15), "f"), np.ones((5, 15), "f"), np.ones((2, 15), "f")]
@@ -63,22 +63,22 @@ def to_keras(
     return_state: bool = False,
     name: str | None = None,
 ) -> Any:
-    """Return a built Keras layer that holds a net exactly.
+    """Return a built Keras layer that is exactly equivalent to a net.
 
     Args:
         net: a ``GRUParams``, a ``Bidirectional`` of two, or a ``Backward`` of one.
-        return_sequences: see ``keras.layers.GRU``; without it the layer gives the last state. A
-            ``Backward`` needs it False: Keras gives the sequence in the order of computing.
+        return_sequences: see ``keras.layers.GRU``; if False, the layer returns the last state. A
+            ``Backward`` requires False, as Keras returns the sequence in the order of computation.
         return_state: see ``keras.layers.GRU``.
-        name: the name of the layer; Keras chooses one otherwise.
+        name: the name of the layer; by default Keras chooses one.
 
     Returns:
-        A ``keras.layers.GRU`` or ``Bidirectional``, of the net's own type. Its ``get_weights()``
-        is the list of arrays that other layers of the kind take.
+        A ``keras.layers.GRU`` or ``Bidirectional`` with the dtype of the net. Its
+        ``get_weights()`` fits other layers of the same configuration.
 
     Raises:
-        WeightsError: no single Keras layer computes the same, as with clip, hard_sigmoid_keras2,
-            two biases without ``reset_after``, or a stack, which goes layer by layer.
+        WeightsError: no single Keras layer is equivalent, for example with clip,
+            hard_sigmoid_keras2, two biases without ``reset_after``, or a stack.
         ValueError: the layers of the net do not fit together.
         ImportError: Keras is not installed.
 
@@ -134,7 +134,7 @@ def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
 def _found_in(
     keras: Any, layer: Any, name: str, assume: Mapping[str, Any], inputs: str | None
 ) -> Iterator[tuple[str, Found | WeightsError]]:
-    """Give each GRU within a layer with its name, given the inputs of the layer, see Found."""
+    """Yield each GRU in a layer with its name, given the inputs of the layer, see Found."""
     cells = _cells(keras, layer)
     if any(type(cell) is keras.layers.GRUCell for cell in cells):
         found = outcome(_found, keras, layer, cells, name, assume)

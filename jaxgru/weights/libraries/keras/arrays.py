@@ -1,9 +1,9 @@
-"""Keras' GRU cells: what they compute, and their arrays in the order of ``get_weights``.
+"""Keras' GRU cells: their fields, and their arrays in the order of ``get_weights``.
 
-A cell has a kernel, a recurrent kernel and, unless ``use_bias=False``, a bias. Its gates are in the
+A cell has a kernel, a recurrent kernel and, unless ``use_bias=False``, a bias. The gates are in the
 order z, r, h, as in ``GRUParams``. The bias is ``(2, 3H)`` with ``reset_after=True``, input side
-first, ``(3H,)`` with ``reset_after=False``, and ``(6H,)`` in a ``CuDNNGRU``, whose kernels are laid
-out in another way too. Keras 1 has three arrays for each gate.
+first, ``(3H,)`` with ``reset_after=False``, and ``(6H,)`` in a ``CuDNNGRU``, whose kernels also
+have another layout. Keras 1 has three arrays for each gate.
 """
 
 import re
@@ -26,7 +26,7 @@ _GATES = 3
 
 
 class Cell(NamedTuple):
-    """A GRU cell without its weights; the fields are those of ``GRUParams``, but for these."""
+    """The fields of a GRU cell, without its weights: those of ``GRUParams`` and some more."""
 
     units: int | None  # None: not known
     activation: str
@@ -37,12 +37,12 @@ class Cell(NamedTuple):
 
     @property
     def array_count(self) -> int:
-        """How many arrays the cell has."""
+        """The number of arrays of the cell."""
         return 3 if self.use_bias else 2
 
 
 class GRULayer(NamedTuple):
-    """A layer made of GRU cells, without its weights."""
+    """A layer of GRU cells, without its weights."""
 
     # One direction or two, each a stack of cells, the first one first.
     sides: tuple[tuple[Cell, ...], ...]
@@ -104,15 +104,16 @@ def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUPara
 def cell_from_arrays(
     arrays: Sequence[NDArray[Any]], fields: Fields, where: str, version: str | None = None
 ) -> Cell:
-    """Return what a cell computes, given its arrays alone.
+    """Return the fields of a cell, given only its arrays.
 
-    The bias shows where the reset gate is applied. A ``CuDNNGRU`` has no activations but the usual
-    ones; those of a ``GRU`` are the caller's or the default of the version, None if unknown.
+    The position of the reset gate follows from the bias. A ``CuDNNGRU`` always has tanh and
+    sigmoid. The activations of a ``GRU`` are those of the caller or the defaults of the version,
+    which is None if unknown.
     """
     if len(arrays) not in (2, 3):
         raise WeightsError(f"{where} has {len(arrays)} arrays: expected 2, or 3 with a bias")
     units = len(_checked(arrays, where)[1])
-    # Before 2.3 GRUs had by default hard_sigmoid and the reset before.
+    # Before 2.3, the defaults were hard_sigmoid and the reset gate before the product.
     numbers = [int(part) for part in re.findall(r"\d{1,4}", version or "")[:2]]
     is_early = version is not None and numbers < [2, 3]
     if len(arrays) == 2:
@@ -188,7 +189,7 @@ def join_gates(arrays: Sequence[NDArray[Any]], where: str) -> list[NDArray[Any]]
 
 
 def to_arrays(params: GRUParams) -> list[NDArray[Any]]:
-    """Return what ``keras.layers.GRU.set_weights`` takes for a layer of NumPy arrays."""
+    """Return the arrays for ``keras.layers.GRU.set_weights``, for a layer of NumPy arrays."""
     arrays = [np.asarray(params.kernel), np.asarray(params.recurrent_kernel)]
     if not has_bias(params):
         return arrays
@@ -200,7 +201,7 @@ def to_arrays(params: GRUParams) -> list[NDArray[Any]]:
 def _checked(
     arrays: Sequence[NDArray[Any]], where: str, bias_shape: tuple[str, ...] = ()
 ) -> list[Any]:
-    """Return the arrays of a cell in order once they fit together; without a shape, no bias."""
+    """Return the checked arrays of a cell in order; without a shape of the bias, it has none."""
     module = dict(zip(_NAMES, arrays, strict=False))
     shapes = {"recurrent_kernel": ("H", "3H"), "kernel": ("I", "3H"), "bias": bias_shape}
     shapes = {name: shape for name, shape in shapes.items() if shape and name in module}
@@ -213,8 +214,8 @@ def _from_cudnn(
 ) -> list[NDArray[Any]]:
     """Return the arrays of a ``CuDNNGRU`` as those of a ``GRU(reset_after=True)``.
 
-    cuDNN takes each gate's weights transposed. ``CuDNNGRU`` gives it its kernel's numbers as they
-    lie in memory, so that each block ``(I, H)`` of it holds the numbers of an ``(H, I)`` one.
+    cuDNN uses the transposed weights of each gate. ``CuDNNGRU`` passes its kernel without
+    transposing, so each block ``(I, H)`` contains the numbers of an ``(H, I)`` array.
     """
     inputs, units = kernel.shape[0], recurrent_kernel.shape[0]
     blocks = np.split(kernel, _GATES, axis=1)

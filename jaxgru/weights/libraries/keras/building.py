@@ -1,4 +1,4 @@
-"""Keras layers that hold a net exactly, and Keras itself without a change of what is set."""
+"""Building Keras layers for a net, and using Keras without changing global settings."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from jaxgru.weights.libraries.keras.config import keras_names
 
 
 def keras_layers(keras: Any, net: Net) -> list[Layer]:
-    """Return the layers of a net; a Keras layer holds each."""
+    """Return the layers of a net, each of which fits a Keras layer."""
     known = tuple(keras_names(keras.__version__))
     fields = {"clip": (None,), "activation": known, "recurrent_activation": known}
     holder = Holder(
@@ -43,7 +43,7 @@ def build_layer(
     return_sequences: bool,
     return_state: bool = False,
 ) -> Any:
-    """Return a built Keras layer with the weights of a layer that ``keras_layers`` gave."""
+    """Return a built Keras layer with the weights of a layer of ``keras_layers``."""
     options = {"return_sequences": return_sequences, "return_state": return_state}
     if isinstance(layer.net, Bidirectional):
         forward, backward = layer.net.forward, layer.net.backward
@@ -55,7 +55,7 @@ def build_layer(
             dtype=forward.dtype.name,
         )
         built.build((None, None, forward.input_size))
-        # The forward layer is by now another one, which Keras made from the one above.
+        # Keras has replaced the forward layer by a new one.
         _fill(keras, built.forward_layer, forward)
         _fill(keras, built.backward_layer, backward)
         return built
@@ -89,7 +89,7 @@ def _new_gru(
         use_bias=has_bias(params),
         reset_after=params.reset_after,
         go_backwards=go_backwards,
-        # Keras' own ones take time, and cannot draw in half precision.
+        # The initializers of Keras take time and do not support half precision.
         kernel_initializer="zeros",
         recurrent_initializer="zeros",
         dtype=params.dtype.name,
@@ -99,7 +99,7 @@ def _new_gru(
 
 
 def _fill(keras: Any, layer: Any, params: GRUParams) -> None:
-    # A model made anew from this one's configuration should be drawn as Keras draws.
+    # A new model of this configuration should use the initializers of Keras.
     layer.cell.kernel_initializer = keras.initializers.GlorotUniform()
     layer.cell.recurrent_initializer = keras.initializers.Orthogonal()
     layer.cell.set_weights(to_arrays(params))
@@ -116,12 +116,12 @@ def _check_dtype(keras: Any, params: GRUParams) -> None:
 
 @contextlib.contextmanager
 def using_keras(purpose: str) -> Iterator[Any]:
-    """Give Keras to a block, and leave what the caller has set as it is.
+    """Yield Keras, and restore the settings of the caller after the block.
 
-    Keras chooses its backend when it is first imported: JAX, where ``KERAS_BACKEND`` is not set.
-    It counts on JAX's own promotion, draws seeds from ``random`` when it is imported and for each
-    initialiser, and turns its variables into NumPy arrays in a way that NumPy 2 warns of.
-    ``purpose`` is what needs Keras, as the beginning of a sentence.
+    Keras chooses its backend at the first import: JAX, unless ``KERAS_BACKEND`` is set. It requires
+    the default promotion of JAX, draws seeds from ``random`` at its import and for each
+    initializer, and converts variables to NumPy arrays in a way that NumPy 2 warns about.
+    ``purpose`` is the feature that needs Keras, for the error.
     """
     state = random.getstate()
     try:

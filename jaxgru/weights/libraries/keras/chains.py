@@ -1,4 +1,4 @@
-"""The GRUs of a Keras model by its configuration, and the inputs of each."""
+"""The GRUs of a Keras model and their inputs, according to its configuration."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from jaxgru.weights.libraries.keras.config import Layer, gru_layer, has_gru
 from jaxgru.weights.results import Found
 from jaxgru.weights.unspecified import Fields
 
-# Layers that change no value when a model is used. (Masking changes none at the steps that count.)
+# Layers that change no value in inference. (Masking changes none at valid steps.)
 _TRANSPARENT = frozenset(
     {
         "ActivityRegularization",
@@ -32,15 +32,15 @@ _DEEPEST = 12  # of the lists that a call's arguments are in
 class Configured(NamedTuple):
     """A GRU in the configuration of a model."""
 
-    name: str  # within models and wrappers, "outer/inner"
+    name: str  # in models and wrappers, "outer/inner"
     layer: Layer
-    gru: GRULayer | WeightsError  # the error: why no net can hold it
+    gru: GRULayer | WeightsError  # the error is the reason why no net can hold it
     fields: Fields
     inputs: str | None  # see Found
 
     @property
     def cell_count(self) -> int:
-        """How many cells it has, 0 where no net can hold it."""
+        """The number of cells, 0 if no net can hold it."""
         return len(self.gru.cells) if isinstance(self.gru, GRULayer) else 0
 
     def checked(self) -> GRULayer:
@@ -64,9 +64,9 @@ def grus(
     assume: Mapping[str, Any],
     prefix: str = "",
 ) -> Iterator[Configured]:
-    """Give the GRUs that layers are or hold, given the inputs of those among them.
+    """Yield the GRUs in layers, given the inputs of those among them.
 
-    ``version`` is that of Keras, None if unknown; ``assume`` is what the caller assumes.
+    ``version`` is that of Keras, None if unknown; ``assume`` is that of the caller.
     """
     for layer in layers:
         name, fields = f"{prefix}{layer.name}", Fields(assume)
@@ -78,9 +78,9 @@ def grus(
 
 
 def inputs_of(model: Layer) -> dict[str, str]:
-    """Return the inputs of each GRU of a model by its name: another GRU's name, or a phrase.
+    """Return the inputs of each GRU of a model by name: the name of another GRU, or a phrase.
 
-    A model of a user's own has no such information.
+    A custom model has no such information.
     """
     if model.is_custom or model.class_name not in (_SEQUENTIAL, *_FUNCTIONAL):
         return {}
@@ -97,13 +97,13 @@ def inputs_of(model: Layer) -> dict[str, str]:
 
 
 def in_model(inputs: Mapping[str, str], name: str, prefix: str) -> str | None:
-    """Return the inputs of a GRU with the name in the file of the one whose outputs they are."""
+    """Return the inputs of a GRU, with the name in the file of the GRU that computes them."""
     found = inputs.get(name)
     return f"{prefix}{found}" if found in inputs else found
 
 
 def _source(name: str, before: Mapping[str, str | None], layers: Mapping[str, Layer]) -> str:
-    for _ in layers:  # at most so many steps: a circle has no end
+    for _ in layers:  # limits the steps, as there may be a cycle
         found = before.get(name)
         if found is None or found not in layers:
             return "those of the model, or of several layers"
@@ -128,7 +128,7 @@ def _outputs(layer: Layer) -> str:
 
 
 def _only_input(layer: Layer) -> str | None:
-    """Return the name of the one layer whose first output a layer takes, in its only call."""
+    """Return the name of the layer whose first output is the input of a layer's only call."""
     if not isinstance(layer.calls, list) or len(layer.calls) != 1:
         return None
     sources = list(_histories(layer.calls[0], 0))
@@ -138,7 +138,7 @@ def _only_input(layer: Layer) -> str | None:
 
 
 def _histories(value: Any, depth: int) -> Iterator[list[Any]]:
-    """Give each tensor among a call's arguments: its layer, the layer's call, and which output."""
+    """Yield each tensor in the arguments of a call: its layer, the call and the output index."""
     if depth > _DEEPEST:
         yield ["", -1, -1]
     elif isinstance(value, dict):

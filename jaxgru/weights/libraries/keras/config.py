@@ -1,7 +1,8 @@
-"""The configuration of a Keras model: its layers, and what those made of GRU cells compute.
+"""The configuration of a Keras model: its layers, and the fields of its GRU layers.
 
-It is JSON of any version from Keras 1 to 3. What concerns training is passed over: dropout,
-initialisers, constraints, ``stateful``, ``unroll``. Activations get their names in ``jaxgru``.
+It is JSON of any version from Keras 1 to 3. Options for training are ignored: dropout,
+initializers, constraints, ``stateful``, ``unroll``. Activations are converted to the names of
+``jaxgru``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,14 +16,14 @@ from jaxgru.weights.unspecified import Fields
 
 _DEEPEST = 32
 _LONGEST_NAME = 512
-# A layer takes about 2 kB of JSON, and Python's objects several times that.
+# A layer has about 2 kB of JSON, and several times as much as Python objects.
 LARGEST = 8 * 2**20
 
 _GRUS = ("GRU", "CuDNNGRU")
 _KNOWN = {name: known for name in ACTIVATIONS if (known := get_activation(name).keras)}
 _NAMES = sorted({name for known in _KNOWN.values() for name in known.names})
 _VERSIONS = ("1", "2", "3")
-# Layers that stand for a function, and the options with which they are it.
+# Layers that are an activation with these options.
 _LAYERS: dict[str, tuple[tuple[dict[str, Any], str], ...]] = {
     "ReLU": (
         ({"max_value": None, "negative_slope": 0, "threshold": 0}, "relu"),
@@ -34,24 +35,24 @@ _KERAS_MODULES = ("keras", "tf_keras", "tensorflow", "builtins")
 
 
 class Layer(NamedTuple):
-    """A layer of a model, whatever it is."""
+    """Any layer of a model."""
 
     class_name: str
     name: str
     config: Mapping[str, Any]
-    # Of a model its layers in order; of a wrapper what it wraps; of a stack its cells.
+    # The layers of a model in order, the wrapped layer of a wrapper, or the cells of a stack.
     inner: tuple["Layer", ...]
-    is_custom: bool  # registered by a user, perhaps under a name of Keras'
+    is_custom: bool  # registered by a user, perhaps under a name of Keras
     calls: Any = None  # in a functional model: the arguments of each call of the layer
 
 
 def model_of(config: Any) -> Layer:
-    """Return a model, whose layers are the inner ones, given its configuration as parsed JSON."""
+    """Return a model with its layers, given its configuration as parsed JSON."""
     return _layer(config, 0)
 
 
 def gru_layer(layer: Layer, version: str | None, fields: Fields) -> GRULayer | None:
-    """Return what a layer computes if it is made of GRU cells, else None."""
+    """Return the fields of a layer of GRU cells, None for other layers."""
     if not has_gru(layer):
         return None
     if layer.class_name == "Bidirectional":
@@ -97,7 +98,7 @@ def _within(config: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def has_gru(layer: Layer) -> bool:
-    """Return whether a layer is a GRU, or one of the layers that are made of cells or of GRUs."""
+    """Return whether a layer is a GRU, or a layer of cells or GRUs."""
     if layer.is_custom:
         return False
     if layer.class_name in _GRUS:
@@ -195,7 +196,7 @@ def _flag(config: Mapping[str, Any], key: str, default: bool) -> bool:
 
 
 def keras_names(version: str) -> dict[str, str]:
-    """Return how a version of Keras calls our activations that it has."""
+    """Return the activations of a version of Keras by name, with their names in jaxgru."""
     major = version.partition(".")[0]
     return {name: known.names[0] for name, known in _KNOWN.items() if major in known.versions}
 
@@ -203,7 +204,7 @@ def keras_names(version: str) -> dict[str, str]:
 def resolve_activation(
     config: Mapping[str, Any], key: str, field: str, version: str | None, fields: Fields
 ) -> str:
-    """Return by our name the activation that a layer's configuration has under a key of Keras'."""
+    """Return the activation under a key of a configuration, by its name in jaxgru."""
     if key not in config:
         return str(fields.resolve(field))
     name = _name_of(config[key])
@@ -229,7 +230,7 @@ def resolve_activation(
 
 
 def _name_of(value: Any) -> str | None:
-    """Return Keras' name of a function in a configuration, None if it is none of Keras' own."""
+    """Return the name in Keras of a function in a configuration, None for other functions."""
     if value is None:
         return "linear"
     if isinstance(value, str):
