@@ -36,7 +36,7 @@ class Activation(NamedTuple):
     """
 
     value: Callable[[Array], Array]
-    slope: Callable[[Any, Array], Array]
+    slope: Callable[[Any, Array], Array]  # of x, which is None unless needs_input, and y
     needs_input: bool = False
     keras: Keras | None = None
     onnx: Onnx | None = None

@@ -1,10 +1,10 @@
 """One step of a GRU, and one step with its gates."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from jaxgru.checks import as_arrays, check_last_axis, check_params, check_precision, state_dtype
 from jaxgru.params import GRUParams
@@ -84,7 +84,9 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
 
 # Compiled, so that a call outside of jit is one dispatch instead of one per operation.
 @functools.partial(jax.jit, static_argnames=("precision", "dtype"))
-def _gates(params: GRUParams, h: Array, x: Array, *, precision: Precision, dtype: Any) -> Gates:
+def _gates(
+    params: GRUParams, h: Array, x: Array, *, precision: Precision, dtype: DTypeLike
+) -> Gates:
     params, h, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, h, x))
     leading = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
     h = jnp.broadcast_to(h, (*leading, params.hidden_size))

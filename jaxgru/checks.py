@@ -56,14 +56,14 @@ def shape_of(name: str, value: Any) -> tuple[int, ...]:
     return tuple(value.shape)
 
 
-def type_name(value: Any) -> str:
+def type_name(value: object) -> str:
     """Return the name of a value's type, with its library unless that is Python or jaxgru."""
     kind = type(value)
     library = kind.__module__.partition(".")[0]
     return kind.__name__ if library in ("builtins", "jaxgru") else f"{library}.{kind.__name__}"
 
 
-def ways_in(value: Any) -> str:
+def ways_in(value: object) -> str:
     """Return the end of an error: the function that converts an object of this library, if any."""
     libraries = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
     for library in ("torch", "keras", "onnx", "flax", "equinox"):
@@ -81,7 +81,7 @@ def check_last_axis(name: str, value: Array, size: int, what: str) -> None:
         raise ValueError(f"{name} has shape {shape}: expected (..., {size}), for {size} {what}")
 
 
-def check_static(**values: Any) -> None:
+def check_static(**values: object) -> None:
     """Raise ValueError for a traced value that must be static."""
     for name, value in values.items():
         if isinstance(value, jax.core.Tracer):
@@ -139,9 +139,9 @@ def _is_known_precision(precision: Any) -> bool:
 
 
 def check_masks(
-    lengths: Any,
-    mask: Any,
-    resets: Any,
+    lengths: Array | None,
+    mask: Array | None,
+    resets: Array | None,
     steps: tuple[int, ...],
     batch: tuple[int, ...],
     time: int,
@@ -166,7 +166,7 @@ def check_masks(
             raise ValueError(f"{name} has dtype {flags.dtype}: expected bool")
 
 
-def _check_lengths(lengths: Any, batch: tuple[int, ...], time: int) -> None:
+def _check_lengths(lengths: Array, batch: tuple[int, ...], time: int) -> None:
     shape = shape_of("lengths", lengths)
     if shape != batch:
         raise ValueError(f"lengths has shape {shape}: expected {batch}, the batch axes of xs")
@@ -185,7 +185,7 @@ def _check_lengths(lengths: Any, batch: tuple[int, ...], time: int) -> None:
         )
 
 
-def check_state(batch: tuple[int, ...], layer: GRUParams, h: Any, where: str) -> None:
+def check_state(batch: tuple[int, ...], layer: GRUParams, h: Array | None, where: str) -> None:
     """Raise ValueError unless a layer's part of a state broadcasts to ``(*batch, H)``."""
     if h is None:
         return

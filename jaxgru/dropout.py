@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 Array = jax.Array
 
@@ -55,7 +56,7 @@ class Dropout:
         return jnp.where(kept, xs / (1 - self.rate), jnp.zeros_like(xs))
 
 
-def as_dropout(dropout: Any) -> Dropout | None:
+def as_dropout(dropout: float | Dropout) -> Dropout | None:
     """Return a ``Dropout`` for ``dropout=``, or None if the rate is 0."""
     if not isinstance(dropout, Dropout):
         check_rate("dropout", dropout)
@@ -70,7 +71,7 @@ def check_rate(name: str, rate: Any) -> None:
         raise ValueError(f"{name} is {rate!r}: expected a number, at least 0 and below 1")
 
 
-def state_factors(rate: float, key: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+def state_factors(rate: float, key: Array, shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return the factors of recurrent dropout: 0, or ``1 / (1 - rate)``."""
     kept = jax.random.bernoulli(key, 1 - rate, shape)
     return jnp.where(kept, jnp.asarray(1 / (1 - rate), dtype), jnp.zeros((), dtype))

@@ -178,7 +178,7 @@ def _place(where: str) -> str:
 
 
 def _stablehlo(
-    net: Any,
+    net: Net,
     signature: Signature,
     lengths: bool,
     time_major: bool,

@@ -4,9 +4,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxgru.net import Backward, Bidirectional, Net, check_net, map_state, merged
+from jaxgru.net import Backward, Bidirectional, Net, State, check_net, map_state, merged
 from jaxgru.params import GRUParams
+from jaxgru.recurrence import Precision
 from jaxgru.sequence import gru
 
 Array = jax.Array
@@ -45,11 +47,11 @@ def output_size(net: Net) -> int:
     return output_size(net.net if isinstance(net, Backward) else net[-1])  # type: ignore[index]
 
 
-def split_state(net: Net, h: Any) -> Any:
+def split_state(net: Net, h: np.ndarray) -> Any:
     """Split concatenated states ``(..., H1 + H2 + ...)`` into the structure of the net."""
     stop = 0
 
-    def part(layer: GRUParams, _: None, __: str) -> Any:
+    def part(layer: GRUParams, _: None, __: str) -> np.ndarray:
         nonlocal stop
         start, stop = stop, stop + layer.hidden_size
         return h[..., start:stop]
@@ -69,7 +71,7 @@ def directions(net: Net, reverse: bool = False) -> set[bool]:
 
 
 def run_layers(
-    net: Net, xs: Array, h0: Any = None, *, reverse: bool = False, precision: Any = None
+    net: Net, xs: Array, h0: State = None, *, reverse: bool = False, precision: Precision = None
 ) -> tuple[Any, Any, list[LayerRun]]:
     """Return the outputs and the last state, as ``jaxgru.gru`` does, and the run of each layer.
 

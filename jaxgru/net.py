@@ -2,11 +2,12 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgru.checks import check_params, type_name, ways_in
 from jaxgru.params import GRUParams
@@ -15,6 +16,8 @@ from jaxgru.pytree import pytree_dataclass
 Array = jax.Array
 
 Net: TypeAlias = "GRUParams | Bidirectional | Backward | tuple[Net, ...] | list[Net]"
+# The state of a net has its structure, with an array for each layer. None means zeros.
+State: TypeAlias = "Array | np.ndarray | Bidirectional | Backward | Sequence[State] | None"
 
 MERGES = ("concat", "sum", "mul", "ave", None)
 
@@ -55,6 +58,7 @@ class Bidirectional:
     Source: Schuster and Paliwal 1997; the merges are those of Keras' ``Bidirectional``.
     """
 
+    # Nets, or states or outputs of nets.
     forward: Any
     backward: Any
     merge: str | None = "concat"
@@ -87,10 +91,10 @@ class Backward:
     Source: the ``direction`` attribute of ONNX's GRU.
     """
 
-    net: Any
+    net: Any  # or the state of a net
 
 
-def merged(merge: str | None, forward: Array, backward: Array) -> Any:
+def merged(merge: str | None, forward: Array, backward: Array) -> Array | tuple[Array, Array]:
     """Return the merged outputs of both directions, or the pair if merge is None."""
     if merge is None:
         return forward, backward
@@ -163,7 +167,7 @@ def _check_stack(net: "tuple[Net, ...] | list[Net]", where: str) -> tuple[int, i
 
 
 def map_state(
-    function: Callable[[GRUParams, Any, str], Any], net: Net, state: Any, where: str
+    function: Callable[[GRUParams, Any, str], Any], net: Net, state: State, where: str
 ) -> Any:
     """Apply ``function(layer, part of the state, position)`` to each layer of a net.
 
@@ -224,7 +228,7 @@ def count_layers(net: Net) -> int:
     return len(jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, GRUParams)))
 
 
-def _described(state: Any) -> str:
+def _described(state: object) -> str:
     name = type(state).__name__
     if hasattr(state, "shape"):
         return f"single array of shape {tuple(state.shape)}"

@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import numbers
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -185,7 +184,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         return repr(value)
     return f"{value.dtype.name}[{','.join(str(size) for size in value.shape)}]"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 from jaxgru.checks import (
     as_arrays,
@@ -25,6 +26,7 @@ from jaxgru.net import (
     Backward,
     Bidirectional,
     Net,
+    State,
     check_net,
     count_layers,
     has_stack,
@@ -41,12 +43,12 @@ Array = jax.Array
 def gru(
     net: Net,
     xs: Array,
-    h0: Any = None,
+    h0: State = None,
     *,
     lengths: Array | None = None,
     mask: Array | None = None,
     resets: Array | None = None,
-    reset_state: Any = None,
+    reset_state: State = None,
     reverse: bool = False,
     time_major: bool = False,
     zero_masked: bool = False,
@@ -196,14 +198,14 @@ def gru(
 def _run(
     net: Net,
     xs: Array,
-    h0: Any,
+    h0: State,
     lengths: Array | None,
     mask: Array | None,
     resets: Array | None,
-    reset_state: Any,
+    reset_state: State,
     key: Array | None,
     *,
-    dtype: Any,
+    dtype: DTypeLike,
     reverse: bool,
     time_major: bool,
     zero_masked: bool,

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,19 @@ import numpy as np
 
 from jaxgru.arrayfiles import Window
 from jaxgru.layers import directions, layers, run_layers, split_state
-from jaxgru.net import Net, check_net
+from jaxgru.net import Net, State, check_net
 from jaxgru.sequence import gru
+
+
+class Inputs(Protocol):
+    """Sequences that are read in windows, such as an array file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the whole, ``(..., T, I)``."""
+
+    def read(self, window: Window) -> np.ndarray:
+        """Return the inputs in a window, ``(rows, steps, I)``."""
 
 
 class Chunk(NamedTuple):
@@ -29,7 +40,7 @@ class Chunk(NamedTuple):
 
 def stream(
     net: Net,
-    inputs: Any,
+    inputs: Inputs,
     h0: np.ndarray | None = None,
     *,
     steps: int | None = None,
@@ -107,7 +118,9 @@ def rounded(array: np.ndarray, net: Net) -> np.ndarray:
 
 # Compiled once for each shape of a chunk.
 @functools.partial(jax.jit, static_argnames=("reverse", "all_layers"))
-def _run(net: Net, xs: Any, h: Any, *, reverse: bool, all_layers: bool) -> tuple[jax.Array, Any]:
+def _run(
+    net: Net, xs: jax.Array, h: State, *, reverse: bool, all_layers: bool
+) -> tuple[jax.Array, Any]:
     if all_layers:
         _, h, runs = run_layers(net, xs, h, reverse=reverse, precision="highest")
         ys: Any = tuple(run.ys for run in runs)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 FORMATS = (".npy", ".npz", ".csv", ".txt")
 
@@ -62,7 +63,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
     return ending
 
 
-def mapped(file: IO[bytes], shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def mapped(file: IO[bytes], shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """Return the array whose numbers are all that an open file has, left where they are."""
     if math.prod(shape) == 0:  # nothing to map, which is refused
         return np.empty(shape, dtype)

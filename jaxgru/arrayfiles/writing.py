@@ -7,9 +7,10 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from jaxgru.arrayfiles.interface import ArrayFileError, Window, format_of, mapped
 from jaxgru.atomic import replacing
@@ -31,7 +32,9 @@ class ArrayWriter:
         OSError: the disk has no room for the array (at once, where the system can reserve it).
     """
 
-    def __init__(self, file: IO[bytes], name: str, shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(
+        self, file: IO[bytes], name: str, shape: tuple[int, ...], dtype: DTypeLike
+    ) -> None:
         self._file, self._shape, self._dtype = file, shape, np.dtype(dtype)
         self._offset = file.tell()
         file.flush()
@@ -49,7 +52,7 @@ class ArrayWriter:
 
 @contextlib.contextmanager
 def create_array(
-    path: str | os.PathLike[str], shape: tuple[int, ...], dtype: Any, key: str
+    path: str | os.PathLike[str], shape: tuple[int, ...], dtype: DTypeLike, key: str
 ) -> Iterator[ArrayWriter]:
     r"""Yield a writer of an array; its file is moved into place if the block succeeds.
 

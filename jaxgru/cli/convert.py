@@ -1,7 +1,6 @@
 """``jaxgru convert``: weights to another format, or between two forms of the equations."""
 
 import argparse
-from typing import Any
 
 from jaxgru.cli.describe import in_a_line
 from jaxgru.cli.files import Output, Weights
@@ -32,7 +31,7 @@ of --to, or that of the suffix: .safetensors, .npz, .onnx, .keras or .weights.h5
 """
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this subcommand to the parser of the command line."""
     parser = subparsers.add_parser(
         "convert",

@@ -1,7 +1,6 @@
 """Descriptions of a net, in words and as a table of statistics."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -92,7 +91,7 @@ def _parameters(net: Net) -> int:
     return sum(value.size for value in arrays if value is not None)
 
 
-def _blocks(params: GRUParams) -> Iterator[tuple[str, str, Any]]:
+def _blocks(params: GRUParams) -> Iterator[tuple[str, str, np.ndarray]]:
     for name in _ARRAYS:
         value = getattr(params, name)
         if value is not None:
@@ -100,7 +99,7 @@ def _blocks(params: GRUParams) -> Iterator[tuple[str, str, Any]]:
                 yield name, gate, block
 
 
-def _statistics(block: Any) -> str:
+def _statistics(block: np.ndarray) -> str:
     # In double precision, because a norm in half precision may overflow.
     finite = block[np.isfinite(block)].astype(np.float64)
     if finite.size == 0:

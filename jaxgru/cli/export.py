@@ -1,7 +1,6 @@
 """``jaxgru export``: write a net to a file that runs without jaxgru."""
 
 import argparse
-from typing import Any
 
 from jaxgru.cli.files import Output, Weights
 from jaxgru.cli.source import add_source_options, read_net
@@ -24,7 +23,7 @@ which batch and time may have any size from 1. docs/deployment.md shows how to r
 """
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this subcommand to the parser of the command line."""
     parser = subparsers.add_parser(
         "export",

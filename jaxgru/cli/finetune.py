@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 from collections.abc import Callable
-from typing import Any
 
 from jaxgru.cli.files import Input, Output, OutputFolder, Weights
 from jaxgru.cli.source import add_source_options
@@ -39,7 +38,7 @@ finite, 2 an error
 """
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this subcommand to the parser of the command line."""
     parser = subparsers.add_parser(
         "finetune",
@@ -63,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(func=_run)
 
 
-def _add_task(group: Any) -> None:
+def _add_task(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     losses = ("regression", "classification", "next-step")
     text = "squared error, cross-entropy, or squared error to the next input (default: %(default)s)"
@@ -80,7 +79,7 @@ def _add_task(group: Any) -> None:
     add("--held-out", metavar="FRACTION", type=_fraction, default=0.2, help=text)
 
 
-def _add_training(group: Any) -> None:
+def _add_training(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     length = group.add_mutually_exclusive_group()
     length.add_argument("--epochs", metavar="N", type=_whole, help="passes over the data (10)")
@@ -100,7 +99,7 @@ def _add_training(group: Any) -> None:
     add("--seed", metavar="N", type=int, default=0, help="(%(default)s)")
 
 
-def _add_records(group: Any) -> None:
+def _add_records(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     text = "write a checkpoint after every epoch, and resume from the last"
     add("--checkpoints", metavar="FOLDER", type=OutputFolder, help=text)

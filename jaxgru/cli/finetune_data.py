@@ -2,7 +2,6 @@
 
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -138,7 +137,7 @@ def _padded(sequences: list[Array], time: int) -> Array:
     return padded
 
 
-def _classes(targets: Array, path: str, is_npz: bool) -> Any:
+def _classes(targets: Array, path: str, is_npz: bool) -> Array:
     """Return the targets as integers; text must have one column."""
     if not is_npz:
         if targets.shape[-1] != 1:

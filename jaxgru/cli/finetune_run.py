@@ -4,7 +4,6 @@ import argparse
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +37,7 @@ from jaxgru.finetune import (
 from jaxgru.finetune.loop import OnRound
 from jaxgru.finetune.model import checked_model
 from jaxgru.finetune.validation import checked_data
-from jaxgru.net import check_net
+from jaxgru.net import Net, check_net
 from jaxgru.params import at_least_float32
 from jaxgru.plot.figure import check_plot
 from jaxgru.weights import WeightsError, save
@@ -77,7 +76,7 @@ def _fit(
     held_out: Sequences,
     loss: Loss,
     arguments: argparse.Namespace,
-    keys: tuple[Any, Any],
+    keys: tuple[jax.Array, jax.Array],
 ) -> Result:
     optimizer = optax.adam(arguments.learning_rate)
     if arguments.clip_norm is not None:
@@ -114,7 +113,7 @@ def _fit(
     )
 
 
-def _check_formats(net: Any, arguments: argparse.Namespace) -> None:
+def _check_formats(net: Net, arguments: argparse.Namespace) -> None:
     """Raise errors of the output formats before the training."""
     if arguments.plot is not None:
         check_plot(arguments.plot)
@@ -125,7 +124,9 @@ def _check_formats(net: Any, arguments: argparse.Namespace) -> None:
             raise WeightsError(str(error).replace(f"{folder}{os.sep}", "")) from None
 
 
-def _readout(net: Any, data: Sequences, arguments: argparse.Namespace, key: Any) -> Any:
+def _readout(
+    net: Net, data: Sequences, arguments: argparse.Namespace, key: jax.Array
+) -> LinearReadout | None:
     """Return the readout of a file, a new one, or None."""
     if arguments.readout is not None:
         arrays = []
@@ -184,7 +185,7 @@ def _write(result: Result, arguments: argparse.Namespace) -> None:
         print(f"{arguments.plot}: the losses")
 
 
-def _in_type_of(net: Any, data: Sequences) -> Sequences:
+def _in_type_of(net: Net, data: Sequences) -> Sequences:
     """Return the data rounded to the type of the states of the net."""
     targets = data.targets
     if targets.dtype != np.int32:  # classes are not rounded
@@ -192,7 +193,7 @@ def _in_type_of(net: Any, data: Sequences) -> Sequences:
     return Sequences(data.inputs.astype(_dtype(net)), targets, data.lengths)
 
 
-def _dtype(net: Any) -> Any:
+def _dtype(net: Net) -> np.dtype:
     return at_least_float32(jnp.result_type(*jax.tree.leaves(net)))
 
 

@@ -1,7 +1,6 @@
 """``jaxgru inspect``: the contents of a weights file as a table and as a plot."""
 
 import argparse
-from typing import Any
 
 from jaxgru.cli.describe import in_a_line, sizes, structure, summary, table
 from jaxgru.cli.files import Output, Weights
@@ -32,7 +31,7 @@ squares. NaN and Inf are counted, and excluded from the other columns.
 """
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this subcommand to the parser of the command line."""
     parser = subparsers.add_parser(
         "inspect",

@@ -5,7 +5,6 @@ import contextlib
 import math
 import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -63,7 +62,7 @@ _BEYOND_TOLERANCE = 1
 _PLOTTED_STEPS = 10_000  # more than the pixels of a plot
 
 
-def add_parser(subparsers: Any) -> None:
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add this subcommand to the parser of the command line."""
     parser = subparsers.add_parser(
         "run",
@@ -179,7 +178,7 @@ def _write(
     chunks: Iterator[Chunk],
     takers: list[Callable[[Chunk], None]],
     shape: tuple[int, ...],
-    dtype: Any,
+    dtype: np.dtype,
     path: str,
 ) -> None:
     with create_array(path, shape, dtype, "outputs") as writer:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxgru.net import check_net
-from jaxgru.weights import WeightsError, load
+from jaxgru.weights import Equations, WeightsError, load
 from jaxgru.weights.unspecified import check_assume
 
 _WORDS = {"true": True, "false": False, "none": None}
@@ -36,7 +36,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_net(
-    path: str, arguments: argparse.Namespace, equations: Any, read: Callable[..., Any] = load
+    path: str, arguments: argparse.Namespace, equations: Equations, read: Callable[..., Any] = load
 ) -> Any:
     """Return the net selected by the options: the one of --layer, or a stack of several.
 

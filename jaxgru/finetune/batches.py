@@ -99,7 +99,7 @@ def count_batches(data: Sequences, batch_size: int) -> int:
     return math.ceil(used / batch_size)
 
 
-def take(data: Sequences, rows: Any, size: int, *, with_lengths: bool) -> Sequences:
+def take(data: Sequences, rows: np.ndarray, size: int, *, with_lengths: bool) -> Sequences:
     """Return some sequences, padded to ``size`` with copies of the first at length 0."""
     filled = np.concatenate([rows, np.repeat(rows[:1], size - len(rows))])
     lengths = None

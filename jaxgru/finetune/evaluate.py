@@ -76,7 +76,7 @@ def mean_loss(
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "precision"))
-def _total(model: Model, data: Sequences, loss: Loss, precision: Precision) -> tuple[Any, Any]:
+def _total(model: Model, data: Sequences, loss: Loss, precision: Precision) -> tuple[Array, Array]:
     options = RunOptions(precision=precision)
     predictions, _ = run_model(model, data.inputs, data.lengths, None, on=loss.on, options=options)
     counted = counted_steps(data.lengths, data.inputs, loss.on)

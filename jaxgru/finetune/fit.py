@@ -247,7 +247,7 @@ def _first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) 
     return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), h)
 
 
-def _goes_backward(node: Any) -> bool:
+def _goes_backward(node: object) -> bool:
     return isinstance(node, Backward | Bidirectional)
 
 

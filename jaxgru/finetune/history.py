@@ -5,12 +5,15 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 
 from jaxgru.atomic import replacing
 from jaxgru.plot.figure import check_plot, new_figure, save_figure, whole_numbers
+
+if TYPE_CHECKING:
+    from jaxgru.finetune.loop import Round
 
 Row: TypeAlias = dict[str, Any]
 StrPath = str | os.PathLike[str]
@@ -54,7 +57,7 @@ def read_history(path: StrPath) -> list[Row]:
     return rows
 
 
-def write_history(path: StrPath) -> Callable[[Any], None]:
+def write_history(path: StrPath) -> Callable[["Round"], None]:
     """Return a function for the ``on_round`` of ``fit`` that keeps the history in a file.
 
     The first round replaces the file, with all previous rows if the run resumes, so no round is
@@ -77,7 +80,7 @@ def write_history(path: StrPath) -> Callable[[Any], None]:
         raise FileNotFoundError(errno.ENOENT, "its folder is missing", os.fspath(path))
     written = 0  # rows
 
-    def write(now: Any) -> None:
+    def write(now: "Round") -> None:
         nonlocal written
         if jax.process_index() != 0:
             return

@@ -5,7 +5,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from jaxgru.finetune.batches import Batch, Position
 from jaxgru.finetune.history import Row
@@ -226,7 +226,7 @@ def _called(
     now = Round(model, list(progress.history), best, resumed)
     reasons = []
     for function in functions:
-        answer: Any = function(now)
+        answer: object = function(now)
         if answer is not None and not (isinstance(answer, str) and answer):
             raise ValueError(
                 f"on_round: {getattr(function, '__name__', function)} returned {answer!r}: "

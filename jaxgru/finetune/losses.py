@@ -33,7 +33,7 @@ class Loss(NamedTuple):
     (2, 7)
     """
 
-    values: Callable[[Any, Any], Any]
+    values: Callable[[Array, Array], Array]
     on: On
     check: Callable[[tuple[int, ...], np.ndarray, np.ndarray], None] | None = None
 

@@ -208,7 +208,7 @@ def given_model(model: Model) -> Model:
     return Model(net, readout.whole() if isinstance(readout, _ReadoutArrays) else readout)
 
 
-def _checked_readout(readout: Callable[[Any], Any], net: Any, inputs: int) -> Any:
+def _checked_readout(readout: Callable[[Array], Array], net: Any, inputs: int) -> Any:
     if not callable(readout):
         raise ValueError(f"readout is a {type(readout).__name__}: expected a callable pytree")
     leaves, structure = jax.tree.flatten(readout)
@@ -235,5 +235,5 @@ def _checked_readout(readout: Callable[[Any], Any], net: Any, inputs: int) -> An
     return readout
 
 
-def _is_array(leaf: Any) -> bool:
+def _is_array(leaf: object) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)

@@ -90,5 +90,5 @@ def average_in(optimizer_state: Any) -> Any:
     return next((node.weights for node in nodes if _is_average(node)), None)
 
 
-def _is_average(node: Any) -> bool:
+def _is_average(node: object) -> bool:
     return isinstance(node, AverageState)

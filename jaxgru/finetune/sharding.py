@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 _BATCH_AXIS = "batch"
 
 
-def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
+def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Return a mesh of devices over which ``jaxgru.finetune.fit`` shards each batch.
 
     Each device has all weights and a part of the sequences; XLA sums the gradients. With several

@@ -3,12 +3,18 @@
 import errno
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxgru.atomic import replacing
 from jaxgru.optional import need
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 
 def check_plot(path: str | os.PathLike[str]) -> None:
@@ -32,7 +38,7 @@ def check_plot(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(errno.ENOENT, "its folder is missing", os.fspath(path))
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> "Figure":
     """Return an empty Matplotlib figure; sizes are in inches."""
     # Without pyplot, which would choose a window system and keep the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -43,13 +49,15 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str]) -> None:
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """Write a figure; the suffix of the path is the format."""
     with replacing(path) as temporary:
         figure.savefig(temporary)
 
 
-def heat_map(ax: Any, values: Any, limits: tuple[float, float], **options: Any) -> Any:
+def heat_map(
+    ax: "Axes", values: np.ndarray, limits: tuple[float, float], **options: Any
+) -> "AxesImage":
     """Draw an array with its first axis downwards, and return the image.
 
     Limits of one sign use a sequential color map, others a diverging one with white at zero. NaN
@@ -68,13 +76,13 @@ def heat_map(ax: Any, values: Any, limits: tuple[float, float], **options: Any) 
     )
 
 
-def about_zero(values: Any) -> tuple[float, float]:
+def about_zero(values: np.ndarray) -> tuple[float, float]:
     """Return symmetric limits of a color scale that include all finite numbers of an array."""
     largest = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
     return -largest, largest
 
 
-def whole_numbers(axis: Any, most: int) -> None:
+def whole_numbers(axis: "Axis", most: int) -> None:
     """Put ticks at whole numbers only, with at most ``most`` intervals."""
     from matplotlib.ticker import MaxNLocator
 

@@ -1,7 +1,7 @@
 """A plot of a run: update gate, reset gate, candidate and state of each layer over time."""
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxgru.cell import gru_gates
 from jaxgru.layers import run_layers
-from jaxgru.net import Net
+from jaxgru.net import Net, State
 from jaxgru.plot.figure import (
     about_zero,
     check_plot,
@@ -19,12 +19,15 @@ from jaxgru.plot.figure import (
     whole_numbers,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 def plot_run(
     net: Net,
     xs: jax.Array,
     path: str | os.PathLike[str],
-    h0: Any = None,
+    h0: State = None,
     *,
     reverse: bool = False,
     first_step: int = 0,
@@ -96,7 +99,7 @@ _PANELS = {
 }
 
 
-def _draw_lines(ax: Any, steps: np.ndarray, values: np.ndarray, symbol: str) -> None:
+def _draw_lines(ax: "Axes", steps: np.ndarray, values: np.ndarray, symbol: str) -> None:
     marker = "." if len(steps) <= _MOST_DOTS else None  # a line of one step is a dot
     for unit, line in enumerate(values.T):
         ax.plot(steps, line, marker=marker, linewidth=1.2, label=f"unit {unit}")
@@ -107,7 +110,7 @@ def _draw_lines(ax: Any, steps: np.ndarray, values: np.ndarray, symbol: str) -> 
         ax.set_ylim(-0.03, 1.03)
 
 
-def _draw_map(ax: Any, steps: np.ndarray, values: np.ndarray, symbol: str) -> None:
+def _draw_map(ax: "Axes", steps: np.ndarray, values: np.ndarray, symbol: str) -> None:
     bounded = symbol in "zr" and _within_0_and_1(values)
     image = heat_map(
         ax,

@@ -1,8 +1,10 @@
 """A plot of a net's weights: each gate's block of each array as a heat map."""
 
 import os
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxgru.layers import layers
@@ -16,6 +18,10 @@ from jaxgru.plot.figure import (
     save_figure,
     whole_numbers,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import FigureBase
 
 
 def plot_weights(net: Net, path: str | os.PathLike[str]) -> None:
@@ -63,7 +69,7 @@ class _Row(NamedTuple):
     title: str
     side: str  # the meaning of a block's rows
     labels: tuple[str, ...] | None  # names of the rows; None to count them
-    blocks: list[Any]
+    blocks: list[np.ndarray]
 
 
 def _rows(params: GRUParams) -> list[_Row]:
@@ -80,7 +86,7 @@ def _rows(params: GRUParams) -> list[_Row]:
     return rows
 
 
-def _blocks(array: Any) -> list[Any]:
+def _blocks(array: "jax.Array | np.ndarray") -> list[np.ndarray]:
     return np.split(np.asarray(array, np.float64), 3, axis=-1)
 
 
@@ -90,7 +96,7 @@ def _height(row: _Row) -> float:
     return float(np.clip(2.6 * count / units, 0.7, 4.0))
 
 
-def _draw_row(figure: Any, line: Any, row: _Row) -> None:
+def _draw_row(figure: "FigureBase", line: "Sequence[Axes]", row: _Row) -> None:
     limits = about_zero(np.stack(row.blocks))
     for gate, block, ax in zip(GATES, row.blocks, line, strict=True):
         image = heat_map(ax, block, limits, interpolation="nearest")
