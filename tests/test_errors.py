@@ -73,6 +73,7 @@ _REFUSED = [
     ({"xs": ones(3), "time_major": True},
      "xs has shape (3,): expected (T, ..., I), a sequence of inputs"),
     ({"xs": ones(5, 3, dtype="i4")}, f"xs has dtype int32: {_FLOATING}"),
+    ({"xs": ones(5, 3, dtype="c8")}, f"xs has dtype complex64: {_FLOATING}"),
     ({"xs": [[1.0, 2.0, 3.0]]},
      "xs is a list: expected a JAX or NumPy array; np.asarray(xs) makes one"),
     ({"xs": "xs.npy"}, "xs is a str: expected a JAX or NumPy array"),

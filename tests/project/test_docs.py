@@ -24,7 +24,7 @@ ELSEWHERE = {"docs/finetuning.md", "docs/deployment.md"}
 PAGES = sorted(
     name
     for name in (f"docs/{path.name}" for path in (pages.ROOT / "docs").glob("*.md"))
-    if re.search("^ *(```python|jaxgru .*)$", pages.read(name), re.MULTILINE)
+    if re.search(r"^ *```(python$|sh\n *jaxgru )", pages.read(name), re.MULTILINE)
 )
 
 # A reader's script runs under JAX's own promotion rules, in a folder with the examples.
