@@ -277,14 +277,8 @@ def test_precision_is_one_that_jax_knows(name):
         h = jax.eval_shape(lambda precision=precision: _FUNCTIONS[name](precision))
         assert (h.shape, h.dtype) == ((4,), jnp.float32)
     for precision in (
-        "exact",
-        2,
-        True,
-        jnp.float32,
-        ("high",),
-        ["high", "high"],
-        ("high", "exact"),
-    ):
+        "exact", 2, True, jnp.float32, ("high",), ["high", "high"], ("high", "exact"),
+    ):  # fmt: skip
         message = (
             f"precision is {precision!r}: expected None, 'default', 'high', 'highest' or another "
             "name known to JAX, a jax.lax.Precision, a tuple of two names or of two of these, a "

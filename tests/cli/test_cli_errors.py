@@ -58,8 +58,6 @@ _REFUSED = {
     "run gru.npz xs.npy --equations mine": "argument --equations: invalid choice: 'mine'",
     "run gru.npz xs.npy -o o.csv": "o.csv: it cannot hold shape (2, 12, 4), as text",
     "run gru.npz xs.npy -o o.dat": "o.dat: its ending is '.dat', expected one of .npy",
-    "run gru.npz xs.npy --h0 none.npy": "none.npy: No such file or directory",
-    "run gru.npz xs.npy --expect none.npy": "none.npy: No such file or directory",
     "run gru.npz xs.npy --plot p.dat": "p.dat: its ending is '.dat', expected a picture",
     "run gru.npz xs.npy --layer a": "gru.npz: layer is 'a': expected",
     "run both.safetensors xs.npy --chunk 5": "both.safetensors: its net goes both ways and needs "
