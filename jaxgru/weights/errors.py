@@ -73,6 +73,21 @@ def plain(name: str, most: int = 80) -> str:
     return name if name.isprintable() and len(name) <= most else shown(name, most)
 
 
+@contextlib.contextmanager
+def damaged(what: str, *errors: type[Exception], expected: str = "") -> Iterator[None]:
+    """Let other errors of a block be a WeightsError, which begins with what is wrong.
+
+    Their first line follows, then ``expected``.
+    """
+    try:
+        yield
+    except WeightsError:
+        raise
+    except errors as error:
+        raise WeightsError(f"{what} ({first_line(error)}){expected}") from error
+
+
 def first_line(error: BaseException) -> str:
-    """Return the first line of another library's error, cut if it is long."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    """Return the first line of another library's error, printable ASCII, cut if it is long."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+    return line if line.isascii() and line.isprintable() else ascii(line)

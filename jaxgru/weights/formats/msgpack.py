@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from jaxgru.optional import need
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.dtypes import FLOATS, Unread
-from jaxgru.weights.errors import WeightsError, each_once, first_line, shown
+from jaxgru.weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.names import label
 from jaxgru.weights.limits import MAX_AXES, bytes_of, check_held
@@ -61,12 +61,8 @@ def read(source: Source) -> Gathered:
         ext_hook=functools.partial(_extension, msgpack),
     )
     unpacker.feed(content)
-    try:
+    with damaged("the MessagePack is damaged", msgpack.UnpackException, ValueError):
         held = each_once(_Walk(unpacker, content).values("", _MAX_DEPTH))
-    except WeightsError:
-        raise
-    except (msgpack.UnpackException, ValueError) as error:
-        raise WeightsError(f"the MessagePack is damaged ({first_line(error)})") from error
     # A file with more bytes is probably of another format.
     if unpacker.tell() != len(content):
         raise WeightsError(

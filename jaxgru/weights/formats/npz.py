@@ -33,7 +33,7 @@ from jaxgru.params import GRUParams
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.conventions import Holder, arrays_of, both_biases, one_bias
 from jaxgru.weights.dtypes import Unread
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, damaged, shown
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC, fill, open_archive
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.keras.arrays import params_of
@@ -114,21 +114,17 @@ def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any] | Unread:
     name = _key(entry.filename.removesuffix(_ENDING))
-    try:
-        with archive.open(entry) as file:
-            shape, is_fortran, dtype = _read_header(file)
-            if (known := _DTYPE.fullmatch(dtype)) is None:
-                return Unread(shape, shown(dtype.strip("'")))
-            stored = np.dtype(f"{known[1]}f{known[2]}")
-            held = entry.file_size - file.tell()
-            declared = check_held(name, shape, stored, held, may_be_empty=True)
-            content = np.empty(declared, np.uint8)
-            fill(file, content.data)
-            file.read(1)  # zipfile compares checksums only once it has met the end
-    except DAMAGE as error:
-        if isinstance(error, WeightsError):
-            raise
-        raise WeightsError(f"{name} is damaged ({first_line(error)}): expected an array") from error
+    whole = damaged(f"{name} is damaged", *DAMAGE, expected=": expected an array")
+    with whole, archive.open(entry) as file:
+        shape, is_fortran, dtype = _read_header(file)
+        if (known := _DTYPE.fullmatch(dtype)) is None:
+            return Unread(shape, shown(dtype.strip("'")))
+        stored = np.dtype(f"{known[1]}f{known[2]}")
+        held = entry.file_size - file.tell()
+        declared = check_held(name, shape, stored, held, may_be_empty=True)
+        content = np.empty(declared, np.uint8)
+        fill(file, content.data)
+        file.read(1)  # zipfile compares checksums only once it has met the end
     array = content.view(stored).reshape(shape, order="F" if is_fortran else "C")
     return array.astype(stored.newbyteorder("="), order="C", copy=False)
 

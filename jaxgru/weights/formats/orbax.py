@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from jaxgru.optional import need
 from jaxgru.weights.dtypes import FLOATS, Lazy, Unread
-from jaxgru.weights.errors import WeightsError, each_once, first_line, shown
+from jaxgru.weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru.weights.json_text import parse_json
 from jaxgru.weights.libraries import find
 from jaxgru.weights.limits import bytes_of, check_declared
@@ -63,7 +63,8 @@ def _read_array(
     name: str, folder: Path, spec: dict[str, Any], size_of: Callable[[Path], int]
 ) -> NDArray[Any] | Unread:
     tensorstore = need("tensorstore", "orbax", "reading a checkpoint of Orbax")
-    try:
+    # Whatever the library meets in damaged files.
+    with damaged(f"{shown(name)} is missing or damaged", Exception):
         store = tensorstore.open(spec, read=True).result()
         dtype = store.dtype.numpy_dtype
         if dtype.name not in FLOATS:
@@ -71,12 +72,6 @@ def _read_array(
         size = bytes_of(shown(name), store.shape, dtype.itemsize)
         check_declared(size, size_of(folder), shown(name))
         return np.asarray(store.read().result())
-    except WeightsError:
-        raise
-    # Whatever the library meets in damaged files, paths of the disk in its messages.
-    except Exception as error:
-        reason = shown(first_line(error))
-        raise WeightsError(f"{shown(name)} is missing or damaged ({reason})") from error
 
 
 def _steps(folder: Path) -> list[str]:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from jaxgru.weights.errors import WeightsError, each_once, first_line, shown
+from jaxgru.weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru.weights.limits import check_declared
 
 # A zip archive begins with an entry, or with the end of the directory if it is empty.
@@ -34,12 +34,9 @@ _PIECE = 2**20
 @contextlib.contextmanager
 def open_archive(file: BinaryIO, size: int, expected: str) -> Iterator[zipfile.ZipFile]:
     """Yield a zip archive with a checked directory; ``expected`` is for errors."""
-    try:
+    what = "the zip archive is damaged or cut short"
+    with damaged(what, *DAMAGE, expected=f": expected {expected}"):
         archive = zipfile.ZipFile(file)
-    except DAMAGE as error:
-        raise WeightsError(
-            f"the zip archive is damaged or cut short ({first_line(error)}): expected {expected}"
-        ) from error
     with archive:
         entries = archive.infolist()
         each_once((entry.filename, entry) for entry in entries)
@@ -53,15 +50,13 @@ def read_entry(archive: zipfile.ZipFile, name: str) -> bytearray:
         entry = archive.getinfo(name)
     except KeyError:
         raise WeightsError(f"{shown(name)} is missing in the archive") from None
-    try:
+    with damaged(f"{shown(name)} is damaged", *DAMAGE):
         content = bytearray(entry.file_size)
         with archive.open(entry) as file:
             fill(file, memoryview(content))
             # zipfile compares checksums only once it has met the end.
             if file.read(1):
                 raise EOFError("there is more data than declared")
-    except DAMAGE as error:
-        raise WeightsError(f"{shown(name)} is damaged ({first_line(error)})") from error
     return content
 
 

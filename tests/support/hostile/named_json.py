@@ -15,7 +15,7 @@ def weights(*arrays):
 
 FILES = {
     "cut short": (b'{"a": [1, 2', "it is no JSON (Expecting"),
-    "a key twice": (b'{"a": [1], "a": [2]}', "it has the key 'a' twice in one place"),
+    "a key twice": (b'{"a": [1], "a": [2]}', "it: the key 'a' is there twice"),
     "nested deeply": (
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "it is no JSON (maximum recursion depth"),
     "nested over 32 levels": (b'{"a":' * 40 + b"1" + b"}" * 40, "nested over 32 levels"),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, damaged
 from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor, fletcher32
 from jaxgru.weights.formats.hdf5.headers import Header, Kind
 from jaxgru.weights.formats.hdf5.heaps import CHUNKS, Records, tree_entries, tree_records
@@ -315,11 +315,9 @@ def _read_filter(message: Cursor, version: int, what: str) -> _Filter:
 
 
 def _inflated(content: bytes, size: int, what: str) -> bytes:
-    try:
+    with damaged(f"{what} has a damaged chunk", zlib.error):
         # One byte more than expected, because the length is checked afterwards.
         return zlib.decompressobj().decompress(content, size + 1)
-    except zlib.error as error:
-        raise WeightsError(f"{what} has a damaged chunk ({error})") from None
 
 
 def _from_lzf(content: bytes, size: int, what: str) -> bytes:

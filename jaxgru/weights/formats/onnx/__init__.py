@@ -11,7 +11,7 @@ from jaxgru.net import Net
 from jaxgru.optional import need
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.dtypes import check_floats
-from jaxgru.weights.errors import WeightsError, first_line
+from jaxgru.weights.errors import WeightsError, damaged
 from jaxgru.weights.formats.onnx.models import gather
 from jaxgru.weights.formats.onnx.tensors import to_tensor
 from jaxgru.weights.formats.onnx.wire import begins_model, check_fields
@@ -52,10 +52,8 @@ def _parsed(onnx: Any, source: Source) -> Any:
     content = source.file.read(source.size)
     check_fields(content, onnx.ModelProto.DESCRIPTOR)
     decode_error = need("google.protobuf.message", "onnx", "reading ONNX models").DecodeError
-    try:
+    with damaged("the model is damaged", decode_error):
         return onnx.ModelProto.FromString(content)
-    except decode_error as error:
-        raise WeightsError(f"the model is damaged ({first_line(error)})") from error
 
 
 def from_onnx(

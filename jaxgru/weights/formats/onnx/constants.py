@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from jaxgru.optional import need
 from jaxgru.weights.dtypes import FLOATS
-from jaxgru.weights.errors import WeightsError, about, first_line, shown
+from jaxgru.weights.errors import WeightsError, about, damaged, shown
 from jaxgru.weights.formats.onnx.graphs import Scope, attributes_of, get, is_standard
 from jaxgru.weights.formats.onnx.tensors import DTYPES, External, to_array
 from jaxgru.weights.limits import MAX_AXES, Budget
@@ -106,15 +106,14 @@ def fold(node: Any, inputs: list[NDArray[Any] | None], opset: int, output: str) 
     reference = need("onnx.reference", "onnx", "reading ONNX models")
     _check(node, inputs)
     named = {name: array for name, array in zip(node.input, inputs, strict=True) if name}
-    try:
+    # Errors of NumPy, the library or Python.
+    with damaged("it does not fit", Exception):
         function = helper.make_function(
             "fold", "fold", list(named), list(node.output), [node], [helper.make_opsetid("", opset)]
         )
         # Numbers beyond the range of a type become infinite, as in ONNX.
         with np.errstate(over="ignore"):
             outputs = reference.ReferenceEvaluator(function).run(None, named, {})
-    except Exception as error:  # of NumPy, the library or Python
-        raise WeightsError(f"it does not fit ({first_line(error)})") from error
     arrays = dict(zip(node.output, outputs, strict=True))
     if not all(isinstance(array, np.ndarray) for array in arrays.values()):
         raise WeightsError("it does not fit: expected arrays of it")

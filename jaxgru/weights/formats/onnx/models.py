@@ -20,7 +20,7 @@ from jaxgru.net import Backward, Bidirectional, Net, check_net
 from jaxgru.params import GRUParams
 from jaxgru.weights.conventions import arrays_of
 from jaxgru.weights.equations import map_layers
-from jaxgru.weights.errors import WeightsError, first_line, outcome, shown
+from jaxgru.weights.errors import WeightsError, damaged, outcome, shown
 from jaxgru.weights.formats.onnx.activations import float32
 from jaxgru.weights.formats.onnx.constants import Constants
 from jaxgru.weights.formats.onnx.graphs import places
@@ -140,10 +140,8 @@ def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
     net: Net = _filled(from_data(data), free, reverse=False)
     if free:
         raise WeightsError(f"it does not name {shown(min(free))}: expected every node")
-    try:
+    with damaged("it is damaged", ValueError):
         check_net(net)
-    except ValueError as error:
-        raise WeightsError(f"it is damaged ({first_line(error)})") from None
     return net
 
 

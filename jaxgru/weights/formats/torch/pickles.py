@@ -18,7 +18,7 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, damaged, shown
 from jaxgru.weights.limits import SMALL
 
 # The name of a stub for data outside of the pickle, such as the numbers of a tensor.
@@ -76,7 +76,8 @@ class Pickles:
         """Return the object of a pickle, with the file position after it."""
         machine = _Machine(file, self._hooks)
         self.outside = machine.outside
-        try:
+        # An empty stack, a missing entry in the memo, or incomplete arguments.
+        with damaged("its pickle is damaged", IndexError, KeyError, ValueError):
             while (code := file.read(1)) != pickle.STOP:
                 if code not in _OPCODES:
                     raise ValueError(f"there is {code!r} in the place of an instruction")
@@ -88,11 +89,6 @@ class Pickles:
                     )
                 machine.step(opcode.name, _argument(opcode, file))
             return machine.stack.pop()
-        except WeightsError:
-            raise
-        # An empty stack, a missing entry in the memo, or incomplete arguments.
-        except (IndexError, KeyError, ValueError) as error:
-            raise WeightsError(f"its pickle is damaged ({first_line(error)!a})") from error
 
 
 def is_count(value: Any) -> bool:
