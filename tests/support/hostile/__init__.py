@@ -2,7 +2,8 @@
 
 The name of a row is what is wrong with its file. The content is bytes, or a function of a folder of
 its own, where an attack may put what it reaches for. The words are parts of the error's one line in
-their order, with " ... " between them; None: the file is read, and the attack is passed by.
+their order, with " ... " between them; None: the file is read, and the attack is passed by. Tests
+that import this are skipped where h5py, msgpack or onnx is not installed.
 """
 
 from collections.abc import Callable
@@ -20,15 +21,6 @@ FILES: dict[tuple[str, str], tuple[Content, str | None]] = {
     )
     for name, row in module.FILES.items()
 }  # fmt: skip
-
-# What must be installed to write or to read the files of a table.
-NEEDS = {
-    "hdf5": "h5py",
-    "keras": "h5py",
-    "legacy": "h5py",
-    "messagepack": "msgpack",
-    "onnx": "onnx",
-}
 
 
 def content_of(row: tuple[Content, str | None], folder: Path) -> bytes:

@@ -59,25 +59,25 @@ _TWICE = {"layers/gru/cell": golden.arrays(0), "layers\\gru\\cell": golden.array
 _NO_JSON = "config.json is no JSON"
 
 FILES = {
-    "as it should be": (lambda f: keras(), None),
+    "as it should be": (keras(), None),
     # The configuration
     "zeros of 60 MiB": (
         lambda f: keras(bytes(60 * 2**20), compression=DEFLATED),
         "config.json has 62914560 bytes: expected at most 8388608"),
-    "models 300 deep": (lambda f: models(300), "more than 32 deep"),
-    "cut short": (lambda f: keras(b"{"), _NO_JSON),
-    "no model": (lambda f: keras(b"{}"), "expected its class_name and config"),
+    "models 300 deep": (models(300), "more than 32 deep"),
+    "cut short": (keras(b"{"), _NO_JSON),
+    "no model": (keras(b"{}"), "expected its class_name and config"),
     "two layers of one name": (
-        lambda f: layers_of_one_name(), "config.json has two layers called 'a': expected one"),
-    "units of 2 to the 60": (lambda f: config(units=2**60), "expected 1152921504606846976"),
+        layers_of_one_name(), "config.json has two layers called 'a': expected one"),
+    "units of 2 to the 60": (config(units=2**60), "expected 1152921504606846976"),
     "name that writes to the terminal": (
-        lambda f: config(name="gru\n\x1b[31m", units=5), r"called 'gru\n\x1b[31m"),
+        config(name="gru\n\x1b[31m", units=5), r"called 'gru\n\x1b[31m"),
     "activation that is a program": (
         lambda f: config(activation={"class_name": "__lambda__", "config": {"value": [code(f)]}}),
         "activation is ... __lambda__"),
     "metadata cut short": (
-        lambda f: archive([("metadata.json", b"{"), ("config.json", b"{}"),
-                           ("model.weights.h5", b"")]), "metadata.json is no JSON"),
+        archive([("metadata.json", b"{"), ("config.json", b"{}"), ("model.weights.h5", b"")]),
+        "metadata.json is no JSON"),
     # What else is there
     "a layer that is a program": (
         lambda f: beside("Lambda", function={"class_name": "__lambda__",
@@ -85,14 +85,11 @@ FILES = {
     "an asset out of the archive": (
         lambda f: keras(more=[(f"assets/../../../../../../../..{f}/canary", b"x")]), None),
     # The weights
-    "no weights": (lambda f: weights_in(), "holds no weights: expected them in model.weights.h5"),
-    "weights in npz": (
-        lambda f: weights_in("model.weights.npz"), "holds its weights in 'model.weights.npz'"),
-    "no GRU": (
-        lambda f: of_groups(golden.layer_config("Model", "own"), {}), "no GRU in it"),
+    "no weights": (weights_in(), "holds no weights: expected them in model.weights.h5"),
+    "weights in npz": (weights_in("model.weights.npz"), "holds its weights in 'model.weights.npz'"),
+    "no GRU": (of_groups(golden.layer_config("Model", "own"), {}), "no GRU in it"),
     "groups 65 deep": (
-        lambda f: of_groups(None, {"\\".join(65 * ["layers"]): []}),
+        of_groups(None, {"\\".join(65 * ["layers"]): []}),
         "is 65 groups deep: expected at most 64"),
-    "a group by two names": (
-        lambda f: of_groups(None, _TWICE), "is there twice: expected once"),
+    "a group by two names": (of_groups(None, _TWICE), "is there twice: expected once"),
 }  # fmt: skip

@@ -4,12 +4,13 @@ import io
 import json
 
 import golden_keras_legacy as golden
+import pytest
+
+h5py = pytest.importorskip("h5py")
 
 
 def model(config):
     """Return a file of Keras 2.1 with another configuration."""
-    import h5py
-
     content = io.BytesIO()
     golden.keras_2_1(content)
     with h5py.File(content, "a") as file:
@@ -24,8 +25,6 @@ def of_layers(*layers):
 
 def weights(layers, names=None):
     """Return a file of weights alone, perhaps with other names of layers."""
-    import h5py
-
     content = io.BytesIO()
     golden.write(content, layers, root="")
     if names is not None:
@@ -43,13 +42,12 @@ def with_one_array_more():
 
 
 FILES = {
-    "no JSON": (lambda f: model(b"{"), "model_config is no JSON"),
+    "no JSON": (model(b"{"), "model_config is no JSON"),
     "two of a name": (
-        lambda f: of_layers(golden.layer("A", "a"), golden.layer("B", "a")),
+        of_layers(golden.layer("A", "a"), golden.layer("B", "a")),
         "in model_config the layer 'a' is there twice: expected it once"),
     "a name of two lines": (
-        lambda f: weights({"gru": {}}, ["gru\n"]),
-        r"layer_names of / has 'gru\n': expected printable"),
+        weights({"gru": {}}, ["gru\n"]), r"layer_names of / has 'gru\n': expected printable"),
     "a cell with one array more": (
-        lambda f: with_one_array_more(), "there is no GRU in it: expected one at least"),
+        with_one_array_more(), "there is no GRU in it: expected one at least"),
 }  # fmt: skip

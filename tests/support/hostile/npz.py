@@ -159,13 +159,11 @@ FILES = {
               **{"gru/w_i": np.ones(3), "['gru']['w_i']": np.ones(3)}),
         "'gru/w_i' and ... are both there: expected one"),
     "W of rank 1": (
-        savez(wMatrix=np.ones(9, "f4")),
-        "wMatrix has shape (9,): expected (I, 3H) for 3 units"),
+        savez(wMatrix=np.ones(9, "f4")), "wMatrix has shape (9,): expected (I, 3H) for 3 units"),
     "W transposed": (
         savez(wMatrix=np.ones((9, 2), "f4")), "wMatrix has shape (9, 2): expected (I, 3H)"),
     "U of two gates": (
-        savez(uMatrix=np.ones((3, 6), "f4")),
-        "uMatrix has shape (3, 6): expected (H, 3H)"),
+        savez(uMatrix=np.ones((3, 6), "f4")), "uMatrix has shape (3, 6): expected (H, 3H)"),
     "U a number": (savez(uMatrix=np.float32(1)), "uMatrix has shape (): expected (H, 3H)"),
     "b of neither form": (
         savez(biases=np.ones((2, 6), "f4")),

@@ -7,6 +7,9 @@ import warnings
 import zipfile
 
 import numpy as np
+import pytest
+
+h5py = pytest.importorskip("h5py")
 
 INPUTS, UNITS = 2, 3
 CANARY = "canary"
@@ -71,8 +74,6 @@ def archive(entries, compression=zipfile.ZIP_STORED):
 
 def keras_h5(spoil=None, **options):
     """Return a .weights.h5 file as Keras 3 writes one, after ``spoil(file)`` has changed it."""
-    import h5py
-
     content = io.BytesIO()
     with h5py.File(content, "w", **options) as file:
         cell = file.create_group("layers/gru/cell/vars")

@@ -12,8 +12,6 @@ import jaxgru
 from jaxgru.weights.contract import Look
 from jaxgru.weights.formats import msgpack as reader
 
-pytest.importorskip("msgpack")
-
 
 @pytest.fixture
 def path(tmp_path):
