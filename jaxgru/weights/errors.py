@@ -1,8 +1,9 @@
 """The errors and warnings about weights, and the quoting of file contents in messages."""
 
 import contextlib
+import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, ParamSpec, TypeVar
 
 _T = TypeVar("_T")
@@ -69,8 +70,19 @@ def each_once(pairs: Iterable[tuple[str, _T]], kind: str = "") -> dict[str, _T]:
 
 
 def plain(name: str, most: int = 80) -> str:
-    """Return a name from a file for a message, unchanged if it is printable and short."""
-    return name if name.isprintable() and len(name) <= most else shown(name, most)
+    """Return a name from a file for a message, unchanged if it is printable and short.
+
+    A long one is cut at its beginning, as the names of a file differ at the end.
+    """
+    if name.isprintable() and len(name) <= most:
+        return name
+    return "..." * (len(name) > most) + ascii(name[-most:])
+
+
+def listed(names: Collection[str], most: int = 3) -> str:
+    """Return names from a file for a message, the first ones if there are many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(shown, itertools.islice(names, most))) + more
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from jax.tree_util import keystr, tree_map_with_path
 
 from jaxgru.net import Backward, Bidirectional, Net
 from jaxgru.params import GRUParams
-from jaxgru.weights.errors import WeightsError, first_line, shown
+from jaxgru.weights.errors import WeightsError, first_line, listed, shown
 
 _LAYERS = {kind.__name__: kind for kind in (GRUParams, Bidirectional, Backward)}
 _STACKS: dict[str, Any] = {"tuple": tuple, "list": list}
@@ -44,8 +44,9 @@ def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
     named = from_data(data)
     names = jax.tree.leaves(named)
     if wrong := sorted(set(names).symmetric_difference(arrays)):
-        some = ", ".join(map(shown, wrong[:3]))
-        raise WeightsError(f"{some} is only in the net or only in the file: expected in both")
+        raise WeightsError(
+            f"{listed(wrong)} is only in the net or only in the file: expected in both"
+        )
     if len(names) != len(arrays):
         raise WeightsError(
             f"the net has {len(names)} arrays and the file {len(arrays)}: expected each once"

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgru.net import Net, check_net
 from jaxgru.weights.conventions import is_traced
-from jaxgru.weights.errors import WeightsError, WeightsWarning, about, plain, shown
+from jaxgru.weights.errors import WeightsError, WeightsWarning, about, listed, plain
 
 # The name of a GRU whose file has none for it.
 UNNAMED = "gru"
@@ -41,10 +41,11 @@ def pick(gathered: Gathered, layer: str | None) -> Found:
 
     ``layer`` is a name, several joined by "+", "*" for all, or None for a single GRU.
     """
+    known = listed(gathered, _MOST_NAMES)
     if layer is None:
         if len(gathered) > 1:
             raise WeightsError(
-                f"it holds {len(gathered)} GRUs: expected layer=, one of {_listed(gathered)}; "
+                f"it holds {len(gathered)} GRUs: expected layer=, one of {known}; "
                 f"{_one_net(gathered)}"
             )
         layer = next(iter(gathered))
@@ -52,7 +53,7 @@ def pick(gathered: Gathered, layer: str | None) -> Found:
         return sound(gathered, layer)
     names = list(gathered) if layer == ALL else layer.split("+")
     if len(names) < 2 or not gathered.keys() >= set(names):
-        raise WeightsError(f"layer is {layer!r}: expected one of {_listed(gathered)}")
+        raise WeightsError(f"layer is {layer!r}: expected one of {known}")
     return _stacked(gathered, names)
 
 
@@ -130,12 +131,6 @@ def _stacked(gathered: Gathered, names: list[str]) -> Found:
     except ValueError as error:
         raise WeightsError(f"{' and '.join(map(repr, names))} are no net: {error}") from None
     return Found(net, tuple(dict.fromkeys(notes)), parts[0].inputs)
-
-
-def _listed(gathered: Gathered) -> str:
-    names = [shown(name) for name in gathered]
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more
 
 
 def _one_net(gathered: Gathered) -> str:

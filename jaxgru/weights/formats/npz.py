@@ -33,7 +33,7 @@ from jaxgru.params import GRUParams
 from jaxgru.weights.contract import Look, Source
 from jaxgru.weights.conventions import Holder, arrays_of, both_biases, one_bias
 from jaxgru.weights.dtypes import Unread
-from jaxgru.weights.errors import WeightsError, damaged, shown
+from jaxgru.weights.errors import WeightsError, damaged, plain, shown
 from jaxgru.weights.formats.zip import DAMAGE, MAGIC, fill, open_archive
 from jaxgru.weights.libraries import find
 from jaxgru.weights.libraries.keras.arrays import params_of
@@ -113,7 +113,7 @@ def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
 
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any] | Unread:
-    name = _key(entry.filename.removesuffix(_ENDING))
+    name = plain(entry.filename.removesuffix(_ENDING))
     whole = damaged(f"{name} is damaged", *DAMAGE, expected=": expected an array")
     with whole, archive.open(entry) as file:
         shape, is_fortran, dtype = _read_header(file)
@@ -150,13 +150,8 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, str]:
 def _check_keys(names: list[str]) -> None:
     wrong = {
         "missing": [key for key in KEYS if key not in names],
-        "unknown": [_key(name) for name in sorted(set(names) - set(KEYS))[:5]],
+        "unknown": [plain(name) for name in sorted(set(names) - set(KEYS))[:5]],
     }
     found = [f"{', '.join(some)} is {what}" for what, some in wrong.items() if some]
     if found:
         raise WeightsError(f"{', and '.join(found)}: expected exactly {', '.join(KEYS)}")
-
-
-def _key(name: str) -> str:
-    """Return an array's name for a message."""
-    return name if name.isidentifier() and len(name) <= 40 else shown(name)

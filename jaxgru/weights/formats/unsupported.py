@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection
 
 from jaxgru.weights.contract import Format, Look, Source
-from jaxgru.weights.errors import WeightsError, shown
+from jaxgru.weights.errors import WeightsError, listed
 from jaxgru.weights.results import Gathered
 
 _NPY = b"\x93NUMPY"
@@ -85,8 +85,7 @@ def refuse_folder(names: Collection[str]) -> WeightsError:
     elif any(name.endswith(".index") for name in names):
         kind, instead = "a directory with a TensorFlow checkpoint", _IN_KERAS
     else:
-        some = ", ".join([*map(shown, sorted(names)[:3]), *["..."] * (len(names) > 3)])
-        kind, instead = "a directory", f"in it are {some or 'no files'}"
+        kind, instead = "a directory", f"in it are {listed(sorted(names)) or 'no files'}"
     return WeightsError(
         f"it is {kind}: expected a file of weights, or a checkpoint of Orbax; {instead}"
     )

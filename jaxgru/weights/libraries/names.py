@@ -15,7 +15,7 @@ import numpy as np
 from jaxgru.net import Net
 from jaxgru.weights.conventions import is_traced, to_numpy
 from jaxgru.weights.dtypes import FLOATS, Arrays, Unread, check_floats
-from jaxgru.weights.errors import WeightsError, WeightsWarning, outcome, plain, shown
+from jaxgru.weights.errors import WeightsError, WeightsWarning, listed, outcome, plain, shown
 from jaxgru.weights.results import UNNAMED, Found, Gathered, to_jax
 from jaxgru.weights.unspecified import Fields
 
@@ -117,8 +117,7 @@ def label(place: str, own: str) -> str:
     """Return the name of an array of a module for a message."""
     separator = next((sign for sign in "/,." if sign in place), "/")
     name = f"{place}{separator}{own}" if place else own
-    # Cut at the beginning, as the names of the arrays of a GRU differ at the end.
-    return plain(name) if len(name) <= 80 else shown(name[-80:])
+    return plain(name)
 
 
 def called(place: str) -> str:
@@ -128,10 +127,9 @@ def called(place: str) -> str:
 
 def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
     """Return the message about arrays without a GRU; ``others`` are phrases for similar layers."""
-    names = list(arrays)
-    some = ", ".join([*map(shown, names[:3]), *["..."] * (len(names) > 3)])
     like = "".join(f", {other}" for other in others[:3])
-    return f"no GRU is among its {len(names)} arrays ({some}){like}: expected {looked_for}"
+    held = f"{len(arrays)} arrays ({listed(arrays)}){like}"
+    return f"no GRU is among its {held}: expected {looked_for}"
 
 
 def named_arrays(tree: Mapping[Any, Any]) -> dict[str, Any]:

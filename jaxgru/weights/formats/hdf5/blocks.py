@@ -49,6 +49,13 @@ class Cursor:
         """Return the next numbers, unsigned, each of so many bytes."""
         return tuple(map(self.number, sizes))
 
+    def version(self, least: int, most: int) -> int:
+        """Return the next byte, the version of a structure; raise WeightsError for others."""
+        version = self.number(1)
+        if not least <= version <= most:
+            raise WeightsError(f"{self._what} has version {version}: expected {least} to {most}")
+        return version
+
     def address(self) -> int:
         """Return the next address or length: 8 bytes in every file that is read."""
         return self.number(8)

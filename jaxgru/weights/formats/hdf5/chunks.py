@@ -262,9 +262,7 @@ def _read_filters(header: Header) -> list[_Filter]:
     message = header.one(Kind.FILTERS, "filters")
     if message is None:
         return []
-    version, number = message.numbers(1, 1)
-    if version not in (1, 2):
-        raise WeightsError(f"the filters of {header.what} have version {version}: expected 1 or 2")
+    version, number = message.version(1, 2), message.number(1)
     message.skip(6 if version == 1 else 0)
     return [_read_filter(message, version, header.what) for _ in range(number)]
 

@@ -48,9 +48,7 @@ def read_dataset(
         raise WeightsError(f"{what} holds {type_.name}: expected floating-point numbers")
     size = bytes_of(what, shape, dtype.itemsize)
     layout = header.needed(Kind.LAYOUT, "layout")
-    version, kind = layout.numbers(1, 1)
-    if version not in (3, 4, 5):
-        raise WeightsError(f"{what} has a layout of version {version}: expected 3 to 5")
+    version, kind = layout.version(3, 5), layout.number(1)
     if kind == _VIRTUAL:
         raise WeightsError(f"{what} is made of others (virtual): expected values of its own")
     if kind == _CHUNKED:
@@ -140,9 +138,8 @@ def _taken_apart(message: Message, what: str) -> tuple[str, Attribute]:
     if message.is_shared:
         raise WeightsError(f"{what} is shared with other objects: expected one of its own")
     cursor = Cursor(message.body, what)
-    version, flags, *sizes = cursor.numbers(1, 1, 2, 2, 2)
-    if version not in (1, 2, 3):
-        raise WeightsError(f"{what} has version {version}: expected 1, 2 or 3")
+    version = cursor.version(1, 3)
+    flags, *sizes = cursor.numbers(1, 2, 2, 2)
     if version > 1 and flags:
         raise WeightsError(f"{what} shares its type with other objects: expected one of its own")
     if version == 3:

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru.weights.errors import WeightsError
+from jaxgru.weights.errors import WeightsError, plain
 from jaxgru.weights.formats.hdf5 import datasets, heaps
 from jaxgru.weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 from jaxgru.weights.formats.hdf5.headers import Header, Kind, find_root, read_header
@@ -158,10 +158,7 @@ def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:
 
 def shown(path: str) -> str:
     """Return a path for a message, in one line of limited length."""
-    text = f"/{path}"
-    if len(text) > 120:
-        text = f"...{text[-120:]}"
-    return text if text.isprintable() else ascii(text)
+    return plain(f"/{path}", 120)
 
 
 def _read(blocks: Blocks, address: int, path: str) -> _Object:
@@ -220,9 +217,8 @@ def _from_symbol_table(
 
 
 def _from_link(link: Cursor, what: str) -> _Link:
-    version, flags = link.numbers(1, 1)
-    if version != 1:
-        raise WeightsError(f"a link in {what} has version {version}: expected 1")
+    link.version(1, 1)
+    flags = link.number(1)
     kind = link.number(1) if flags & _HAS_KIND else 0
     order = link.number(8) if flags & _HAS_ORDER else 0
     link.skip(1 if flags & _HAS_ENCODING else 0)

@@ -198,19 +198,16 @@ class Type(NamedTuple):
 
 def read_extent(space: Cursor, what: str) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
     """Return the shape of a dataspace and its largest shape; None if there is no value."""
-    version = space.number(1)
-    if version not in (1, 2):
-        raise WeightsError(f"{what} has a dataspace of version {version}: expected 1 or 2")
-    axes = space.number(1)
+    version = space.version(1, 2)
+    axes, flags = space.numbers(1, 1)
     if axes > MAX_AXES:
         raise WeightsError(f"{what} has {axes} axes: expected at most {MAX_AXES}")
-    has_limits = space.number(1) & 1
     if version == 1:
         space.skip(5)
     elif space.number(1) == 2:
         return None
     shape = tuple(space.number(8) for _ in range(axes))
-    return shape, tuple(space.number(8) for _ in range(axes)) if has_limits else shape
+    return shape, tuple(space.number(8) for _ in range(axes)) if flags & 1 else shape
 
 
 def read_type(message: Cursor, what: str) -> Type:
