@@ -85,7 +85,7 @@ def test_paths_of_no_file(tmp_path):
     names = {
         "saved model": (["saved_model.pb", "variables"], "a TensorFlow SavedModel ... model.save("),
         "checkpoint": (["checkpoint", "a.index"], "TensorFlow checkpoint ... model.load_weights"),
-        "any": (list("dcba"), "it is a directory: expected a ... in it are 'a', 'b', 'c' and 1 more"),
+        "any": (list("dcba"), "it is a directory: ... in it are 'a', 'b', 'c' and 1 more"),
         "empty": ([], "it is a directory: expected ... in it are no files"),
     }
     for folder, (entries, words) in names.items():
