@@ -30,24 +30,24 @@ def arrays(seed, inputs=INPUTS, units=UNITS):
     return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
-def write_keras(path, layers, groups, *, version="3.3.3", class_name="Functional", **options):
+def write_keras(path, layers, content, *, version="3.3.3", class_name="Functional", **options):
     """Write a ``.keras`` file of a model with these layers' configurations.
 
-    ``groups`` has the arrays of each object by the path of its group, "layers/gru/cell".
+    ``content`` has the arrays of each object by the path of its group, "layers/gru/cell".
     """
     config = layer_config(class_name, "model", layers=layers)
-    write_zip(path, json.dumps(config), groups, version=version, **options)
-
-
-def write_zip(path, config, content, *, version="3.3.3", **options):
-    """Write a ``.keras`` file of a configuration given as text, and of groups by their paths."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": version}))
-        archive.writestr("config.json", config)
-        archive.writestr("model.weights.h5", groups(content, **options))
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", weights_of(content, **options))
 
 
-def groups(content, *, names=None, windows=False):
+def in_order(contents):
+    """Return arrays by the paths of Keras' groups, which are numbered in the order of layers."""
+    return {f"layers/gru{f'_{i}' if i else ''}/cell": held for i, held in enumerate(contents)}
+
+
+def weights_of(content, *, names=None, windows=False):
     """Return an HDF5 file of ``vars`` groups, given the arrays by the path of the object's group.
 
     ``names`` has the layers' own names by group, which Keras stores since 3.12; with ``windows``

@@ -6,7 +6,7 @@ Equinox is imported on the first call; who calls skips the test before where it 
 import jax
 import live_params
 
-INPUTS, UNITS, STEPS = 3, 4, 50
+INPUTS, UNITS = 3, 4
 
 _VARIANTS = {"cell": {}, "cell, no bias": {"use_bias": False}}
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import live_params
 
-INPUTS, UNITS, STEPS = 3, 4, 50
+INPUTS, UNITS = 3, 4
 
 # What a cell computes with. Flax's parameters do not say it; an nnx module does.
 _FUNCTIONS = {"activation": "activation_fn", "recurrent_activation": "gate_fn"}

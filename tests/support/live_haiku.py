@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import live_params
 
-INPUTS, UNITS, STEPS = 3, 4, 50
+INPUTS, UNITS = 3, 4
 
 
 class Model(NamedTuple):

@@ -7,7 +7,7 @@ are imported on the first call; who calls skips the test before where they are n
 import jax
 import numpy as np
 
-INPUTS, UNITS, STEPS = 3, 4, 50
+INPUTS, UNITS = 3, 4
 
 # The functions that a GRU node may have and that jaxgru has too, each with alpha and beta.
 _FUNCTIONS = {

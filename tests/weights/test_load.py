@@ -174,7 +174,7 @@ class TestSeveralAsOneNet:
         # Keras 2's form; and a second call would be of other inputs too.
         grus[2]["inbound_nodes"] = [[["gru_1", 0, 0, {}]]]
         arrays = [golden.arrays(0), golden.arrays(1, inputs=4), golden.arrays(2, inputs=4)]
-        groups = {f"layers/gru{f'_{i}' * bool(i)}/cell": a for i, a in enumerate(arrays)}
+        groups = golden.in_order(arrays)
         golden.write_keras(tmp_path / "model.keras", grus, groups)
         assert len(jaxgru.load(tmp_path / "model.keras", layer="*")) == 3
         grus[2]["inbound_nodes"].append([["gru_0", 0, 0, {}]])
@@ -208,9 +208,9 @@ def _keras_model(folder, classes, arrays, **options):
         else golden.layer_config(class_, f"between_{i}")
         for i, class_ in enumerate(classes)
     ]
-    groups = {f"layers/gru{f'_{i}' * bool(i)}/cell": a for i, a in enumerate(arrays)}
-    golden.write_keras(folder / "model.keras", layers, groups, class_name="Sequential")
-    return folder / "model.keras"
+    path, groups = folder / "model.keras", golden.in_order(arrays)
+    golden.write_keras(path, layers, groups, class_name="Sequential")
+    return path
 
 
 def _call(name):

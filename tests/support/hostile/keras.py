@@ -46,7 +46,7 @@ def weights_in(*names):
 
 def of_groups(config, groups):
     """Return an archive of a configuration and of groups with arrays."""
-    return keras(config, golden.groups(groups))
+    return keras(config, golden.weights_of(groups))
 
 
 def layers_of_one_name():

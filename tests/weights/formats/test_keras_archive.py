@@ -115,7 +115,7 @@ def _own_model(keras):
 def test_by_order_and_not_by_name(path):
     # Keras 3.3: no names in the weights; and more layers than digits.
     layers = [golden.gru_config(f"gru_{i}", units=4) for i in range(30, 18, -1)]
-    groups = {f"layers/gru{f'_{i}' if i else ''}/cell": _arrays(i) for i in range(12)}
+    groups = golden.in_order(map(_arrays, range(12)))
     golden.write_keras(path, layers, groups)
     gathered = read_all(path).gathered
     assert list(gathered) == [layer["config"]["name"] for layer in layers]
@@ -125,7 +125,7 @@ def test_by_order_and_not_by_name(path):
 
 def test_by_name_where_there_are_names(path):
     layers = [golden.gru_config("one"), golden.gru_config("other", activation="relu")]
-    groups = {"layers/gru/cell": _arrays(0), "layers/gru_1/cell": _arrays(1)}
+    groups = golden.in_order([_arrays(0), _arrays(1)])
     names = {"layers/gru": "other", "layers/gru_1": "one"}
     golden.write_keras(path, layers, groups, names=names, version="3.12.0")
     gathered = read_all(path).gathered
@@ -174,7 +174,7 @@ def test_each_refusal_is_its_layers_own(path):
         layer_config("Sequential", "inner", layers=[gru("shared")]),
         layer_config("Bidirectional", "halved", merge_mode="concat", layer=gru("gru")),
     ]
-    groups = {f"layers/gru{f'_{i}' if i else ''}/cell": _arrays(i) for i in range(4)}
+    groups = golden.in_order(map(_arrays, range(4)))
     groups["layers/sequential"] = []
     groups["layers/bidirectional/forward_layer/cell"] = _arrays(9)
     golden.write_keras(path, layers, groups)
@@ -191,7 +191,7 @@ def test_each_refusal_is_its_layers_own(path):
 
 
 def test_what_weights_alone_leave_out_is_assumed(weights):
-    weights.write_bytes(golden.groups({"layers/gru/cell": _arrays(0)}))
+    weights.write_bytes(golden.weights_of({"layers/gru/cell": _arrays(0)}))
     with pytest.warns(
         jaxgru.WeightsWarning, match="does not specify activation, recurrent_activation"
     ):
@@ -207,7 +207,7 @@ def test_names_without_names_in_the_file(weights):
     places = ["layers/gru_10", "layers/gru_2", "layers/gru", "layers/sequential/layers/gru"]
     places += ["encoder", "layers/encoder", "optimizer"]
     groups = {f"{place}/cell": _arrays(i) for i, place in enumerate(places)}
-    weights.write_bytes(golden.groups(groups | {"decoder": _arrays(9)}))
+    weights.write_bytes(golden.weights_of(groups | {"decoder": _arrays(9)}))
     gathered = read_all(weights).gathered
     assert list(gathered) == [
         *("decoder", "encoder", "layers/encoder", "gru", "gru_2", "gru_10", "sequential/gru")
@@ -226,14 +226,14 @@ def test_other_layers_are_passed_over(weights):
         "layers/rnn/cell/cells": [],
         "layers/four": [kernel, recurrent_kernel, bias, bias],
     }
-    weights.write_bytes(golden.groups(others))
+    weights.write_bytes(golden.weights_of(others))
     with pytest.raises(jaxgru.WeightsError, match="there is no GRU in it"):
         jaxgru.load(weights)
 
 
 def test_a_stack_whose_cells_do_not_fit(weights):
     cells = {f"layers/rnn/cell/cells/gru_cell{i}": _arrays(n) for n, i in enumerate(["", "_1"])}
-    weights.write_bytes(golden.groups(cells))
+    weights.write_bytes(golden.weights_of(cells))
     with pytest.raises(jaxgru.WeightsError, match=r"gives 4 outputs and .* takes 3 inputs"):
         jaxgru.load(weights)
 
