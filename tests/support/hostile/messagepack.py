@@ -54,11 +54,6 @@ def twice(key):
     return b"\x82" + pair + pair
 
 
-def long_names():
-    arrays = {name: np.zeros(shape, "f4") for name, shape in HAIKU.items()}
-    return packb({"x" * 3000: arrays | {"w_i": np.zeros((3, 6), "i4")}})
-
-
 _DAMAGED = "the MessagePack is damaged ("
 _FIT = "the chunks of gru/b do not fit its shape "
 
@@ -84,9 +79,6 @@ FILES = {
     "a shape beyond its bytes": (
         gru(b=array((10**9,), "float32", b"1234")),
         "an array declares shape (1000000000,) of float32, 4000000000 bytes: expected the 4 bytes"),
-    "a negative shape": (
-        gru(b=array((-6,), "float32", b"1234")),
-        "an array is damaged: expected a shape, a dtype and bytes"),
     "a hundred axes": (
         gru(b=array((1,) * 100, "float32", b"1234")), f"{_DAMAGED}100 exceeds max_array_len(8)"),
     "a shape that is none": (gru(b=array(b"\1", "f4", b"1234")), "an array is damaged"),
@@ -95,7 +87,6 @@ FILES = {
     "a type that is a program": (
         gru(b=array((6,), "V2147483647,(9999,9999)f8", b"12345678")),
         "gru/b has dtype 'V2147483647"),
-    "names alike for 3,000 letters": (long_names(), "w_i' has dtype 'int32'"),
     "pieces of other lengths": (pieces(shape={"0": 7}, chunks={"0": FLOATS}), f"{_FIT}(7,)"),
     "pieces of other types": (
         pieces(shape={"0": 9}, chunks={"0": FLOATS, "1": HALVES}), f"{_FIT}(9,)"),

@@ -3,7 +3,6 @@
 import io
 import os
 import pickle
-import stat
 import struct
 import zipfile
 
@@ -66,14 +65,6 @@ def encrypted():
     return patched(good, (DIRECTORY, 8, bytes(flags[:1])), (ENTRY, 6, bytes(flags[1:])))
 
 
-def link(folder):
-    (folder / "secret").write_bytes(npy_header((2, 9)) + bytes(72))
-    info = zipfile.ZipInfo("wMatrix.npy")
-    info.create_system = 3  # Unix, where links are
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return archive([(info, f"{folder}/secret".encode()), *npz_entries()[1:]])
-
-
 _FLOATS = ": expected floating-point numbers (float16, bfloat16, float32, float64)"
 _EXACTLY = ": expected exactly wMatrix, uMatrix, biases"
 
@@ -105,7 +96,6 @@ FILES = {
     "entry of 2 GiB": (
         patched(savez(), (DIRECTORY, 20, struct.pack("<II", 2**31, 2**31))),
         f"'wMatrix.npy' declares {2**31} bytes: expected at most the"),
-    "symbolic link to a file beside the archive": (link, "wMatrix is damaged ... it begins with"),
     "name that forges a line": (
         beside("a\n\x1b[31mloaded: all is well\n.npy", npy([1.0])), r"'a\n\x1b[31m"),
     "name of 60 kB": (beside("x" * 60_000 + ".npy", npy([1.0])), "x" * 40 + " ... is unknown"),
@@ -120,7 +110,6 @@ FILES = {
     "header of 4 GiB": (
         entry(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{"), "wMatrix is damaged ... 4294967295 bytes"),
     "header nested deeply": (entry(header("(" * 9000)), "wMatrix is damaged"),
-    "header of many signs": (entry(header("-" * 9000 + "1")), "wMatrix is damaged"),
     "nothing": (entry(b""), "wMatrix is damaged"),
     ".npy of version 3": (
         entry(b"\x93NUMPY\x03\x00" + bytes(80)),
@@ -137,11 +126,8 @@ FILES = {
     "a hundred axes": (
         entry(npy_header((1,) * 100) + bytes(4)),
         "wMatrix has shape (1, 1, 1, 1, 1, 1, 1, 1) and more: expected at most 8 axes"),
-    "records with an object": (
-        entry(npy_header((2, 9), [("a", "<f4"), ("b", "|O")]) + bytes(216)), "wMatrix has dtype"),
     "type of a gibibyte": (entry(npy_header((1,), f"|V{2**30}")), "has dtype '|V1073741824'"),
     "integers": (savez(wMatrix=np.ones((2, 9), "i4")), f"wMatrix has dtype '<i4'{_FLOATS}"),
-    "complex": (savez(uMatrix=np.ones((3, 9), complex)), f"uMatrix has dtype '<c16'{_FLOATS}"),
     # Which arrays, and their shapes
     "no uMatrix": (savez(uMatrix=None), f"uMatrix is missing{_EXACTLY}"),
     "a key too many": (savez(epochs=np.ones(3)), f"epochs is unknown{_EXACTLY}"),
@@ -160,8 +146,6 @@ FILES = {
         "'gru/w_i' and ... are both there: expected one"),
     "W of rank 1": (
         savez(wMatrix=np.ones(9, "f4")), "wMatrix has shape (9,): expected (I, 3H) for 3 units"),
-    "W transposed": (
-        savez(wMatrix=np.ones((9, 2), "f4")), "wMatrix has shape (9, 2): expected (I, 3H)"),
     "U of two gates": (
         savez(uMatrix=np.ones((3, 6), "f4")), "uMatrix has shape (3, 6): expected (H, 3H)"),
     "U a number": (savez(uMatrix=np.float32(1)), "uMatrix has shape (): expected (H, 3H)"),

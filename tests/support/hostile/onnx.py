@@ -179,7 +179,6 @@ def in_a_linked_folder(folder):
 
 _RELATIVE = "expected a relative path within the model's folder"
 _STEPS = "is made in more than 50 steps"
-_IN_W = "input W: tensor 'W' "
 
 FILES = {
     "as it should be": (model(), None),
@@ -213,17 +212,11 @@ FILES = {
     "one file many times": (one_file_many_times, "declare ... bytes: expected at most"),
     # The tensors
     "negative sizes": (model(None, tensor("W", dims=[-1, -9, 2])), "'W' has shape ... each from 1"),
-    "no inputs": (
-        model(None, tensor("W", dims=[1, 9, 0])),
-        f"{_IN_W}has shape (1, 9, 0): expected at most 8 axes, each from 1"),
     "100,000 axes": (
         model(None, tensor("W", dims=[1] * 100_000)), "'W' has shape ... at most 8 axes"),
     "a shape beyond its bytes": (
         model(None, tensor("W", dims=[1, 9, 3])),
-        f"{_IN_W}declares shape (1, 9, 3) of float32, 108 bytes: expected the 72 bytes"),
-    "more data than the shape": (
-        model(None, tensor("W", raw_data=bytes(4_000_000))),
-        "'W' declares shape ... 4000000 bytes"),
+        "input W: tensor 'W' declares shape (1, 9, 3) of float32, 108 bytes: expected the 72"),
     "an unknown type": (
         model(None, tensor("W", data_type=12345)), "'W' has data type 12345: expected"),
     "a segment": (model(None, tensor("W", segment={"begin": 0})), "is a segment of another"),
@@ -235,14 +228,10 @@ FILES = {
         "initializer 'W' is there twice: expected it once"),
     # The node's arrays
     "units of R": (weights(R=np.ones((1, 9, 4), "f4")), "R has shape (1, 9, 4): expected (1, 3H,"),
-    "rank of W": (weights(W=np.ones((9, 2), "f4")), "W has shape (9, 2): expected (1, 3H, I)"),
     "half of B": (weights(B=np.ones((1, 9), "f4")), "B has shape (1, 9): expected (1, 6H)"),
     "two types": (weights(B=np.ones((1, 18))), "W is float32 and B float64: expected one dtype"),
     "integers": (weights(W=np.ones((1, 9, 2), "i4")), "W has dtype int32: expected floating-point"),
     "no R": (model([gru(("x", "W"))]), "input R is left out: expected weights"),
-    "an absent W": (
-        model([gru(("x", "elsewhere", "R"))]),
-        "input W: nothing in the model is called 'elsewhere'"),
     "W that is an input": (
         model([gru(("x", "x", "R"))]),
         "input W: 'x' is an input of the graph: expected a constant"),

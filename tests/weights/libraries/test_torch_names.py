@@ -81,30 +81,18 @@ def _with(name, shape, dtype="f4", **options):
     ("arrays", "message"),
     [
         (_without("weight_hh_l0"), f"^weight_hh_l0 {_MISSING} and both biases in every layer$"),
-        (_without("weight_ih_l0"), f"^weight_ih_l0 {_MISSING}"),
         (_without("weight_hh_l0", bias=False), f"^weight_hh_l0 {_MISSING} in every layer$"),
         (_without("bias_hh_l0"), f"^bias_hh_l0 {_MISSING}"),
         (_without("bias_hh_l1", "bias_ih_l1", **_STACK), f"^bias_ih_l1 {_MISSING}"),
         (_without("weight_hh_l2_reverse", **_STACK), "^weight_hh_l2_reverse .* layer and direct"),
         (_but("_l1"), f"^weight_ih_l1 {_MISSING}"),
-        (_but("_l1_reverse"), f"^weight_ih_l1_reverse {_MISSING}"),
         (_arrays() | _cell(), "weights of a GRU and of a GRU cell are in one place"),
         (_with("weight_hh_l0", (10, 3)), r"hh_l0 has shape \(10, 3\): exp"),
-        (_with("weight_hh_l0", (3, 9)), r"hh_l0 has shape \(3, 9\): expected"),
         (_with("weight_hh_l0", 9), r"hh_l0 has shape \(9,\): expected \(3H,"),
-        (_with("weight_hh_l0", (0, 0)), "weight_.h_l0 has shape"),
         (_with("bias_hh_l0", (1, 9)), r"bias_hh_l0 has shape \(1, 9\): exp"),
-        (
-            _with("weight_ih_l2", (9, 3), **_STACK),
-            r"weight_ih_l2.* has shape \(9, [36]\): exp",
-        ),
         (
             _with("weight_ih_l1", (9, 2), layers=2),
             r"weight_ih_l1 has shape \(9, 2\): expected \(3H, H\) for 3 units",
-        ),
-        (
-            _with("bias_hh_l0", 9, "i1"),
-            "bias_hh_l0 has dtype int8: expected floating-point num",
         ),
         (
             _arrays() | {"weight_hh_l0": Unread((9, 3), "F8_E4M3")},
