@@ -1,6 +1,7 @@
-"""Against the layers themselves: PyTorch, Keras and ONNX Runtime, padded and in both directions.
+"""Against the layers themselves: Keras and ONNX Runtime, padded and in both directions.
 
-That unpadded sequences through converted layers agree is tested beside the conversions.
+PyTorch's packed sequences are on a page of the documentation, which test_docs.py runs. Unpadded
+sequences through converted layers are tested beside the conversions.
 """
 
 import cases
@@ -8,7 +9,6 @@ import chex
 import jax
 import live_keras
 import live_onnx
-import live_torch
 import nets
 import numpy as np
 import pytest
@@ -28,27 +28,6 @@ _MASK = np.array([[1, 1, 1, 1, 1], [0, 1, 1, 0, 1], [1, 0, 1, 0, 0]], bool)
 @pytest.fixture
 def xs(key):
     return np.array(cases.random_inputs(jax.random.fold_in(key, 1), (_BATCH, _TIME, 3)))
-
-
-@pytest.mark.parametrize(
-    "variant", ["layer", "stack", "bidirectional", "bidirectional stack, no bias"]
-)
-def test_pytorch_packed(key, xs, variant):
-    torch = pytest.importorskip("torch")
-    layer = live_torch.build(variant, key)
-    net = jaxgru.from_torch(layer)
-    h0 = nets.random_state(key, net, (_BATCH,))
-    with torch.no_grad():
-        packed = torch.nn.utils.rnn.pack_padded_sequence(
-            torch.from_numpy(xs), torch.from_numpy(_LENGTHS), batch_first=True, enforce_sorted=False
-        )
-        ys, expected_h = layer(packed, torch.from_numpy(np.stack(jax.tree.leaves(h0))))
-        expected_ys, _ = torch.nn.utils.rnn.pad_packed_sequence(
-            ys, batch_first=True, total_length=_TIME
-        )
-    ys, h = jaxgru.gru(net, xs, h0, lengths=_LENGTHS, zero_masked=True)
-    np.testing.assert_allclose(ys, expected_ys.numpy(), **_FLOAT32)
-    np.testing.assert_allclose(np.stack(jax.tree.leaves(h)), expected_h.numpy(), **_FLOAT32)
 
 
 @pytest.mark.usefixtures("default_promotion")
