@@ -1,1 +1,1 @@
-"""jaxgru against every other GRU, on one machine in one run; see the README beside this file."""
+"""Benchmarks of jaxgru and other GRU implementations, described in README.md."""

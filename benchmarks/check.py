@@ -1,4 +1,4 @@
-"""Whether a contender computes the GRU, and the gradient, that it is timed for."""
+"""Checks that a contender computes the GRU and its gradient correctly."""
 
 import jax
 import numpy as np
@@ -11,18 +11,18 @@ _SHAPE = Shape(batch=3, time=7, inputs=4, units=5)
 
 
 def check(entry: Entry) -> None:
-    """Raise ArithmeticError unless all programs of a contender give what the equations give.
+    """Raise ArithmeticError unless all programs of a contender agree with the equations.
 
     The equations are a loop in float64 NumPy, in reference.py. Gradients are compared along random
-    directions with central differences of that loop's loss: since each library's map of the
-    weights is linear, the product of gradient and direction is one number for all libraries.
+    directions with central differences of the loss of that loop. As each library maps the weights
+    linearly, the product of gradient and direction is the same number in all libraries.
     """
     contender, problem = entry.contender, draw_problem(_SHAPE)
     weights, xs = problem.weights, problem.xs
     states = contender.to_numpy(contender.forward(problem).call())
     _agree(entry, "states", contender.layout(states), _states(contender, weights, xs))
     _check_gradients(entry, problem)
-    # These two pass on their state from call to call: here, over the same input again.
+    # These two keep their state between calls, here over the same input.
     same = np.repeat(xs[:, :1], 3, axis=1)
     _check_stream(entry, "step", problem, _states(contender, weights, same)[:, -1], calls=3)
     twice = np.concatenate([xs, xs], axis=1)
@@ -56,8 +56,8 @@ def _check_gradients(entry: Entry, problem: Problem) -> None:
 
 
 def _agree(entry: Entry, what: str, got: Array, want: Array) -> None:
-    # All these numbers are of order 1 or below, float32 rounds at 6e-8, and seven steps add up
-    # some tens of roundings; an accelerator may multiply in TF32, which rounds at 5e-4.
+    # All these numbers are of order 1 or less, float32 rounds at 6e-8, and seven steps have some
+    # tens of roundings; an accelerator may multiply in TF32, which rounds at 5e-4.
     tolerance = 1e-5 if jax.default_backend() == "cpu" else 2e-2
     error = float(np.max(np.abs(got - want)))
     if not error <= tolerance:
@@ -65,7 +65,7 @@ def _agree(entry: Entry, what: str, got: Array, want: Array) -> None:
 
 
 def _slope(contender: Contender, problem: Problem, along: Weights, along_xs: Array) -> Array:
-    # In float64 the difference is wrong by about the square of this step.
+    # The error of the difference in float64 is about the square of this step.
     step, (_, weights, xs) = 1e-5, problem
 
     def loss(sign: float) -> Array:
@@ -83,7 +83,7 @@ def _loss(contender: Contender, weights: Weights, xs: Array) -> Array:
 
 
 def _states(contender: Contender, weights: Weights, xs: Array) -> Array:
-    """Return the states ``(batch, time, units)`` of the GRU that this contender is, in float64."""
+    """Return the states ``(batch, time, units)`` of the variant of this contender, in float64."""
     return gru_states(
         weights,
         xs,

@@ -1,7 +1,7 @@
-"""What each feature around a GRU costs: ``python -m benchmarks.features``.
+"""The cost of each feature of a GRU: ``python -m benchmarks.features``.
 
-Padding, episodes, dropout, both directions and stacks, beside the plain layer, and beside the
-libraries that have the same. Prints tables, and writes JSON and a plot.
+Compares padding, episodes, dropout, both directions and stacks with the plain layer, and with the
+libraries that have the same features. Prints tables, and writes JSON and a plot.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _enter_checked(case: Case) -> dict[str, Featured]:
-    """Return the libraries that are here, each found to compute its features; say which."""
+    """Return the installed libraries, with checked features, and print them."""
     libraries = {}
     for library in LIBRARIES:
         try:
@@ -65,7 +65,7 @@ def _enter_checked(case: Case) -> dict[str, Featured]:
 
 
 def _measure(libraries: Mapping[str, Featured], kind: str, effort: Effort) -> Timings:
-    """Return the timings of all libraries' features, taken in turn."""
+    """Return the timings of the features of all libraries, measured in turn."""
     programs = {
         (library, feature): by_kind[kind]
         for library, featured in libraries.items()
@@ -78,7 +78,7 @@ def _measure(libraries: Mapping[str, Featured], kind: str, effort: Effort) -> Ti
 
 
 def _table(kind: str, libraries: Mapping[str, Featured], timings: Timings) -> str:
-    """Return one kind of run as text: times, ratios to the same library's plain layer, memory."""
+    """Return one kind of run as text: times, ratios to the plain layer of the library, memory."""
     columns = "".join(f" {f'{library} ms':>13} {'/ plain':>8}" for library in timings)
     lines = [f"{kind} {SHAPE}", f"  {'':25}{columns} {f'{OURS} temp MB':>15}"]
     for feature in FEATURES:
@@ -103,7 +103,7 @@ def _cell(by_feature: Mapping[str, Timing], feature: str) -> str:
 def _records(
     libraries: Mapping[str, Featured], timings: Mapping[str, Timings]
 ) -> list[dict[str, Any]]:
-    """Return the rows as JSON keeps them, times in seconds."""
+    """Return the rows for JSON, with times in seconds."""
     return [
         {
             "kind": kind,

@@ -1,9 +1,9 @@
-"""What half precision of the weights costs: ``python -m benchmarks.half_precision``.
+"""The errors of half-precision weights: ``python -m benchmarks.half_precision``.
 
-Prints the errors against float64 on the unrounded weights and inputs: the largest of any state,
-against a NumPy loop, and that of the gradient (of the mean square of all states, to all weights)
-relative to its length, against jaxgru in double precision. In the last two rows a plain scan keeps
-the state in half precision too: they show what jaxgru's float32 state is worth.
+Prints the errors against float64 with unrounded weights and inputs: the largest error of a state,
+against a NumPy loop, and that of the gradient (of the mean square of all states, for all weights)
+relative to its norm, against jaxgru in double precision. In the last two rows, a plain scan also
+has the state in half precision, for comparison with the float32 state of jaxgru.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     argparse.ArgumentParser(
         prog="python -m benchmarks.half_precision", description=__doc__
     ).parse_args(arguments)
-    jax.config.update("jax_enable_x64", True)  # for what is exact; all else says its type
+    jax.config.update("jax_enable_x64", True)  # for exact values; others have explicit types
     problems = _problems()
     print(
         "| weights, inputs, state |", " | ".join(f"{p}: states | gradient" for p in problems), "|"
@@ -71,7 +71,7 @@ def _plain_scan(weights: Weights, xs: jax.Array) -> jax.Array:
 
 
 def _errors(layer: Layer, problem: Problem, weights: str, inputs: str) -> tuple[float, float]:
-    """Return the largest error of a state, and that of the gradient relative to its length."""
+    """Return the largest error of a state, and that of the gradient relative to its norm."""
     states = np.float64(jax.jit(layer)(*_rounded(problem, weights, inputs)))
     exact = _gradient(_jaxgru, problem, "float64", "float64")
     gradient = _gradient(layer, problem, weights, inputs)
@@ -82,11 +82,11 @@ def _errors(layer: Layer, problem: Problem, weights: str, inputs: str) -> tuple[
 
 
 def _gradient(layer: Layer, problem: Problem, weights: str, inputs: str) -> Array:
-    """Return the gradient of the mean square of all states to all weights, as one vector."""
+    """Return the gradient of the mean square of all states by all weights, as one vector."""
 
     def loss(weights: Weights, xs: jax.Array) -> jax.Array:
         states = layer(weights, xs)
-        # A mean in half precision would have an error of its own.
+        # A mean in half precision would add an error.
         return (states.astype(jnp.promote_types(states.dtype, jnp.float32)) ** 2).mean()
 
     gradients = jax.jit(jax.grad(loss))(*_rounded(problem, weights, inputs))

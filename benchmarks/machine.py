@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""A description of the machine."""
 
 import datetime
 import importlib.metadata
@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-# As distributions are named, which is not always as they are imported.
+# Names of distributions, some of which differ from the imported names.
 _DISTRIBUTIONS = (
     "jaxgru", "jax", "jaxlib", "numpy", "flax", "equinox", "dm-haiku", "keras", "torch",
     "onnxruntime",
@@ -32,7 +32,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def heading(machine: dict[str, Any]) -> str:
-    """Return one line for the head of a table or plot."""
+    """Return one line for the heading of a table or plot."""
     where = f"{machine['cpu']}, {machine['cores']} cores"
     if machine["platform"] != "cpu":
         where = f"{machine['device']} ({where})"
@@ -40,7 +40,7 @@ def heading(machine: dict[str, Any]) -> str:
 
 
 def accelerator_note(machine: dict[str, Any]) -> str:
-    """Return what the reader is told of accelerators."""
+    """Return a note on accelerators."""
     if machine["platform"] == "cpu":
         return "no accelerator: nothing measured there"
     return f"measured on {machine['device']}; JAX_PLATFORMS=cpu measures the CPU"
@@ -53,7 +53,7 @@ def _cpu_model() -> str:
         return platform.processor() or platform.machine()
     first = text.split("\n\n", 1)[0]
     fields = dict(re.findall(r"^([\w ]+?)\s*: (.+)$", first, flags=re.MULTILINE))
-    # A virtual machine's model name may say no more than the brand: family and model do.
+    # The model name of a virtual machine may be just the brand, so family and model are added.
     name = fields.get("model name", platform.machine())
     numbers = [
         f"{key.split()[-1]} {fields[key]}" for key in ("cpu family", "model") if key in fields

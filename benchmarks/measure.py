@@ -1,4 +1,4 @@
-"""From entries and a problem to rows: what all benchmarks here share."""
+"""Measuring entries on a problem, for all benchmarks here."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from benchmarks.timing import Effort, Timing, estimate, time_interleaved
 
 
 class Row(NamedTuple):
-    """What was measured of one entry, for one kind of run at one shape."""
+    """The measurement of one entry, for one kind of run at one shape."""
 
     kind: str
     shape: Shape
@@ -21,17 +21,17 @@ class Row(NamedTuple):
 
     @property
     def ours(self) -> bool:
-        """Whether this is jaxgru's row."""
+        """Whether this is the row of jaxgru."""
         return self.entry.library == OURS
 
     @property
     def per_step_and_sequence(self) -> float:
-        """The seconds for one time step of one sequence: constant where the cost is linear."""
+        """The seconds for one time step of one sequence: constant if the cost is linear."""
         return self.timing.median / (self.shape.time * self.shape.batch)
 
 
 def enter_checked(libraries: Iterable[str]) -> list[Entry]:
-    """Return the entries of all libraries that are here, each found to compute a GRU; say which."""
+    """Return the checked entries of all installed libraries, and print them."""
     entries = []
     for library in libraries:
         missing = missing_package(library)
@@ -52,10 +52,10 @@ def measure(entries: Iterable[Entry], kind: str, problem: Problem, effort: Effor
     """Return the rows of one kind of run, fastest first.
 
     Args:
-        entries: who takes part.
+        entries: the participants.
         kind: a method of ``Contender``: forward, train, step or chunk.
-        problem: on what.
-        effort: how long to measure.
+        problem: the problem.
+        effort: the time to spend.
     """
     programs = _programs(entries, kind, problem)
     timings = time_interleaved({entry.name: program for entry, program in programs}, effort)
@@ -74,11 +74,11 @@ def measure(entries: Iterable[Entry], kind: str, problem: Problem, effort: Effor
 
 
 def lead(rows: Iterable[Row], *, any_options: bool) -> float | None:
-    """Return the fastest peer's time over jaxgru's, or None where one of them is missing.
+    """Return the time of the fastest peer divided by jaxgru's, or None if one is missing.
 
     Args:
         rows: of one kind of run at one shape.
-        any_options: whether peers with options count too, or only those with their defaults.
+        any_options: whether to include peers with options, or only those with defaults.
     """
     rows = [row for row in rows if any_options or not row.entry.options]
     ours = [row.timing.median for row in rows if row.ours]
@@ -87,7 +87,7 @@ def lead(rows: Iterable[Row], *, any_options: bool) -> float | None:
 
 
 def _programs(entries: Iterable[Entry], kind: str, problem: Problem) -> list[tuple[Entry, Program]]:
-    """Return the programs that take part: defaults always, options where they gain something."""
+    """Return the programs to measure: with defaults, and with options that are faster."""
     programs: list[tuple[Entry, Program]] = []
     by_default: dict[str, float] = {}
     for entry in entries:

@@ -1,9 +1,9 @@
 """Memory of the backward pass over long sequences: ``python -m benchmarks.memory``.
 
-Prints, for the gradient of a loss on the last state to all weights, what the compiled program takes
-beside its arguments and results, as XLA plans it (``memory_analysis()``): plain autodiff through a
-scan of ``gru_cell`` against ``gru`` with each kind of ``remat``. Nothing is run, so the numbers
-are those of any machine with the same backend and version of JAX.
+Prints the memory of the compiled gradient of a loss on the last state by all weights, without
+arguments and results, as planned by XLA (``memory_analysis()``), for plain autodiff through a scan
+of ``gru_cell`` and for ``gru`` with each kind of ``remat``. Nothing is run, so the numbers are the
+same on all machines with the same backend and version of JAX.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _plain_scan(params: jaxgru.GRUParams, xs: jax.Array) -> jax.Array:
-    """Return the last state ``(B, H)`` for inputs ``(T, B, I)``, by a scan as a user writes it."""
+    """Return the last state ``(B, H)`` for inputs ``(T, B, I)``, by a plain scan."""
 
     def body(h: jax.Array, x: jax.Array) -> tuple[jax.Array, None]:
         return jaxgru.gru_cell(params, h, x), None
@@ -60,7 +60,7 @@ def _with_remat(remat: int | str | None) -> Layer:
 
 
 def _temporary(layer: Layer, batch: int, time: int) -> int:
-    """Return the bytes that the gradient takes beside its arguments and results."""
+    """Return the bytes for the gradient, without its arguments and results."""
 
     def loss(params: jaxgru.GRUParams, xs: jax.Array) -> jax.Array:
         return (layer(params, xs) ** 2).sum()

@@ -1,4 +1,4 @@
-"""Compare jaxgru with every other GRU: ``python -m benchmarks.peers``.
+"""Compare jaxgru with other GRU implementations: ``python -m benchmarks.peers``.
 
 Prints a table for each shape and kind of run, and writes JSON and a plot.
 """
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rows": [record(row) for rows in tasks for row in rows],
     }
     save_json(options.out / f"{name}.json", content)
-    if leads:  # else there is nothing to draw jaxgru against
+    if leads:  # otherwise there is nothing to compare with
         plot_peers(options.out / f"{name}.png", tasks, heading(machine))
 
 

@@ -14,7 +14,7 @@ from benchmarks.measure import Row
 from benchmarks.timing import Timing
 from jaxgru.atomic import replacing
 
-# jaxgru in one strong colour, the others told apart by lighter ones.
+# A strong color for jaxgru, lighter ones for the others.
 COLOURS = {
     library: "#c1121f" if library == OURS else matplotlib.colormaps["tab20"](2 * number - 1)
     for number, library in enumerate(LIBRARIES)
@@ -24,12 +24,12 @@ _HALO = withStroke(linewidth=2, foreground="white")
 
 
 def plot_peers(path: Path, tasks: Sequence[Sequence[Row]], title: str) -> None:
-    """Draw each peer's time over jaxgru's, its best row, for every kind of run and shape.
+    """Draw the time of the best row of each peer divided by jaxgru's, for each kind and shape.
 
     Args:
         path: the PNG to write.
-        tasks: for each kind and shape its rows, fastest first; jaxgru's must be among them.
-        title: where it was measured.
+        tasks: for each kind and shape the rows, fastest first, including jaxgru's.
+        title: the machine.
     """
     kinds = list(dict.fromkeys(rows[0].kind for rows in tasks))
     figure = Figure(figsize=(13, 1 + 3.6 * len(kinds)), layout="constrained")
@@ -43,12 +43,12 @@ def plot_peers(path: Path, tasks: Sequence[Sequence[Row]], title: str) -> None:
 
 
 def plot_scaling(path: Path, sweeps: Mapping[str, Sequence[Row]], title: str) -> None:
-    """Draw time, memory and compile time of the training step over the size that a sweep varies.
+    """Draw time, memory and compile time of the training step over the size of a sweep.
 
     Args:
         path: the PNG to write.
-        sweeps: rows by the sweep's name, of which the first word is the size that it varies.
-        title: where it was measured.
+        sweeps: rows by the name of the sweep, whose first word is the varied size.
+        title: the machine.
     """
     figure = Figure(figsize=(13, 1 + 3.2 * len(sweeps)), layout="constrained")
     panels = figure.subplots(len(sweeps), 3)
@@ -76,13 +76,13 @@ def plot_features(
     features: Sequence[str],
     title: str,
 ) -> None:
-    """Draw what each feature takes in each library, over jaxgru's plain layer.
+    """Draw the time of each feature in each library, divided by that of jaxgru's plain layer.
 
     Args:
         path: the PNG to write.
         timings: by kind of run, library and feature; the first feature is the plain layer.
         features: in the order of drawing; a library may lack some.
-        title: where it was measured.
+        title: the machine.
     """
     figure = Figure(figsize=(13, 1 + 4 * len(timings)), layout="constrained")
     panels = figure.subplots(len(timings), 1, squeeze=False, sharex=True)[:, 0]
@@ -94,7 +94,7 @@ def plot_features(
             shift = (number - (len(by_library) - 1) / 2) * width
             places = [features.index(name) + shift for name in ratios]
             bars = axes.bar(places, ratios.values(), width, color=COLOURS[library], label=library)
-            # In a white halo, as the line at 1 and those of the grid pass there.
+            # With a white halo over the lines at 1 and of the grid.
             axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1, path_effects=[_HALO])
         axes.axhline(1, color=COLOURS[OURS], linewidth=0.8, zorder=0)
         axes.set_ylabel(f"{kind}, jaxgru's plain layer = 1")
@@ -118,7 +118,7 @@ def _draw_curves(axes: Axes, rows: Sequence[Row], size: str, value: Callable[[Ro
     axes.set_xticks(sizes, [f"{number:,}" for number in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     low, high = axes.get_ylim()
-    # 1, 2, 3, 5, 10, ... where that is few ticks, else every power of ten.
+    # 1, 2, 3, 5, 10, ... if that gives few ticks, otherwise powers of ten.
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5) if high < 50 * low else (1,)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -127,7 +127,7 @@ def _draw_curves(axes: Axes, rows: Sequence[Row], size: str, value: Callable[[Ro
 
 
 def _ours_last(row: Row) -> bool:
-    # The line that is drawn last lies on top.
+    # The last line is on top.
     return row.ours
 
 
@@ -146,7 +146,7 @@ def _draw_ratios(axes: Axes, kind: str, tasks: Sequence[Sequence[Row]]) -> None:
             for rows, one in zip(tasks, ours, strict=True)
         ]
         places = [place + (number - (len(peers) - 1) / 2) * width for place in range(len(tasks))]
-        # On a logarithmic axis a bar has to be given its foot: 1, where jaxgru stands.
+        # On a logarithmic axis, a bar needs a base: 1, the time of jaxgru.
         heights = [ratio - 1 for ratio in ratios]
         axes.bar(places, heights, width, bottom=1, color=COLOURS[library], label=library)
         for place, ratio in zip(places, ratios, strict=True):
@@ -163,7 +163,7 @@ def _draw_ratios(axes: Axes, kind: str, tasks: Sequence[Sequence[Row]]) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, and say so."""
+    """Write a figure as PNG, and print the path."""
     with replacing(path) as aside:
         figure.savefig(aside, dpi=110)
     print(f"wrote {path}")

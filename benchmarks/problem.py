@@ -1,4 +1,4 @@
-"""What every contender is given: the same sizes, weights and inputs, drawn once with NumPy."""
+"""The sizes, weights and inputs of all contenders, drawn once with NumPy."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Shape(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """A GRU's weights as Keras keeps them: the blocks update, reset, candidate side by side."""
+    """The weights of a GRU as in Keras: the blocks update, reset, candidate joined."""
 
     kernel: Array
     recurrent_kernel: Array
@@ -44,7 +44,7 @@ def draw_problem(shape: Shape, seed: int = 0) -> Problem:
 
 
 def draw_weights(shape: Shape, rng: np.random.Generator) -> Weights:
-    """Return random weights that leave the gates neither saturated nor idle."""
+    """Return random weights with gates that are neither saturated nor constant."""
     inputs, units = shape.inputs, shape.units
 
     def normal(*size: int, scale: float) -> Array:
@@ -59,11 +59,11 @@ def draw_weights(shape: Shape, rng: np.random.Generator) -> Weights:
 
 
 def blocks(weight: Array) -> list[Array]:
-    """Return the update, reset and candidate blocks of a weight in Keras' order."""
+    """Return the update, reset and candidate blocks of a weight in the order of Keras."""
     return np.split(weight, 3, axis=-1)
 
 
 def reset_first(weight: Array) -> Array:
-    """Return a weight in the order reset, update, candidate, in which most libraries keep it."""
+    """Return a weight in the order reset, update, candidate of most libraries."""
     update, reset, candidate = blocks(weight)
     return np.concatenate([reset, update, candidate], axis=-1)

@@ -1,4 +1,4 @@
-"""The equations of the GRU as a loop in float64 NumPy: what every program here is held against."""
+"""The equations of the GRU as a loop in float64 NumPy, the reference of all programs here."""
 
 import numpy as np
 
@@ -18,9 +18,9 @@ def gru_states(
     Args:
         weights: of the layer.
         xs: the inputs, ``(batch, time, inputs)``.
-        reset_after: whether the reset gate comes after the product with the state.
-        candidate_bias: whether there is the candidate's bias that the reset gate multiplies.
-        state_factors: ``(batch, units)``: what the state is multiplied by in the products.
+        reset_after: whether the reset gate is after the product with the state.
+        candidate_bias: whether there is a bias of the candidate inside the reset gate.
+        state_factors: the factors of the state in the products, ``(batch, units)``.
     """
     kernel, recurrent_kernel, bias, recurrent_bias = (np.float64(weight) for weight in weights)
     (Wz, Wr, Wn), (Uz, Ur, Un) = blocks(kernel), blocks(recurrent_kernel)

@@ -1,4 +1,4 @@
-"""How results are printed and kept."""
+"""Printing and saving results."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def record(row: Row) -> dict[str, Any]:
-    """Return a row as JSON keeps it, times in seconds."""
+    """Return a row for JSON, with times in seconds."""
     return {
         "kind": row.kind,
         "shape": row.shape._asdict(),
@@ -46,7 +46,7 @@ def record(row: Row) -> dict[str, Any]:
 
 
 def save_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file, and say so."""
+    """Write a JSON file, and print the path."""
     with replacing(path) as aside:
         aside.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {path}")

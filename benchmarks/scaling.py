@@ -1,7 +1,7 @@
-"""How the cost grows with time and batch: ``python -m benchmarks.scaling``.
+"""The growth of the cost with time and batch: ``python -m benchmarks.scaling``.
 
-jaxgru beside a plain scan with JAX's derivative: time per step, temporary memory, and what
-compiling the gradient takes. Prints tables, and writes JSON and a plot.
+Compares jaxgru with a plain scan and JAX's derivative: time per step, temporary memory, and the
+time for compiling the gradient. Prints tables, and writes JSON and a plot.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from benchmarks.problem import Shape, draw_problem
 from benchmarks.report import RESULTS, record, save_json
 from benchmarks.timing import Effort
 
-# Each sweep varies one size. Small layers show a step's fixed cost, medium ones its products.
+# Each sweep varies one size. Small layers show the fixed cost of a step, medium ones the products.
 SWEEPS = {
     "time, 6 units": [Shape(1, time, 6, 6) for time in (100, 1_000, 10_000, 100_000)],
     "time, 64 units": [Shape(1, time, 40, 64) for time in (100, 1_000, 10_000, 100_000)],

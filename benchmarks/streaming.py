@@ -1,7 +1,7 @@
-"""What a stream pays for each call: ``python -m benchmarks.streaming``.
+"""The cost of a call in streaming: ``python -m benchmarks.streaming``.
 
-One step by each library's cell, and chunks of 1, 16 and 256 steps by its layer, the state passed
-on from call to call. Prints tables and writes JSON.
+Measures one step of the cell of each library, and chunks of 1, 16 and 256 steps of its layer, with
+the state passed from call to call. Prints tables and writes JSON.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records = []
     for inputs, units in LAYERS:
         for kind, steps in (("step", 1), *(("chunk", steps) for steps in CHUNKS)):
-            # Where there is one step, there is nothing to unroll.
+            # A single step cannot be unrolled.
             able = [entry for entry in entries if steps > 1 or "unroll" not in entry.options]
             rows = measure(able, kind, draw_problem(Shape(1, steps, inputs, units)), _EFFORT)
             records += [record(row) for row in rows]

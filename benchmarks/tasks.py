@@ -1,7 +1,7 @@
-"""How long a GRU takes to learn something: ``python -m benchmarks.tasks``.
+"""The time for training a GRU to a target loss: ``python -m benchmarks.tasks``.
 
-Digits read pixel by pixel, and copy memory, both made here, learnt from the same weights on the
-same batches by the same optimiser, to a target loss. Prints tables, and writes JSON and a plot.
+The synthetic tasks are digits read pixel by pixel, and copy memory. All libraries have the same
+initial weights, batches and optimizer. Prints tables, and writes JSON and a plot.
 """
 
 import argparse
@@ -52,10 +52,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def table(task: Task, races: Races) -> str:
-    """Return steps and seconds to the target, and how alike the curves are, as text.
+    """Return steps and seconds to the target, and the differences of the curves, as text.
 
-    Steps, times and ratios of times within a race are medians over the seeds; distances between
-    curves are means, and in the first block, before rounding has had time to grow, the largest.
+    Steps, times and ratios of times within a race are medians over the seeds. Differences of curves
+    are means; in the first block, where rounding errors have not grown yet, the largest.
     """
     lines = [
         f"{task.name} {task.shape()}, Adam at {task.rate}: to a loss of {task.target} nats",
@@ -87,19 +87,19 @@ def table(task: Task, races: Races) -> str:
 
 
 def distance(run: Run, other: Run) -> float:
-    """Return how far two curves of the loss lie apart, in nats, in the mean over all blocks."""
+    """Return the mean difference of two curves of the loss over all blocks, in nats."""
     return float(np.abs(np.subtract(run.losses, other.losses)).mean())
 
 
 def noise(races: Races) -> float:
-    """Return the distance of jaxgru's curves from each other where the seeds differ."""
+    """Return the difference of curves of jaxgru with different seeds."""
     ours = [runs[OURS] for runs in races]
     pairs = [(one, other) for n, one in enumerate(ours) for other in ours[:n]]
     return float(np.mean([distance(*pair) for pair in pairs]))
 
 
 def _record(task: Task, races: Races) -> dict[str, Any]:
-    """Return a task and its runs as JSON keeps them, times in seconds."""
+    """Return a task and its runs for JSON, with times in seconds."""
     return {
         "task": task.name,
         "shape": task.shape()._asdict(),
@@ -122,7 +122,7 @@ def _record(task: Task, races: Races) -> dict[str, Any]:
 
 
 def _or_none(number: float) -> float | None:
-    """Return a number, or None where it is infinite, which JSON cannot say."""
+    """Return a number, or None if it is infinite, which JSON does not support."""
     return None if math.isinf(number) else number
 
 

@@ -1,4 +1,4 @@
-"""Interleaved timing: every program in turn, round after round, in one process."""
+"""Interleaved timing: all programs in turn, in several rounds, in one process."""
 
 import gc
 import random
@@ -11,18 +11,18 @@ import numpy as np
 
 from benchmarks.contenders import Program
 
-# Before each turn the machine rests, and in a turn of several calls the first is not counted:
-# worker threads of the library before (OpenMP, ONNX Runtime) spin on for a moment after their
-# work, and the caches hold its data.
+# Before each turn there is a pause, and in a turn of several calls the first is not counted:
+# threads of the previous library (OpenMP, ONNX Runtime) spin for a moment after their work, and the
+# caches have its data.
 _PAUSE = 0.005
-# A turn is at least this long, within the calls it may have: what the pause lets cool down is
-# then a small part of it.
+# A turn has at least this length, within the limit of calls, so that the effect of the pause is
+# small.
 _SHORTEST_TURN = 0.025
 _MOST_CALLS = 500
 
 
 class Effort(NamedTuple):
-    """How much to measure: about so many seconds, in no fewer and no more rounds than given."""
+    """The time to spend: about this many seconds, within limits of rounds."""
 
     seconds: float
     least_rounds: int
@@ -34,7 +34,7 @@ QUICK = Effort(seconds=3.0, least_rounds=2, most_rounds=10)
 
 
 class Timing(NamedTuple):
-    """Seconds that a call takes, over all the calls counted."""
+    """The seconds of a call, over all counted calls."""
 
     median: float
     least: float
@@ -46,12 +46,12 @@ class Timing(NamedTuple):
 def time_interleaved(programs: Mapping[str, Program], effort: Effort) -> dict[str, Timing]:
     """Return the timings of programs measured in turn: A B C, A B C, ...
 
-    All take part in the same rounds. A fast program is called several times in its turn; one much
-    slower than most has its turn only in every k-th round.
+    A fast program is called several times in its turn; a very slow one has its turn only in every
+    k-th round.
 
     Args:
-        programs: what to time, by name.
-        effort: how long.
+        programs: the programs by name.
+        effort: the time to spend.
     """
     estimates = {name: estimate(program) for name, program in programs.items()}
     turn = max(_SHORTEST_TURN, statistics.median(estimates.values()))
@@ -68,10 +68,10 @@ def time_interleaved(programs: Mapping[str, Program], effort: Effort) -> dict[st
     gc.disable()
     try:
         for number in range(rounds):
-            # In another order each round: who comes after a library whose threads still spin, or
-            # that emptied the caches, must not always be the same.
+            # In a random order, because a program may be slower after one that leaves spinning
+            # threads or empty caches.
             for name, program in shuffle.sample(list(programs.items()), len(programs)):
-                # However slow, it has its turn in three rounds.
+                # Also a very slow program has its turn in three rounds.
                 if number % min(every[name], max(rounds // 3, 1)) == 0:
                     samples[name] += _turn(program, calls[name])
     finally:
@@ -80,7 +80,7 @@ def time_interleaved(programs: Mapping[str, Program], effort: Effort) -> dict[st
 
 
 def estimate(program: Program) -> float:
-    """Return about how many seconds a call takes: the least of a few, after a first."""
+    """Return an estimate of the seconds of a call: the smallest of a few, after a first."""
     program.call()
     times = [_once(program), _once(program)]
     while sum(times) < _SHORTEST_TURN:

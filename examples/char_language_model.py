@@ -1,11 +1,11 @@
-"""A language model of characters: truncated backpropagation on a text that never stops.
+"""A language model of characters, trained on an endless text by truncated backpropagation.
 
-The text is made here, by a small grammar: statements, and questions that begin with "does" and
-therefore want a bare verb and a question mark at their end. What the grammar leaves to chance
-costs 0.372 bits a character, and no model can do better on average; a GRU has to remember the
-first word to come close. 32 places in the text are read side by side, and the state after a stretch
-of 40 characters is the state before the next: gradients end there, the memory does not.
-At last it writes on where it stopped reading. It prints, but for the last digits and the text ::
+A small grammar generates the text: statements, and questions that begin with "does" and so have a
+bare verb and a question mark at the end. The entropy of the grammar is 0.372 bits per character,
+the best possible loss; to come close, a GRU must remember the first word. A batch has 32 positions
+in the text. The state after a window of 40 characters is the state before the next, but gradients
+do not pass between windows. At the end, the model continues the text. It prints, up to the last
+digits and the text ::
 
     step   0: 4.330 bits a character
     step 100: 0.455 bits a character
@@ -32,7 +32,7 @@ VERBS = ("see", "like", "follow", "need")
 
 
 def write(sentences: int, seed: int) -> str:
-    """Return sentences of the grammar, one after the other."""
+    """Return a sequence of sentences of the grammar."""
     draw = random.Random(seed)
 
     def thing():

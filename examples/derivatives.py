@@ -1,14 +1,14 @@
-"""Three derivatives of a trained layer, and what each is good for; run in the repository's root.
+"""Three derivatives of a trained layer and their use; run it in the root of the repository.
 
-1. The gradient of a loss: what training goes by; here its length for each array of weights.
-2. The Jacobian of the last state to the inputs of every step: how far back the layer remembers.
-   ``--plot reach.png`` draws it, with Matplotlib.
-3. Products with the Gauss-Newton matrix ``J' J``, J being the Jacobian of all errors to all
-   weights. The matrix is never formed: ``jax.linearize`` multiplies by J, ``jax.vjp`` by its
-   transpose. Ten iterations of conjugate gradients on such products give a step that takes the
-   loss down much further than the best step along the gradient.
+1. The gradient of a loss, and its norm for each array of weights.
+2. The Jacobian of the last state by the inputs of all steps, which shows how far back the layer
+   remembers. ``--plot reach.png`` draws it with Matplotlib.
+3. Products with the Gauss-Newton matrix ``J' J``, where J is the Jacobian of all errors by all
+   weights. The matrix is not formed: ``jax.linearize`` multiplies by J, ``jax.vjp`` by its
+   transpose. Ten iterations of conjugate gradients with these products give a step that reduces
+   the loss much more than the best step along the gradient.
 
-It prints, but for the last digits ::
+It prints, up to the last digits ::
 
     mean square error 0.0088; length of its gradient:
       kernel            0.776
@@ -40,7 +40,7 @@ import jaxgru
 from jaxgru.plot import check_plot
 
 DATA = Path("examples/data")
-DAMPING = 1.0  # keeps the step where the errors are about linear in the weights
+DAMPING = 1.0  # keeps the step small enough for the linear approximation
 ITERATIONS = 10
 
 
@@ -85,12 +85,12 @@ def main() -> None:
 
 
 def memory(params: jaxgru.GRUParams, inputs: jax.Array) -> np.ndarray:
-    """Return for each step and input ``(T, I)`` how much it moves the last state."""
+    """Return the norm of the derivative of the last state by each input ``(T, I)``."""
 
     def last_state(inputs: jax.Array) -> jax.Array:
         return jaxgru.gru(params, inputs)[1]
 
-    # Six outputs, 600 inputs: reverse mode takes six passes, forward mode would take 600.
+    # With six outputs and 600 inputs, reverse mode needs six passes, forward mode 600.
     jacobian = jax.jit(jax.jacrev(last_state))(inputs)  # (H, T, I)
     return np.linalg.norm(jacobian, axis=0)
 
@@ -110,12 +110,12 @@ def gauss_newton_step(errors: Callable[[Any], jax.Array], params: Any) -> Any:
 
 
 def moved(params: Any, step: Any, length: float | jax.Array) -> Any:
-    """Return weights a length further in the direction of a step."""
+    """Return the weights after a step of a given length in a direction."""
     return jax.tree.map(lambda leaf, change: leaf + length * change, params, step)
 
 
 def draw(reach: np.ndarray, path: Path) -> None:
-    """Draw how much each input moves the last state, by the steps that lie between."""
+    """Plot the derivative of the last state by each input, over the number of steps between."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

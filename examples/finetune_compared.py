@@ -1,13 +1,13 @@
-"""What to train when sensors have drifted: several ways compared, as a table for the documentation.
+"""A comparison of fine-tuning different weights after a drift of sensors, as a table for the docs.
 
-Each way starts from the trained layer and readout of ``examples/data`` and learns, by the same
-optimiser, from 64 drifted recordings of ten seconds; the error is that on 64 others. "Recovered"
-is how much of the error that the drift added is gone. Run it in the repository's root::
+Each run starts from the trained layer and readout of ``examples/data`` and is trained with the same
+optimizer on 64 drifted recordings of ten seconds; the error is that on 64 others. "Recovered" is
+the removed fraction of the error due to the drift. In the root of the repository::
 
     python examples/finetune_compared.py --into docs/finetuning.md
 
-prints the table, and puts it into that file between the lines ``<!-- table: ways -->`` and
-``<!-- end -->``. The seconds are those of the whole call, compiling included.
+prints the table, and writes it to that file between the lines ``<!-- table: ways -->`` and
+``<!-- end -->``. The seconds include compilation.
 """
 
 import argparse
@@ -36,7 +36,7 @@ DATA = Path("examples/data")
 TRAINING, HELD_OUT, TIME, STEPS, BATCH = 64, 64, 100, 600, 16
 BEGIN, END = "<!-- table: ways -->\n", "<!-- end -->\n"
 
-# What is trained, by name: patterns that fit the weights of a Model.
+# The trained weights, by name: patterns of the paths in a Model.
 WAYS = {
     "all weights of the layer": "net.*",
     "the layer and its readout": "*",
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def table(steps: int = STEPS) -> str:
-    """Return a Markdown table of all ways."""
+    """Return a Markdown table of all runs."""
     readings, truth = record(np.random.default_rng(0), TRAINING + HELD_OUT, TIME)
     before = Sequences(readings[TRAINING:], truth[TRAINING:])
     readings = drifted(readings)
@@ -86,7 +86,7 @@ def table(steps: int = STEPS) -> str:
 
 
 def trained() -> Model:
-    """Return the layer and the readout that were trained before the drift."""
+    """Return the layer and the readout from before the drift."""
     with np.load(DATA / "readout.npz") as readout:
         return Model(
             jaxgru.load(DATA / "gru.npz"), LinearReadout(readout["kernel"], readout["bias"])
@@ -94,7 +94,7 @@ def trained() -> Model:
 
 
 def finetune(model: Model, data: Sequences, patterns: str, steps: int) -> tuple[Model, int]:
-    """Return a model with some of its weights tuned, and how many numbers these are."""
+    """Return a model with some weights tuned, and the number of these weights."""
     start = model
     if patterns == "net.deltas.*":
         start = Model(low_rank(model.net, jax.random.key(0), rank=1), model.readout)

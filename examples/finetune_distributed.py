@@ -1,22 +1,22 @@
-"""Fine-tune with several processes, on one machine or on several: the same script in each.
+"""Fine-tune with several processes on one machine or several, each of which runs this script.
 
-All devices of all processes share each batch, through JAX's own runtime; every process has all
-of the data and ends with the same weights, and the first prints and writes. Run in the repository's
-root, two processes on one machine are ::
+Each batch is split among all devices of all processes by JAX's distributed runtime. Every process
+has all data and ends with the same weights; the first one prints and writes. In the root of the
+repository, two processes on one machine are ::
 
     python examples/finetune_distributed.py --processes 2 --process 0 &
     python examples/finetune_distributed.py --processes 2 --process 1
 
-On two machines, both with the repository and the data, the first is told to listen where the second
-can reach it, and each is started on its own machine ::
+On two machines, both with the repository and the data, the address of the first is passed to both,
+and each process is started on its machine ::
 
     python examples/finetune_distributed.py --processes 2 --process 0 --coordinator 10.0.0.1:8476
     python examples/finetune_distributed.py --processes 2 --process 1 --coordinator 10.0.0.1:8476
 
-If one of them is killed, JAX ends the others after a minute or two. Start all again: with
-``--checkpoints FOLDER``, a folder that all can reach, the run goes on from the last checkpoint
-there. Without options it is one process, with the same result but for rounding, and for a net as
-small as this one much faster. It prints, but for the last digits ::
+If a process is killed, JAX stops the others after a minute or two. Start all of them again: with
+``--checkpoints FOLDER``, a shared folder, the run resumes from the last checkpoint. Without options
+there is one process, with the same result up to rounding, and much faster for such a small net. It
+prints, up to the last digits ::
 
     2 devices in 2 processes: mean square error 0.1604 before, 0.0085 after
     wrote tuned.npz
@@ -49,7 +49,7 @@ TRAINING, HELD_OUT, TIME, BATCH = 64, 64, 100, 16
 def main() -> None:
     options = parse()
     if options.processes > 1:
-        # Before anything else of JAX. On a cluster that JAX knows, as Slurm, it needs no argument.
+        # Before any other call of JAX. On clusters such as Slurm, it needs no arguments.
         jax.distributed.initialize(options.coordinator, options.processes, options.process)
     mesh = data_mesh()
 
@@ -86,10 +86,12 @@ def main() -> None:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Fine-tune the example in several processes.")
-    parser.add_argument("--processes", type=int, default=1, help="how many there are")
-    parser.add_argument("--process", type=int, default=0, help="which of them this is, from 0 on")
-    parser.add_argument("--coordinator", default="localhost:8476", help="where the first listens")
-    parser.add_argument("--checkpoints", type=Path, help="a folder that all processes can reach")
+    parser.add_argument("--processes", type=int, default=1, help="the number of processes")
+    parser.add_argument("--process", type=int, default=0, help="the index of this process, from 0")
+    parser.add_argument(
+        "--coordinator", default="localhost:8476", help="address of the first process"
+    )
+    parser.add_argument("--checkpoints", type=Path, help="a folder shared by all processes")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--out", type=Path, default=Path("tuned.npz"))
     return parser.parse_args()

@@ -1,8 +1,8 @@
-"""A trained GRU as a field of an Equinox model, fine-tuned while one part of it is frozen.
+"""A trained GRU as a field of an Equinox model, fine-tuned with one part frozen.
 
-A ``GRUParams`` is a pytree, so it is a field like any other, and Equinox' filters reach into it:
-here the kernel learns, which reads the sensors, and the readout; the memory stays as trained. Run
-it in the repository's root; it prints, but for the last digits ::
+A ``GRUParams`` is a pytree, so it can be a field, and Equinox' filters apply to its arrays: here
+the kernel and the readout are trained, and the recurrent kernel is frozen. Run it in the root of
+the repository; it prints, up to the last digits ::
 
     mean square error on 32 recordings held out
       before  0.1575

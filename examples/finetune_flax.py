@@ -1,9 +1,9 @@
-"""A trained GRU as a part of a Flax nnx model, fine-tuned by Flax's own optimiser.
+"""A trained GRU as a part of a Flax nnx model, fine-tuned with the optimizer of Flax.
 
-Each array of the layer becomes an ``nnx.Param``, in the structure of the ``GRUParams``, so Flax
-finds them by path like its own; ``nnx.as_pure`` returns the layer. The readout after it is an
-``nnx.Linear`` and starts from random numbers: first it is trained alone, then everything is.
-Run it in the repository's root, with Flax 0.12; it prints, but for the last digits ::
+Each array of the layer becomes an ``nnx.Param`` in the structure of the ``GRUParams``, so Flax
+finds it by path; ``nnx.as_pure`` returns the layer. The readout is a new ``nnx.Linear``: first it
+is trained alone, then with the layer. Run it in the root of the repository, with Flax 0.12; it
+prints, up to the last digits ::
 
     mean square error on 32 recordings held out
       readout alone  0.0337
@@ -56,7 +56,7 @@ def loss(model, readings, truth):
 
 
 def learn(model, which, rate, steps, readings, truth):
-    """Change those parameters of a model that Flax's filter ``which`` names."""
+    """Train the parameters of a model that are selected by Flax's filter ``which``."""
     optimiser = nnx.Optimizer(model, optax.adam(rate), wrt=which)
 
     @nnx.jit

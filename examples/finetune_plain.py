@@ -1,8 +1,8 @@
-"""Fine-tune a trained GRU in a loop of your own: JAX and optax, and nothing between them.
+"""Fine-tune a trained GRU in a custom loop with JAX and Optax.
 
 The sensors of the example have drifted since its layer was trained. The layer is tuned on 64 new
-recordings by Adam, its readout stays as it is, and the weights go back into a file like the one
-they came from. Run it in the repository's root; it prints, but for the last digits ::
+recordings with Adam, the readout is not changed, and the weights are saved in the original format.
+Run it in the root of the repository; it prints, up to the last digits ::
 
     mean square error on 32 recordings held out: before 0.1575
       step 100: after 0.0106
@@ -36,7 +36,7 @@ def main(steps: int = 300, out: Path = Path("tuned.npz")) -> None:
         states, _ = jaxgru.gru(params, readings)
         return ((states @ readout["kernel"] + readout["bias"] - truth) ** 2).mean()
 
-    # GRUParams is a plain pytree: any optimiser takes it as it is.
+    # GRUParams is a plain pytree, so any optimizer accepts it.
     optimiser = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(0.01, steps))
     )

@@ -1,12 +1,12 @@
-"""Train for small Jacobians, and get a GRU that noise in its inputs disturbs less.
+"""Train a GRU with small Jacobians, so that it is less sensitive to noise in its inputs.
 
-Noise of variance s in the inputs adds about ``s |J|^2`` to the mean square error, J being the
-Jacobian of an estimate to the inputs of all steps. So ``weight |J|^2`` is added to the loss. It
-is had from a random probe: for a v of independent signs ``(J v)^2`` is ``|J|^2`` on average, and
-``jax.jvp`` gives J v in one pass. The gradient of that is a second derivative, reverse over forward
-mode, which the layer's derivative rule allows. The example's layer is tuned so on clean recordings,
-and then tried on sensors with noise of variance 0.09 more. Run it in the repository's root; it
-prints, but for the last digits ::
+Noise of variance s in the inputs adds about ``s |J|^2`` to the mean square error, where J is the
+Jacobian of an estimate by the inputs of all steps. So ``weight |J|^2`` is added to the loss. It is
+estimated by random probes: for a vector v of independent signs, ``(J v)^2`` is ``|J|^2`` on
+average, and ``jax.jvp`` computes J v in one pass. The gradient of this term is a second derivative,
+reverse over forward mode. The example layer is tuned on clean recordings, and tested with
+additional noise of variance 0.09. Run it in the root of the repository; it prints, up to the last
+digits ::
 
     weight    |J|^2    error  with noise
        0.0   0.1045   0.0084   0.0175

@@ -1,9 +1,9 @@
-"""One step at a time in as little time as can be; run it in the repository's root.
+"""The time for single steps, run in several ways; run it in the root of the repository.
 
-A control loop has the inputs of one step, and needs the state before the next are there. A step of
-a small layer takes hardly any arithmetic: its time is the way from Python into compiled code and
-back. This script runs the same steps in several ways, by turns, and prints what a step takes in
-each, with the state as a NumPy array after every call. ``docs/latency.md`` has figures ::
+A control loop needs the state after each step before the next inputs arrive. A step of a small
+layer has little arithmetic, so most of the time is the call from Python into compiled code. This
+script runs the same steps in several ways, in turn, and prints the time per step, with the state as
+a NumPy array after every call. ``docs/latency.md`` has figures ::
 
     python examples/latency.py --synchronous
 """
@@ -20,7 +20,8 @@ import numpy as np
 import jaxgru
 
 CHUNKS = (16, 256)
-# A way to run: from the state and the inputs of so many steps to all states and the last one.
+# A way to run: a function of the state and the inputs of a number of steps that returns all states
+# and the last one.
 Way = Callable[[Any, np.ndarray], tuple[np.ndarray, Any]]
 
 
@@ -36,7 +37,7 @@ def main(weights: str, rounds: int, steps: int) -> None:
             for first in range(0, steps, size):
                 start = time.perf_counter()
                 ys, h = way(h, xs[first : first + size])
-                if round_ > 0:  # the first compiles, and is checked
+                if round_ > 0:  # the first round compiles, and is checked
                     times[name].append(1e6 * (time.perf_counter() - start) / size)
                 states.append(ys)
             np.testing.assert_allclose(np.concatenate(states), expected, rtol=0, atol=2e-6)
@@ -47,7 +48,7 @@ def main(weights: str, rounds: int, steps: int) -> None:
 
 
 def ways(params: jaxgru.GRUParams) -> dict[str, tuple[int, Way]]:
-    """Return each way by name, with how many steps it takes at a time."""
+    """Return each way by name, with the number of steps per call."""
     with_weights = jax.jit(jaxgru.gru_cell)
     cell = functools.partial(jaxgru.gru_cell, params)  # the weights are constants of the program
     h, x = jax.numpy.zeros(params.hidden_size), jax.numpy.zeros(params.input_size)
@@ -86,7 +87,7 @@ def _by_step(cell: Callable[[Any, np.ndarray], Any]) -> Way:
 
 
 def _onnx(params: jaxgru.GRUParams) -> Way:
-    """Return a step by ONNX Runtime, on one core; its state is an input of the model."""
+    """Return a step by ONNX Runtime on one core; the state is an input of the model."""
     import onnx
     import onnxruntime
 
@@ -110,15 +111,15 @@ def _onnx(params: jaxgru.GRUParams) -> Way:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Time one step of a GRU, run in several ways.")
     parser.add_argument("--weights", default="examples/data/gru.npz")
-    parser.add_argument("--rounds", type=int, default=40, help="how often each way is run")
-    parser.add_argument("--steps", type=int, default=256, help="the steps of each run")
+    parser.add_argument("--rounds", type=int, default=40, help="the number of runs of each way")
+    parser.add_argument("--steps", type=int, default=256, help="the number of steps in each run")
     parser.add_argument(
         "--synchronous",
         action="store_true",
-        help="compute in the calling thread, and hand nothing to another one",
+        help="compute in the calling thread",
     )
     options = parser.parse_args()
     if options.synchronous:
-        # Before the first computation: it is read when JAX's CPU backend starts.
+        # Before the first computation, because JAX reads it when its CPU backend starts.
         jax.config.update("jax_cpu_enable_async_dispatch", False)
     main(options.weights, options.rounds, options.steps)

@@ -1,8 +1,8 @@
-"""Put your own function between layers: here a residual connection and layer normalisation.
+"""Custom functions between layers: a residual connection and layer normalization.
 
-A tuple of layers is a stack whose layers hand on their states as they are. Anything else is a few
-lines of your own: call the layers one by one. The model is a plain pytree, so the gradient of its
-loss is one too. It prints, but for the last digits ::
+In a tuple of layers, each layer takes the states of the one before. For anything else, call the
+layers one by one. The model is a plain pytree, and so is the gradient of its loss. It prints, up to
+the last digits ::
 
     step  0: loss 1.0302
     step 20: loss 0.3779
@@ -23,7 +23,7 @@ def init(key):
     return {
         "layers": [jaxgru.init(k, UNITS, UNITS) for k in keys],
         "scales": [jnp.ones(UNITS) for _ in keys],
-        "h0": [jnp.zeros(UNITS) for _ in keys],  # leaves as any other: they learn too
+        "h0": [jnp.zeros(UNITS) for _ in keys],  # trained like the other leaves
     }
 
 
@@ -41,7 +41,7 @@ def apply(model, xs, lengths):
 
 
 def loss(model, xs, lengths):
-    # To say at each step what the inputs were three steps before.
+    # The targets are the inputs three steps before.
     target = jnp.roll(xs, 3, axis=1)
     counts = (jnp.arange(xs.shape[1]) >= 3) & (jnp.arange(xs.shape[1]) < lengths[:, None])
     errors = ((apply(model, xs, lengths) - target) ** 2).mean(axis=-1)

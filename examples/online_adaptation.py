@@ -1,11 +1,11 @@
-"""Adapt a GRU on a stream while its sensors change: a gradient step every second of signal.
+"""Adapt a GRU on a stream while its sensors change, with one gradient step per second of signal.
 
-Every ten samples the truth of the second just past becomes known (think of a slow, exact
-measurement), and one step of Adam follows the error's gradient through these ten steps alone. The
-state goes on from second to second, so memory reaches further back than the gradient. After 500
-of 2000 seconds the sensors drift within a moment; the fixed layer stays wrong, the adapting one is
-not for long. Both start from the example's weights. Run it in the repository's root; it prints, but
-for the last digits ::
+Every ten samples, the true values of the last second become known (for example by a slow, exact
+measurement), and one step of Adam follows the gradient of the error through these ten steps. The
+state continues from second to second, so the memory is longer than the gradient. After 500 of 2000
+seconds, the sensors drift suddenly. The error of the fixed layer stays large, that of the adapting
+layer recovers. Both start from the example weights. Run it in the root of the repository; it
+prints, up to the last digits ::
 
     mean square error    fixed  adapting
        0 to  500 s     0.0046    0.0099
@@ -41,7 +41,7 @@ def main(seconds: int = 2000) -> None:
         return ((states @ readout["kernel"] + readout["bias"] - truth) ** 2).mean(), h
 
     def one_second(carry, happened):
-        """Return the error that was made, before anything is learnt from it."""
+        """Return the error before the update."""
         params, state, h = carry
         (error, h), gradient = jax.value_and_grad(loss, has_aux=True)(params, h, *happened)
         updates, state = optimiser.update(gradient, state)

@@ -1,4 +1,4 @@
-"""From a weights file to outputs to a gradient, in ten lines; run it in the repository's root.
+"""Load weights, compute outputs and a gradient; run it in the root of the repository.
 
 It prints ::
 

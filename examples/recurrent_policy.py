@@ -1,14 +1,15 @@
-"""A recurrent policy: learn by reward alone to remember a sign until it matters.
+"""A recurrent policy that learns from reward to remember a sign.
 
-An agent stands in a corridor. At the first step of an episode a sign says left or right, once. It
-may walk on, or turn left or right; a turn counts only at the end, five steps on, where it closes
-the episode with a reward of 1 for the side of the sign and -1 for the other. Without memory the
-mean is 0. The policy is a GRU with an action head and a value head, learning by policy gradient.
+An agent is in a corridor. The first observation of an episode is a sign, left or right. The agent
+can walk or turn left or right. A turn has an effect only at the end, after five steps, where it
+ends the episode with a reward of 1 for the side of the sign and -1 for the other. Without memory,
+the mean reward is 0. The policy is a GRU with an action head and a value head, trained by policy
+gradient.
 
-Many corridors run side by side, and their episodes end when they end, in the middle of a rollout.
-``resets=`` marks where one begins, and ``reset_state=``, a weight like any other, is the state
-there. The same call serves the rollout, a step at a time, and the loss, all steps at once. It
-prints, but for the last digits ::
+Many corridors run in parallel, and episodes end in the middle of a rollout. ``resets=`` marks the
+first step of an episode, and ``reset_state=``, which is trained, is the state there. The same
+function computes the rollout step by step, and all steps of the loss at once. It prints, up to the
+last digits ::
 
     update   0: mean reward -0.03
     update  40: mean reward  0.06
@@ -39,7 +40,7 @@ def init(key):
 
 
 def apply(model, seen, h, begins):
-    """Return logits and values ``(T, B, .)`` for what was seen ``(T, B, 4)``, and the state."""
+    """Return logits and values ``(T, B, .)`` for observations ``(T, B, 4)``, and the state."""
     states, h = jaxgru.gru(
         model["gru"], seen, h, resets=begins, reset_state=model["start"], time_major=True
     )
@@ -48,7 +49,7 @@ def apply(model, seen, h, begins):
 
 
 def rollout(model, corridors, h, key):
-    """Return what happened in STEPS steps, and the corridors and states after them."""
+    """Return the data of STEPS steps, and the corridors and states after them."""
 
     def step(carry, key):
         (position, sign, begins), h = carry

@@ -1,13 +1,12 @@
-"""A simulated machine for the examples: a mass on a damped spring, watched by six poor sensors.
+"""A simulated machine for the examples: a mass on a damped spring, with six noisy sensors.
 
-An irregular force (per unit of mass) f pushes a mass whose position x and velocity v follow ::
+A random force (per unit of mass) f acts on a mass with position x and velocity v ::
 
     v' = f - 2 zeta omega v - omega^2 x        x' = v        omega = 2 rad/s, zeta = 0.1
 
-sampled ten times a second. Six sensors see it, each with its own weakness; the task is to
-estimate the position and velocity at every step from the readings up to that step. One instant's
-readings do not suffice: the noise has to be averaged over time along the motion, and two slow
-disturbances have to be recognised for what they are.
+sampled ten times per second. The task is to estimate the position and velocity at every step from
+the readings of six sensors up to that step. The readings of one step are not enough: the noise must
+be averaged over time along the motion, and two slow disturbances must be separated from it.
 
 ====  =====================  ===========================================  ===========
 axis  sensor                 reads                                        noise (std)
@@ -20,11 +19,11 @@ axis  sensor                 reads                                        noise 
 5     temperature (K)        u, from its mean                             0.3
 ====  =====================  ===========================================  ===========
 
-NumPy alone, and a generator given by the caller: the same seed gives the same recordings. ::
+It uses only NumPy and a generator of the caller: the same seed gives the same recordings. ::
 
     python examples/sensed_spring.py drifted.npz
 
-writes 96 recordings of ten seconds by sensors that have drifted, as ``inputs`` and ``targets``.
+writes 96 recordings of ten seconds by drifted sensors, as ``inputs`` and ``targets``.
 """
 
 import argparse
@@ -52,15 +51,15 @@ def record(
     """Return readings and truth of independent recordings.
 
     Args:
-        generator: where the randomness comes from.
-        recordings: how many recordings.
-        steps: samples in each, 0.1 s apart.
+        generator: the random generator.
+        recordings: the number of recordings.
+        steps: the number of samples in each, 0.1 s apart.
 
     Returns:
         readings: ``(recordings, steps, 6)`` float32, in the units of the table above.
         truth: ``(recordings, steps, 2)`` float32, position (m) and velocity (m/s).
     """
-    # Forces that last about a second, temperatures that last about ten.
+    # Correlation times of about one second for forces, ten for temperatures.
     force = _wander(generator, recordings, steps, lasting=1.0) * 2.5
     temperature = _wander(generator, recordings, steps, lasting=10.0)
     offset = generator.normal(size=recordings)
@@ -81,8 +80,8 @@ def record(
             ],
             axis=-1,
         )
-        # The new velocity moves the position: so the discrete spring neither gains nor loses
-        # energy by the method itself.
+        # The position is updated with the new velocity, so that the integration conserves the
+        # energy of the spring.
         velocity = velocity + STEP * acceleration
         position = position + STEP * velocity
     readings += NOISE * generator.normal(size=readings.shape)
@@ -90,13 +89,13 @@ def record(
 
 
 def drifted(readings: np.ndarray) -> np.ndarray:
-    """Return what the same sensors would read after years of service.
+    """Return the readings of the same sensors after a drift.
 
-    The fine position's zero has moved by 0.5 m; velocity reads 0.6 and acceleration 0.5 of what
-    it did. A net trained on the new sensors is off by then, and can be fine-tuned.
+    The zero of the fine position has moved by 0.5 m, and the gains of velocity and acceleration
+    have dropped to 0.6 and 0.5. A net trained on the original sensors must be fine-tuned.
 
     Args:
-        readings: ``(..., 6)``, left as they are.
+        readings: ``(..., 6)``, not modified.
 
     Returns:
         The drifted readings, ``(..., 6)``, in the same type.
@@ -109,7 +108,7 @@ def drifted(readings: np.ndarray) -> np.ndarray:
 def _wander(
     generator: np.random.Generator, recordings: int, steps: int, lasting: float
 ) -> np.ndarray:
-    """Return random paths of mean 0 and deviation 1 whose correlation fades over ``lasting`` s."""
+    """Return random paths of mean 0 and deviation 1 with a correlation time of ``lasting`` s."""
     keep = np.exp(-STEP / lasting)
     path = np.empty((recordings, steps))
     path[:, 0] = generator.normal(size=recordings)
@@ -121,7 +120,7 @@ def _wander(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Recordings of sensors that have drifted.")
+    parser = argparse.ArgumentParser(description="Recordings of drifted sensors.")
     parser.add_argument("file", help="the .npz to write")
     readings, truth = record(np.random.default_rng(0), 96, 100)
     np.savez(parser.parse_args().file, inputs=drifted(readings), targets=truth)

@@ -1,14 +1,14 @@
-"""Answer each line of numbers with the outputs of a net after it; run in the repository's root.
+"""Run a net step by step on lines of numbers; run it in the root of the repository.
 
-Every line of standard input is one step's inputs, apart by spaces or commas; every line of
-standard output the outputs then. ``--state FILE`` starts from the state stored there, if there is
-one, and stores it after each line, so that a stream may stop and go on ::
+Each line of standard input has the inputs of one step, separated by spaces or commas; each line of
+standard output has the outputs. ``--state FILE`` starts from the state in the file, if it exists,
+and saves the state after each line, so that a stream can be continued ::
 
     head -3 sensors.txt | python examples/streaming.py --state state.npz
     tail -n +4 sensors.txt | python examples/streaming.py --state state.npz
 
-Without ``--weights`` it is the trained layer of ``examples/data``, which takes 6 numbers. A stack
-of layers will do as well, as long as all of them go forward.
+The default of ``--weights`` is the trained layer of ``examples/data`` with 6 inputs. A stack of
+forward layers is possible too.
 """
 
 import argparse
@@ -26,18 +26,18 @@ from jaxgru.layers import directions, layers
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Answer lines of numbers with outputs of a GRU.")
+    parser = argparse.ArgumentParser(description="Run a GRU step by step on lines of numbers.")
     parser.add_argument("--weights", type=Path, default=Path("examples/data/gru.npz"))
-    parser.add_argument("--state", type=Path, help="where the state is kept: an .npz file")
+    parser.add_argument("--state", type=Path, help="the .npz file of the state")
     options = parser.parse_args()
 
     net = jaxgru.load(options.weights)
     if True in directions(net):
         raise SystemExit(f"{options.weights} has a backward direction, which begins at the end")
     size = layers(net)[0][1].input_size
-    # Compiled at the first line, for all others; docs/latency.md has what else makes it fast.
+    # Compiled at the first line; docs/latency.md describes how to make it faster.
     run = jax.jit(functools.partial(jaxgru.gru, net))
-    _, h = jaxgru.gru(net, np.zeros((0, size), np.float32))  # no step gives the state before any
+    _, h = jaxgru.gru(net, np.zeros((0, size), np.float32))  # no step: returns the initial state
     if options.state is not None and options.state.exists():
         with np.load(options.state) as stored:
             h = jax.tree.unflatten(jax.tree.structure(h), stored.values())
@@ -61,7 +61,7 @@ def _inputs(line: str, number: int, size: int) -> np.ndarray:
 
 
 def _store(path: Path, h: Any) -> None:
-    # Written aside and moved into place: whoever stops the stream finds a whole state.
+    # Replaced atomically, so that the state is complete whenever the stream stops.
     aside = path.with_name(path.name + ".part")
     with aside.open("wb") as file:
         np.savez(file, *jax.tree.leaves(h))

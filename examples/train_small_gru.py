@@ -1,18 +1,17 @@
-"""Train the example GRU, six inputs and six units, with Keras, and store the states of Keras.
+"""Train the example GRU, six inputs and six units, with Keras, and save the states of Keras.
 
-The task is that of ``sensed_spring.py``: from six poor sensors of a mass on a spring, estimate its
-position and velocity at every step. A GRU layer of six units reads the sensors and a dense
-layer reads its state. The yardstick is the best one can do without memory: the linear map
-fitted by least squares from the readings of one instant.
+The task is that of ``sensed_spring.py``: estimate the position and velocity of a mass on a spring
+at every step from six noisy sensors. The model is a GRU layer of six units and a dense layer. The
+baseline without memory is the least-squares linear map from the readings of one step.
 
-What is written is the reference the package is compared with, so nothing of the package is
-used here: the numbers are Keras' alone. ``data/README.md`` describes each file. ::
+The files are the reference of the package, so this script does not use the package: all numbers are
+computed by Keras. ``data/README.md`` describes each file. ::
 
     pip install -e ".[keras]"
     python examples/train_small_gru.py                # writes examples/data
     python examples/train_small_gru.py --out DIR      # writes elsewhere
 
-It takes some ten seconds on two cores and prints ::
+It takes about ten seconds on two cores and prints ::
 
     mean squared error on 64 recordings that were held out
       before training        4.7106
@@ -24,8 +23,8 @@ It takes some ten seconds on two cores and prints ::
     wrote readout.npz
     wrote truth.npy
 
-Run again on the same machine it writes the same bytes. On another processor or with another
-version of Keras or JAX the trained weights will differ, as rounding does.
+On the same machine it writes the same bytes again. On another processor or with another version of
+Keras or JAX, rounding errors and so the trained weights differ.
 """
 
 import argparse
@@ -33,7 +32,7 @@ import os
 import tempfile
 from pathlib import Path
 
-# Keras reads this once, when it is imported.
+# Keras reads this when it is imported.
 os.environ["KERAS_BACKEND"] = "jax"
 
 import keras
@@ -93,7 +92,7 @@ def _model(epochs: int) -> keras.Sequential:
 
 
 def _memoryless(readings: np.ndarray, truth: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """Return what the best affine map of one instant's readings makes of unseen readings."""
+    """Return the predictions of the best affine map from the readings of one step."""
 
     def with_one(x: np.ndarray) -> np.ndarray:
         return np.concatenate([x, np.ones_like(x[..., :1])], axis=-1)
@@ -104,12 +103,12 @@ def _memoryless(readings: np.ndarray, truth: np.ndarray, unseen: np.ndarray) -> 
 
 
 def _write(out: Path, model: keras.Sequential, readings: np.ndarray, truth: np.ndarray) -> None:
-    """Write weights, one held-out recording and the layer's states for it into a folder."""
+    """Write the weights, a held-out recording and the states for it into a folder."""
     layer, readout = model.layers
     kernel, recurrent_kernel, biases = layer.get_weights()
     readout_kernel, readout_bias = readout.get_weights()
     states = np.asarray(layer(readings[None]))[0]
-    # All are written aside first, so that the folder never holds half a file.
+    # Replaced atomically, so that the folder never has incomplete files.
     with tempfile.TemporaryDirectory(dir=out) as aside:
         np.savez(Path(aside, "gru.npz"), wMatrix=kernel, uMatrix=recurrent_kernel, biases=biases)
         np.savez(Path(aside, "readout.npz"), kernel=readout_kernel, bias=readout_bias)

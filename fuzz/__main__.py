@@ -13,7 +13,7 @@ from fuzz.report import describe_failures, table
 
 
 def main() -> int:
-    """Run the campaigns that the command line asks for; return 1 if any of them found a failure."""
+    """Run the campaigns of the command line; return 1 if there is a failure."""
     arguments = _parsed()
     if arguments.read is not None:
         return _read_one(arguments.read)
@@ -31,7 +31,7 @@ def main() -> int:
 
 
 def _installed(names: Sequence[str]) -> Iterator[Format]:
-    """Give the formats of these names whose libraries are installed, and tell of the others."""
+    """Return the formats of these names whose libraries are installed, and print the others."""
     for known in FORMATS:
         if known.name in names and known.missing():
             print(f"{known.name}: skipped, as {', '.join(known.missing())} is not installed")

@@ -1,4 +1,4 @@
-"""A campaign: all mutations of one format, whatever becomes of the processes that read them."""
+"""A campaign: all mutations of one format, read in processes that may crash."""
 
 import collections
 import concurrent.futures
@@ -14,13 +14,13 @@ from fuzz.judging import FAILED, LOADED, REFUSED, Verdict, judge
 from fuzz.limits import end_of
 from fuzz.worker import CRASH_FILE, Task, work
 
-# A worker takes seconds to start, so a reader that always crashes is not asked for ever.
+# A worker takes seconds to start, so a campaign ends after this many crashes.
 MOST_ENDS = 20
 
 
 @dataclasses.dataclass
 class Failure:
-    """A cause of failures, and the first mutation that met it."""
+    """A cause of failures, and the first mutation with it."""
 
     number: int
     verdict: Verdict
@@ -29,18 +29,18 @@ class Failure:
 
 @dataclasses.dataclass
 class Summary:
-    """What came of a campaign."""
+    """The results of a campaign."""
 
     task: Task
     counts: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     refusals: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     failures: dict[str, Failure] = dataclasses.field(default_factory=dict)  # by cause
     cpu_seconds: float = 0.0
-    peak_bytes: int = 0  # of memory that a worker took beyond what it began with
+    peak_bytes: int = 0  # of memory, beyond the initial memory of a worker
 
     @property
     def done(self) -> int:
-        """Return how many mutations were read: fewer than asked for if workers ended too often."""
+        """Return the number of mutations that were read: fewer if workers ended too often."""
         return self.counts.total()
 
     def add(self, number: int, verdict: Verdict) -> None:
@@ -63,13 +63,13 @@ def run_all(
             place = Path(folder, known.name)
             place.mkdir()
             tasks.append(Task(known.name, known.make_files(), seed, start, count, place))
-        # The threads only wait: each campaign reads in a process of its own.
+        # The threads only wait, as each campaign reads in another process.
         with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
             return list(pool.map(run, tasks))
 
 
 def run(task: Task) -> Summary:
-    """Do a task in a process of its own, and in another one where that is ended."""
+    """Run a task in a child process, and continue in a new one if it ends."""
     summary = Summary(task)
     refused = _refused(task)
     if refused is not None:
@@ -79,14 +79,14 @@ def run(task: Task) -> Summary:
         exit_code = _run_worker(task, summary)
         if summary.done == task.count:
             break
-        # Steps come in order, so the missing one was under way.
+        # Steps are in order, so the next one has ended the worker.
         trace = (task.folder / CRASH_FILE).read_text("utf-8", "replace")
         summary.add(task.start + summary.done, Verdict(FAILED, end_of(exit_code), trace))
     return summary
 
 
 def _refused(task: Task) -> Verdict | None:
-    """Return a failure if a real file is not loaded as it is: its mutations would test nothing."""
+    """Return a failure if a real file is not loaded, as its mutations would test nothing."""
     path = task.folder / "real"
     for number, content in enumerate(task.files):
         path.write_bytes(content)
@@ -98,8 +98,8 @@ def _refused(task: Task) -> Verdict | None:
 
 
 def _run_worker(task: Task, summary: Summary) -> int:
-    """Add what a worker does from the first open mutation on; return its exit code."""
-    # Not forked: JAX has threads, and a worker's memory is to be its own.
+    """Add the results of a worker from the first open mutation; return its exit code."""
+    # Not forked, because JAX has threads, and the memory of a worker should not be shared.
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     first = task.start + summary.done

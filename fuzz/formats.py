@@ -1,4 +1,4 @@
-"""The formats that are fuzzed: their real files, and the mutations for each."""
+"""The fuzzed formats: their real files, and the mutations for each."""
 
 import importlib.util
 from collections.abc import Callable
@@ -12,12 +12,12 @@ class Format(NamedTuple):
     """A format to fuzz."""
 
     name: str
-    needs: tuple[str, ...]  # libraries: without them there are no real files, or no reader
+    needs: tuple[str, ...]  # libraries for the real files and the reader
     make_files: Callable[[], tuple[bytes, ...]]
     mutations: tuple[Mutation, ...]
 
     def missing(self) -> tuple[str, ...]:
-        """Return the libraries it needs that are not installed."""
+        """Return the missing libraries."""
         return tuple(name for name in self.needs if importlib.util.find_spec(name) is None)
 
 

@@ -1,4 +1,4 @@
-"""What a reader has no business to do, found by Python's audit events while a file is read."""
+"""Detection of forbidden actions while a file is read, by the audit events of Python."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# Programs started, code loaded, the network, and changes to the file system.
+# Starting programs, loading code, the network, and changes to the file system.
 _FORBIDDEN = (
     "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.", "pickle.",
     "socket.", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink",
@@ -16,13 +16,13 @@ _FORBIDDEN = (
 
 
 class Forbidden(BaseException):
-    """A reader has tried what it may not: no ``Exception``, so that nobody handles it as one."""
+    """A forbidden action of a reader; not an ``Exception``, so that no handler catches it."""
 
 
 class Guard:
-    """Watches this process from its making on, within ``reading`` only.
+    """Watches this process inside of ``reading``.
 
-    An audit hook cannot be taken away again, so a process has one guard.
+    An audit hook cannot be removed, so a process has one guard.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Guard:
 
     @contextlib.contextmanager
     def reading(self, path: Path) -> Iterator[None]:
-        """Forbid within the block all but what the read of one file needs."""
+        """Forbid in the block everything except the actions for reading one file."""
         self._path = str(path)
         try:
             yield
@@ -48,16 +48,16 @@ class Guard:
         if event == "open":
             forbidden = not self._may_open(*arguments)
         elif event == "exec":
-            # Modules run under the name of their file; text that a file held has none.
+            # Modules are run under the name of their file; text from a weights file has no name.
             forbidden = arguments[0].co_filename == "<string>"
         if forbidden:
-            self._path = None  # what follows is the telling of it
+            self._path = None  # allows actions for reporting it
             raise Forbidden(f"{event} with {arguments!r}"[:300])
 
     def _may_open(self, path: Any, mode: str | None, flags: int) -> bool:
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             return False
-        # An open file's number was had from an open that was allowed.
+        # A file descriptor comes from an allowed open.
         return isinstance(path, int) or str(path) == self._path or self._is_library(path)
 
     def _is_library(self, path: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What a read of a file ended in, and whether it may."""
+"""The outcome of reading a file, and whether it is allowed."""
 
 import dataclasses
 import re
@@ -18,7 +18,7 @@ from jaxgru.weights.reading import read_all
 from jaxgru.weights.results import Found
 
 LOADED, REFUSED, FAILED = "loaded", "refused", "failed"
-# A message may quote a name or a header, but is to be read.
+# A message may quote a name or a header, but must be readable.
 LONGEST_MESSAGE = 1000
 
 Reader = Callable[[Path], Any]
@@ -26,7 +26,7 @@ Reader = Callable[[Path], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What a read of one file ended in."""
+    """The outcome of reading one file."""
 
     kind: str  # LOADED, REFUSED or FAILED
     reason: str = ""  # of a refusal or failure, the same for all of one cause
@@ -34,12 +34,12 @@ class Verdict:
 
 
 def read_file(path: Path) -> Any:
-    """Return every GRU in a file, with the name it has there: the reader that is judged."""
+    """Return all GRUs in a file by name: the reader under test."""
     return read_all(path).gathered
 
 
 def judge(path: Path, read: Reader = read_file) -> Verdict:
-    """Read a file and return what came of it."""
+    """Read a file and return the outcome."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -54,7 +54,7 @@ def judge(path: Path, read: Reader = read_file) -> Verdict:
 
 
 def _judge_nets(gathered: Any) -> Verdict:
-    """Judge what a reader gave: nets that fit together, and refusals of some."""
+    """Judge the result of a reader: valid nets, and refusals of some."""
     if not isinstance(gathered, dict):
         return Verdict(FAILED, f"a reader gave a {type(gathered).__name__}")
     verdict = Verdict(FAILED, "nothing was loaded and nothing refused")
@@ -95,7 +95,7 @@ def _judge_refusal(error: BaseException, path: str = "") -> Verdict:
     wrong = _wrong_with_message(message)
     if wrong:
         return Verdict(FAILED, wrong, repr(message[: 2 * LONGEST_MESSAGE]))
-    # The machine's memory was asked for and not had, whatever the reader then made of that.
+    # An allocation has failed, whatever the reader then returned.
     for cause in _chain(error):
         if isinstance(cause, MemoryError):
             return _failure(cause)
@@ -113,7 +113,7 @@ def _wrong_with_message(message: str) -> str | None:
 
 
 def _failure(error: BaseException) -> Verdict:
-    # An audit hook has a frame of its own within what it stopped.
+    # The last frame is that of the audit hook.
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -125,7 +125,7 @@ def _failure(error: BaseException) -> Verdict:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an exception and those that it came from, shown or not."""
+    """Return an exception with its causes and contexts."""
     chain = [error]
     while True:
         cause = chain[-1].__cause__ or chain[-1].__context__
@@ -135,6 +135,6 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _cause(message: str) -> str:
-    """Return a message without what differs from file to file: names in quotes, and numbers."""
+    """Return a message without the parts that depend on the file: quoted names and numbers."""
     without_names = re.sub(r"'[^']*'|\"[^\"]*\"|b'.*'", "'...'", message.strip(": "))
     return re.sub(r"-?\d[\d.e+]*", "N", re.sub(r"\([^()]*\)", "(...)", without_names))[:150]

@@ -1,4 +1,4 @@
-"""What a read may take, and how the worker is held to it."""
+"""The limits of a read, and their enforcement in the worker."""
 
 import dataclasses
 import os
@@ -8,44 +8,44 @@ import time
 
 from jaxgru.weights.limits import EXPANSION, SMALL
 
-# Of one mutation and its read. Processor time, as other programs may be running; the longer limit
-# is on the clock, for what waits for ever.
+# Of one mutation and its read: processor time, because other programs may be running, and a longer
+# limit of wall time, for a read that waits forever.
 CPU_SECONDS = 5
 CLOCK_SECONDS = 60
-# Beside the cap of what is read: what the libraries take for themselves, and a copy of the arrays
-# in another order of their gates.
+# In addition to the limit for arrays: the memory of the libraries, and a copy of the arrays in
+# another order of gates.
 OVERHEAD = SMALL
 
 
 @dataclasses.dataclass(frozen=True)
 class Usage:
-    """What a process has taken so far."""
+    """The resources used by a process."""
 
     cpu_seconds: float
     peak_bytes: int  # of memory in use at once
 
     def since(self, before: "Usage") -> "Usage":
-        """Return what was taken beyond an earlier Usage."""
+        """Return the difference from an earlier Usage."""
         return Usage(self.cpu_seconds - before.cpu_seconds, self.peak_bytes - before.peak_bytes)
 
 
 def used() -> Usage:
-    """Return what this process has taken so far."""
-    # Not ru_maxrss, which begins with what the process that started this one had.
+    """Return the resources used by this process."""
+    # Not ru_maxrss, which starts at the value of the parent process.
     with open("/proc/self/status", encoding="ascii") as file:
         peak = next(line for line in file if line.startswith("VmHWM:"))
     return Usage(time.process_time(), 1024 * int(peak.split()[1]))
 
 
 def allowed_bytes(file_size: int) -> int:
-    """Return how much memory the read of a file may take beyond what the process had before."""
+    """Return the memory limit for reading a file, beyond the memory of the process before."""
     return max(SMALL, EXPANSION * file_size) + OVERHEAD
 
 
 def limit_memory(largest_file: int) -> None:
-    """Let this process have no more memory than the read of its largest file may take.
+    """Limit the memory of this process to that for reading the largest file.
 
-    A request beyond is refused by the system, which Python raises as a MemoryError.
+    A larger allocation fails with a MemoryError.
     """
     limit = _address_space() + allowed_bytes(largest_file)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -58,13 +58,13 @@ def start_watch() -> None:
 
 
 def stop_watch() -> None:
-    """Let this process take as long as it wants."""
+    """End the time limit of this process."""
     signal.setitimer(signal.ITIMER_PROF, 0)
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def end_of(exit_code: int) -> str:
-    """Return in words how a process ended."""
+    """Return a description of how a process ended."""
     if exit_code == -signal.SIGPROF:
         return f"it took more than {CPU_SECONDS} s of processor time"
     if exit_code == -signal.SIGALRM:

@@ -1,4 +1,4 @@
-"""What campaigns found, for people: a table, and every cause of failure with its file."""
+"""The report of campaigns: a table, and every cause of failure with its file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ HEADINGS = ("format", "mutations", "loaded", "refused", "reasons", "failures", "
 
 
 def rows(summaries: Sequence[Summary]) -> list[tuple[str, ...]]:
-    """Return the cells of the table: peak memory is beyond what the worker began with."""
+    """Return the cells of the table; peak memory is beyond the initial memory of the worker."""
     return [
         (
             summary.task.format,
@@ -40,7 +40,7 @@ def table(summaries: Sequence[Summary]) -> str:
 
 
 def describe_failures(summary: Summary, folder: Path) -> str:
-    """Save the first file of each cause of failure, and return what is known of it."""
+    """Save the first file of each cause of failure, and return its description."""
     lines = []
     task = summary.task
     for cause, failure in summary.failures.items():

@@ -1,4 +1,4 @@
-"""The process that mutates and reads: it may crash or hang, and its campaign goes on without it."""
+"""The process that mutates and reads, which may crash or hang."""
 
 import contextlib
 import dataclasses
@@ -20,25 +20,25 @@ CRASH_FILE = "crash.txt"
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """Mutations of one format: those from ``start`` on, ``count`` of them."""
+    """A range of mutations of one format: ``count`` from ``start``."""
 
     format: str
     files: tuple[bytes, ...]
     seed: int
     start: int
     count: int
-    folder: Path  # the worker's own, for the file it reads
+    folder: Path  # of the worker, for the file that is read
     read: Reader = read_file
 
     def content(self, number: int) -> bytes:
-        """Return the file of a mutation's number, always the same."""
+        """Return the file of a mutation by its number."""
         mutations = next(known.mutations for known in FORMATS if known.name == self.format)
         return mutated(Random(f"{self.format} {self.seed} {number}"), self.files, mutations)
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One mutation done, and what the worker has taken so far: memory beyond what it began with."""
+    """The outcome of a mutation, and the resources of the worker beyond its initial memory."""
 
     number: int
     verdict: Verdict
@@ -46,7 +46,7 @@ class Step:
 
 
 def work(task: Task, first: int, results: Connection) -> None:
-    """Send a Usage of nothing when ready, then a Step for every mutation from ``first`` on."""
+    """Send an empty Usage when ready, then a Step for every mutation from ``first``."""
     guard = Guard()
     path = task.folder / "mutated"
     _warm_up(task, path)
@@ -54,7 +54,7 @@ def work(task: Task, first: int, results: Connection) -> None:
         faulthandler.enable(crash_file)
         for ending in (signal.SIGPROF, signal.SIGALRM):
             faulthandler.register(ending, crash_file, chain=True)
-        # No few mutations make a file that much longer.
+        # A few mutations cannot make a file longer than this.
         limits.limit_memory(64 * max(map(len, task.files)))
         before = limits.used()
         results.send(before.since(before))
@@ -67,7 +67,7 @@ def work(task: Task, first: int, results: Connection) -> None:
             results.send(Step(number, verdict, limits.used().since(before)))
 
 
-# What a reader of any format may import; a mutation can turn a file into another format.
+# The imports of all readers, because a mutation may change the format of a file.
 _LIBRARIES = (
     "google.protobuf.message", "msgpack", "onnx", "onnx.numpy_helper",
     "onnx.reference.ops._op_list", "safetensors.numpy",
@@ -75,7 +75,7 @@ _LIBRARIES = (
 
 
 def _warm_up(task: Task, path: Path) -> None:
-    """Load what readers import before memory is limited, and read what is sound and what is not."""
+    """Import the modules of readers before memory is limited, and read valid and invalid files."""
     for library in _LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)

@@ -1,4 +1,4 @@
-"""The contenders, one module for each, loaded only where their library is installed."""
+"""The contenders, one module each, loaded only if the library is installed."""
 
 import importlib
 import importlib.util
@@ -18,7 +18,7 @@ class Entry(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The library, and its options where there are any."""
+        """The library, and its options if there are any."""
         return " ".join([self.library, *(f"{key}={value}" for key, value in self.options.items())])
 
 
@@ -26,14 +26,13 @@ class _Source(NamedTuple):
     module: str
     kind: str
     packages: tuple[str, ...] = ()
-    # Options that the library documents and that help somewhere: each is entered beside the
-    # defaults. jaxgru has none, it enters as it is called.
+    # Documented options that help in some case; each is tried in addition to the defaults.
     options: tuple[dict[str, Any], ...] = ()
 
 
-# Unrolling shortens the backward pass of small layers; 8 gained no more than 4 where it was tried.
+# Unrolling shortens the backward pass of small layers; 8 was not faster than 4.
 _UNROLLED = ({"unroll": 4},)
-# A second thread costs more than it gives where a step is short.
+# A second thread is slower for short steps.
 _ONE_THREAD = ({"threads": 1},)
 _SOURCES = {
     "jaxgru": _Source("jaxgru_layer", "Jaxgru"),

@@ -1,4 +1,4 @@
-"""What a contender is: a library's GRU made ready to be timed."""
+"""The interface of a contender: a GRU of a library, ready to be timed."""
 
 import abc
 import time
@@ -13,36 +13,36 @@ from benchmarks.problem import Array, Problem, Shape, Weights
 
 
 class Program(NamedTuple):
-    """A callable with its arguments ready: ``call()`` returns once the result is there."""
+    """A callable with its arguments bound: ``call()`` returns when the result is ready."""
 
     call: Callable[[], Any]
-    # What it took to compile, and the memory it takes beside arguments and result; None where
-    # the library compiles nothing or does not tell.
+    # The time for compiling, and the memory in addition to arguments and result; None if the
+    # library does not compile or does not report it.
     compile_seconds: float | None = None
     temp_bytes: int | None = None
 
 
 class Contender(abc.ABC):
-    """One library's GRU: its weights, its layout, and the programs that are timed of it."""
+    """The GRU of a library: its weights, its layout, and the programs to be timed."""
 
-    # Which of the two GRUs it is: the reset gate after the product with the state, or before it.
+    # Whether the reset gate is after the product with the state, or before it.
     reset_after: bool = True
-    # Whether it has the candidate's bias that the reset gate multiplies.
+    # Whether it has the bias of the candidate inside the reset gate.
     candidate_bias: bool = True
     # The layout of its inputs and states: the library's default.
     time_major: bool = False
 
     @abc.abstractmethod
     def weights(self, weights: Weights) -> Any:
-        """Return the weights as this library keeps them. The map is linear; the check needs it."""
+        """Return the weights in the form of this library; the check requires a linear map."""
 
     @abc.abstractmethod
     def forward(self, problem: Problem) -> Program:
-        """Return a program whose result is the states, in this library's layout."""
+        """Return a program for the states, in the layout of this library."""
 
     @abc.abstractmethod
     def train(self, problem: Problem) -> Program | None:
-        """Return a program for the loss and its gradients; None where the library has none.
+        """Return a program for the loss and its gradients; None if the library has none.
 
         The loss is the mean of the squares of all states. The result is
         ``(loss, (gradients of the weights' leaves, gradient of the inputs))``.
@@ -50,31 +50,31 @@ class Contender(abc.ABC):
 
     @abc.abstractmethod
     def step(self, problem: Problem) -> Program:
-        """Return a program that goes one step, on the first input, from where its last call ended.
+        """Return a program for one step on the first input, which continues from its last call.
 
-        It is the library's cell, where it has one. The result is the new state.
+        It uses the cell of the library, if there is one. The result is the new state.
         """
 
     @abc.abstractmethod
     def chunk(self, problem: Problem) -> Program:
-        """Return a program that goes over all inputs from where its last call ended.
+        """Return a program for all inputs, which continues from its last call.
 
         The result is the new state.
         """
 
     def layout(self, xs: Array) -> Array:
-        """Return a batch-first array in this library's layout; its own inverse."""
+        """Convert an array from batch-first to the layout of this library, or back."""
         return np.ascontiguousarray(np.swapaxes(xs, 0, 1)) if self.time_major else xs
 
     def to_numpy(self, leaf: Any) -> Array:
-        """Return one array of a program's result as a NumPy array."""
+        """Return one array of the result of a program as a NumPy array."""
         return np.asarray(leaf)
 
 
 class JaxContender(Contender):
     """A GRU in JAX: jitted, with its weights as arguments.
 
-    The weights go in as a plain list, so that no library's container costs time at each call.
+    The weights are a plain list, so that flattening the container of a library takes no time.
     """
 
     @abc.abstractmethod
@@ -143,7 +143,7 @@ def _zero_state(problem: Problem) -> jax.Array:
 
 
 def jax_program(function: Callable[..., Any], *arguments: Any) -> Program:
-    """Return a program that is the function, compiled, of these arguments."""
+    """Return a program of the compiled function with these arguments."""
     compiled, seconds, temp_bytes = _compile(function, *arguments)
     return Program(lambda: jax.block_until_ready(compiled(*arguments)), seconds, temp_bytes)
 
@@ -160,7 +160,7 @@ def _stream(function: Callable[..., Any], leaves: Any, h: jax.Array, xs: jax.Arr
 
 
 def _compile(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float, int | None]:
-    # Compiled ahead, so that compiling is timed by itself; a call costs what jit's own call does.
+    # Compiled ahead of time to time the compilation; a call takes as long as one by jit.
     start = time.perf_counter()
     compiled = jax.jit(function).lower(*arguments).compile()
     seconds = time.perf_counter() - start

@@ -14,7 +14,7 @@ Apply = Callable[[eqx.nn.GRUCell, jax.Array, jax.Array], jax.Array]
 
 
 class Equinox(JaxContender):
-    """The cell takes one example, as its documentation shows; the batch is ``jax.vmap``'s."""
+    """The cell takes one example, as in its documentation; ``jax.vmap`` adds the batch."""
 
     def __init__(self, unroll: int = 1) -> None:
         self.unroll = unroll

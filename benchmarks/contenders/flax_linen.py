@@ -13,7 +13,7 @@ Apply = Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]
 
 
 class FlaxLinen(JaxContender):
-    """Six products a step, one for each gate and side, as its cell has them."""
+    """Its cell has six products per step, one for each gate and side."""
 
     def __init__(self, unroll: int = 1) -> None:
         self.unroll = unroll

@@ -14,7 +14,7 @@ Apply = Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]
 
 
 class FlaxNnx(JaxContender):
-    """The functional form, split and merged: ``nnx.jit`` would cost more at each call."""
+    """The functional form, split and merged, because ``nnx.jit`` has more overhead per call."""
 
     candidate_bias = False
 
@@ -48,7 +48,7 @@ class FlaxNnx(JaxContender):
 
 
 def _filled_cell(shape: Shape, weights: dict[str, Any]) -> nnx.GRUCell:
-    # Runs while JAX traces, never while the program runs.
+    # Runs only while JAX traces.
     cell = nnx.eval_shape(lambda: nnx.GRUCell(shape.inputs, shape.units, rngs=nnx.Rngs(0)))
     graph, state = nnx.split(cell)
     nnx.replace_by_pure_dict(state, weights)

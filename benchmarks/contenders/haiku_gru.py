@@ -13,7 +13,7 @@ Apply = Callable[[hk.Params, jax.Array, jax.Array], jax.Array]
 
 
 class Haiku(JaxContender):
-    """The reset gate before the product, one bias, and an update gate of the other sign."""
+    """The reset gate is before the product; one bias; a complemented update gate."""
 
     reset_after = False
     time_major = True

@@ -1,4 +1,4 @@
-"""jaxgru: the contender this project enters, without any option."""
+"""jaxgru, without options."""
 
 from collections.abc import Callable
 

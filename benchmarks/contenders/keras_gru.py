@@ -1,6 +1,6 @@
 """Keras on JAX: ``keras.layers.GRU`` and ``keras.layers.GRUCell``, without state, in ``jax.jit``.
 
-The layer's own ``unroll`` is all or nothing, and hopeless at these lengths: it stays off.
+The ``unroll`` of the layer unrolls all steps, which is too slow for these lengths, so it is off.
 """
 
 import os
@@ -19,7 +19,7 @@ Apply = Callable[[list[Array], jax.Array, jax.Array], jax.Array]
 
 
 class Keras(JaxContender):
-    """``stateless_call``, as in Keras' own training step on JAX."""
+    """``stateless_call``, as in the training step of Keras on JAX."""
 
     def __init__(self) -> None:
         if keras.config.backend() != "jax":

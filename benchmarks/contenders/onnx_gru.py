@@ -1,4 +1,4 @@
-"""ONNX Runtime: a model of one GRU node on the CPU; it runs models and trains none."""
+"""ONNX Runtime: a model of one GRU node on the CPU; inference only."""
 
 import time
 from typing import Any
@@ -13,7 +13,7 @@ from benchmarks.problem import Array, Problem, Shape, Weights
 
 
 class OnnxRuntime(Contender):
-    """All its optimisations, and its arrays bound once so that no call copies them."""
+    """All optimizations, and arrays bound once to avoid copies in each call."""
 
     time_major = True
 
@@ -82,7 +82,7 @@ def _bound(session: Any, output: str, **inputs: Array) -> Any:
     binding = session.io_binding()
     for name, value in inputs.items():
         binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
-    binding.bind_output(output, "cpu")  # a new array at each call, as every library gives
+    binding.bind_output(output, "cpu")  # a new array in each call, as in other libraries
     return binding
 
 
@@ -95,7 +95,7 @@ def _model(shape: Shape, leaves: list[Array], output: str) -> onnx.ModelProto:
         hidden_size=shape.units,
         linear_before_reset=1,
     )
-    # The node gives all states as (time, directions, batch, units).
+    # The node returns all states as (time, directions, batch, units).
     squeeze = onnx.helper.make_node("Squeeze", ["states", "directions"], ["ys"])
     constants = [
         onnx.numpy_helper.from_array(np.ascontiguousarray(leaf), name)

@@ -1,4 +1,4 @@
-"""The GRU that a user of JAX writes in ten lines: the textbook's step under ``lax.scan``."""
+"""A GRU in ten lines of JAX: the textbook step under ``lax.scan``."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ Apply = Callable[[Weights, jax.Array, jax.Array], jax.Array]
 
 
 class PlainScan(JaxContender):
-    """Both products inside the loop, derivative by JAX."""
+    """Both products in the loop, with the derivative by JAX."""
 
     def __init__(self, unroll: int = 1) -> None:
         self.unroll = unroll

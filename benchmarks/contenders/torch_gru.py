@@ -84,11 +84,11 @@ class Torch(Contender):
         return self._program(torch.inference_mode()(advance))
 
     def inputs(self, xs: Array) -> torch.Tensor:
-        """Return batch-first inputs as this library takes them."""
+        """Convert batch-first inputs to this library."""
         return torch.tensor(self.layout(xs), device=self.device)
 
     def fill(self, module: torch.nn.Module, layers: Sequence[Weights]) -> None:
-        """Give a module of one or more layers their weights, in the module's order."""
+        """Set the weights of a module of one or more layers, in the order of the module."""
         leaves = [leaf for weights in layers for leaf in self.weights(weights)]
         with torch.no_grad():
             for parameter, leaf in zip(module.parameters(), leaves, strict=True):
@@ -112,7 +112,7 @@ class Torch(Contender):
         return Program(on_cpu if self.device.type == "cpu" else on_gpu)
 
     def _with_memory(self, program: Program) -> Program:
-        # PyTorch counts what its CUDA allocator hands out, and nothing on a CPU.
+        # PyTorch reports the memory of its CUDA allocator, and nothing on a CPU.
         if self.device.type == "cpu":
             return program
         torch.cuda.reset_peak_memory_stats()

@@ -1,6 +1,6 @@
-"""What there is around a GRU, in the libraries that have it: padding, directions, stacks, dropout.
+"""Features of GRUs in the libraries that have them: padding, directions, stacks, dropout.
 
-A module for each library, loaded only where that library is installed.
+There is a module for each library, loaded only if that library is installed.
 """
 
 import importlib
@@ -15,7 +15,7 @@ LIBRARIES = tuple(_MODULES)
 
 
 def enter(library: str, case: Case) -> Featured:
-    """Return what a library has of the features.
+    """Return the features of a library.
 
     Raises:
         ValueError: the library is not installed, or cannot run on the device that JAX runs on.

@@ -1,4 +1,4 @@
-"""What every library is given, and the names of what is measured."""
+"""The inputs of every library, and the names of the features."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ FEATURES = (
     PLAIN, LENGTHS, MASK, RESETS, STEP_DROPOUT, SHARED_DROPOUT, RECURRENT_DROPOUT, LAST,
     TWO_PASSES, BIDIRECTIONAL, THREE_CALLS, STACK,
 )  # fmt: skip
-# What a feature is compared with, where that is not the plain layer.
+# The baseline of a feature, if that is not the plain layer.
 BY_HAND = {BIDIRECTIONAL: TWO_PASSES, STACK: THREE_CALLS}
 
 KINDS = ("forward", "train")
@@ -40,18 +40,18 @@ class Case(NamedTuple):
     shape: Shape
     xs: Array
     layers: tuple[Weights, Weights, Weights]  # of the stack; the first is the plain layer
-    backward: Weights  # of the layer from the other end
+    backward: Weights  # of the backward layer
     lengths: Array  # (batch,), int32: 1 to time
-    mask: Array  # (batch, time), bool: four of five steps count
+    mask: Array  # (batch, time), bool: four of five steps are valid
     resets: Array  # (batch, time), bool: an episode has 50 steps, on average
 
 
 class Featured(NamedTuple):
-    """A library's programs, by feature and kind, and how to read what they give."""
+    """The programs of a library by feature and kind, and how to read their results."""
 
     contender: Contender
     rows: Mapping[str, Mapping[str, Program]]
-    options: Mapping[str, Any]  # by kind: what was chosen for its rows beside the defaults
+    options: Mapping[str, Any]  # by kind: the chosen options in addition to the defaults
 
 
 def draw_case(shape: Shape, seed: int = 0) -> Case:
@@ -75,8 +75,8 @@ def jax_programs(
 ) -> dict[str, Program]:
     """Return the programs for ``states(weights, xs, *given)`` and for its loss and gradients.
 
-    What is given beside weights and inputs is an argument of the compiled program too, so that
-    nothing made of it, a draw above all, is computed in advance.
+    Further inputs are also arguments of the compiled program, so that nothing that depends on them,
+    such as a draw, is computed in advance.
     """
 
     def loss(weights: Any, xs: jax.Array, *given: Any) -> jax.Array:

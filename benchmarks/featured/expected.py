@@ -1,4 +1,4 @@
-"""Whether a feature's programs give what the equations give, put together by hand in NumPy."""
+"""Checks of the programs of a feature against the equations in NumPy."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,11 +31,11 @@ from benchmarks.reference import gru_states
 
 
 def check_features(library: str, featured: Featured, case: Case) -> None:
-    """Raise ArithmeticError unless a library's states, and their loss, are the equations'."""
+    """Raise ArithmeticError unless the states and the loss of a library are correct."""
     contender = featured.contender
     for feature, programs in featured.rows.items():
         if feature == RECURRENT_DROPOUT and library != OURS:
-            continue  # Keras does not tell what it drew
+            continue  # the draws of Keras are not known
         states = contender.layout(contender.to_numpy(programs["forward"].call()))
         loss, (_, of_xs) = jax.tree.map(contender.to_numpy, programs["train"].call())
         expected = _EXPECTED[feature](case, contender.layout(of_xs))
@@ -45,8 +45,8 @@ def check_features(library: str, featured: Featured, case: Case) -> None:
 
 
 def _agree(what: str, got: Array, want: Array) -> None:
-    # These numbers are below 1; float32 rounds at 6e-8, hundreds of steps and three layers add it
-    # up; an accelerator may multiply in TF32, which rounds at 5e-4.
+    # These numbers are below 1; float32 rounds at 6e-8, over hundreds of steps and three layers;
+    # an accelerator may multiply in TF32, which rounds at 5e-4.
     tolerance = 1e-4 if jax.default_backend() == "cpu" else 2e-2
     error = float(np.max(np.abs(got - want)))
     if not error <= tolerance:
@@ -58,7 +58,7 @@ def _plain(case: Case, _: Array) -> Array:
 
 
 def _alone(case: Case, xs: Array) -> Array:
-    """Return the states ``(time, units)`` of one sequence, or a part of one, by itself."""
+    """Return the states ``(time, units)`` of one sequence, or of a part of it."""
     return gru_states(case.layers[0], xs[None])[0]
 
 
@@ -70,7 +70,7 @@ def _lengths(case: Case, _: Array) -> Array:
 
 
 def _mask(case: Case, _: Array) -> Array:
-    """Return the states of the steps that count, each held until the next."""
+    """Return the states of the valid steps, each held until the next."""
     states = []
     for xs, mask in zip(case.xs, case.mask, strict=True):
         zeros = np.zeros((1, case.shape.units))
@@ -80,7 +80,7 @@ def _mask(case: Case, _: Array) -> Array:
 
 
 def _resets(case: Case, _: Array) -> Array:
-    """Return the states of all episodes, end to end."""
+    """Return the concatenated states of all episodes."""
     states = []
     for xs, resets in zip(case.xs, case.resets, strict=True):
         starts = np.flatnonzero(resets)
@@ -90,14 +90,14 @@ def _resets(case: Case, _: Array) -> Array:
 
 
 def _input_dropout(case: Case, of_xs: Array) -> Array:
-    """Return the states of the inputs that were kept: those that have a gradient."""
+    """Return the states of the kept inputs: those with a nonzero gradient."""
     kept = of_xs != 0
     _check_rate(kept)
     return gru_states(case.layers[0], kept * case.xs / (1 - RATE))
 
 
 def _recurrent_dropout(case: Case, _: Array) -> Array:
-    """Return the states with the units that were kept: whose rows of the kernel have a gradient."""
+    """Return the states with the kept units: those with a gradient of their kernel rows."""
     params = jaxgru.GRUParams(*case.layers[0])
     few = case.xs[:, :3]  # as many steps as have a state before them, and one more
 
@@ -114,8 +114,8 @@ def _recurrent_dropout(case: Case, _: Array) -> Array:
 
 
 def _check_rate(kept: Array) -> None:
-    # Independent draws would be within four standard deviations; one draw for all steps is one
-    # for each sequence and number.
+    # The share of independent draws is within four standard deviations; one draw for all steps
+    # is one for each sequence and number.
     draws = kept.shape[0] * kept.shape[-1]
     allowed = 4 * np.sqrt(RATE * (1 - RATE) / draws)
     share = 1 - kept.mean()
@@ -139,7 +139,7 @@ def _stack(case: Case, _: Array) -> Array:
     return states
 
 
-# From the case, and the gradient of the inputs that was found.
+# By the case and the computed gradient of the inputs.
 _EXPECTED: dict[str, Callable[[Case, Any], Array]] = {
     PLAIN: _plain,
     LENGTHS: _lengths,

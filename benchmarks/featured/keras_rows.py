@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-# First, as it chooses Keras' backend before Keras is imported.
+# First, because it sets the backend before Keras is imported.
 from benchmarks.contenders.keras_gru import Keras
 
 # isort: split
@@ -30,8 +30,8 @@ from benchmarks.problem import Array, Weights
 
 
 def enter(case: Case) -> Featured:
-    """Return what Keras has: no resets, and its input dropout is one draw for all steps."""
-    contender = Keras()  # raises where Keras does not run on JAX
+    """Return the features of Keras: no resets, and one draw of input dropout for all steps."""
+    contender = Keras()  # raises if Keras does not run on JAX
     first = case.layers[:1]
     times = jnp.arange(case.shape.time, dtype=jnp.int32)
 
@@ -70,7 +70,7 @@ def enter(case: Case) -> Featured:
 def _programs(
     contender: Keras, layers: list[keras.Layer], weights: Sequence[Weights], xs: Array
 ) -> dict[str, Program]:
-    """Return the programs for layers one after the other, whose weights are given in order."""
+    """Return the programs for a stack of layers, with weights in order."""
     shape = xs.shape
     for layer in layers:
         layer.build(shape)

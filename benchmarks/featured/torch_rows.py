@@ -1,4 +1,4 @@
-"""PyTorch: packed sequences, both directions, and several layers, each within ``torch.nn.GRU``."""
+"""PyTorch: packed sequences, both directions, and several layers, each in ``torch.nn.GRU``."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,7 +24,7 @@ Layer = torch.nn.GRU
 
 
 def enter(case: Case) -> Featured:
-    """Return what PyTorch has: no masks with gaps, resets, or dropout within a layer.
+    """Return the features of PyTorch: no masks with gaps, resets, or dropout in a layer.
 
     With all threads or with one, whichever is faster for the plain layer.
     """
@@ -44,7 +44,7 @@ def enter(case: Case) -> Featured:
         sequences = pack_padded_sequence(xs, lengths, enforce_sorted=False)
         return pad_packed_sequence(layer(sequences)[0], total_length=case.shape.time)[0]
 
-    lengths = torch.tensor(case.lengths)  # on the CPU, wherever the rest is
+    lengths = torch.tensor(case.lengths)  # always on the CPU
     chosen = {kind: _fastest(contenders, kind, case) for kind in KINDS}
     rows = {
         PLAIN: by_kind(first, _states),

@@ -1,1 +1,1 @@
-"""Tasks to learn from scratch, made here, and how the libraries are run on them side by side."""
+"""Synthetic learning tasks, and the comparison of libraries on them."""

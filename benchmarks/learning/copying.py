@@ -1,4 +1,4 @@
-"""Copy memory: symbols are shown, one a step, and are to be said in order after a long blank."""
+"""Copy memory: symbols are shown, one per step, and repeated in order after a long blank."""
 
 import numpy as np
 
@@ -11,8 +11,8 @@ TIME = 2 * SHOWN + DELAY
 def draw_copies(generator: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return sequences ``(count, TIME, SYMBOLS + 2)`` in float32, and symbols ``(count, SHOWN)``.
 
-    A step's input is one-hot: one of the symbols, the blank, or, once, the call to say them. The
-    answers are due at the last SHOWN steps, of which the call is the first.
+    The input of a step is one-hot: a symbol, the blank, or, once, the signal to repeat them. The
+    answers are at the last SHOWN steps, the first of which has the signal.
     """
     symbols = generator.integers(SYMBOLS, size=(count, SHOWN))
     blank, call = SYMBOLS, SYMBOLS + 1

@@ -1,7 +1,7 @@
-"""Digits read pixel by pixel, as sequential MNIST is, from images drawn here.
+"""Digits read pixel by pixel, like sequential MNIST, from synthetic images.
 
-Ten glyphs of five by seven dots, each image with its own place, slant, size, stroke and noise, on
-SIDE x SIDE pixels. A sequence is the pixels of an image, row after row: one number a step.
+Ten glyphs of five by seven dots, with random position, slant, size, stroke and noise, on SIDE x
+SIDE pixels. A sequence is the pixels of an image, row after row: one number per step.
 """
 
 import numpy as np
@@ -30,7 +30,7 @@ def draw_digits(generator: np.random.Generator, count: int) -> tuple[np.ndarray,
     def drawn(low: float, high: float) -> np.ndarray:
         return generator.uniform(low, high, size=(count, 1, 1))
 
-    # For every pixel of an image, where in the glyph it lies.
+    # The position of every pixel of an image in the glyph.
     y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
     down = (y - drawn(-1.5, 1.5)) / drawn(1.3, 1.7)
     across = (x - drawn(-2, 2)) / drawn(1.3, 1.8) + drawn(-0.25, 0.25) * down
@@ -41,7 +41,7 @@ def draw_digits(generator: np.random.Generator, count: int) -> tuple[np.ndarray,
 
 
 def _glyphs() -> np.ndarray:
-    """Return ``(10, 7, 5)``, 1 where there is ink."""
+    """Return ``(10, 7, 5)``, 1 for ink."""
     lines = [line.split() for line in _GLYPHS.split("\n")[1:-1]]
     return np.array(
         [[[dot == "#" for dot in part] for part in line] for line in lines], float
@@ -49,7 +49,7 @@ def _glyphs() -> np.ndarray:
 
 
 def _bilinear(images: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """Return images ``(N, ., .)`` at rows and columns that lie between their dots; 0 outside."""
+    """Interpolate images ``(N, ., .)`` at rows and columns between their dots; 0 outside."""
     images = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     row = np.clip(row + 1, 0, images.shape[1] - 1.001)
     column = np.clip(column + 1, 0, images.shape[2] - 1.001)

@@ -1,4 +1,4 @@
-"""The plot of the tasks: loss over steps, where all should be one curve, and over time."""
+"""The plot of the tasks: loss over steps, where all curves should agree, and over time."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ def plot_tasks(path: Path, races: Mapping[Task, Sequence[Mapping[str, Run]]], ti
     Args:
         path: the PNG to write.
         races: for each task and seed the runs by entry.
-        title: where it was measured.
+        title: the machine.
     """
     figure = Figure(figsize=(13, 1 + 3.6 * len(races)), layout="constrained")
     panels = figure.subplots(len(races), 2, sharey="row", squeeze=False)
@@ -45,9 +45,9 @@ def plot_tasks(path: Path, races: Mapping[Task, Sequence[Mapping[str, Run]]], ti
 
 
 def _style(name: str, *, labelled: bool) -> dict[str, object]:
-    """Return how an entry's line looks; one that has options is dashed.
+    """Return the style of the line of an entry, dashed for one with options.
 
-    jaxgru's is broad and lies below the others: where curves are one, both are seen.
+    The line of jaxgru is broad and below the others, so that equal curves are visible.
     """
     library = next(
         library for library in COLOURS if name == library or name.startswith(f"{library} ")

@@ -1,4 +1,4 @@
-"""Libraries learn one task side by side: the same weights, batches and optimiser, by turns."""
+"""Training of several libraries in turn, with the same weights, batches and optimizer."""
 
 import math
 import random
@@ -17,19 +17,19 @@ from benchmarks.problem import Array, Weights
 
 
 class Run(NamedTuple):
-    """What one entry did, block by block of BLOCK steps."""
+    """The results of one entry, by blocks of BLOCK steps."""
 
-    losses: list[float]  # mean of a block's steps
-    seconds: list[float]  # since training began, compiling left out
+    losses: list[float]  # means over blocks
+    seconds: list[float]  # since the start of training, without compiling
     compile_seconds: float
 
     def steps_to(self, target: float) -> float:
-        """Return after how many steps a block's loss first was at the target; inf if never."""
+        """Return the number of steps until the loss of a block was at the target; inf if never."""
         block = self._block_at(target)
         return math.inf if block is None else (block + 1) * BLOCK
 
     def seconds_to(self, target: float) -> float:
-        """Return the seconds of training until then."""
+        """Return the seconds of training until the target."""
         block = self._block_at(target)
         return math.inf if block is None else self.seconds[block]
 
@@ -40,13 +40,13 @@ class Run(NamedTuple):
 def race(task: Task, entries: Sequence[Entry], seed: int) -> dict[str, Run]:
     """Return the runs of all entries on a task, by name.
 
-    They take turns of BLOCK steps, in another order each time, so that whatever else the machine
-    does meets all alike. Drawing the batches is not counted.
+    They take turns of BLOCK steps, in a random order, so that other work of the machine affects all
+    of them. Drawing the batches is not timed.
 
     Args:
-        task: what to learn.
-        entries: who learns; batch-first contenders of JAX.
-        seed: of the weights and of the batches.
+        task: the task.
+        entries: batch-first contenders of JAX.
+        seed: the seed of the weights and of the batches.
     """
     batches = draw_batches(task, seed)
     weights, readout = first_weights(task, seed)
@@ -64,12 +64,12 @@ def race(task: Task, entries: Sequence[Entry], seed: int) -> dict[str, Run]:
 
 
 class _Learner:
-    """One entry's layer with a readout, and a compiled step of training."""
+    """The layer of an entry with a readout, and a compiled training step."""
 
     def __init__(self, task: Task, entry: Entry, weights: Weights, readout: Array) -> None:
         shape, contender = task.shape(), entry.contender
         layer = contender.layer(shape)
-        # As everywhere in these benchmarks: a plain list, whatever the library's container is.
+        # As in all benchmarks here, the weights are a plain list.
         leaves, structure = jax.tree.flatten(contender.weights(weights))
         self._model = jax.tree.map(jnp.asarray, (leaves, readout))
         optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(task.rate))
@@ -94,7 +94,7 @@ class _Learner:
         self.compile_seconds = time.perf_counter() - start
 
     def learn(self, batches: Sequence[tuple[Array, Array]]) -> tuple[float, float]:
-        """Do a step for each batch; return their mean loss, and the seconds they took."""
+        """Run a step for each batch; return their mean loss, and the seconds."""
         losses = []
         start = time.perf_counter()
         for xs, answers in batches:

@@ -1,4 +1,4 @@
-"""The two tasks: what is drawn, the layer and the optimiser, and the loss to be reached."""
+"""The two tasks: the data, the layer, the optimizer, and the target loss."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,20 +11,20 @@ from benchmarks.learning.copying import SHOWN, SYMBOLS, draw_copies
 from benchmarks.learning.digits import CLASSES, draw_digits
 from benchmarks.problem import Array, Shape, Weights
 
-BLOCK = 25  # steps of training in a turn
+BLOCK = 25  # training steps in a turn
 
 
 class Task(NamedTuple):
-    """What is to be learnt: the last states say which class each of the answers has."""
+    """A task: classify each answer by the last states."""
 
     name: str
-    # From a generator and a count: sequences (count, T, I), and answers (count,) or (count, A).
+    # Of a generator and a count: sequences (count, T, I), and answers (count,) or (count, A).
     draw: Callable[[np.random.Generator, int], tuple[Array, Array]]
     classes: int
-    answers: int  # given at so many last steps
+    answers: int  # the number of last steps with answers
     units: int
     batch: int
-    rate: float  # of Adam, with gradients clipped to a length of 1
+    rate: float  # of Adam, with gradients clipped to a norm of 1
     steps: int
     target: float  # mean cross-entropy of a block of steps, in nats
 
@@ -34,7 +34,7 @@ class Task(NamedTuple):
         return Shape(self.batch, *xs.shape[1:], self.units)
 
 
-# Both begin near log(classes) = 2.3 and 2.1 nats, and go on falling beyond their targets.
+# The losses begin near log(classes), 2.3 and 2.1 nats, and continue to fall after the targets.
 TASKS = (
     Task("digits, pixel by pixel", draw_digits, CLASSES, 1, 64, 64, 0.005, 800, 0.2),
     Task("copy memory", draw_copies, SYMBOLS, SHOWN, 64, 64, 0.005, 1200, 0.1),
@@ -42,15 +42,15 @@ TASKS = (
 
 
 def draw_batches(task: Task, seed: int) -> list[tuple[Array, Array]]:
-    """Return the batches of a whole run, none of them twice: the loss is that of unseen data."""
+    """Return the batches of a run, all different, so that the loss is that of unseen data."""
     generator = np.random.default_rng(seed)
     return [task.draw(generator, task.batch) for _ in range(task.steps)]
 
 
 def first_weights(task: Task, seed: int) -> tuple[Weights, Array]:
-    """Return a layer's weights by Keras' initialisers, and a readout ``(units, classes)``.
+    """Return the weights of a layer by Keras' initializers, and a readout ``(units, classes)``.
 
-    The biases are zero, so that the library without a recurrent bias starts from the same function.
+    The biases are zero, so that a library without a recurrent bias starts with the same function.
     """
     key_gru, key_readout = jax.random.split(jax.random.key(seed))
     shape = task.shape()

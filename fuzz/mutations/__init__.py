@@ -1,7 +1,7 @@
-"""Mutations: functions of a random generator and a file's content that give another content.
+"""Mutations: functions of a random generator and the content of a file that return new content.
 
-Some are for any format (``raw``); the others keep the container whole, so that what they
-change is met by the reader and not by the container's own checks.
+Those of ``raw`` are for any format. The others keep the container intact, so that the changes
+reach the reader instead of failing the checks of the container.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ def mutated(rng: Random, files: tuple[bytes, ...], mutations: tuple[Mutation, ..
     """Return one of the files, changed once or a few times.
 
     Args:
-        rng: decides everything: the same state gives the same content.
+        rng: the generator; the same state gives the same content.
         files: the real files of the format.
         mutations: those for the format.
     """
     content = rng.choice(files)
     if rng.random() < 0.1:
         content = raw.splice(rng, content, rng.choice(files))
-    # Half of the files stay whole as containers, a quarter is damaged, and a quarter is both.
+    # Half of the files are changed in an intact container, a quarter as bytes, a quarter in both.
     if mutations and rng.random() < 0.75:
         for _ in range(_few(rng)):
             content = rng.choice(mutations)(rng, content)

@@ -1,4 +1,4 @@
-"""Mutations of HDF5 files: by the HDF5 library, and within its structures, with their checksums."""
+"""Mutations of HDF5 files by the HDF5 library, and in structures with correct checksums."""
 
 import collections
 import contextlib
@@ -25,7 +25,7 @@ _TYPES: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-# What begins each structure that ends in a checksum, and the most bytes that one is looked for in.
+# The signatures of structures with a checksum at the end, and the largest searched size.
 _SIGNATURES = re.compile(
     rb"\x89HDF\r\n|OHDR|OCHK|BT(?:HD|IN|LF)|F(?:RHP|HIB|AHD|ADB)|EA(?:HD|IB|SB|DB)"
 )
@@ -36,18 +36,18 @@ _changed_within: collections.deque[bytes] = collections.deque(maxlen=2)
 
 def mutate(rng: Random, content: bytes) -> bytes:
     """Return the file with one object, attribute or structure changed."""
-    # What was changed within a structure may crash the library, which trusts checksums.
+    # A changed structure may crash the library, which trusts checksums.
     names = () if content in _changed_within else _names(content)
     if not names or (_is_newer(content) and rng.random() < 0.5):
         content = _change_structure(rng, content)
         _changed_within.append(content)
         return content
     image = io.BytesIO(content)
-    # Fixed bounds: else the library's own decide what is written.
+    # Fixed bounds, as the defaults of the library determine the layout.
     bound = "v110" if _is_newer(content) else "earliest"
     with contextlib.suppress(Exception), h5py.File(image, "r+", libver=(bound, "v110")) as file:
         way = rng.choice((_change_attribute, _change_attribute, _change_dataset, _change_links))
-        # What the library would not do is not done, such as a link that is there already.
+        # The library refuses some changes, such as an existing link.
         with contextlib.suppress(Exception):
             way(rng, file, names)
     return without_times(image.getvalue())
@@ -55,7 +55,7 @@ def mutate(rng: Random, content: bytes) -> bytes:
 
 def without_times(content: bytes) -> bytes:
     """Return a file with all times in the headers of its objects set to 0."""
-    # A message of its own in a header of the first version: its kind, size, flags and version.
+    # A message in a header of the first version: its kind, size, flags and version.
     changed = bytearray(_TIME.sub(lambda match: match[1] + bytes(4), content))
     for match in re.finditer(b"OHDR\x02", content):
         start, flags = match.start(), content[match.end()] if match.end() < len(content) else 0
@@ -74,7 +74,7 @@ def _is_newer(content: bytes) -> bool:
 
 
 def _change_structure(rng: Random, content: bytes) -> bytes:
-    """Change bytes of a structure and then its checksum: else a reader never looks further."""
+    """Change bytes of a structure and update its checksum, which a reader checks first."""
     starts = [match.start() for match in _SIGNATURES.finditer(content)]
     if not starts:
         return raw.mutate(rng, content)
@@ -89,7 +89,7 @@ def _change_structure(rng: Random, content: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=256)
 def _checksum_of(content: bytes) -> int | None:
-    """Return where the checksum of the structure is that some content begins with."""
+    """Return the position of the checksum of the structure at the beginning of some content."""
     for end in range(10, len(content) - 3):
         if lookup3(content[:end]) == int.from_bytes(content[end : end + 4], "little"):
             return end
@@ -103,7 +103,7 @@ def _names(content: bytes) -> tuple[str, ...]:
     try:
         with h5py.File(h5py.h5f.open_file_image(content)) as file:
             file.visit(names.append)
-    except Exception:  # whatever a mutation before this one has done to it
+    except Exception:  # damaged by a previous mutation
         return ()
     return tuple(names)
 
@@ -133,7 +133,7 @@ def _decoded(rng: Random, text: bytes) -> Any:
 
 
 def _altered(rng: Random, value: Any) -> Any:
-    """Return a name among names unchanged more often than not."""
+    """Return one of the names, unchanged in most cases."""
     if rng.random() < 0.6 or not isinstance(value, (str, bytes)):
         return value
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -9,14 +9,14 @@ from fuzz.mutations import raw, trees
 
 
 def mutate(rng: Random, content: bytes) -> bytes:
-    """Return the message with one value changed, those within extension types among them."""
+    """Return the message with one value changed, also in extension types."""
     try:
         tree = _decoded(content)
-    except (ValueError, TypeError, msgpack.UnpackException):  # no message any more
+    except (ValueError, TypeError, msgpack.UnpackException):  # not a message any more
         return raw.mutate(rng, content)
     try:
         return bytes(msgpack.packb(_edited(rng, tree), use_bin_type=True))
-    except (ValueError, TypeError, OverflowError):  # none that can be encoded
+    except (ValueError, TypeError, OverflowError):  # a value that cannot be encoded
         return raw.mutate(rng, content)
 
 
@@ -37,7 +37,7 @@ def _edited(rng: Random, tree: Any) -> Any:
     if rng.random() < 0.3:
         code = rng.choice((0, 1, 2, 3, 4, 42, 127))
     else:
-        # Flax keeps shape, type and bytes of an array in a message of its own.
+        # In Flax, shape, type and bytes of an array are an inner message.
         data = mutate(rng, data)
     holder[key] = msgpack.ExtType(code, data)
     return tree

@@ -28,7 +28,7 @@ _WORDS = (
 
 
 def mutate(rng: Random, content: bytes) -> bytes:
-    """Return the .npy file with its header or its data changed, the header's length being right."""
+    """Return the .npy file with changed header or data, and a correct header length."""
     if not content.startswith(b"\x93NUMPY") or len(content) < _START:
         return raw.mutate(rng, content)
     end = _START + int.from_bytes(content[8:_START], "little")

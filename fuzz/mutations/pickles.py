@@ -70,7 +70,7 @@ def _with_argument(rng: Random, name: str, opcode: bytes) -> bytes:
 
 @functools.lru_cache(maxsize=32)
 def _opcodes(content: bytes) -> tuple[tuple[str, int, int], ...]:
-    """Return name, start and end of every opcode of all pickles that stand at the beginning."""
+    """Return name, start and end of every opcode of all pickles at the beginning."""
     file = io.BytesIO(content)
     found: list[tuple[str, int, int]] = []
     while True:

@@ -1,7 +1,7 @@
-"""Mutations of Protocol Buffers messages: a field is changed and every length around it is right.
+"""Mutations of Protocol Buffers messages: a field is changed, and all lengths are updated.
 
-The wire format alone is known here, no schema: a field of bytes is taken for a message where it
-reads as one.
+Only the wire format is used, without a schema: a field of bytes is a message if it can be parsed as
+one.
 """
 
 from random import Random
@@ -34,7 +34,7 @@ def mutate(rng: Random, content: bytes, depth: int = 0) -> bytes:
 def _changed(
     rng: Random, number: int, wire: int, payload: bytes, fields: list[tuple[int, int, bytes]]
 ) -> list[tuple[int, int, bytes]]:
-    """Return what stands in a field's place."""
+    """Return a replacement for a field."""
     way = rng.randrange(7)
     if way == 0:
         return []
@@ -54,7 +54,7 @@ def _changed(
 
 
 def _fields(content: bytes) -> list[tuple[int, int, bytes]]:
-    """Return number, wire type and payload of every field; none if the bytes are no message."""
+    """Return number, wire type and payload of every field; none if it is not a message."""
     fields, place = [], 0
     while place < len(content):
         tag, place = _read_varint(content, place)
@@ -90,7 +90,7 @@ def _varint(number: int) -> bytes:
 
 
 def _read_varint(content: bytes, place: int) -> tuple[int, int]:
-    """Return a number and where it ends, beyond the content if it does not end."""
+    """Return a number and its end, which is beyond the content if it is incomplete."""
     number = shift = 0
     while place < len(content) and shift < 70:
         byte = content[place]

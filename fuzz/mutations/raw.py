@@ -2,7 +2,7 @@
 
 from random import Random
 
-# Sizes and offsets at which something changes: nothing, one, a sign, the end of a width.
+# Critical sizes and offsets: zero, one, a sign, the end of a width.
 INTERESTING = tuple(
     sorted(
         {0, 1, 2, 3, 8, 9}
@@ -75,7 +75,7 @@ def _insert(rng: Random, content: bytearray) -> bytearray:
 
 
 def _range(rng: Random, length: int) -> tuple[int, int]:
-    """Return a range within a length, short ones as likely as long ones."""
+    """Return a range in a length; short and long ones are equally likely."""
     if not length:
         return 0, 0
     start = rng.randrange(length)

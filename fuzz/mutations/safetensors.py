@@ -10,7 +10,7 @@ _LENGTH = 8
 
 
 def mutate(rng: Random, content: bytes) -> bytes:
-    """Return the file with its header or data changed, the header's length being right."""
+    """Return the file with changed header or data, and a correct header length."""
     end = _LENGTH + int.from_bytes(content[:_LENGTH], "little")
     header, data = content[_LENGTH:end], content[end:]
     way = rng.randrange(6)
@@ -22,13 +22,13 @@ def mutate(rng: Random, content: bytes) -> bytes:
         header = _metadata(rng, header)
     else:
         header = trees.mutate_json(rng, header)
-    # The reference writes headers of a multiple of eight bytes, filled up with spaces.
+    # The reference implementation pads headers with spaces to a multiple of eight bytes.
     header += b" " * (-len(header) % rng.choice((8, 8, 8, 1)))
     return len(header).to_bytes(_LENGTH, "little") + header + data
 
 
 def _token(rng: Random, header: bytes) -> bytes:
-    """Change the text itself, which may then be no JSON, or have a key twice."""
+    """Change the text, which may then be invalid JSON or have a duplicate key."""
     tokens = list(re.finditer(rb'\d+|"[^"]*"|[\[\]{}:,]', header))
     if not tokens:
         return raw.mutate(rng, header)
@@ -43,7 +43,7 @@ def _token(rng: Random, header: bytes) -> bytes:
 
 
 def _metadata(rng: Random, header: bytes) -> bytes:
-    """Change how our own files describe the net: JSON within a string of the header's metadata."""
+    """Change the net of a file by jaxgru: JSON in a string of the metadata."""
     try:
         tree = json.loads(header)
         metadata = tree["__metadata__"]

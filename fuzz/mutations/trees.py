@@ -1,4 +1,4 @@
-"""Mutations of nested lists and dictionaries, which JSON and MessagePack are once decoded."""
+"""Mutations of nested lists and dictionaries: decoded JSON and MessagePack."""
 
 import copy
 import json
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-# What may stand where something else stood: of another type, out of range, or merely another word.
+# Replacements: of another type, out of range, or another word.
 VALUES: tuple[Any, ...] = (
     None, True, False, 0, 1, 2, 3, 9, -1, 0.2, 1e30, float("nan"), float("inf"),
     2**31 - 1, 2**31, 2**32, 2**63 - 1, -(2**63), 2**64 - 1,
@@ -19,7 +19,7 @@ VALUES: tuple[Any, ...] = (
 
 
 def mutate_json(rng: Random, content: bytes) -> bytes:
-    """Return a JSON text with one change, or the text with other marks if it is none."""
+    """Return a JSON text with one change; other text gets other punctuation."""
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError):
@@ -28,7 +28,7 @@ def mutate_json(rng: Random, content: bytes) -> bytes:
 
 
 def edit(rng: Random, tree: Any) -> Any:
-    """Return a tree with one change; the given one may be changed as well."""
+    """Return a tree with one change; the argument may be changed too."""
     choices = list(places(tree))
     if not choices:
         return copy.deepcopy(rng.choice(VALUES))
@@ -52,7 +52,7 @@ def edit(rng: Random, tree: Any) -> Any:
 
 
 def places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    """Give every list and dictionary in a tree with each of its keys."""
+    """Yield every list and dictionary in a tree with each of its keys."""
     waiting = [tree]
     while waiting:
         holder = waiting.pop()
@@ -68,7 +68,7 @@ def places(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _add(rng: Random, holder: Any, key: Any) -> None:
-    """Add what is there once more: under another name, or beside itself."""
+    """Duplicate an entry, under another name or at the next position."""
     if isinstance(holder, list):
         holder.insert(key, copy.deepcopy(holder[key]))
     else:
@@ -77,7 +77,7 @@ def _add(rng: Random, holder: Any, key: Any) -> None:
 
 
 def _altered(rng: Random, value: Any) -> Any:
-    """Return a value of the same type, near the given one."""
+    """Return a value of the same type, close to the argument."""
     if isinstance(value, bool) or value is None:
         return not value
     if isinstance(value, int):

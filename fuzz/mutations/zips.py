@@ -1,4 +1,4 @@
-"""Mutations of zip archives, packed again with sizes and checksums that are right."""
+"""Mutations of zip archives, packed again with correct sizes and checksums."""
 
 import functools
 import io
@@ -10,7 +10,7 @@ from fuzz.mutations import hdf5, npy, pickles, raw, trees
 
 Entries = list[tuple[str, bytes]]
 
-# What is done to an entry, by its name's ending; the others are changed as bytes.
+# The mutations of an entry by suffix; other entries are changed as bytes.
 _BY_ENDING: dict[str, Callable[[Random, bytes], bytes]] = {
     ".h5": hdf5.mutate,
     ".npy": npy.mutate,
@@ -35,7 +35,7 @@ def mutate_entry(rng: Random, content: bytes) -> bytes:
 
 
 def mutate_listing(rng: Random, content: bytes) -> bytes:
-    """Return the archive with other entries: one fewer, one more, renamed, exchanged, deflated."""
+    """Return the archive with an entry removed, added, renamed, exchanged or deflated."""
     entries = _unpacked(content)
     if not entries:
         return raw.mutate(rng, content)
@@ -56,11 +56,11 @@ def mutate_listing(rng: Random, content: bytes) -> bytes:
 
 
 def packed(entries: Entries, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """Return an archive of the entries, all of one date, so that the same give the same bytes."""
+    """Return an archive of the entries with a fixed date, so that the bytes are reproducible."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, inner in entries:
-            # zipfile warns of a name that is there twice, which is what is wanted here.
+            # zipfile warns of a duplicate name, which is intended here.
             archive.NameToInfo.pop(name, None)
             archive.writestr(zipfile.ZipInfo(name), inner, compression)
     return file.getvalue()
@@ -76,5 +76,5 @@ def _unpacked_once(content: bytes) -> tuple[tuple[str, bytes], ...]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return tuple((entry.filename, archive.read(entry)) for entry in archive.infolist())
-    except Exception:  # whatever a mutation before this one has done to it
+    except Exception:  # damaged by a previous mutation
         return ()

@@ -1,1 +1,1 @@
-"""Small real files of every format, made by the libraries whose formats they are."""
+"""Small real files of every format, written by the libraries of the formats."""

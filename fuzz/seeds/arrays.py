@@ -18,7 +18,7 @@ INPUTS, UNITS = 2, 3
 
 
 def npz_of_the_seed() -> tuple[bytes, ...]:
-    """Return npz files with wMatrix, uMatrix and biases: both places of the reset, two types."""
+    """Return npz files with wMatrix, uMatrix and biases: both reset positions, two dtypes."""
     after = jaxgru.init(jax.random.key(0), INPUTS, UNITS)
     before = jaxgru.init(jax.random.key(1), INPUTS, UNITS, reset_after=False, dtype=jnp.float16)
     deflated = io.BytesIO()
@@ -27,19 +27,19 @@ def npz_of_the_seed() -> tuple[bytes, ...]:
 
 
 def npz_of_jax_libraries() -> tuple[bytes, ...]:
-    """Return npz files with the parameters of Flax, Haiku and Equinox under their own names."""
+    """Return npz files with the parameters of Flax, Haiku and Equinox."""
     return tuple(_npz(_flat(params)) for params in (_linen(), _nnx(), _haiku(), _equinox()))
 
 
 def msgpack_of_jax_libraries() -> tuple[bytes, ...]:
-    """Return the parameters of Flax and Haiku as Flax serialises them."""
+    """Return the parameters of Flax and Haiku, serialized by Flax."""
     from flax import serialization
 
     return tuple(serialization.msgpack_serialize(params) for params in (_linen(), _nnx(), _haiku()))
 
 
 def safetensors_of_ours() -> tuple[bytes, ...]:
-    """Return files that jaxgru.save wrote, of one layer and of a stack in both directions."""
+    """Return files by jaxgru.save, of one layer and of a bidirectional stack."""
     keys = jax.random.split(jax.random.key(2), 4)
     sides = [jaxgru.init(key, INPUTS, UNITS, activation="relu") for key in keys[:2]]
     last = jaxgru.init(keys[2], 2 * UNITS, UNITS, reset_after=False, dtype=jnp.bfloat16)
@@ -54,7 +54,7 @@ def safetensors_of_ours() -> tuple[bytes, ...]:
 
 
 def safetensors_of_torch_names() -> tuple[bytes, ...]:
-    """Return safetensors files with PyTorch's names, which need no PyTorch to be written."""
+    """Return safetensors files with the names of PyTorch, written without PyTorch."""
     from safetensors.numpy import save
 
     rng = np.random.default_rng(3)
@@ -65,7 +65,7 @@ def safetensors_of_torch_names() -> tuple[bytes, ...]:
 
 
 def named_json() -> tuple[bytes, ...]:
-    """Return JSON as RTNeural exports models of Keras, and with PyTorch's names."""
+    """Return JSON in the layout of RTNeural for Keras models, and with the names of PyTorch."""
     rng = np.random.default_rng(12)
     arrays = torch_names(rng, "rec.", [""])
     names = {name: array.tolist() for name, array in arrays.items()}
@@ -84,7 +84,7 @@ def named_json() -> tuple[bytes, ...]:
 def torch_names(
     rng: np.random.Generator, prefix: str, directions: list[str], layers: int = 1, dtype: Any = "f4"
 ) -> dict[str, Any]:
-    """Return random weights of a torch.nn.GRU by the names they have in its state dict."""
+    """Return random weights of a torch.nn.GRU by the names of its state dict."""
     arrays = {}
     for layer in range(layers):
         inputs = UNITS * len(directions) if layer else INPUTS

@@ -1,4 +1,4 @@
-"""Files of Keras 3: its own two formats, and the two that it keeps writing for Keras 1 and 2."""
+"""Files of Keras 3: its two formats, and the two formats of Keras 1 and 2."""
 
 import io
 import os
@@ -29,7 +29,7 @@ def keras_weights() -> tuple[bytes, ...]:
 
 
 def keras_weights_newer() -> tuple[bytes, ...]:
-    """Return .weights.h5 files as newer versions of HDF5 write them, with options of h5py."""
+    """Return .weights.h5 files in the layouts of newer versions of HDF5, with options of h5py."""
     return tuple(
         _rewritten(content, libver, tracked)
         for content in keras_weights()
@@ -43,12 +43,12 @@ def keras_legacy() -> tuple[bytes, ...]:
 
 
 def keras_legacy_weights() -> tuple[bytes, ...]:
-    """Return .h5 files of weights alone, in the layout of Keras 1 and 2."""
+    """Return .h5 files with weights only, in the layout of Keras 1 and 2."""
     return _written("net.h5", _save_legacy_weights)
 
 
 def _rewritten(content: bytes, libver: str, tracked: bool) -> bytes:
-    """Return a file with its objects written anew, and with more of them than a header holds."""
+    """Return a file with rewritten objects, and more of them than fit in a header."""
     options: list[dict[str, Any]] = [
         {},
         {"chunks": True, "compression": "gzip", "shuffle": True, "fletcher32": True},
@@ -80,7 +80,7 @@ def _rewritten(content: bytes, libver: str, tracked: bool) -> bytes:
 
 def _written(name: str, write: Callable[[Any, Path], None]) -> tuple[bytes, ...]:
     files = []
-    # Keras meets deprecations of NumPy's, which are no matter of ours.
+    # Keras uses deprecated features of NumPy.
     with warnings.catch_warnings(action="ignore"), tempfile.TemporaryDirectory() as folder:
         for model in _models():
             path = Path(folder, name)
@@ -93,7 +93,7 @@ def _models() -> tuple[Any, ...]:
     os.environ.setdefault("KERAS_BACKEND", "jax")
     import keras
 
-    # Names that Keras chooses are numbered throughout a process: begin anew.
+    # The default names in Keras are numbered within a process: reset the numbers.
     keras.utils.clear_session(free_memory=False)
     layers = keras.layers
     one = keras.Sequential(
@@ -111,7 +111,7 @@ def _models() -> tuple[Any, ...]:
 
 
 def _save_legacy(model: Any, path: Path) -> None:
-    # As model.save does for this ending, without its advice to use another.
+    # As in model.save for this suffix, without its warning.
     from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
 
     save_model_to_hdf5(model, path)

@@ -1,4 +1,4 @@
-"""Files without what differs from run to run, so that every run mutates the same bytes."""
+"""Removing varying parts of files, so that every run mutates the same bytes."""
 
 import io
 import json
@@ -11,19 +11,18 @@ _DATE = (rb'"date_saved": "[^"]*"', b'"date_saved": "2024-01-01@00:00:00"')
 
 
 def repeatable_keras(content: bytes) -> bytes:
-    """Return a .keras archive without the date of its making and the addresses of objects."""
+    """Return a .keras archive without dates and addresses of objects."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         entries = [(name, archive.read(name)) for name in archive.namelist()]
     return packed([(name, _without_chance(name, inner)) for name, inner in entries])
 
 
 def repeatable_pickles(content: bytes) -> bytes:
-    """Return pickles of PyTorch without the addresses that its older format names storages by."""
+    """Return pickles of PyTorch without the addresses that name storages in the older format."""
     numbers: dict[bytes, bytes] = {}
 
     def numbered(match: re.Match[bytes]) -> bytes:
-        # A text's opcode, its length in four bytes, the text; every address of another length
-        # becomes one of the same.
+        # The opcode of a text, its length in four bytes, the text; all addresses get one length.
         new = numbers.setdefault(match[1], b"%d" % (10**13 + len(numbers)))
         return b"X" + len(new).to_bytes(4, "little") + new
 
@@ -31,7 +30,7 @@ def repeatable_pickles(content: bytes) -> bytes:
 
 
 def repeatable_safetensors(content: bytes) -> bytes:
-    """Return a safetensors file with its header's keys sorted; the library has no order."""
+    """Return a safetensors file with sorted keys in the header; the library does not sort them."""
     end = 8 + int.from_bytes(content[:8], "little")
     header = json.dumps(json.loads(content[8:end]), sort_keys=True).encode()
     return len(header).to_bytes(8, "little") + header + content[end:]

@@ -15,7 +15,7 @@ from fuzz.seeds.repeatable import repeatable_pickles
 
 
 def torch_zip() -> tuple[bytes, ...]:
-    """Return checkpoints in the zip format: a state dict, and one nested beside other things."""
+    """Return checkpoints in the zip format: a state dict, and one nested among other objects."""
     return tuple(_saved(content, zipped=True) for content in _checkpoints(_tensors))
 
 
@@ -26,11 +26,11 @@ def torch_legacy() -> tuple[bytes, ...]:
 
 
 def torch_objects() -> tuple[bytes, ...]:
-    """Return checkpoints with objects of other classes, and a whole module, of other protocols."""
+    """Return checkpoints with objects of other classes, and a whole module, in other protocols."""
     import torch
 
     torch.manual_seed(8)
-    # Names that a process sets for the first time are written otherwise than later ones.
+    # Names that are first set in a process are written in another way than later ones.
     for _ in range(2):
         module = torch.nn.Sequential(torch.nn.GRU(2, 3, bidirectional=True), torch.nn.Linear(6, 1))
         torch.manual_seed(8)
@@ -71,7 +71,7 @@ def _tensors(arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def _views(arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return tensors of one storage, as cuDNN has them; several would be saved in any order."""
+    """Return tensors of one storage, as in cuDNN; the order of several storages varies."""
     import torch
 
     flat = torch.from_numpy(np.concatenate([array.ravel() for array in arrays.values()]))
