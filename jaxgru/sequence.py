@@ -152,7 +152,7 @@ def gru(
     drop = as_dropout(dropout)
     if drop is not None and drop.on == "between" and not has_stack(net):
         raise ValueError(
-            f"dropout of {drop.rate} acts between layers and net has no two of them: expected a "
+            f"dropout of {drop.rate} acts between layers, and net has no stack of them: expected a "
             "stack, or jaxgru.Dropout(rate, on='inputs')"
         )
     check_rate("recurrent_dropout", recurrent_dropout)

@@ -149,7 +149,7 @@ _REFUSED = [
     ({"recurrent_dropout": -0.1}, f"recurrent_dropout is -0.1: {_RATE}"),
     ({"recurrent_dropout": 0.5}, "dropout is given without a key: expected key=, a JAX random key"),
     *(({"net": net, "dropout": 0.5, "key": True},
-       "dropout of 0.5 acts between layers and net has no two of them: expected a stack, or "
+       "dropout of 0.5 acts between layers, and net has no stack of them: expected a stack, or "
        "jaxgru.Dropout(rate, on='inputs')") for net in (_34, Bidirectional(Backward(_34), _34))),
     # Segments
     *(({"remat": remat}, f"remat is {remat!r}: expected None, 'states', or an integer from 1 to 5, "

@@ -12,19 +12,19 @@ FORMATS = (".npy", ".npz", ".csv", ".txt")
 
 
 class ArrayFileError(ValueError):
-    """A file does not hold, or cannot hold, the requested array."""
+    """A file does not have, or cannot hold, the requested array."""
 
 
 class ArrayFileWarning(UserWarning):
-    """An array was read that holds NaN or Inf or is ambiguous."""
+    """An array that was read has NaN or Inf or is ambiguous."""
 
 
 class Window(NamedTuple):
-    """A part of an array of sequences ``(..., T, F)``: some of its sequences, some of their steps.
+    """A part of an array of sequences ``(..., T, F)``: a range of sequences and of steps.
 
     Args:
-        rows: which sequences, counted through all batch axes; without batch axes there is one.
-        steps: which steps.
+        rows: the sequences, counted over all batch axes; without batch axes there is one.
+        steps: the steps.
     """
 
     rows: slice
@@ -35,7 +35,7 @@ class Window(NamedTuple):
         batch = whole.shape[:-2]
         if not batch:
             return np.array(whole[np.newaxis, self.steps])
-        # Not a reshape: that would copy all of an array in Fortran order.
+        # Not a reshape, which would copy an array in Fortran order.
         numbers = np.arange(self.rows.start, self.rows.stop)
         index: tuple[Any, ...] = (*np.unravel_index(numbers, batch), self.steps)
         part: np.ndarray = whole[index]
@@ -54,7 +54,7 @@ def sequence_name(batch: tuple[int, ...], number: int) -> str:
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """Return the ending of a name, in lower case; ArrayFileError unless it is a format's."""
+    """Return the suffix of a name in lower case; raise ArrayFileError for an unknown one."""
     ending = Path(path).suffix.lower()
     if ending not in FORMATS:
         raise ArrayFileError(
@@ -64,7 +64,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
 
 
 def mapped(file: IO[bytes], shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    """Return the array whose numbers are all that an open file has, left where they are."""
-    if math.prod(shape) == 0:  # nothing to map, which is refused
+    """Map a file that consists of the numbers of an array into memory."""
+    if math.prod(shape) == 0:  # an empty mapping is an error
         return np.empty(shape, dtype)
     return np.asarray(np.memmap(file, dtype, "r", 0, shape))

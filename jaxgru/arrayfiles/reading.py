@@ -19,10 +19,10 @@ class ArrayReader:
     """An array ``(..., T, F)`` in an open file, or some of its columns.
 
     Args:
-        name: what error messages call it.
-        whole: gives the array, best without reading it.
-        names: of the columns, where the file has a header.
-        chosen: which columns, from 0; all if None.
+        name: the name in error messages.
+        whole: returns the array, preferably without reading it.
+        names: the names of the columns, if the file has a header.
+        chosen: the selected columns, from 0; all if None.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class ArrayReader:
 
     def read(self, window: Window) -> Array:
         """Return the part in the window, ``(rows, steps, F)``, of an array ``(..., T, F)``."""
-        # Anew for each part: a mapping's pages count as this process's memory until it is dropped,
-        # so that one kept open would grow to the size of the file.
+        # Mapped again for each part, because the pages of a mapping count as memory of this process
+        # until it is closed.
         part = window.take(self._whole())
         return part if self._chosen is None else part[..., self._chosen]
 
@@ -85,10 +85,10 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
     r"""Yield a reader of the array in a file, and close the file at the end.
 
     Args:
-        path: a .npy, .npz, .csv or .txt file. Of a .npy and a text file no more than the window
-            asked for is in memory; an array of a .npz file is read whole. Text is read once and
-            kept as numbers in a temporary file.
-        key: which array of a .npz file to take, where it holds several.
+        path: a .npy, .npz, .csv or .txt file. For .npy and text files, only the requested window is
+            in memory; an array of a .npz file is read whole. Text is converted once to numbers in a
+            temporary file.
+        key: the name of the array in a .npz file with several.
 
     Yields:
         The reader: its ``shape``, ``names`` of columns, ``read(window)`` and ``read_all()``.
@@ -110,7 +110,7 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
     Source: the .npy format is NumPy's, ``numpy.lib.format``.
     """
     ending, name = format_of(path), os.fspath(path)
-    # Before opening: opening a pipe waits for its writer.
+    # Before opening, because opening a pipe waits for its writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
         kind = "a directory" if Path(path).is_dir() else "no regular file"
         raise ArrayFileError(f"{name}: it is {kind}, expected a file of numbers")
@@ -138,14 +138,14 @@ def _read_npz(path: str | os.PathLike[str], name: str, key: str) -> Array:
             array = arrays[key]
             if isinstance(array, np.ndarray):
                 return array
-            raise ValueError(f"array {key!a} is no array")
+            raise ValueError(f"{key!a} is not an array")
         found = ", ".join(map(ascii, sorted(arrays.files))) or "nothing"
     raise ArrayFileError(f"{name}: it holds {found}, expected one array, or one called {key!r}")
 
 
 @contextlib.contextmanager
 def _damage_told(path: str | os.PathLike[str], ending: str) -> Iterator[None]:
-    """Turn the errors of NumPy, zipfile and zlib for a damaged file into an ArrayFileError."""
+    """Convert the errors of NumPy, zipfile and zlib for a damaged file to ArrayFileError."""
     try:
         yield
     except MemoryError:
@@ -158,5 +158,5 @@ def _damage_told(path: str | os.PathLike[str], ending: str) -> Iterator[None]:
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ArrayFileError(
-            f"{os.fspath(path)}: it is no {ending} file, or damaged: {reason}"
+            f"{os.fspath(path)}: it is not a {ending} file, or it is damaged: {reason}"
         ) from None

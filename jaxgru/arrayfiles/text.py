@@ -16,21 +16,21 @@ def convert_text(
 ) -> tuple[tuple[str, ...], tuple[int, int]]:
     """Write the rows of a text to an open file, as numbers in double precision.
 
-    Empty lines and lines that begin with ``#`` are passed over. The first line is a header if none
-    of its cells is a number, or if pandas writes such a header for columns without names: the
-    numbers from 0 on, with or without an empty cell for the index.
+    Empty lines and lines that begin with ``#`` are ignored. The first line is a header if none of
+    its cells is a number, or if it is the header of pandas for columns without names: the numbers
+    from 0, with or without an empty cell for the index.
 
     Args:
         path: the text.
-        delimiter: what stands between two numbers; None is any white space.
-        target: where the numbers go, row by row.
+        delimiter: the separator of numbers; None is any white space.
+        target: the file for the numbers, row by row.
 
     Returns:
-        The names in the header, none without one, and the shape ``(T, F)``.
+        The names in the header, empty without one, and the shape ``(T, F)``.
 
     Raises:
         ArrayFileError: there are no rows, a row has fewer or more cells than the first, or a cell
-            is no number. Line and column are named, counted from 1.
+            is not a number. The message has the line and the column, counted from 1.
     """
     names: tuple[str, ...] = ()
     count, width, read = 0, 0, 0
@@ -63,7 +63,7 @@ _BLOCK = 1 << 24  # characters at a time
 def _cells(line: str, delimiter: str | None) -> list[str]:
     if delimiter is None:
         return line.split()
-    with contextlib.suppress(csv.Error):  # of a cell beyond any use
+    with contextlib.suppress(csv.Error):  # of an overlong cell
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
     return line.strip().split(delimiter)
 
@@ -72,15 +72,15 @@ def _is_header(
     path: str | os.PathLike[str], first: list[str], second: list[str] | None = None
 ) -> bool:
     if not any(map(_is_number, first)):
-        # A line of empty cells is no header but a row whose numbers are missing.
+        # A line of empty cells is a row with missing numbers, not a header.
         return any(first)
     counted = [str(number) for number in range(len(first))]
     if first == ["", *counted[:-1]]:
         return True
     if first != counted or second is None:
         return False
-    # As pandas writes columns without names; above whole numbers it may be a row like the others,
-    # and so may a single zero, which many a signal begins with.
+    # The header of pandas for columns without names. Before integers it may also be a row, and so
+    # may a single zero, with which many signals begin.
     whole = all(cell.lstrip("+-").isdecimal() for cell in second)
     header = not whole and len(first) > 1
     if header or len(first) > 1 or not whole:
@@ -129,4 +129,4 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell  # Python's own digit grouping is nobody's data
+    return "_" not in cell  # float accepts digit groups of Python, which are not used in data

@@ -17,19 +17,19 @@ from jaxgru.atomic import replacing
 
 
 class ArrayWriter:
-    """An array in a file that is being written, a window at a time.
+    """An array in a file that is written window by window.
 
-    Parts are written to the file, and not through a mapping: where the disk is full that is an
-    error, and would be the end of the process.
+    Parts are written to the file instead of a mapping, because on a full disk that is an error,
+    while a mapping would end the process.
 
     Args:
-        file: the file, open for writing in binary, at the place of the first number.
-        name: what error messages call it.
+        file: the file, open for binary writing, at the position of the first number.
+        name: the name in error messages.
         shape: the shape of the whole array, ``(..., T, F)``.
         dtype: its type.
 
     Raises:
-        OSError: the disk has no room for the array (at once, where the system can reserve it).
+        OSError: the disk is full (at once, if the system can reserve space).
     """
 
     def __init__(
@@ -54,19 +54,19 @@ class ArrayWriter:
 def create_array(
     path: str | os.PathLike[str], shape: tuple[int, ...], dtype: DTypeLike, key: str
 ) -> Iterator[ArrayWriter]:
-    r"""Yield a writer of an array; its file is moved into place if the block succeeds.
+    r"""Yield a writer of an array; an existing file is replaced if the block succeeds.
 
     Args:
-        path: a .npy, .npz, .csv or .txt file. Text holds one sequence, ``(T, F)``.
+        path: a .npy, .npz, .csv or .txt file. Text can hold one sequence, ``(T, F)``.
         shape: the shape of the whole array, ``(..., T, F)``.
         dtype: its type, float32 or float64.
-        key: what the array is called in a .npz file.
+        key: the name of the array in a .npz file.
 
     Yields:
         The writer: its ``write(window, part)`` takes the parts in any order.
 
     Raises:
-        ArrayFileError: the ending is unknown, or text is asked to hold a batch.
+        ArrayFileError: the suffix is unknown, or a batch should be written to text.
         OSError: the folder is missing or not writable, or the disk is full.
 
     >>> import pathlib, tempfile, numpy as np
@@ -94,8 +94,8 @@ def create_array(
                 np.lib.format.write_array_header_1_0(file, header)
                 yield ArrayWriter(file, name, shape, dtype)
             return
-        # The other formats have no place for a part that comes out of order: gather the parts in
-        # a file without a name, which the system removes whatever happens, and convert at the end.
+        # The other formats are written in order: collect the parts in an unnamed temporary file,
+        # and convert it at the end.
         with tempfile.TemporaryFile(dir=temporary.parent) as gathered:
             yield ArrayWriter(gathered, name, shape, dtype)
             gathered.flush()
@@ -112,12 +112,12 @@ def _convert(array: np.ndarray, path: Path, ending: str, key: str) -> None:
 
 
 def _reserve(file: IO[bytes], name: str, size: int) -> None:
-    """Allocate the disk space of a file now, as the end may be hours away."""
+    """Reserve the disk space of a file, because writing may take hours."""
     if not hasattr(os, "posix_fallocate"):
         return
     try:
         os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
-        # Any other error is of a file system that cannot reserve, and may well write.
+        # Other errors mean that the file system cannot reserve space.
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise OSError(error.errno, error.strerror, name) from None

@@ -146,5 +146,5 @@ def _classes(targets: Array, path: str, is_npz: bool) -> Array:
             )
         targets = targets[..., 0]
     if not np.array_equal(targets, np.round(targets)):
-        raise ArrayFileError(f"{path}: its targets are no whole numbers, expected classes")
+        raise ArrayFileError(f"{path}: its targets are not integers, expected classes")
     return targets.astype(np.int32)

@@ -89,7 +89,7 @@ def batches(
     if data.lengths is not None:
         used = np.flatnonzero(data.lengths)
     if len(used) == 0 or data.inputs.shape[1] == 0:
-        raise ValueError("the data has no step that counts: expected at least one")
+        raise ValueError("the data has no valid step: expected at least one")
     return _batches(data, used, batch_size, key, window, start)
 
 

@@ -50,9 +50,9 @@ def read_history(path: StrPath) -> list[Row]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{os.fspath(path)}: line {number} is no JSON: {error}") from None
+            raise ValueError(f"{os.fspath(path)}: line {number} is not JSON: {error}") from None
         if not isinstance(row, dict):
-            raise ValueError(f"{os.fspath(path)}: line {number} is no JSON object")
+            raise ValueError(f"{os.fspath(path)}: line {number} is not a JSON object")
         rows.append(row)
     return rows
 
@@ -119,7 +119,7 @@ def plot_history(history: Sequence[Row], path: StrPath) -> None:
     """
     check_plot(path)
     if not history:
-        raise ValueError("the history has no rows: expected one at least")
+        raise ValueError("the history has no rows: expected at least one")
     figure = new_figure(8, 5)
     ax = figure.subplots()
     marker = "." if len(history) <= _MOST_DOTS else None

@@ -1,4 +1,4 @@
-"""What the plots share: a figure without a window system, its file, and heat maps."""
+"""Common parts of plots: a figure without a window system, its file, and heat maps."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_plot(path: str | os.PathLike[str]) -> None:
-    """Raise the errors that follow from the path alone, before the work.
+    """Raise errors about the path before anything else.
 
     Raises:
         ValueError: Matplotlib has no such format.
@@ -40,7 +40,7 @@ def check_plot(path: str | os.PathLike[str]) -> None:
 
 def new_figure(width: float, height: float) -> "Figure":
     """Return an empty Matplotlib figure; sizes are in inches."""
-    # Without pyplot, which would choose a window system and keep the figure.
+    # Without pyplot, which would choose a window system and keep a reference to the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -70,7 +70,7 @@ def plot_run(
     columns = figure.subplots(len(_PANELS), len(runs), sharex=True, squeeze=False).T
     for run, panels in zip(runs, columns, strict=True):
         units = run.params.hidden_size
-        # Given the states, the gates of all steps are one step of a batch.
+        # The gates of all steps are one step of a batch of states.
         gates = gru_gates(run.params, run.before, run.xs, precision="highest")
         draw = _draw_lines if units <= _MOST_LINES else _draw_map
         for ax, values, (symbol, title) in zip(panels, gates, _PANELS.items(), strict=True):
@@ -116,7 +116,7 @@ def _draw_map(ax: "Axes", steps: np.ndarray, values: np.ndarray, symbol: str) ->
         ax,
         values.T,
         (0.0, 1.0) if bounded else about_zero(values),
-        interpolation_stage="data",  # a pixel is the mean of its numbers, not of their colours
+        interpolation_stage="data",  # average numbers instead of colors
         extent=(steps[0] - 0.5, steps[-1] + 0.5, values.shape[1] - 0.5, -0.5),
     )
     ax.set_ylabel("unit")

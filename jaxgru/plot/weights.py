@@ -1,4 +1,4 @@
-"""A plot of a net's weights: each gate's block of each array as a heat map."""
+"""A plot of the weights of a net: a heat map for each block of each array."""
 
 import os
 from collections.abc import Sequence

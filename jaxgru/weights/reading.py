@@ -49,7 +49,7 @@ def read_all(
                 format_ = find_by_content(source)
                 name, gathered = format_.name, format_.read(source)
         if not gathered:
-            raise WeightsError("there is no GRU in it: expected one at least")
+            raise WeightsError("there is no GRU in it: expected at least one")
     return Contents(name, {layer: _checked(found, equations) for layer, found in gathered.items()})
 
 
@@ -69,6 +69,6 @@ def _checked(found: Found | WeightsError, equations: Equations) -> Found | Weigh
 def _opened(path: StrPath) -> Iterator[BinaryIO]:
     # Checked before opening: opening a pipe waits for its writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise WeightsError("it is no regular file: expected a file of weights")
+        raise WeightsError("it is not a regular file: expected a file of weights")
     with open(path, "rb") as file:
         yield file

@@ -129,7 +129,7 @@ def _stacked(gathered: Gathered, names: list[str]) -> Found:
     try:
         check_net(net)
     except ValueError as error:
-        raise WeightsError(f"{' and '.join(map(repr, names))} are no net: {error}") from None
+        raise WeightsError(f"{' and '.join(map(repr, names))} are not a net: {error}") from None
     return Found(net, tuple(dict.fromkeys(notes)), parts[0].inputs)
 
 

@@ -218,8 +218,8 @@ def test_columns_by_name_and_by_number(tmp_path):
         ("a.csv", b"1,\xff\xfe\n", r"line 1, column 2 is '\\ufffd\\ufffd', expected a number"),
         ("a.csv", b"1,2\n" + b'"' + b"x" * 200_000, "line 2 has 1 columns"),
         ("a.txt", b"1 2\n3 0x10\n", "line 2, column 2 is '0x10', expected a number"),
-        ("a.npy", b"", "it is no .npy file, or damaged: EOF"),
-        ("a.npy", b"\x93NUMPY\x01\x00\x04\x00{'a'", "it is no .npy file, or damaged: "),
+        ("a.npy", b"", "it is not a .npy file, or it is damaged: EOF"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x04\x00{'a'", "it is not a .npy file, or it is damaged: "),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be(tmp_path, name, content, message):
@@ -294,7 +294,7 @@ def test_directories_and_pipes(tmp_path):
         read(tmp_path / "folder.npy")
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.csv")
-        with pytest.raises(ArrayFileError, match="it is no regular file"):
+        with pytest.raises(ArrayFileError, match="it is not a regular file"):
             read(tmp_path / "pipe.csv")
 
 

@@ -35,7 +35,7 @@ _REFUSED = {
     "export gru.npz net.onnx --layer x": "gru.npz: layer is 'x': expected one of 'gru'",
     # Arrays
     "run gru.npz none.npy -o old.npy": "none.npy: No such file or directory",
-    "run gru.npz old.npz -o old.npy": "old.npz: it is no .npz file, or damaged",
+    "run gru.npz old.npz -o old.npy": "old.npz: it is not a .npz file, or it is damaged",
     "run gru.npz wide.npy -o old.npy": f"wide.npy: it has shape (12, 4), {_SHAPE}",
     "run gru.npz flat.npy": f"flat.npy: it has shape (3,), {_SHAPE}",
     "run gru.npz scalar.npy": f"scalar.npy: it has shape (), {_SHAPE}",

@@ -155,8 +155,8 @@ def test_which_data_is_bad():
 def test_file_that_is_no_history(tmp_path):
     path = tmp_path / "history.jsonl"
     for text, message in (
-        ('{"step": 1}\n[]\n{"step": 3}\n', "line 2 is no JSON object"),
-        ("loss: 1\n", "line 1 is no JSON: "),
+        ('{"step": 1}\n[]\n{"step": 3}\n', "line 2 is not a JSON object"),
+        ("loss: 1\n", "line 1 is not JSON: "),
     ):
         path.write_text(text)
         with pytest.raises(ValueError, match=rf"history\.jsonl: {message}"):

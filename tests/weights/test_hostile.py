@@ -98,7 +98,9 @@ def test_paths_of_no_file(tmp_path):
             assert hostile.has_words(str(caught.value), words)
             assert str(caught.value).isprintable()
     os.mkfifo(tmp_path / "pipe")  # to open it would be to wait forever
-    with pytest.raises(jaxgru.WeightsError, match="pipe: it is no regular file: expected a file"):
+    with pytest.raises(
+        jaxgru.WeightsError, match="pipe: it is not a regular file: expected a file"
+    ):
         jaxgru.load(tmp_path / "pipe")
     with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "none.npz"))):
         jaxgru.load(tmp_path / "none.npz")

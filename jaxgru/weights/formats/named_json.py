@@ -72,7 +72,7 @@ def _from_layers(layers: list[Any], source: Source) -> Gathered:
 def _layer(layer: dict[str, Any], fields: Fields) -> Net:
     weights = layer.get("weights")
     if not isinstance(weights, list) or len(weights) not in (2, 3):
-        raise WeightsError("weights is no list of two or three arrays: expected Keras' arrays")
+        raise WeightsError("weights is not a list of two or three arrays: expected Keras' arrays")
     names = ("kernel", "recurrent_kernel", "bias")
     arrays = {name: _array(value) for name, value in zip(names, weights, strict=False)}
     for name, array in arrays.items():

@@ -54,7 +54,7 @@ def read_entry(archive: zipfile.ZipFile, name: str) -> bytearray:
         content = bytearray(entry.file_size)
         with archive.open(entry) as file:
             fill(file, memoryview(content))
-            # zipfile compares checksums only once it has met the end.
+            # zipfile verifies a checksum only at the end of an entry.
             if file.read(1):
                 raise EOFError("there is more data than declared")
     return content

@@ -56,7 +56,7 @@ def layers_of_one_name():
 
 
 _TWICE = {"layers/gru/cell": golden.arrays(0), "layers\\gru\\cell": golden.arrays(1)}
-_NO_JSON = "config.json is no JSON"
+_NO_JSON = "config.json is not JSON"
 
 FILES = {
     "as it should be": (keras(), None),
@@ -77,7 +77,7 @@ FILES = {
         "activation is ... __lambda__"),
     "metadata cut short": (
         archive([("metadata.json", b"{"), ("config.json", b"{}"), ("model.weights.h5", b"")]),
-        "metadata.json is no JSON"),
+        "metadata.json is not JSON"),
     # What else is there
     "a layer that is a program": (
         lambda f: beside("Lambda", function={"class_name": "__lambda__",

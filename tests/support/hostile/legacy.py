@@ -42,12 +42,12 @@ def with_one_array_more():
 
 
 FILES = {
-    "no JSON": (model(b"{"), "model_config is no JSON"),
+    "no JSON": (model(b"{"), "model_config is not JSON"),
     "two of a name": (
         of_layers(golden.layer("A", "a"), golden.layer("B", "a")),
         "in model_config the layer 'a' is there twice: expected it once"),
     "a name of two lines": (
         weights({"gru": {}}, ["gru\n"]), r"layer_names of / has 'gru\n': expected printable"),
     "a cell with one array more": (
-        with_one_array_more(), "there is no GRU in it: expected one at least"),
+        with_one_array_more(), "there is no GRU in it: expected at least one"),
 }  # fmt: skip

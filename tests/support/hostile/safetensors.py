@@ -82,9 +82,9 @@ FILES = {
     "more than the arrays": (file(*good()) + b"more", "end at byte 120: expected 124"),
     "cut short in the header": (file(*good())[:100], "bytes: expected fewer in a file of 100"),
     "a header of 5 GB": (struct.pack("<Q", 5 * 10**9) + b'{"a": 1}', "it begins with"),
-    "no JSON": (file(b"{kernel}"), "the header is no JSON (Expecting property name"),
-    "no UTF-8": (file(b'{"\xff"}'), "the header is no JSON ("),
-    "nested deeply": (file(b'{"a":' + b"[" * 100_000), "the header is no JSON ("),
+    "no JSON": (file(b"{kernel}"), "the header is not JSON (Expecting property name"),
+    "no UTF-8": (file(b'{"\xff"}'), "the header is not JSON ("),
+    "nested deeply": (file(b'{"a":' + b"[" * 100_000), "the header is not JSON ("),
     "too many values": (file(b"{" + b"," * 1_000_001), "the header has over 1000000 values"),
     "a list": (file(b"[" + b"1," * 1000 + b"1]"), "it begins with"),
     "a name twice": (twice(), "the header: the key 'kernel' is there twice"),
@@ -115,7 +115,7 @@ FILES = {
     "empty arrays": (
         without_numbers(), f"has dtype float32 and shape (0, 0){_FLOATS}, one at least"),
     # The net
-    "no description": (described("{"), "the net is no JSON (Expecting property name"),
+    "no description": (described("{"), "the net is not JSON (Expecting property name"),
     "no net": (described("3"), "a part of the net is 3: expected an object"),
     "an unknown kind": (net(kind="LSTMParams"), "a part of the net is of kind 'LSTMParams' with"),
     "a field too many": (net(units=3), "is of kind 'GRUParams' with"),

@@ -163,8 +163,8 @@ class TestMetadata:
     @pytest.mark.parametrize(
         ("text", "reason"),
         [
-            ("", "it is no JSON"),
-            ("[" * 100_000, "it is no JSON"),
+            ("", "it is not JSON"),
+            ("[" * 100_000, "it is not JSON"),
             ('{"version": 2}', "expected version and net"),
             ('{"version": 1, "net": []}', "it has version 1"),
             ('{"version": 2, "net": {"kind": "tree"}}', "is of kind 'tree'"),

@@ -128,7 +128,7 @@ def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:
     """Return every object of a file by its path."""
     objects = {"": _read(blocks, root, "")}
     if not objects[""].is_group:
-        raise WeightsError(f"{shown('')} is no group: expected one")
+        raise WeightsError(f"{shown('')} is not a group: expected one")
     seen = {root}
     pending = [("", 0)]
     while pending:

@@ -109,7 +109,7 @@ def _nothing(kinds: Mapping[str, int]) -> str:
         )
     others = [kind for kind in ("LSTM", "RNN") if kind in kinds]
     held = f"but {' and '.join(others)}" if others else f"among {sum(kinds.values())} nodes"
-    return f"there is no GRU node in it, {held}: expected one at least"
+    return f"there is no GRU node in it, {held}: expected at least one"
 
 
 def to_text(net: Net, seats: Iterable[str]) -> str:

@@ -168,7 +168,7 @@ class _Machine:
             case "STACK_GLOBAL":
                 module, own = self._taken(2)
                 if type(module) is not str or type(own) is not str:
-                    refuse("has a name that is no text")
+                    refuse("has a name that is not text")
                 # Cut, because a long text may be used many times.
                 self.stack.append(Name(f"{module[:_LONGEST]}.{own[:_LONGEST]}"))
             case "REDUCE" | "NEWOBJ":
@@ -215,13 +215,13 @@ class _Machine:
         elif type(owner) is list:
             owner.extend(items)
         else:
-            refuse("appends to what is no list")
+            refuse("appends to something other than a list")
 
     def _set_items(self, items: list[Any]) -> None:
         owner = self.stack[-1]
         known = self._items_of(owner) if isinstance(owner, Stub) else owner
         if type(known) is not dict or len(items) % 2:
-            refuse("sets items of what is no dict")
+            refuse("sets items of something other than a dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Only these keys are names, and hashing a deep tuple would end the process.
             if isinstance(key, str) or is_count(key):

@@ -121,7 +121,7 @@ def storage_of(value: Any, embedded: Embedded | None = None) -> Storage:
                 if kind is not None and view in ([], [None]):
                     value.state = storage = Storage(key, kind[1], length)
                     return storage
-    return refuse("refers to what is no storage of a known form")
+    return refuse("refers to a storage of unknown form")
 
 
 def read_joblib(stub: Stub, file: io.BytesIO) -> None:

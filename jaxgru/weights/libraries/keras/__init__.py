@@ -127,7 +127,7 @@ def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
     name = "" if isinstance(source, keras.Model) else source.name
     gathered: Gathered = dict(_found_in(keras, source, name, assume, None))
     if not gathered:
-        raise WeightsError(f"there is no GRU in {source.name!r}: expected one at least")
+        raise WeightsError(f"there is no GRU in {source.name!r}: expected at least one")
     return gathered
 
 
