@@ -112,7 +112,7 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
     ending, name = format_of(path), os.fspath(path)
     # Before opening, because opening a pipe waits for its writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        kind = "a directory" if Path(path).is_dir() else "no regular file"
+        kind = "a directory" if Path(path).is_dir() else "not a regular file"
         raise ArrayFileError(f"{name}: it is {kind}, expected a file of numbers")
     if ending == ".npy":
         yield ArrayReader(name, lambda: _map_npy(path))

@@ -83,7 +83,7 @@ _REFUSED = {
     "4, or one of t, ax, ay, az",
     "finetune gru.npz csv -o t.npz --targets 1,2,3,4": "csv/0.csv: all its columns are ",
     "finetune gru.npz csv -o t.npz --targets 4 --loss classification": "csv: its targets are no "
-    "whole numbers, expected classes",
+    "integers, expected classes",
     "finetune gru.npz unlike -o t.npz --targets 1": "unlike/1.csv: it has 3 columns, expected 4 as "
     "in unlike/0.csv",
     "finetune gru.npz none -o t.npz --targets 1": "none: its ending is '', expected one of .npy, ",

@@ -78,7 +78,7 @@ _CALLS = [
     (lambda: ft.next_step(GOOD.inputs[:, :1]), r"inputs has shape \(8, 1, 3\): expected \(N, T"),
     (lambda: ft.batches(PLAIN, 0, KEY), "batch_size is 0: expected at least 1"),
     (lambda: ft.batches(PLAIN, 4, KEY, window=0), "window is 0: expected at least 1"),
-    (lambda: ft.batches(good(lengths=0 * GOOD.lengths), 4, KEY), "the data has no step that"),
+    (lambda: ft.batches(good(lengths=0 * GOOD.lengths), 4, KEY), "the data has no valid step"),
     # Models
     (lambda: ft.predict(NET, GOOD.inputs), r"^model is a GRUParams: expected a Model\(net, rea"),
     (lambda: ft.linear_readout(KEY, 0, 2), "inputs is 0: expected at least 1"),

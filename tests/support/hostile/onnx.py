@@ -312,7 +312,7 @@ FILES = {
     "Loop": (
         of_other_nodes("Loop"),
         "no GRU node in it, but 1 of Loop or Scan, into which some exporters"),
-    "LSTM": (of_other_nodes("LSTM"), "no GRU node in it, but LSTM: expected one"),
+    "LSTM": (of_other_nodes("LSTM"), "no GRU node in it, but LSTM: expected at least"),
     "MatMul": (of_other_nodes("MatMul"), "no GRU node in it, among 1 nodes: expected"),
     "a quantized GRU": (
         of_other_nodes("DynamicQuantizeGRU", "com.microsoft"),
