@@ -82,7 +82,7 @@ _REFUSED = {
     "finetune gru.npz csv -o t.npz --targets x": "csv/0.csv: it has no column 'x', expected 1 to "
     "4, or one of t, ax, ay, az",
     "finetune gru.npz csv -o t.npz --targets 1,2,3,4": "csv/0.csv: all its columns are ",
-    "finetune gru.npz csv -o t.npz --targets 4 --loss classification": "csv: its targets are no "
+    "finetune gru.npz csv -o t.npz --targets 4 --loss classification": "csv: its targets are not "
     "integers, expected classes",
     "finetune gru.npz unlike -o t.npz --targets 1": "unlike/1.csv: it has 3 columns, expected 4 as "
     "in unlike/0.csv",
