@@ -175,7 +175,7 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
         place: module
         for place, module in names.holding(arrays, _NNX, 2).items()
         # Its other recurrent cells have the same names: a simple one has H columns, an LSTM 4H.
-        if (shape := arrays[module["dense_h/kernel"]].shape)[1:] == (3 * shape[0],)
+        if len(shape := arrays[module["dense_h/kernel"]].shape) == 2 and shape[1] == 3 * shape[0]
     }
     cells = names.cells(arrays, linen, {**_LINEN, **_LINEN_BIASES}, _linen)
     cells |= names.cells(arrays, nnx, {**_NNX, **_NNX_BIAS}, _nnx)

@@ -136,5 +136,9 @@ FILES = {
     "no GRU": (
         file({"a": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]}}, b"1234"),
         "no GRU is among its 1 arrays ('a')"),
+    "numbers by the names of Flax": (
+        file({f"dense_{side}/kernel": {"dtype": "F32", "shape": [], "data_offsets": [at, at + 4]}
+              for side, at in (("i", 0), ("h", 4))}, bytes(8)),
+        "no GRU is among its 2 arrays"),
     "a name that writes to the terminal": (escape(), r"\n\x1b/31m/w_i' has shape"),
 }  # fmt: skip
