@@ -70,6 +70,7 @@ class TestWithoutAConfiguration:
     @pytest.mark.parametrize(
         ("arrays", "message"),
         [
+            ([np.ones((3, 12))], "here has 1 arrays: expected 2, or 3 with a bias"),
             ([np.ones((3, 12)), np.ones((4, 16))], r"has shape \(4, 16\): expected \(H, 3H\)"),
             ([np.ones(12), np.ones((4, 12))], r"here/kernel has shape \(12,\): expected \(I, 3H"),
         ],
