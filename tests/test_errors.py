@@ -202,7 +202,7 @@ def test_steps_that_do_not_fit(function, h, x, message):
         (lambda: init(0, 4), "input_size is 0: expected at least 1"),
         (lambda: init(3, -1), "hidden_size is -1: expected at least 1"),
         *((lambda rate=rate: Dropout(rate), f"rate is {rate!r}: {_RATE}")
-          for rate in (1, -0.1, np.nan, np.inf, True, "0.5", None)),
+          for rate in (1, -0.1, np.nan, np.inf, False, "0.5", None)),
         *((lambda dtype=dtype: init(3, 4, dtype=dtype), "dtype is ")
           for dtype in (jnp.int32, jnp.complex64, bool)),
         *((lambda clip=clip: weights(clip=clip), f"clip is {clip!r}: expected None or a positive")
