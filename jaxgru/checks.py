@@ -110,6 +110,14 @@ def check_remat(remat: Any, time: int) -> int | Literal["states"] | None:
     return int(remat)
 
 
+def check_implementation(implementation: Any) -> None:
+    """Raise ValueError unless implementation is one of the three names."""
+    if implementation not in ("auto", "scan", "native"):
+        raise ValueError(
+            f"implementation is {implementation!r}: expected 'auto', 'scan' or 'native'"
+        )
+
+
 def check_precision(precision: Any) -> None:
     """Raise ValueError unless ``jax.lax.dot_general`` accepts the precision.
 

@@ -205,6 +205,7 @@ def _stablehlo(
             zero_masked=lengths,
             time_major=time_major,
             precision=precision,
+            implementation="scan",
         )
         return tuple(jax.tree.leaves(ys_and_h))
 

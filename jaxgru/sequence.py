@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from jaxgru.checks import (
     as_arrays,
+    check_implementation,
     check_last_axis,
     check_masks,
     check_precision,
@@ -34,7 +35,7 @@ from jaxgru.net import (
     merged,
 )
 from jaxgru.params import GRUParams
-from jaxgru.recurrence import Precision, Remat, states
+from jaxgru.recurrence import Implementation, Precision, Remat, states
 from jaxgru.recurrence.devices import split_rows, state_like
 
 Array = jax.Array
@@ -58,6 +59,7 @@ def gru(
     key: Array | None = None,
     precision: Precision = None,
     remat: Remat = None,
+    implementation: Implementation = "auto",
 ) -> tuple[Any, Any]:
     """Return the states of a GRU at every step of its input, and the last state.
 
@@ -100,6 +102,10 @@ def gru(
             default is TF32 on recent NVIDIA GPUs and bfloat16 on TPUs; ``"highest"`` is float32.
         remat: what is kept for the backward pass. An integer K, 1 to T: the state of every K-th
             step; the rest is recomputed. "states": the states only. None: the fastest choice.
+        implementation: what runs the loops over time. "scan": ``jax.lax.scan``. "native": the
+            compiled loops of ``jaxgru-native``, for tanh and sigmoid without a clip, in float32 and
+            float64, on one CPU. "auto": native where it is installed and serves, else scan;
+            programs of ``jax.export`` always scan.
 
     Returns:
         The outputs ``ys``, ``(..., T, O)``, or ``(T, ..., O)`` with ``time_major``, or ``(..., O)``
@@ -110,7 +116,8 @@ def gru(
     Raises:
         ValueError: layers do not fit together, a shape or dtype does not fit them, a length is not
             within 0 to T, remat is not within 1 to T, precision is unknown, dropout has no key or
-            no inputs to drop, or two arguments contradict each other.
+            no inputs to drop, implementation is "native" and cannot serve, or two arguments
+            contradict each other.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
@@ -134,7 +141,9 @@ def gru(
         dropout=dropout,
         recurrent_dropout=recurrent_dropout,
         remat=remat,
+        implementation=implementation,
     )
+    check_implementation(implementation)
     inputs, _ = check_net(net)
     check_last_axis("xs", xs, inputs, "inputs")
     if len(xs.shape) < 2:
@@ -175,6 +184,7 @@ def gru(
         recurrent_dropout=float(recurrent_dropout),
         precision=precision,
         remat=check_remat(remat, time),
+        implementation=implementation,
     )
     return ys_and_h
 
@@ -193,6 +203,7 @@ def gru(
         "recurrent_dropout",
         "precision",
         "remat",
+        "implementation",
     ),
 )
 def _run(
@@ -214,6 +225,7 @@ def _run(
     recurrent_dropout: float,
     precision: Precision,
     remat: Remat,
+    implementation: Implementation,
 ) -> tuple[Any, Any]:
     """Run the net on arrays of one type with axes (time, batch), and restore the layout."""
     net, xs, h0, reset_state = jax.tree.map(
@@ -256,6 +268,7 @@ def _run(
         recurrent_dropout=recurrent_dropout,
         precision=precision,
         remat=remat,
+        implementation=implementation,
     )
     reset_state = h0 if reset_state is None else map_state(whole, net, reset_state, "reset_state")
     ys, h = _outputs(run, net, xs, h0, reset_state, reverse, not return_sequences)
@@ -278,6 +291,7 @@ class _Run(NamedTuple):
     recurrent_dropout: float
     precision: Precision
     remat: Remat
+    implementation: Implementation
 
 
 def _outputs(
@@ -333,8 +347,10 @@ def _layer(
         reverse=reverse,
         precision=run.precision,
         remat=run.remat,
+        last_only=last_only,
+        implementation=run.implementation,
     )
-    if last_only:
+    if ys is None:
         return last, last
     # Without the barrier, XLA computes the last state separately if it unrolls a short loop, and
     # the last bit may differ.

@@ -9,12 +9,13 @@ import jax.numpy as jnp
 
 from jaxgru.activations import get_activation
 from jaxgru.params import GRUParams
-from jaxgru.recurrence.derivative import run_layer
+from jaxgru.recurrence.derivative import Plan, run_layer
+from jaxgru.recurrence.implementation import Implementation, choose
 from jaxgru.recurrence.layout import Precision, keeps_gates, over_chunks, padded_units
 from jaxgru.recurrence.scan import Flags
 from jaxgru.recurrence.step import Gates, Variant, Weights, fold, variant_of
 
-__all__ = ["Gates", "Precision", "Remat", "states"]
+__all__ = ["Gates", "Implementation", "Precision", "Remat", "states"]
 
 Array = jax.Array
 
@@ -35,7 +36,9 @@ def states(
     reverse: bool = False,
     precision: Precision = None,
     remat: Remat = None,
-) -> tuple[Array, Array]:
+    last_only: bool = False,
+    implementation: Implementation = "auto",
+) -> tuple[Array, Array | None]:
     """Return the state after the last step, and the states after each step.
 
     Args:
@@ -50,25 +53,32 @@ def states(
         reverse: go from the last step to the first.
         precision: the precision of the matrix products.
         remat: what is kept for the backward pass, see ``Remat``.
+        last_only: return None in place of the states after each step.
+        implementation: what runs the loops, see ``Implementation``.
 
     Returns:
         ``(B, H)`` and ``(T, B, H)``.
+
+    Raises:
+        ValueError: implementation is "native", which cannot serve.
     """
     time, units = xs.shape[0], h.shape[-1]
-    if time == 0:
-        return h, jnp.zeros((0, *h.shape), h.dtype)
     weights, variant, flags = fold(params), variant_of(params, precision), Flags(valid, resets)
+    implementation = choose(implementation, variant, h.dtype)
+    if time == 0:
+        return h, None if last_only else jnp.zeros((0, *h.shape), h.dtype)
     if resets is None:
         reset_to = None
     elif reset_to is None:
         reset_to = h
     keep = remat is None and _gates_suffice(variant) and keeps_gates(xs.shape[-1], units)
-    spare = padded_units(h.shape) - units
+    spare = padded_units(h.shape) - units if implementation == "scan" else 0
     if spare:
         weights = _with_spare_units(weights, units, spare)
         h, reset_to, factors = (_padded(array, units, spare) for array in (h, reset_to, factors))
 
-    run = functools.partial(run_layer, variant, reverse, keep, weights)
+    plan = Plan(reverse, keep, last_only, implementation)
+    run = functools.partial(run_layer, variant, plan, weights)
     if not isinstance(remat, int):
         h, ys = run(xs, h, reset_to, flags, factors)
     else:
@@ -77,13 +87,13 @@ def states(
 
         # Only the state before each segment is kept; the backward pass recomputes the rest.
         @functools.partial(jax.checkpoint, prevent_cse=False)
-        def segment(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array]:
+        def segment(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array | None]:
             xs, flags = at
             return run(xs, h, reset_to, flags, factors)
 
         h, ys = over_chunks(segment, h, (xs, flags), remat, reverse=reverse)
-        ys = ys[:time]
-    return (h[..., :units], ys[..., :units]) if spare else (h, ys)
+    # Of appended steps and units.
+    return h[..., :units], None if ys is None else ys[:time, :, :units]
 
 
 def _in_whole_segments(xs: Array, flags: Flags, steps: int) -> tuple[Array, Flags]:

@@ -8,13 +8,15 @@ is a ``jax.custom_jvp``, so forward mode, reverse mode and derivatives of any or
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jax.interpreters import ad
 
-from jaxgru.recurrence import scan
+from jaxgru.recurrence import forward, scan
+from jaxgru.recurrence.implementation import Implementation
 from jaxgru.recurrence.layout import chunk_steps, over_chunks
 from jaxgru.recurrence.linear import linear
 from jaxgru.recurrence.scan import Flags, states_before, where_valid
@@ -24,23 +26,44 @@ from jaxgru.recurrence.tangent import forcing, linearise
 Array = jax.Array
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+class Plan(NamedTuple):
+    """How a layer is run, apart from its equations."""
+
+    reverse: bool
+    keep: bool  # the gates for the derivative, which else recomputes them from the states
+    last_only: bool  # without the states after each step
+    implementation: Implementation
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def run_layer(
     variant: Variant,
-    reverse: bool,
-    keep: bool,
+    plan: Plan,
     weights: Weights,
     xs: Array,
     h: Array,
     reset_to: Array | None,
     flags: Flags,
     factors: Array | None,
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array | None]:
     """Return the state after the last step ``(B, H)``, and after each ``(T, B, H)``.
 
-    The arguments are those of ``scan.forward``. With ``keep``, the gates are kept for the
-    derivative; without, it recomputes them from the states.
+    The arguments are those of ``scan.forward``.
     """
+    reverse = plan.reverse
+    if plan.implementation != "scan":
+        return forward.forward(
+            variant,
+            weights,
+            xs,
+            h,
+            reset_to,
+            flags,
+            factors,
+            reverse=reverse,
+            last_only=plan.last_only,
+            implementation=plan.implementation,
+        )
 
     def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array]:
         xs, flags = at
@@ -50,15 +73,16 @@ def run_layer(
         return h, jnp.broadcast_to(h, (at[0].shape[0], *h.shape))
 
     steps = chunk_steps(xs.shape[0], h.shape)
-    return over_chunks(
+    last, ys = over_chunks(
         chunk, h, (xs, flags), steps, reverse=reverse, idle=idle, counts=_counts(flags)
     )
+    return last, None if plan.last_only else ys
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _run_with_gates(
     variant: Variant,
-    reverse: bool,
+    plan: Plan,
     weights: Weights,
     xs: Array,
     h: Array,
@@ -67,6 +91,19 @@ def _run_with_gates(
     factors: Array | None,
 ) -> tuple[Array, Step]:
     """Return the last state, and all steps with their gates."""
+    reverse = plan.reverse
+    if plan.implementation != "scan":
+        return forward.forward_gates(
+            variant,
+            weights,
+            xs,
+            h,
+            reset_to,
+            flags,
+            factors,
+            reverse=reverse,
+            implementation=plan.implementation,
+        )
 
     def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Step]:
         xs, flags = at
@@ -77,24 +114,52 @@ def _run_with_gates(
     return over_chunks(chunk, h, (xs, flags), chunk_steps(xs.shape[0], h.shape), reverse=reverse)
 
 
-def _run_layer_jvp(
-    variant: Variant, reverse: bool, keep: bool, primals: Any, tangents: Any
-) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    if keep:
-        last, kept = _run_with_gates(variant, reverse, *primals)
+def _run_layer_jvp(variant: Variant, plan: Plan, primals: Any, tangents: Any) -> Any:
+    ys: Array | None
+    if plan.keep:
+        last, kept = _run_with_gates(variant, plan, *primals)
         ys = kept.gates.h
     else:
         kept = None
-        last, ys = run_layer(variant, reverse, keep, *primals)
-    return (last, ys), _tangents(variant, reverse, primals, _without_zeros(tangents), ys, kept)
+        last, ys = run_layer(variant, plan._replace(last_only=False), *primals)
+    dlast, dys = _tangents(variant, plan, primals, _without_zeros(tangents), ys, kept)
+    return ((last, None), (dlast, None)) if plan.last_only else ((last, ys), (dlast, dys))
 
 
-def _run_with_gates_jvp(
-    variant: Variant, reverse: bool, primals: Any, tangents: Any
-) -> tuple[tuple[Array, Step], tuple[Array, Step]]:
-    tangents = _without_zeros(tangents)
-    last, kept = _run_with_gates(variant, reverse, *primals)
-    dlast, dys = _tangents(variant, reverse, primals, tangents, kept.gates.h, kept)
+def _run_with_gates_jvp(variant: Variant, plan: Plan, primals: Any, tangents: Any) -> Any:
+    last, kept = _run_with_gates(variant, plan, *primals)
+    return (last, kept), _gates_tangents(variant, plan, primals, _without_zeros(tangents), kept)
+
+
+def _forward_jvp(primals: Any, tangents: Any, *, tree: Any, **static: Any) -> Any:
+    """Derive the primitive itself, which ``jax.checkpoint`` makes of a function without its rule.
+
+    As of jax.custom_jvp, which partial evaluation drops.
+    """
+    outputs = forward.forward_p.bind(*primals, tree=tree, **static)
+    tangents = [None if type(tangent) is ad.Zero else tangent for tangent in tangents]
+    primals, tangents = (jax.tree.unflatten(tree, leaves) for leaves in (primals, tangents))
+    variant = static["variant"]
+    plan = Plan(static["reverse"], static["gates"], static["last_only"], static["implementation"])
+    if plan.keep:
+        kept = forward.step_of(outputs[1:])
+        dlast, steps = _gates_tangents(variant, plan, primals, tangents, kept)
+        z, r, n, dys = steps.gates
+        return outputs, [dlast, dys, steps.inside_reset, z, r, n]
+    last_only = plan.last_only
+    ys = (
+        run_layer(variant, plan._replace(last_only=False), *primals)[1] if last_only else outputs[1]
+    )
+    dlast, dys = _tangents(variant, plan, primals, tangents, ys, None)
+    return outputs, [dlast] if last_only else [dlast, dys]
+
+
+def _gates_tangents(
+    variant: Variant, plan: Plan, primals: Any, tangents: Any, kept: Step
+) -> tuple[Array, Step]:
+    """Return the tangents of the results of ``_run_with_gates``."""
+    reverse = plan.reverse
+    dlast, dys = _tangents(variant, plan, primals, tangents, kept.gates.h, kept)
     weights, xs, h, reset_to, flags, factors = primals
     dweights, dxs, dh, dreset_to, *_ = tangents
 
@@ -107,20 +172,22 @@ def _run_with_gates_jvp(
     dhs = _entering(dys, jnp.zeros_like(h) if dh is None else dh, reverse, flags, dreset_to)
     dweights, dxs = (_instantiated(*pair) for pair in ((weights, dweights), (xs, dxs)))
     _, dkept = jax.jvp(gates_of, (weights, xs, hs), (dweights, dxs, dhs))
-    return (last, kept), (dlast, dkept._replace(gates=dkept.gates._replace(h=dys)))
+    return dlast, dkept._replace(gates=dkept.gates._replace(h=dys))
 
 
 run_layer.defjvp(_run_layer_jvp, symbolic_zeros=True)
 _run_with_gates.defjvp(_run_with_gates_jvp, symbolic_zeros=True)
+ad.primitive_jvps[forward.forward_p] = _forward_jvp
 
 
 def _tangents(
-    variant: Variant, reverse: bool, primals: Any, tangents: Any, ys: Array, kept: Step | None
+    variant: Variant, plan: Plan, primals: Any, tangents: Any, ys: Any, kept: Step | None
 ) -> tuple[Array, Array]:
     """Return the tangents of the last state ``(B, H)`` and of all states ``(T, B, H)``.
 
     ``ys`` are the states, ``kept`` the steps with their gates, or None to recompute them.
     """
+    reverse = plan.reverse
     weights, xs, h, reset_to, flags, factors = primals
     dweights, dxs, dh, dreset_to, *_ = tangents
     # Transposed in memory once, not once per chunk.
@@ -158,6 +225,7 @@ def _tangents(
             factors,
             variant.precision,
             reverse=reverse,
+            implementation=plan.implementation,
         )
         return (ys[0 if reverse else -1], dh), dys
 

@@ -10,17 +10,18 @@ The operands of both primitives are the leaves of (coefficients, kernel, flags, 
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
+from jax.interpreters import ad, batching
 
-from jaxgru.recurrence import scan
+from jaxgru.recurrence import native, scan
 from jaxgru.recurrence.devices import varying_alike
+from jaxgru.recurrence.implementation import Implementation
 from jaxgru.recurrence.layout import Precision, keeps_axes
+from jaxgru.recurrence.primitive import Loop, fold_rows, loop_primitive
 from jaxgru.recurrence.scan import Coefficients, Flags, map_step, states_before, transposed_step
 
 Array = jax.Array
@@ -36,16 +37,13 @@ def linear(
     precision: Precision,
     *,
     reverse: bool,
+    implementation: Implementation,
 ) -> tuple[Array, Array]:
     """Return the last state and all states of ``dh_t = M_t dh_{t-1} + e_t``: ``scan.linear``."""
     leaves, tree = jax.tree.flatten((coefficients, transposed_kernel, flags, factors))
     operands = (*leaves, forcing, dh)
-    return _bind(_linear_p, operands, tree=tree, precision=precision, reverse=reverse)
-
-
-# Any, because the methods of JAX primitives have no type annotations.
-_linear_p: Any = Primitive("gru_linear")
-_transposed_p: Any = Primitive("gru_transposed")
+    static = {"precision": precision, "reverse": reverse, "implementation": implementation}
+    return _bind(_linear_p, operands, tree=tree, **static)
 
 
 def _bind(primitive: Any, operands: Sequence[Any], **static: Any) -> tuple[Array, Array]:
@@ -53,8 +51,8 @@ def _bind(primitive: Any, operands: Sequence[Any], **static: Any) -> tuple[Array
     return state, sequence
 
 
-def _run(loop: Callable[..., Any], *operands: Any, tree: Any, **static: Any) -> Any:
-    """Apply a loop of scan.py to the operands of a primitive."""
+def _run(loop: Loop, *operands: Any, tree: Any, **static: Any) -> Any:
+    """Apply a loop of scan.py or native.py to the operands of a primitive."""
     *leaves, sequence, state = operands
     coefficients, kernel, flags, factors = jax.tree.unflatten(tree, leaves)
     return loop(coefficients, kernel, sequence, state, flags, factors, **static)
@@ -83,6 +81,7 @@ def _maps_tangent(
     tree: Any,
     precision: Precision,
     reverse: bool,
+    implementation: Implementation,
 ) -> tuple[Array | None, Array | None]:
     """Return the tangents due to the maps M: of the sequence and of the state; None for zero."""
     *leaves, _, state = primals
@@ -133,45 +132,35 @@ def _batch(
     coefficients, _, flags, factors = (len(jax.tree.leaves(part)) for part in parts)
     if axes[coefficients] is not None or keeps_axes():
         loop = scan.linear if primitive is _linear_p else scan.transposed
+        static.pop("implementation")
         mapped = jax.vmap(functools.partial(_run, loop, **static), in_axes=tuple(axes))
         return list(mapped(*operands)), [0, 0]
-    # The axis of the rows in each operand; the kernel has none.
+    # The kernel has no rows.
     rows = [*[1] * coefficients, None, *[1] * flags, *[0] * factors, 1, 0]
-    size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
 
-    def folded(x: Array, axis: int | None, row: int | None) -> Array:
-        if row is None:
-            return x
-        if axis is None:
-            x = jnp.broadcast_to(jnp.expand_dims(x, row), (*x.shape[:row], size, *x.shape[row:]))
-        else:
-            x = jnp.moveaxis(x, axis, row)
-        return x.reshape(*x.shape[:row], size * x.shape[row + 1], *x.shape[row + 2 :])
+    def run(*folded: Array) -> tuple[Array, Array]:
+        return _bind(primitive, folded, **static)
 
-    state, sequence = _bind(
-        primitive,
-        [folded(*given) for given in zip(operands, axes, rows, strict=True)],
-        **static,
-    )
-    time, _, units = sequence.shape
-    return [
-        state.reshape(size, state.shape[0] // size, units),
-        sequence.reshape(time, size, state.shape[0] // size, units),
-    ], [0, 1]
+    return fold_rows(run, operands, axes, rows, result_rows=[0, 1])
 
 
-def _register(primitive: Any, twin: Any, loop: Callable[..., Any]) -> None:
-    primitive.multiple_results = True
-    run = functools.partial(_run, loop)
-    primitive.def_impl(
-        lambda *operands, **static: jax.jit(functools.partial(run, **static))(*operands)
-    )
-    primitive.def_abstract_eval(lambda *operands, **static: (operands[-1], operands[-2]))
-    mlir.register_lowering(primitive, mlir.lower_fun(run, multiple_results=True))
-    ad.primitive_jvps[primitive] = functools.partial(_tangent, primitive)
-    ad.primitive_transposes[primitive] = functools.partial(_transpose, twin)
-    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive)
+def _abstract(*operands: Any, **_: Any) -> tuple[Any, Any]:
+    return operands[-1], operands[-2]
 
 
-_register(_linear_p, _transposed_p, scan.linear)
-_register(_transposed_p, _linear_p, scan.transposed)
+_linear_p = loop_primitive(
+    "gru_linear",
+    functools.partial(_run, scan.linear),
+    functools.partial(_run, native.linear),
+    _abstract,
+)
+_transposed_p = loop_primitive(
+    "gru_transposed",
+    functools.partial(_run, scan.transposed),
+    functools.partial(_run, native.transposed),
+    _abstract,
+)
+for _primitive, _twin in ((_linear_p, _transposed_p), (_transposed_p, _linear_p)):
+    ad.primitive_jvps[_primitive] = functools.partial(_tangent, _primitive)
+    ad.primitive_transposes[_primitive] = functools.partial(_transpose, _twin)
+    batching.primitive_batchers[_primitive] = functools.partial(_batch, _primitive)

@@ -1,0 +1,69 @@
+"""Which implementation runs the loops: ``lax.scan``, or the compiled ones of ``jaxgru-native``.
+
+Decided here and nowhere else. A kernel for another platform is one more name, with its reasons
+against.
+"""
+
+import functools
+import importlib.util
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxgru.recurrence.layout import keeps_axes
+from jaxgru.recurrence.step import Variant
+
+# "auto": native where it serves, except in exported programs, which run where it may be missing.
+Implementation = Literal["auto", "scan", "native"]
+
+
+def choose(implementation: Implementation, variant: Variant, dtype: Any) -> Implementation:
+    """Return "scan", or the given implementation if the native loops serve.
+
+    Raises:
+        ValueError: "native" is given and cannot serve; the message has the reason.
+    """
+    if implementation == "scan":
+        return "scan"
+    reason = _reason_against_native(variant, jnp.dtype(dtype))
+    if reason is None:
+        return implementation
+    if implementation == "native":
+        raise ValueError(f"implementation is 'native': {reason}")
+    return "scan"
+
+
+def _reason_against_native(variant: Variant, dtype: Any) -> str | None:
+    if not native_is_installed():
+        return 'expected jaxgru-native, which is not installed: pip install "jaxgru[native]"'
+    if jax.default_backend() != "cpu":
+        return f"expected the platform cpu, JAX computes on {jax.default_backend()}"
+    if keeps_axes():
+        return "expected a single device and no mesh"
+    if dtype not in (jnp.float32, jnp.float64):
+        return f"expected float32 or float64, the state is {dtype.name}"
+    if (variant.activation, variant.recurrent_activation) != ("tanh", "sigmoid"):
+        return (
+            "expected the activations tanh and sigmoid, the layer has "
+            f"{variant.activation} and {variant.recurrent_activation}"
+        )
+    if variant.clip is not None:
+        return f"expected no clip, the layer has {variant.clip}"
+    if not _is_full(variant.precision):
+        return f"expected the full precision of products, precision is {variant.precision!r}"
+    return None
+
+
+@functools.cache
+def native_is_installed() -> bool:
+    """Return whether the package of the native loops can be imported."""
+    return importlib.util.find_spec("jaxgru_native") is not None
+
+
+def _is_full(precision: Any) -> bool:
+    """Return whether a CPU computes products of this precision in the type of the operands."""
+    parts = precision if isinstance(precision, tuple) else (precision,)
+    names = (None, "default", "high", "highest", "float32")
+    return all(isinstance(part, lax.Precision) or part in names for part in parts)

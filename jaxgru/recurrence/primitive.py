@@ -1,0 +1,91 @@
+"""Loops as primitives of JAX: each has two implementations, and one axis that a map folds into."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import mlir
+
+Array = jax.Array
+Loop = Callable[..., Any]
+
+
+def loop_primitive(name: str, scan: Loop, native: Loop, abstract: Loop) -> Any:
+    """Return a primitive for a loop.
+
+    Its static parameter ``implementation`` is "scan", "native", or "auto": native, except in
+    programs that ``jax.export`` makes, which run where the library may be missing.
+
+    Args:
+        name: of the primitive.
+        scan: the loop as JAX operations; called with operands and the other static parameters.
+        native: the loop as a call of the library, for CPUs.
+        abstract: the rule of the results' shapes and types.
+    """
+    primitive: Any = Primitive(name)  # Any: JAX leaves the methods of its primitives without types
+    primitive.multiple_results = True
+    primitive.def_impl(
+        lambda *operands, **static: jax.jit(functools.partial(primitive.bind, **static))(*operands)
+    )
+    primitive.def_abstract_eval(abstract)
+    as_scan = mlir.lower_fun(_without_choice(scan), multiple_results=True)
+    as_native = mlir.lower_fun(_without_choice(native), multiple_results=True)
+
+    def lowering(context: Any, *operands: Any, implementation: str, **static: Any) -> Any:
+        exporting = context.module_context.lowering_parameters.for_export
+        to_scan = implementation == "scan" or (implementation == "auto" and exporting)
+        rule = as_scan if to_scan else as_native
+        return rule(context, *operands, implementation=implementation, **static)
+
+    mlir.register_lowering(primitive, as_scan)
+    mlir.register_lowering(primitive, lowering, platform="cpu")
+    return primitive
+
+
+def _without_choice(loop: Loop) -> Loop:
+    def run(*operands: Any, implementation: str, **static: Any) -> Any:
+        return loop(*operands, **static)
+
+    return run
+
+
+def fold_rows(
+    run: Callable[..., Sequence[Array]],
+    operands: Sequence[Array],
+    axes: Sequence[int | None],
+    rows: Sequence[int | None],
+    result_rows: Sequence[int],
+) -> tuple[list[Array], list[int]]:
+    """Run a loop on mapped operands, the mapped axis folded into that of the rows.
+
+    Args:
+        run: the loop, called with operands.
+        operands: with an axis more where ``axes`` names one.
+        axes: the mapped axis of each operand, or None.
+        rows: the axis of the rows of each operand without the mapped one, or None if it has none
+            (and then no mapped one).
+        result_rows: the axis of the rows of each result.
+
+    Returns:
+        The results, and their mapped axes.
+    """
+    size = next(x.shape[axis] for x, axis in zip(operands, axes, strict=True) if axis is not None)
+
+    def folded(x: Array, axis: int | None, row: int | None) -> Array:
+        if row is None:
+            return x
+        if axis is None:
+            x = jnp.broadcast_to(jnp.expand_dims(x, row), (*x.shape[:row], size, *x.shape[row:]))
+        else:
+            x = jnp.moveaxis(x, axis, row)
+        return x.reshape(*x.shape[:row], size * x.shape[row + 1], *x.shape[row + 2 :])
+
+    results = run(*(folded(*given) for given in zip(operands, axes, rows, strict=True)))
+    unfolded = [
+        x.reshape(*x.shape[:row], size, x.shape[row] // size, *x.shape[row + 1 :])
+        for x, row in zip(results, result_rows, strict=True)
+    ]
+    return unfolded, list(result_rows)

@@ -1,0 +1,35 @@
+// The loops, compiled for one instruction set each.
+#pragma once
+
+#include <type_traits>
+
+#include "problem.h"
+
+namespace jaxgru {
+
+template <class T>
+struct Loops {
+  void (*forward)(const ForwardProblem<T>&);
+  void (*linear)(const LinearProblem<T>&);
+  void (*transposed)(const LinearProblem<T>&);
+};
+
+struct Kernel {
+  const char* name;
+  Loops<float> f32;
+  Loops<double> f64;
+
+  template <class T>
+  const Loops<T>& loops() const {
+    if constexpr (std::is_same_v<T, float>) {
+      return f32;
+    } else {
+      return f64;
+    }
+  }
+};
+
+// That of the best instruction set that the machine has, or of JAXGRU_NATIVE_ISA if that is set.
+const Kernel& kernel();
+
+}  // namespace jaxgru

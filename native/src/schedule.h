@@ -1,0 +1,124 @@
+// How a loop is shared out among threads.
+//
+// A batch is cut into slabs of rows, and a slab runs through all steps without any exchange: each
+// is claimed by whoever is free. A single sequence is cut by units: the members of a team meet
+// after each product. Whatever is chosen, every number is computed in the same way.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "product.h"
+#include "scratch.h"
+#include "threads.h"
+
+namespace jaxgru {
+namespace {
+
+// Where the members of a team wait for each other; nowhere, in a loop of one thread.
+struct Together {
+  Barrier* barrier = nullptr;
+  void wait() const {
+    if (barrier != nullptr) barrier->wait();
+  }
+};
+
+inline Range share(int64_t size, int64_t number, int64_t count) {
+  return {size * number / count, size * (number + 1) / count};
+}
+
+// Multiplications below which another thread is not worth waking, and below which, for each step,
+// it is not worth waiting for (measured).
+constexpr int64_t kWakes = 1 << 21;
+constexpr int64_t kMeets = 1 << 13;
+constexpr int64_t kSlab = 32;  // rows: more share each part of a matrix that is read
+
+template <class Loop>
+class Schedule final : public Job {
+ public:
+  using Problem = typename Loop::Problem;
+  using T = typename Loop::Number;
+
+  explicit Schedule(const Problem& problem) : p_(problem), panels_(panels_of<T>(p_.sizes.units)) {
+    const int64_t step = p_.sizes.rows * Loop::work(p_);
+    threads_ = step * p_.sizes.steps < kWakes ? 1 : available_threads();
+    by_units_ = threads_ > 1 && p_.sizes.rows < kRows / 2 * threads_;
+    if (by_units_) {
+      threads_ = step < kMeets || teams_rest() ? 1 : static_cast<int>(least(threads_, panels_));
+      return;
+    }
+    // As many slabs as threads, or a multiple, but none of a few rows.
+    const int64_t rounds = (p_.sizes.rows + kSlab * threads_ - 1) / (kSlab * threads_);
+    slabs_ = least(rounds * threads_, (2 * p_.sizes.rows + kRows - 1) / kRows);
+  }
+
+  void run() {
+    const int64_t slab = (p_.sizes.rows + slabs_ - 1) / slabs_;
+    const int64_t packed = aligned(Loop::packed_size(p_));
+    memory_size_ = aligned(Loop::memory_size(p_, slab));
+    const Scratch scratch(packed + (by_units_ ? 1 : threads_) * memory_size_, sizeof(T));
+    memory_ = static_cast<T*>(scratch.data()) + packed;
+    loop_ = Loop(p_, slab, static_cast<T*>(scratch.data()));
+    run_job(*this, threads_ - 1);
+    if (by_units_ && members_ > 1) note_meetings(barrier_.was_late());
+  }
+
+  void lead(int helpers) override {
+    loop_.pack();
+    if (by_units_) {
+      members_ = team_.close(helpers);
+      barrier_.set_members(members_);
+    }
+    packed_.store(true, std::memory_order_release);
+    work(0);
+  }
+
+  void help() override {
+    const int number = team_.join();
+    if (number < 0) return;
+    while (!packed_.load(std::memory_order_acquire)) pause();
+    work(number);
+  }
+
+ private:
+  static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+  // Whole lines of the cache, of which no two threads write the same.
+  static int64_t aligned(int64_t numbers) { return (numbers + 63) / 64 * 64; }
+
+  void work(int number) {
+    if (by_units_) {
+      const Together together{members_ > 1 ? &barrier_ : nullptr};
+      loop_.run({0, p_.sizes.rows}, share(panels_, number, members_), memory_, together);
+      return;
+    }
+    int64_t slab;
+    while ((slab = next_.fetch_add(1, std::memory_order_relaxed)) < slabs_) {
+      T* memory = memory_ + number * memory_size_;
+      loop_.run(share(p_.sizes.rows, slab, slabs_), {0, panels_}, memory, {});
+    }
+  }
+
+  const Problem& p_;
+  const int64_t panels_;
+  int threads_ = 1;
+  bool by_units_ = false;
+  int64_t slabs_ = 1;
+  int64_t memory_size_ = 0;
+  T* memory_ = nullptr;
+  Loop loop_{};
+  Team team_;
+  Barrier barrier_;
+  int members_ = 1;
+  std::atomic<bool> packed_{false};
+  std::atomic<int64_t> next_{0};
+};
+
+template <class Loop>
+void run_loop(const typename Loop::Problem& problem) {
+  const Sizes& sizes = problem.sizes;
+  if (sizes.rows == 0 || sizes.units == 0 || sizes.steps == 0) return;
+  Schedule<Loop>(problem).run();
+}
+
+}  // namespace
+}  // namespace jaxgru

@@ -1,0 +1,69 @@
+// Threads that help the caller of a kernel.
+//
+// The caller never depends on a helper that has not come: it opens a job, leads it, closes it, and
+// waits for the helpers that are inside. One job runs at a time; a second caller works alone.
+// Helpers sleep between jobs and start with the first job that wants them, anew in a child process
+// after a fork. They are never joined: they end with the process.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace jaxgru {
+
+// Cores that the process may use: its affinity and the quota of its control group, or fewer if
+// JAXGRU_NUM_THREADS is set.
+int available_threads();
+
+class Job {
+ public:
+  // The work of the caller; at most this many helpers come.
+  virtual void lead(int helpers) = 0;
+  // The work of each helper, whenever it comes.
+  virtual void help() = 0;
+
+ protected:
+  ~Job() = default;
+};
+
+// Returns when the caller and all helpers that came have left the job.
+void run_job(Job& job, int helpers);
+
+// Hints to the core that this thread waits for another.
+void pause();
+
+// A point that all members of a team pass together, again and again.
+class Barrier {
+ public:
+  void set_members(int members) { members_ = members; }
+  void wait();
+  // Whether somebody waited so long that a member cannot have been running.
+  bool was_late() const { return late_.load(std::memory_order_relaxed); }
+
+ private:
+  int members_ = 1;
+  alignas(64) std::atomic<int64_t> arrived_{0};
+  alignas(64) std::atomic<int64_t> passed_{0};
+  std::atomic<bool> late_{false};
+};
+
+// The members of a team: those who joined before it was closed.
+class Team {
+ public:
+  // The caller waits until `wanted` others have joined, but no longer than it takes to wake a
+  // thread, and closes the team. Returns the number of members; the caller is number 0.
+  int close(int wanted);
+  // Returns the number of the member, or -1 if the team is closed.
+  int join();
+
+ private:
+  static constexpr int kClosed = 1 << 16;
+  std::atomic<int> joined_{0};
+};
+
+// Where other processes keep the cores busy, threads that meet at every step are slower than one.
+// So after a late meeting no team forms for a while: 10 ms, and each time twice as long up to 1 s.
+bool teams_rest();
+void note_meetings(bool late);
+
+}  // namespace jaxgru

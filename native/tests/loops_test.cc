@@ -1,0 +1,420 @@
+// The loops against plain ones in double precision, on random problems; run under sanitizers.
+//
+// Every array has exactly the size that its problem names, so that AddressSanitizer sees a read or
+// write beyond it. Sizes are around those of vectors and tiles: 1, one less, one more. Then what
+// must be equal to the bit: a row alone and in a batch, one thread and several, several callers.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "kernel.h"
+#include "threads.h"
+
+namespace jaxgru {
+
+extern const Kernel portable;
+#if defined(__x86_64__)
+extern const Kernel avx2, avx512;
+#endif
+
+namespace {
+
+using Random = std::mt19937;
+
+int failures = 0;
+
+void expect(bool holds, const char* what, const Sizes& sizes, const char* kernel) {
+  if (holds) return;
+  ++failures;
+  std::printf("FAILED: %s of %s, %ld steps, %ld rows, %ld units\n", what, kernel,
+              static_cast<long>(sizes.steps), static_cast<long>(sizes.rows),
+              static_cast<long>(sizes.units));
+}
+
+std::vector<Kernel> kernels() {
+  std::vector<Kernel> found{portable};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(avx2);
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
+    found.push_back(avx512);
+  }
+#endif
+  return found;
+}
+
+// Arrays that live as long as the problem that points to them.
+template <class T>
+class Arena {
+ public:
+  explicit Arena(Random& random) : random_(random) {}
+
+  T* numbers(int64_t count, double scale = 1) {
+    arrays_.emplace_back(new T[count]);
+    std::normal_distribution<double> normal(0, scale);
+    for (int64_t i = 0; i < count; ++i) arrays_.back()[i] = static_cast<T>(normal(random_));
+    return arrays_.back().get();
+  }
+  T* maybe(int64_t count, double scale = 1) { return coin() ? numbers(count, scale) : nullptr; }
+  const bool* maybe_flags(int64_t count, double probability) {
+    if (!coin()) return nullptr;
+    flags_.emplace_back(new bool[count]);
+    std::bernoulli_distribution flag(probability);
+    for (int64_t i = 0; i < count; ++i) flags_.back()[i] = flag(random_);
+    return flags_.back().get();
+  }
+  bool coin() { return std::bernoulli_distribution(0.5)(random_); }
+
+ private:
+  Random& random_;
+  std::vector<std::unique_ptr<T[]>> arrays_;
+  std::vector<std::unique_ptr<bool[]>> flags_;
+};
+
+template <class T>
+double at(const T* array, int64_t i, double otherwise) {
+  return array ? static_cast<double>(array[i]) : otherwise;
+}
+
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+struct Worst {
+  double error = 0;
+  void see(double found, double expected) {
+    const double here = std::abs(found - expected) / std::max(1.0, std::abs(expected));
+    if (!(here <= error)) error = here;  // NaN too
+  }
+};
+
+template <class T>
+ForwardProblem<T> random_forward(Arena<T>& arena, Sizes sizes, int64_t inputs) {
+  const auto [steps, rows, units] = sizes;
+  const double scale = 1 / std::sqrt(static_cast<double>(units + inputs));
+  ForwardProblem<T> p;
+  p.sizes = sizes;
+  p.inputs = inputs;
+  p.reset_after = arena.coin();
+  p.reverse = arena.coin();
+  p.flags.valid = arena.maybe_flags(steps * rows, 0.7);
+  p.flags.resets = arena.maybe_flags(steps * rows, 0.3);
+  p.xs = arena.numbers(steps * rows * inputs);
+  p.kernel = arena.numbers(inputs * 3 * units, scale);
+  p.recurrent_kernel = arena.numbers(units * 3 * units, scale);
+  p.bias = arena.maybe(3 * units);
+  p.candidate_bias = p.reset_after ? arena.maybe(units) : nullptr;
+  p.h = arena.numbers(rows * units);
+  p.reset_to = p.flags.resets ? arena.numbers(rows * units) : nullptr;
+  p.factors = arena.maybe(rows * units);
+  p.last = arena.numbers(rows * units);
+  p.ys = arena.maybe(steps * rows * units);
+  if (arena.coin()) {
+    p.update = arena.numbers(steps * rows * units);
+    p.reset = arena.numbers(steps * rows * units);
+    p.candidate = arena.numbers(steps * rows * units);
+    p.inside_reset = arena.numbers(steps * rows * units);
+  }
+  return p;
+}
+
+template <class T>
+double forward_error(const ForwardProblem<T>& p) {
+  const int64_t steps = p.sizes.steps, rows = p.sizes.rows, H = p.sizes.units;
+  Worst worst;
+  for (int64_t row = 0; row < rows; ++row) {
+    std::vector<double> h(H), entering(H), gated(H), z(H), r(H), inside(H);
+    for (int64_t u = 0; u < H; ++u) h[u] = p.h[row * H + u];
+    for (int64_t step = 0; step < steps; ++step) {
+      const int64_t t = p.reverse ? steps - 1 - step : step, place = t * rows + row;
+      const bool held = p.flags.valid && !p.flags.valid[place];
+      const auto product = [&](const std::vector<double>& left, int64_t column) {
+        double sum = 0;
+        for (int64_t k = 0; k < H; ++k) sum += left[k] * p.recurrent_kernel[k * 3 * H + column];
+        return sum;
+      };
+      const auto projected = [&](int64_t column) {
+        double sum = at(p.bias, column, 0);
+        for (int64_t i = 0; i < p.inputs; ++i) {
+          sum += static_cast<double>(p.xs[place * p.inputs + i]) * p.kernel[i * 3 * H + column];
+        }
+        return sum;
+      };
+      for (int64_t u = 0; u < H; ++u) {
+        if (p.flags.resets && p.flags.resets[place]) h[u] = p.reset_to[row * H + u];
+        entering[u] = held ? 0 : h[u] * at(p.factors, row * H + u, 1);
+      }
+      for (int64_t u = 0; u < H; ++u) {
+        z[u] = sigmoid(projected(u) + product(entering, u));
+        r[u] = sigmoid(projected(H + u) + product(entering, H + u));
+        inside[u] =
+            p.reset_after ? product(entering, 2 * H + u) + at(p.candidate_bias, u, 0) : entering[u];
+        gated[u] = r[u] * inside[u];
+      }
+      for (int64_t u = 0; u < H; ++u) {
+        const double into = p.reset_after ? gated[u] : product(gated, 2 * H + u);
+        const double n = std::tanh(projected(2 * H + u) + into);
+        if (!held) h[u] = z[u] * h[u] + (1 - z[u]) * n;
+        const int64_t i = place * H + u;
+        if (p.ys) worst.see(p.ys[i], h[u]);
+        if (!p.update) continue;
+        worst.see(p.update[i], z[u]);
+        worst.see(p.reset[i], r[u]);
+        worst.see(p.candidate[i], n);
+        worst.see(p.inside_reset[i], inside[u]);
+      }
+    }
+    for (int64_t u = 0; u < H; ++u) worst.see(p.last[row * H + u], h[u]);
+  }
+  return worst.error;
+}
+
+template <class T>
+LinearProblem<T> random_linear(Arena<T>& arena, Sizes sizes) {
+  const auto [steps, rows, units] = sizes;
+  const int64_t count = steps * rows * units;
+  LinearProblem<T> p;
+  p.sizes = sizes;
+  p.reverse = arena.coin();
+  p.flags.valid = arena.maybe_flags(steps * rows, 0.7);
+  p.flags.resets = arena.maybe_flags(steps * rows, 0.3);
+  const auto coefficient = [&, of_row = units](double where_held) {
+    T* numbers = arena.numbers(count, 0.5);
+    for (int64_t i = 0; p.flags.valid && i < count; ++i) {
+      if (!p.flags.valid[i / of_row]) numbers[i] = static_cast<T>(where_held);
+    }
+    return numbers;
+  };
+  p.z = coefficient(1);
+  p.a = coefficient(0);
+  p.b = coefficient(0);
+  p.c = coefficient(0);
+  p.r = arena.coin() ? coefficient(0) : nullptr;
+  p.transposed_kernel = arena.numbers(3 * units * units, 1 / std::sqrt(static_cast<double>(units)));
+  p.factors = arena.maybe(rows * units);
+  p.sequence = arena.numbers(count);
+  p.state = arena.numbers(rows * units);
+  p.state_out = arena.numbers(rows * units);
+  p.sequence_out = arena.numbers(count);
+  return p;
+}
+
+// One step of one row of the linear recurrence.
+template <class T>
+struct LinearStep {
+  const LinearProblem<T>& p;
+  int64_t row, place, H;
+
+  double u(int64_t gate, int64_t from, int64_t to) const {
+    return p.transposed_kernel[(gate * H + to) * H + from];
+  }
+  double of(const T* array, int64_t unit) const { return array[place * H + unit]; }
+  bool reset() const { return p.flags.resets && p.flags.resets[place]; }
+
+  std::vector<double> linear(std::vector<double> state) const {
+    std::vector<double> entering(H), inner(H), next(H);
+    for (int64_t i = 0; i < H; ++i) {
+      if (reset()) state[i] = 0;
+      entering[i] = state[i] * at(p.factors, row * H + i, 1);
+    }
+    const auto product = [&](const std::vector<double>& left, int64_t gate, int64_t to) {
+      double sum = 0;
+      for (int64_t k = 0; k < H; ++k) sum += left[k] * u(gate, k, to);
+      return sum;
+    };
+    for (int64_t i = 0; i < H && p.r; ++i) {
+      inner[i] = of(p.r, i) * entering[i] + of(p.b, i) * product(entering, 1, i);
+    }
+    for (int64_t i = 0; i < H; ++i) {
+      next[i] = of(p.z, i) * state[i] + of(p.a, i) * product(entering, 0, i) + of(p.sequence, i);
+      next[i] += of(p.c, i) * product(p.r ? inner : entering, 2, i);
+      if (!p.r) next[i] += of(p.b, i) * product(entering, 1, i);
+    }
+    return next;
+  }
+
+  std::vector<double> transposed(const std::vector<double>& state) const {
+    std::vector<double> inner(H), next(H);
+    for (int64_t i = 0; i < H; ++i) {
+      for (int64_t k = 0; k < H; ++k) inner[i] += of(p.c, k) * state[k] * u(2, i, k);
+    }
+    for (int64_t i = 0; i < H; ++i) {
+      double sum = p.r ? of(p.r, i) * inner[i] : inner[i];
+      for (int64_t k = 0; k < H; ++k) {
+        sum += of(p.a, k) * state[k] * u(0, i, k);
+        sum += of(p.b, k) * (p.r ? inner[k] : state[k]) * u(1, i, k);
+      }
+      next[i] = reset() ? 0 : of(p.z, i) * state[i] + at(p.factors, row * H + i, 1) * sum;
+    }
+    return next;
+  }
+};
+
+template <class T>
+double linear_error(const LinearProblem<T>& p, bool transposed) {
+  const int64_t steps = p.sizes.steps, rows = p.sizes.rows, H = p.sizes.units;
+  Worst worst;
+  for (int64_t row = 0; row < rows; ++row) {
+    std::vector<double> state(p.state + row * H, p.state + (row + 1) * H);
+    for (int64_t step = 0; step < steps; ++step) {
+      const int64_t t = p.reverse != transposed ? steps - 1 - step : step;
+      const LinearStep<T> at_step{p, row, t * rows + row, H};
+      if (!transposed) state = at_step.linear(state);
+      for (int64_t i = 0; i < H; ++i) {
+        if (transposed) state[i] += at_step.of(p.sequence, i);
+        worst.see(at_step.of(p.sequence_out, i), state[i]);
+      }
+      if (transposed) state = at_step.transposed(state);
+    }
+    for (int64_t i = 0; i < H; ++i) worst.see(p.state_out[row * H + i], state[i]);
+  }
+  return worst.error;
+}
+
+// Sums of some hundred terms, through some steps.
+template <class T>
+constexpr double kTolerance = sizeof(T) == sizeof(float) ? 2e-4 : 1e-11;
+
+template <class T>
+void check(const Kernel& kernel, Random& random, Sizes sizes, int64_t inputs) {
+  Arena<T> arena(random);
+  const auto forward = random_forward<T>(arena, sizes, inputs);
+  kernel.loops<T>().forward(forward);
+  expect(forward_error(forward) < kTolerance<T>, "forward", sizes, kernel.name);
+  const auto linear = random_linear<T>(arena, sizes);
+  kernel.loops<T>().linear(linear);
+  expect(linear_error(linear, false) < kTolerance<T>, "linear", sizes, kernel.name);
+  kernel.loops<T>().transposed(linear);
+  expect(linear_error(linear, true) < kTolerance<T>, "transposed", sizes, kernel.name);
+}
+
+// Each row of a problem alone, which takes other tiles, and no helper.
+template <class T>
+void check_bits(const Kernel& kernel, Random& random, Sizes sizes, int64_t inputs) {
+  const auto [steps, rows, units] = sizes;
+  Arena<T> arena(random);
+  auto p = random_forward<T>(arena, sizes, inputs);
+  p.flags = {};
+  p.factors = p.reset_to = nullptr;
+  std::vector<T> lasts(rows * units), alone(units), xs(steps * inputs);
+  p.last = lasts.data();
+  kernel.loops<T>().forward(p);
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t t = 0; t < steps; ++t) {
+      std::memcpy(&xs[t * inputs], p.xs + (t * rows + row) * inputs, inputs * sizeof(T));
+    }
+    auto one = p;
+    one.sizes.rows = 1;
+    one.xs = xs.data();
+    one.h = p.h + row * units;
+    one.last = alone.data();
+    one.ys = one.update = one.reset = one.candidate = one.inside_reset = nullptr;
+    kernel.loops<T>().forward(one);
+    expect(std::memcmp(&lasts[row * units], alone.data(), units * sizeof(T)) == 0,
+           "a row alone has other bits", sizes, kernel.name);
+  }
+}
+
+// Problems that are shared out among threads, by rows and by units, again and again, by several
+// callers at once.
+template <class T>
+void check_callers(const Kernel& kernel, Random& random, int callers, int rounds) {
+  for (const Sizes sizes : {Sizes{24, 33, 40}, Sizes{300, 1, 60}}) {
+    Arena<T> arena(random);
+    const auto p = random_forward<T>(arena, sizes, 9);
+    kernel.loops<T>().forward(p);
+    const int64_t numbers = sizes.rows * sizes.units;
+    const std::vector<T> expected(p.last, p.last + numbers);
+    std::vector<std::thread> threads;
+    std::atomic<int> differing{0};
+    for (int caller = 0; caller < callers; ++caller) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < rounds; ++i) {
+          auto own = p;
+          std::vector<T> last(numbers);
+          own.last = last.data();
+          own.ys = own.update = own.reset = own.candidate = own.inside_reset = nullptr;
+          kernel.loops<T>().forward(own);
+          differing += std::memcmp(last.data(), expected.data(), numbers * sizeof(T)) != 0;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    expect(differing == 0, "one of several callers has other bits", sizes, kernel.name);
+  }
+}
+
+// NaN stays NaN, and a row is not touched by another that is not finite.
+template <class T>
+void check_not_finite(const Kernel& kernel, Random& random) {
+  using Limits = std::numeric_limits<T>;
+  for (const T value :
+       {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN(), Limits::max()}) {
+    Arena<T> arena(random);
+    const Sizes sizes{3, 2, 5};
+    auto p = random_forward<T>(arena, sizes, 2);
+    p.flags = {};
+    p.reverse = false;
+    std::vector<T> xs(p.xs, p.xs + 3 * 2 * 2);
+    xs[0] = value;
+    p.xs = xs.data();
+    kernel.loops<T>().forward(p);
+    for (int u = 0; u < 5; ++u) {
+      expect(std::isfinite(p.last[5 + u]), "a row beside infinity", sizes, kernel.name);
+      expect(std::isnan(value) == std::isnan(p.last[u]), "NaN", sizes, kernel.name);
+    }
+  }
+}
+
+void check_fork(const Kernel& kernel, Random& random) {
+  const pid_t child = fork();
+  if (child == 0) {
+    check_callers<float>(kernel, random, 1, 2);
+    _exit(failures == 0 ? 0 : 1);
+  }
+  int status = 1;
+  waitpid(child, &status, 0);
+  expect(status == 0, "a child process", {}, kernel.name);
+}
+
+int run(int problems) {
+  Random random(7);
+  const int64_t units[] = {1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33};
+  const int64_t rows[] = {0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 17, 33};
+  const auto one_of = [&](const auto& sizes) { return sizes[random() % std::size(sizes)]; };
+  for (const Kernel& kernel : kernels()) {
+    for (int i = 0; i < problems; ++i) {
+      const Sizes sizes{1 + static_cast<int64_t>(random() % 10), one_of(rows), one_of(units)};
+      const int64_t inputs = 1 + static_cast<int64_t>(random() % 18);
+      check<float>(kernel, random, sizes, inputs);
+      check<double>(kernel, random, sizes, inputs);
+    }
+    for (const int64_t size : {2, 5, 9, 17, 70}) {
+      check_bits<float>(kernel, random, {4, size, size + 12}, 3);
+      check_bits<double>(kernel, random, {4, size, size + 12}, 3);
+    }
+    check_not_finite<float>(kernel, random);
+    check_not_finite<double>(kernel, random);
+    check_callers<float>(kernel, random, 3, 10);
+    check_callers<double>(kernel, random, 3, 10);
+#if !defined(__SANITIZE_THREAD__)  // which does not support threads after a fork
+    check_fork(kernel, random);
+#endif
+    std::printf("%s: %d random problems, %d failures\n", kernel.name, problems, failures);
+  }
+  return failures == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace jaxgru
+
+int main(int argc, char** argv) { return jaxgru::run(argc > 1 ? std::atoi(argv[1]) : 300); }
