@@ -16,7 +16,8 @@ class Forward {
   // Multiplications of one step and row.
   static int64_t work(const Problem& p) { return 3 * p.sizes.units * (p.sizes.units + p.inputs); }
   static int64_t packed_size(const Problem& p) {
-    return jaxgru::packed_size<T>(p.inputs + p.sizes.units + 2, 3, p.sizes.units);
+    return jaxgru::packed_size<T>(p.inputs + p.sizes.units + 2, 3, p.sizes.units) +
+           wide_size<T>(p.sizes.units, p.sizes.units);
   }
   // What the loop over some rows needs beside the packed matrices.
   static int64_t memory_size(const Problem& p, int64_t rows) {
@@ -32,20 +33,24 @@ class Forward {
   void pack() {
     Allocator<T> allocator(memory_);
     const int64_t units = p_->sizes.units;
-    const auto packed = [&](const T* from, int64_t depth, int first, int blocks, int64_t width) {
+    const auto packed = [&](const T* from, int64_t depth, int blocks, int64_t width) {
       T* to = allocator.take(jaxgru::packed_size<T>(depth, blocks, units));
       const auto element = [&](int64_t k, int64_t column) {
-        return from ? from[k * width + first * units + column] : T(0);
+        return from ? from[k * width + column] : T(0);
       };
       jaxgru::pack(depth, blocks, units, element, to);
       return to;
     };
-    kernel_ = packed(p_->kernel, p_->inputs, 0, 3, 3 * units);
-    bias_ = packed(p_->bias, 1, 0, 3, 0);
-    candidate_bias_ = packed(p_->candidate_bias, 1, 0, 1, 0);
-    const int to_gates = p_->reset_after ? 3 : 2;
-    to_gates_ = packed(p_->recurrent_kernel, units, 0, to_gates, 3 * units);
-    if (to_gates == 2) to_candidate_ = packed(p_->recurrent_kernel, units, 2, 1, 3 * units);
+    kernel_ = packed(p_->kernel, p_->inputs, 3, 3 * units);
+    bias_ = packed(p_->bias, 1, 3, 0);
+    candidate_bias_ = packed(p_->candidate_bias, 1, 1, 0);
+    to_gates_ = packed(p_->recurrent_kernel, units, p_->reset_after ? 3 : 2, 3 * units);
+    if (p_->reset_after) return;
+    to_candidate_ = allocator.take(wide_size<T>(units, units));
+    const auto element = [&](int64_t k, int64_t column) {
+      return p_->recurrent_kernel[k * 3 * units + 2 * units + column];
+    };
+    jaxgru::pack(units, 1, units, element, to_candidate_, kWide * kLanes<T>);
   }
 
   // Runs some rows and, of all workers on them, this one's panels.
@@ -96,7 +101,7 @@ class Forward {
           projected(allocator.take(0)) {}
 
     T* projected_at(int64_t number, int64_t panel) const {
-      return projected + (number * panels_of<T>(p.sizes.units) + panel) * 3 * kLanes<T>;
+      return projected + (panel * f.at_once_ * rows + number) * 3 * kLanes<T>;
     }
 
     // The inputs of some steps, each a row of its own.
@@ -107,8 +112,10 @@ class Forward {
       const auto start = [&](int64_t, int64_t panel, Vector<T>(&sums)[3]) {
         for (int i = 0; i < 3; ++i) sums[i] = load(f.bias_ + (panel * 3 + i) * kLanes<T>);
       };
-      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>(&sums)[3]) {
-        for (int j = 0; j < 3; ++j) store(projected_at(i, panel) + j * kLanes<T>, sums[j]);
+      const auto finish = [&](const Tile<T, 3>& tile) {
+        tile.each([&](int64_t i, int64_t panel, const Vector<T>(&sums)[3]) {
+          for (int j = 0; j < 3; ++j) store(projected_at(i, panel) + j * kLanes<T>, sums[j]);
+        });
       };
       products<T, 3>(steps * rows, panels, f.kernel_, p.inputs, row, start, finish);
     }
@@ -120,11 +127,24 @@ class Forward {
         sums[1] = load(x + kLanes<T>);
         sums[2] = load(f.candidate_bias_ + panel * kLanes<T>);
       };
-      const auto finish = [&](int64_t row, int64_t panel, const Vector<T>(&sums)[3]) {
-        const T* x = projected_at(place * rows + row, panel);
-        const Vector<T> z = sigmoid<T>(sums[0]), r = sigmoid<T>(sums[1]);
-        keep_reset(step, row, panel, r, sums[2]);
-        conclude(step, row, panel, z, tanh<T>(load(x + 2 * kLanes<T>) + r * sums[2]));
+      // One function after the other over the whole tile: a core then works on several at once.
+      const auto finish = [&](const Tile<T, 3>& tile) {
+        Vector<T> candidates[Tile<T, 3>::kMost];
+        for (int64_t i = 0; i < tile.size(); ++i) {
+          tile.sums[i][1] = sigmoid<T>(tile.sums[i][1]);
+          tile.sums[i][0] = sigmoid<T>(tile.sums[i][0]);
+        }
+        Vector<T>* candidate = candidates;
+        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[3]) {
+          const T* x = projected_at(place * rows + row, panel);
+          *candidate++ = load(x + 2 * kLanes<T>) + sums[1] * sums[2];
+        });
+        for (int64_t i = 0; i < tile.size(); ++i) candidates[i] = tanh<T>(candidates[i]);
+        candidate = candidates;
+        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[3]) {
+          keep_reset(step, row, panel, sums[1], sums[2]);
+          conclude(step, row, panel, sums[0], *candidate++);
+        });
       };
       products<T, 3>(rows, panels, f.to_gates_, p.sizes.units, entering(step), start, finish);
     }
@@ -135,26 +155,28 @@ class Forward {
         sums[0] = load(x);
         sums[1] = load(x + kLanes<T>);
       };
-      const auto finish = [&](int64_t row, int64_t panel, const Vector<T>(&sums)[2]) {
-        const Vector<T> inside = load(carry.entering(step).at(row, panel));
-        const Vector<T> r = sigmoid<T>(sums[1]);
-        keep_reset(step, row, panel, r, inside);
-        store(updates.at(row, panel), sigmoid<T>(sums[0]));
-        const Vector<T> product = r * inside;
-        store(gated.at(row, panel), product);
+      const auto finish = [&](const Tile<T, 2>& tile) {
+        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[2]) {
+          const Vector<T> inside = load(carry.entering(step).at(row, panel));
+          const Vector<T> r = sigmoid<T>(sums[1]);
+          keep_reset(step, row, panel, r, inside);
+          store(updates.at(row, panel), sigmoid<T>(sums[0]));
+          const Vector<T> product = r * inside;
+          store(gated.at(row, panel), product);
+        });
       };
       products<T, 2>(rows, panels, f.to_gates_, p.sizes.units, entering(step), start, finish);
     }
 
     void candidate(int64_t step, int64_t place) {
       const auto row = [&](int64_t i) { return gated.row(i); };
-      const auto start = [&](int64_t i, int64_t panel, Vector<T>(&sums)[1]) {
-        sums[0] = load(projected_at(place * rows + i, panel) + 2 * kLanes<T>);
+      const auto start = [&](int64_t i, int64_t panel) {
+        return load(projected_at(place * rows + i, panel) + 2 * kLanes<T>);
       };
-      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>(&sums)[1]) {
-        conclude(step, i, panel, load(updates.at(i, panel)), tanh<T>(sums[0]));
+      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
+        conclude(step, i, panel, load(updates.at(i, panel)), tanh<T>(sum));
       };
-      products<T, 1>(rows, panels, f.to_candidate_, p.sizes.units, row, start, finish);
+      wide_products(rows, panels, f.to_candidate_, p.sizes.units, row, start, finish);
     }
 
     auto entering(int64_t step) const {
@@ -190,7 +212,7 @@ class Forward {
     Allocator<T> allocator;
     Carry<T> carry;
     Rows<T> updates, gated;  // of reset before: z, and r h
-    T* projected;            // steps, rows, panels, gates
+    T* projected;            // panels, steps, rows, gates
   };
 
   const Problem* p_ = nullptr;

@@ -15,7 +15,8 @@ class Linear {
 
   static int64_t work(const Problem& p) { return 3 * p.sizes.units * p.sizes.units; }
   static int64_t packed_size(const Problem& p) {
-    return jaxgru::packed_size<T>(p.sizes.units, 3, p.sizes.units);
+    return jaxgru::packed_size<T>(p.sizes.units, 3, p.sizes.units) +
+           wide_size<T>(p.sizes.units, p.sizes.units);
   }
   static int64_t memory_size(const Problem& p, int64_t rows) {
     return Carry<T>::size(rows, p.sizes.units) + 2 * rows * Rows<T>::width_of(p.sizes.units);
@@ -27,15 +28,18 @@ class Linear {
   void pack() {
     Allocator<T> allocator(memory_);
     const int64_t units = p_->sizes.units;
-    const auto packed = [&](int first, int blocks) {
-      T* to = allocator.take(jaxgru::packed_size<T>(units, blocks, units));
-      const T* from = p_->transposed_kernel + first * units * units;
-      const auto element = [&](int64_t k, int64_t column) { return from[column * units + k]; };
-      jaxgru::pack(units, blocks, units, element, to);
-      return to;
+    const auto element = [&](int64_t k, int64_t column) {
+      return p_->transposed_kernel[column * units + k];
     };
-    to_gates_ = packed(0, p_->r ? 2 : 3);
-    if (p_->r) to_candidate_ = packed(2, 1);
+    const int blocks = p_->r ? 2 : 3;
+    to_gates_ = allocator.take(jaxgru::packed_size<T>(units, blocks, units));
+    jaxgru::pack(units, blocks, units, element, to_gates_);
+    if (!p_->r) return;
+    to_candidate_ = allocator.take(wide_size<T>(units, units));
+    const auto of_candidate = [&](int64_t k, int64_t column) {
+      return element(k, 2 * units + column);
+    };
+    jaxgru::pack(units, 1, units, of_candidate, to_candidate_, kWide * kLanes<T>);
   }
 
   void run(Range row_range, Range panels, T* memory, const Together& together) const {
@@ -80,12 +84,14 @@ class Linear {
       const auto start = [](int64_t, int64_t, Vector<T>(&sums)[3]) {
         for (Vector<T>& sum : sums) sum = Vector<T>{};
       };
-      const auto finish = [&](int64_t row, int64_t panel, const Vector<T>(&sums)[3]) {
-        const Place<T> at = place(step, row, panel);
-        Vector<T> dh = at.read(p.z) * carry.state(row, panel) + at.read(p.sequence);
-        dh += at.read(p.a) * sums[0];
-        dh += at.read(p.b) * sums[1];
-        conclude(step, row, panel, dh + at.read(p.c) * sums[2]);
+      const auto finish = [&](const Tile<T, 3>& tile) {
+        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[3]) {
+          const Place<T> at = place(step, row, panel);
+          Vector<T> dh = at.read(p.z) * carry.state(row, panel) + at.read(p.sequence);
+          dh += at.read(p.a) * sums[0];
+          dh += at.read(p.b) * sums[1];
+          conclude(step, row, panel, dh + at.read(p.c) * sums[2]);
+        });
       };
       products<T, 3>(rows, panels, f.to_gates_, p.sizes.units, entering(step), start, finish);
     }
@@ -94,26 +100,28 @@ class Linear {
       const auto start = [](int64_t, int64_t, Vector<T>(&sums)[2]) {
         for (Vector<T>& sum : sums) sum = Vector<T>{};
       };
-      const auto finish = [&](int64_t row, int64_t panel, const Vector<T>(&sums)[2]) {
-        const Place<T> at = place(step, row, panel);
-        const Vector<T> dh = at.read(p.z) * carry.state(row, panel) + at.read(p.sequence);
-        const Vector<T> outside = dh + at.read(p.a) * sums[0];
-        store(sums_outside.at(row, panel), outside);
-        const Vector<T> inside = load(carry.entering(step).at(row, panel));
-        const Vector<T> into_candidate = at.read(p.r) * inside + at.read(p.b) * sums[1];
-        store(gated.at(row, panel), into_candidate);
+      const auto finish = [&](const Tile<T, 2>& tile) {
+        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[2]) {
+          const Place<T> at = place(step, row, panel);
+          const Vector<T> dh = at.read(p.z) * carry.state(row, panel) + at.read(p.sequence);
+          const Vector<T> outside = dh + at.read(p.a) * sums[0];
+          store(sums_outside.at(row, panel), outside);
+          const Vector<T> inside = load(carry.entering(step).at(row, panel));
+          const Vector<T> into_candidate = at.read(p.r) * inside + at.read(p.b) * sums[1];
+          store(gated.at(row, panel), into_candidate);
+        });
       };
       products<T, 2>(rows, panels, f.to_gates_, p.sizes.units, entering(step), start, finish);
     }
 
     void candidate(int64_t step) {
       const auto row = [&](int64_t i) { return gated.row(i); };
-      const auto start = [](int64_t, int64_t, Vector<T>(&sums)[1]) { sums[0] = Vector<T>{}; };
-      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>(&sums)[1]) {
+      const auto start = [](int64_t, int64_t) { return Vector<T>{}; };
+      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
         const Vector<T> outside = load(sums_outside.at(i, panel));
-        conclude(step, i, panel, outside + place(step, i, panel).read(p.c) * sums[0]);
+        conclude(step, i, panel, outside + place(step, i, panel).read(p.c) * sum);
       };
-      products<T, 1>(rows, panels, f.to_candidate_, p.sizes.units, row, start, finish);
+      wide_products(rows, panels, f.to_candidate_, p.sizes.units, row, start, finish);
     }
 
     auto entering(int64_t step) const {

@@ -18,8 +18,10 @@ namespace {
 // Where the members of a team wait for each other; nowhere, in a loop of one thread.
 struct Together {
   Barrier* barrier = nullptr;
+  int member = 0;
+
   void wait() const {
-    if (barrier != nullptr) barrier->wait();
+    if (barrier != nullptr) barrier->wait(member);
   }
 };
 
@@ -44,7 +46,9 @@ class Schedule final : public Job {
     threads_ = step * p_.sizes.steps < kWakes ? 1 : available_threads();
     by_units_ = threads_ > 1 && p_.sizes.rows < kRows / 2 * threads_;
     if (by_units_) {
-      threads_ = step < kMeets || teams_rest() ? 1 : static_cast<int>(least(threads_, panels_));
+      threads_ = step < kMeets || teams_rest()
+                     ? 1
+                     : static_cast<int>(least(threads_, panels_ / kWide + 1));
       return;
     }
     // As many slabs as threads, or a multiple, but none of a few rows.
@@ -87,8 +91,11 @@ class Schedule final : public Job {
 
   void work(int number) {
     if (by_units_) {
-      const Together together{members_ > 1 ? &barrier_ : nullptr};
-      loop_.run({0, p_.sizes.rows}, share(panels_, number, members_), memory_, together);
+      const Together together{members_ > 1 ? &barrier_ : nullptr, number};
+      // Whole groups of panels of a wide matrix.
+      const Range groups = share((panels_ + kWide - 1) / kWide, number, members_);
+      const Range panels{groups.begin * kWide, least(groups.end * kWide, panels_)};
+      loop_.run({0, p_.sizes.rows}, panels, memory_, together);
       return;
     }
     int64_t slab;

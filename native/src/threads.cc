@@ -106,7 +106,7 @@ int counted_threads() {
   if (const char* given = std::getenv("JAXGRU_NUM_THREADS")) {
     if (const int threads = std::atoi(given); threads > 0) cores = std::min(cores, threads);
   }
-  return std::max(1, cores);
+  return std::clamp(cores, 1, Barrier::kMostMembers);
 }
 
 }  // namespace
@@ -129,21 +129,21 @@ void pause() {
 #endif
 }
 
-void Barrier::wait() {
+void Barrier::wait(int member) {
   constexpr int spins = 2000, late_yields = 200;
-  const int64_t round = passed_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == (round + 1) * members_) {
-    passed_.store(round + 1, std::memory_order_release);
-    return;
-  }
-  for (int i = 0; passed_.load(std::memory_order_acquire) == round; ++i) {
-    if (i < spins) {
-      pause();
-      continue;
+  std::atomic<int64_t>& own = meetings_[member].count;
+  const int64_t meeting = own.load(std::memory_order_relaxed) + 1;
+  own.store(meeting, std::memory_order_release);
+  for (int i = 0, waited = 0; i < members_; ++i) {
+    while (meetings_[i].count.load(std::memory_order_acquire) < meeting) {
+      if (++waited < spins) {
+        pause();
+        continue;
+      }
+      // The member that is missing may need this very core.
+      sched_yield();
+      if (waited == spins + late_yields) late_.store(true, std::memory_order_relaxed);
     }
-    // The member that is missing may need this very core.
-    sched_yield();
-    if (i == spins + late_yields) late_.store(true, std::memory_order_relaxed);
   }
 }
 

@@ -35,16 +35,22 @@ void pause();
 // A point that all members of a team pass together, again and again.
 class Barrier {
  public:
+  static constexpr int kMostMembers = 64;
+
   void set_members(int members) { members_ = members; }
-  void wait();
+  void wait(int member);
   // Whether somebody waited so long that a member cannot have been running.
   bool was_late() const { return late_.load(std::memory_order_relaxed); }
 
  private:
+  // On a line of the cache for each member: a meeting then costs one transfer of a line.
+  struct alignas(64) Meetings {
+    std::atomic<int64_t> count{0};
+  };
+
   int members_ = 1;
-  alignas(64) std::atomic<int64_t> arrived_{0};
-  alignas(64) std::atomic<int64_t> passed_{0};
   std::atomic<bool> late_{false};
+  Meetings meetings_[kMostMembers];
 };
 
 // The members of a team: those who joined before it was closed.

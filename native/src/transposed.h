@@ -22,7 +22,7 @@ class Transposed {
 
   static int64_t work(const Problem& p) { return 3 * p.sizes.units * p.sizes.units; }
   static int64_t packed_size(const Problem& p) {
-    return jaxgru::packed_size<T>(3 * padded<T>(p.sizes.units), 1, p.sizes.units);
+    return wide_size<T>(3 * padded<T>(p.sizes.units), p.sizes.units);
   }
   static int64_t memory_size(const Problem& p, int64_t rows) {
     const int64_t units = p.sizes.units;
@@ -38,14 +38,14 @@ class Transposed {
     const int64_t units = p_->sizes.units;
     const auto packed = [&](int first, int blocks) {
       const int64_t depth = blocks * padded<T>(units);
-      T* to = allocator.take(jaxgru::packed_size<T>(depth, 1, units));
+      T* to = allocator.take(wide_size<T>(depth, units));
       const auto element = [&](int64_t k, int64_t column) {
         const int64_t block = k / kLanes<T> % blocks;
         const int64_t unit = k / (kLanes<T> * blocks) * kLanes<T> + k % kLanes<T>;
         if (unit >= units) return T(0);
         return p_->transposed_kernel[((first + block) * units + unit) * units + column];
       };
-      jaxgru::pack(depth, 1, units, element, to);
+      jaxgru::pack(depth, 1, units, element, to, kWide * kLanes<T>);
       return to;
     };
     of_gates_ = packed(0, parts_);
@@ -115,18 +115,18 @@ class Transposed {
 
     void candidate(int64_t step) {
       const auto row = [&](int64_t i) { return into_candidate.row(i); };
-      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>(&sums)[1]) {
-        store(insides.at(i, panel), sums[0]);
-        part(step, i, panel, 1, place(step, i, panel).read(p.b) * sums[0]);
+      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
+        store(insides.at(i, panel), sum);
+        part(step, i, panel, 1, place(step, i, panel).read(p.b) * sum);
       };
-      products<T, 1>(rows, panels, f.of_candidate_, padded<T>(p.sizes.units), row, zero, finish);
+      wide_products(rows, panels, f.of_candidate_, padded<T>(p.sizes.units), row, zero, finish);
     }
 
     void gates(int64_t step) {
       const auto row = [of = parts[step % 2]](int64_t i) { return of.row(i); };
-      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>(&sums)[1]) {
+      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
         const Place<T> at = place(step, i, panel), of_row(p.sizes, 0, first + i, panel);
-        Vector<T> entering = sums[0];
+        Vector<T> entering = sum;
         if (p.r) entering += at.read(p.r) * load(insides.at(i, panel));
         if (p.factors) entering *= of_row.read(p.factors);
         Vector<T> back = at.read(p.z) * load(cotangents.at(i, panel)) + entering;
@@ -137,10 +137,10 @@ class Transposed {
         enter(step + 1, i, panel, back);
       };
       const int64_t depth = f.parts_ * padded<T>(p.sizes.units);
-      products<T, 1>(rows, panels, f.of_gates_, depth, row, zero, finish);
+      wide_products(rows, panels, f.of_gates_, depth, row, zero, finish);
     }
 
-    static void zero(int64_t, int64_t, Vector<T> (&sums)[1]) { sums[0] = Vector<T>{}; }
+    static Vector<T> zero(int64_t, int64_t) { return Vector<T>{}; }
 
     const Transposed& f;
     const Problem& p;
