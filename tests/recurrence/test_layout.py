@@ -1,9 +1,10 @@
-"""However a loop is laid out by the sizes, the results are the same, and so is what it costs.
+"""However a scan is laid out by the sizes, the results are the same, and so is what it costs.
 
 Values and gradients are compared with a plain scan over the oracle's equations; the program's size,
 what it leaves out and the memory it needs are read from the compiler.
 """
 
+import functools
 import re
 
 import cases
@@ -15,6 +16,8 @@ from plain_loop import plain_loop, weighted_loss
 
 import jaxgru
 from jaxgru.recurrence import layout
+
+_scan = functools.partial(jaxgru.gru, implementation="scan")
 
 # Rows, time, inputs, units at which a layout changes: within one vector of eight and beyond it; so
 # many inputs or units that the gates are kept; so many numbers that time is cut into chunks and a
@@ -66,7 +69,7 @@ def test_program_does_not_grow_with_time(key, rows, units, times):
     params = cases.random_params(key, 3, units)
 
     def value(params, xs):
-        return jaxgru.gru(params, xs, reverse=True)[0].sum()
+        return _scan(params, xs, reverse=True)[0].sum()
 
     def text_without_digits(function, time):
         xs = jax.ShapeDtypeStruct((rows, time, 3), jnp.float32)
@@ -82,7 +85,7 @@ def test_limits_of_the_layout_act(key, monkeypatch):
     params, xs = cases.random_params(key, 3, 7), jnp.zeros((3, 11, 3))
 
     def gradient(params, xs):
-        return jax.grad(lambda params: jaxgru.gru(params, xs)[0].sum())(params)
+        return jax.grad(lambda params: _scan(params, xs)[0].sum())(params)
 
     usual = _text(gradient, params, xs)
     for limit, value in (("_CHUNK", 2 * 3 * 8), ("_WIDE", 1)):
@@ -99,8 +102,8 @@ def test_padding_is_left_out_of_the_program(key, monkeypatch):
     monkeypatch.setattr(layout, "_CHUNK", 4 * rows * units)
     params, xs = cases.random_params(key, 3, units), jnp.zeros((rows, 23, 3))
     lengths = jnp.asarray([9, 0, 6])
-    assert "stablehlo.case" in _text(lambda xs: jaxgru.gru(params, xs, lengths=lengths), xs)
-    assert "stablehlo.case" not in _text(lambda xs: jaxgru.gru(params, xs), xs)
+    assert "stablehlo.case" in _text(lambda xs: _scan(params, xs, lengths=lengths), xs)
+    assert "stablehlo.case" not in _text(lambda xs: _scan(params, xs), xs)
 
 
 def _text(function, *arguments):
@@ -114,17 +117,17 @@ _STATES = 4 * _BATCH * _UNITS * (_LONG - _SHORT)  # bytes
 
 def test_the_last_state_alone_keeps_no_others():
     def last(params, xs):
-        return jaxgru.gru(params, xs, return_sequences=False)
+        return _scan(params, xs, return_sequences=False)
 
     # The inputs may be copied, 4 for 64 units.
     assert _growth(last) < _STATES / 4
-    assert _growth(jaxgru.gru) >= _STATES
+    assert _growth(_scan) >= _STATES
 
 
 def test_its_gradient_keeps_a_state_for_each_segment():
     def gradient(params, xs, remat):
         def value(params):
-            return (jaxgru.gru(params, xs, return_sequences=False, remat=remat)[0] ** 2).sum()
+            return (_scan(params, xs, return_sequences=False, remat=remat)[0] ** 2).sum()
 
         return jax.grad(value)(params)
 

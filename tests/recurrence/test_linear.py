@@ -1,23 +1,27 @@
 """The linear recurrence and its transpose: against a plain loop, to second order, and mapped.
 
+Both as a scan and, where it is installed, as the native loop.
+
 Float64: the same sums in another order. ``check_grads`` compares with finite differences, which
 are good to about the square root of the precision.
 """
 
 import functools
 
+import implementations
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxgru.recurrence import scan
+from jaxgru.recurrence import native, scan
 from jaxgru.recurrence.linear import linear
 from jaxgru.recurrence.scan import Coefficients, Flags
 
 _TIME, _ROWS, _UNITS = 3, 2, 2
 _TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}
+_BOTH = pytest.mark.parametrize("implementation", implementations.ALL)
 _CASES = pytest.mark.parametrize(
     ("before", "reverse", "flagged"),
     [(False, False, True), (True, True, True), (True, False, False)],
@@ -65,23 +69,26 @@ def _looped(coefficients, transposed_kernel, forcing, dh, flags, factors, revers
     return dh, dhs
 
 
+@_BOTH
 @_CASES
-def test_values(x64, before, reverse, flagged):
+def test_values(x64, before, reverse, flagged, implementation):
     system = _system(before, flagged)
-    found = linear(*system, None, reverse=reverse)
+    found = linear(*system, None, reverse=reverse, implementation=implementation)
     for one, other in zip(found, _looped(*system, reverse), strict=True):
         np.testing.assert_allclose(one, other, **_TOLERANCE)
 
 
+@_BOTH
 @_CASES
-def test_the_transpose(x64, before, reverse, flagged):
+def test_the_transpose(x64, before, reverse, flagged, implementation):
     coefficients, kernel, forcing, dh, flags, factors = _system(before, flagged)
 
     def run(forcing, dh):
         return scan.linear(coefficients, kernel, forcing, dh, flags, factors, None, reverse=reverse)
 
     cotangents = (dh + 1, forcing - 1)
-    of_dh, of_forcing = scan.transposed(
+    loops = {"scan": scan, "native": native}[implementation]
+    of_dh, of_forcing = loops.transposed(
         coefficients, kernel, cotangents[1], cotangents[0], flags, factors, None, reverse=reverse
     )
     # The oracle is JAX's own transpose of the loop.
@@ -91,13 +98,15 @@ def test_the_transpose(x64, before, reverse, flagged):
 
 
 @pytest.mark.slow
+@_BOTH
 @_CASES
-def test_derivatives_to_second_order(x64, before, reverse, flagged):
+def test_derivatives_to_second_order(x64, before, reverse, flagged, implementation):
     coefficients, *differentiable, flags, factors = _system(before, flagged)
 
     @jax.jit
     def run(coefficients, *rest):
-        return linear(coefficients, *rest, flags, factors, None, reverse=reverse)
+        static = {"reverse": reverse, "implementation": implementation}
+        return linear(coefficients, *rest, flags, factors, None, **static)
 
     if flagged:
         # At held steps the coefficients are the constants 1 and 0: they are no arguments.
@@ -107,8 +116,9 @@ def test_derivatives_to_second_order(x64, before, reverse, flagged):
     check_grads(run, arguments, order=2, modes=("fwd", "rev"), atol=1e-5, rtol=1e-5)
 
 
+@_BOTH
 @pytest.mark.parametrize("mapped_kernel", [False, True])
-def test_mapped(x64, mapped_kernel):
+def test_mapped(x64, mapped_kernel, implementation):
     one = _system(False, True)
     other = jax.tree.map(lambda x: ~x if x.dtype == bool else 2 * x, one)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), one, other)
@@ -117,7 +127,7 @@ def test_mapped(x64, mapped_kernel):
     axes = (0, 0 if mapped_kernel else None, 0, 0, 0, 0)
 
     def loss(*system):
-        last, dhs = linear(*system, None, reverse=False)
+        last, dhs = linear(*system, None, reverse=False, implementation=implementation)
         return (last**2).sum() + (dhs**3).sum()
 
     each_alone = jax.jit(jax.value_and_grad(loss, argnums=(1, 2, 3)))

@@ -3,6 +3,8 @@
 Some forty cases hold every pair of values of any two options. The oracle of the values is the
 float64 NumPy loop; that of the derivatives is JAX's autodiff, in float64, of a plain scan over the
 same equations. Padding is NaN in the inputs of ``gru``, and zero in those of the oracles.
+
+Where the native loops are installed, the cases that they serve are checked with them too.
 """
 
 import contextlib
@@ -12,6 +14,7 @@ from types import SimpleNamespace
 
 import cases
 import draws
+import implementations
 import jax
 import jax.numpy as jnp
 import nets
@@ -120,14 +123,23 @@ def _name(case):
     return "-".join(str(value).replace(", ", "+").replace(" ", "_") for value in case.values())
 
 
-@pytest.mark.parametrize("case", _CASES, ids=_name)
-def test_case(monkeypatch, case):
-    _check(monkeypatch, SimpleNamespace(**case), _name(case))
+def _with_implementations(cases):
+    return [
+        pytest.param(case, implementation, id=f"{_name(case)}-{implementation}")
+        for case in cases
+        for implementation in implementations.ALL
+        if implementation == "scan" or case["slopes"] == "usual"
+    ]
 
 
-@pytest.mark.parametrize("case", _EDGES, ids=_name)
-def test_edge(monkeypatch, case):
-    _check(monkeypatch, SimpleNamespace(**case), _name(case))
+@pytest.mark.parametrize(("case", "implementation"), _with_implementations(_CASES))
+def test_case(monkeypatch, case, implementation):
+    _check(monkeypatch, SimpleNamespace(**case), _name(case), implementation)
+
+
+@pytest.mark.parametrize(("case", "implementation"), _with_implementations(_EDGES))
+def test_edge(monkeypatch, case, implementation):
+    _check(monkeypatch, SimpleNamespace(**case), _name(case), implementation)
 
 
 def test_every_activation_is_in_either_role():
@@ -140,8 +152,8 @@ def test_every_activation_is_in_either_role():
     assert used == {role: set(jaxgru.ACTIVATIONS) for role in used}
 
 
-def _check(monkeypatch, case, name):
-    problem = _Problem(case, name)
+def _check(monkeypatch, case, name, implementation):
+    problem = _Problem(case, name, implementation)
     double = case.dtype == "float64"
     with jax.enable_x64(double):
         factors = problem.factors()
@@ -166,7 +178,8 @@ def _check(monkeypatch, case, name):
 class _Problem:
     """The arrays of a case, its call of ``gru``, and the same for the oracles."""
 
-    def __init__(self, case, name):
+    def __init__(self, case, name, implementation="scan"):
+        self.implementation = implementation
         self.case, self.key = case, jax.random.key(len(name))
         self.rng = rng = np.random.default_rng(zlib.crc32(name.encode()))
         rows, inputs, self.units, self.steps = _SIZES[case.size]
@@ -223,6 +236,7 @@ class _Problem:
             recurrent_dropout=case.recurrent_dropout,
             key=self.key,
             remat=max(1, self.steps) if case.remat == "all" else case.remat,
+            implementation=self.implementation,
             **options,
         )
         if case.axes == "time, batch" and case.outputs != "last":
