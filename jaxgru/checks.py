@@ -112,7 +112,8 @@ def check_remat(remat: Any, time: int) -> int | Literal["states"] | None:
 
 def check_implementation(implementation: Any) -> None:
     """Raise ValueError unless implementation is one of the three names."""
-    if implementation not in ("auto", "scan", "native"):
+    names = ("auto", "scan", "native")
+    if not (isinstance(implementation, str) and implementation in names):
         raise ValueError(
             f"implementation is {implementation!r}: expected 'auto', 'scan' or 'native'"
         )

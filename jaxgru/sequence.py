@@ -35,7 +35,7 @@ from jaxgru.net import (
     merged,
 )
 from jaxgru.params import GRUParams
-from jaxgru.recurrence import Implementation, Precision, Remat, states
+from jaxgru.recurrence import Implementation, Precision, Remat, choose, states
 from jaxgru.recurrence.devices import split_rows, state_like
 
 Array = jax.Array
@@ -172,10 +172,13 @@ def gru(
         raise ValueError("dropout is given without a key: expected key=, a JAX random key")
     for name, state in (("h0", h0), ("reset_state", reset_state)):
         map_state(functools.partial(check_state, tuple(batch)), net, state, name)
+    dtype = state_dtype(net, xs=xs, h0=h0, reset_state=reset_state)
+    # Here rather than while tracing, where JAX appends lines to an error.
+    map_state(lambda layer, *_: choose(implementation, layer, precision, dtype), net, None, "net")
     ys_and_h: tuple[Any, Any] = _run(
         *as_arrays((net, xs, h0, lengths, mask, resets, reset_state)),
         key,
-        dtype=state_dtype(net, xs=xs, h0=h0, reset_state=reset_state),
+        dtype=dtype,
         reverse=bool(reverse),
         time_major=bool(time_major),
         zero_masked=bool(zero_masked),

@@ -158,6 +158,9 @@ _REFUSED = [
      "remat is 6: expected None, 'states', or an integer from 1 to 5, for 5 steps"),
     ({"xs": ones(0, 3), "remat": 2},
      "remat is 2: expected None, 'states', or an integer from 1 to 1, for 0 steps"),
+    # What runs the loops
+    *(({"implementation": given}, f"implementation is {given!r}: expected 'auto', 'scan' or "
+       "'native'") for given in ["cuda", None, 1, np.arange(3)]),
 ]
 # fmt: on
 

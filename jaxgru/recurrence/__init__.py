@@ -15,7 +15,7 @@ from jaxgru.recurrence.layout import Precision, keeps_gates, over_chunks, padded
 from jaxgru.recurrence.scan import Flags
 from jaxgru.recurrence.step import Gates, Variant, Weights, fold, variant_of
 
-__all__ = ["Gates", "Implementation", "Precision", "Remat", "states"]
+__all__ = ["Gates", "Implementation", "Precision", "Remat", "choose", "states"]
 
 Array = jax.Array
 
@@ -64,7 +64,7 @@ def states(
     """
     time, units = xs.shape[0], h.shape[-1]
     weights, variant, flags = fold(params), variant_of(params, precision), Flags(valid, resets)
-    implementation = choose(implementation, variant, h.dtype)
+    implementation = choose(implementation, params, precision, h.dtype)
     if time == 0:
         return h, None if last_only else jnp.zeros((0, *h.shape), h.dtype)
     if resets is None:

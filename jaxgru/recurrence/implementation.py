@@ -5,29 +5,31 @@ against.
 """
 
 import functools
-import importlib.util
+import importlib
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxgru.recurrence.layout import keeps_axes
-from jaxgru.recurrence.step import Variant
+from jaxgru.params import GRUParams
+from jaxgru.recurrence.layout import Precision, keeps_axes
 
 # "auto": native where it serves, except in exported programs, which run where it may be missing.
 Implementation = Literal["auto", "scan", "native"]
 
 
-def choose(implementation: Implementation, variant: Variant, dtype: Any) -> Implementation:
-    """Return "scan", or the given implementation if the native loops serve.
+def choose(
+    implementation: Implementation, params: GRUParams, precision: Precision, dtype: Any
+) -> Implementation:
+    """Return "scan", or the given implementation if the native loops serve a layer.
 
     Raises:
         ValueError: "native" is given and cannot serve; the message has the reason.
     """
     if implementation == "scan":
         return "scan"
-    reason = _reason_against_native(variant, jnp.dtype(dtype))
+    reason = _reason_against_native(params, precision, jnp.dtype(dtype))
     if reason is None:
         return implementation
     if implementation == "native":
@@ -35,8 +37,8 @@ def choose(implementation: Implementation, variant: Variant, dtype: Any) -> Impl
     return "scan"
 
 
-def _reason_against_native(variant: Variant, dtype: Any) -> str | None:
-    if not native_is_installed():
+def _reason_against_native(params: GRUParams, precision: Precision, dtype: Any) -> str | None:
+    if not _native_is_installed():
         return 'expected jaxgru-native, which is not installed: pip install "jaxgru[native]"'
     if jax.default_backend() != "cpu":
         return f"expected the platform cpu, JAX computes on {jax.default_backend()}"
@@ -44,22 +46,25 @@ def _reason_against_native(variant: Variant, dtype: Any) -> str | None:
         return "expected a single device and no mesh"
     if dtype not in (jnp.float32, jnp.float64):
         return f"expected float32 or float64, the state is {dtype.name}"
-    if (variant.activation, variant.recurrent_activation) != ("tanh", "sigmoid"):
+    if (params.activation, params.recurrent_activation) != ("tanh", "sigmoid"):
         return (
             "expected the activations tanh and sigmoid, the layer has "
-            f"{variant.activation} and {variant.recurrent_activation}"
+            f"{params.activation} and {params.recurrent_activation}"
         )
-    if variant.clip is not None:
-        return f"expected no clip, the layer has {variant.clip}"
-    if not _is_full(variant.precision):
-        return f"expected the full precision of products, precision is {variant.precision!r}"
+    if params.clip is not None:
+        return f"expected no clip, the layer has {params.clip}"
+    if not _is_full(precision):
+        return f"expected the full precision of products, precision is {precision!r}"
     return None
 
 
 @functools.cache
-def native_is_installed() -> bool:
-    """Return whether the package of the native loops can be imported."""
-    return importlib.util.find_spec("jaxgru_native") is not None
+def _native_is_installed() -> bool:
+    try:
+        importlib.import_module("jaxgru_native")
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 def _is_full(precision: Any) -> bool:

@@ -1,0 +1,151 @@
+"""The native loops: when they serve, what a wrong call of them ends in, and their exact bits.
+
+Values and derivatives are in test_matrix.py and test_linear.py; native/tests has the loops alone,
+under sanitizers. The oracle of the errors here is the float64 NumPy loop.
+"""
+
+import concurrent.futures
+
+import cases
+import fresh
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from jax import export
+
+import jaxgru
+from jaxgru.recurrence import implementation, native
+
+_INSTALLED = pytest.mark.skipif(
+    not implementation._native_is_installed(), reason="jaxgru-native is not installed"
+)
+
+
+def _case(key, rows=3, time=7, inputs=4, units=9, dtype=jnp.float32, **variant):
+    params = cases.random_params(key, inputs, units, dtype=dtype, **variant)
+    return params, cases.random_inputs(key, (rows, time, inputs), dtype)
+
+
+def _is_native(function, *arguments):
+    return "jaxgru_forward" in jax.jit(function).lower(*arguments).as_text()
+
+
+def test_without_it_auto_is_a_scan_and_native_an_error(key, monkeypatch):
+    monkeypatch.setattr(implementation, "_native_is_installed", lambda: False)
+    case = _case(key, units=10)  # of no other test, so nothing compiled is used again
+    assert not _is_native(jaxgru.gru, *case)
+    message = r"implementation is 'native': .* not installed: pip install \"jaxgru\[native\]\"$"
+    with pytest.raises(ValueError, match=message):
+        jaxgru.gru(*case, implementation="native")
+
+
+@_INSTALLED
+@pytest.mark.parametrize(
+    ("variant", "options", "reason"),
+    [
+        ({"activation": "relu"}, {}, "expected the activations tanh and sigmoid, .* relu and"),
+        ({"clip": 3.0}, {}, "expected no clip, the layer has 3.0"),
+        ({}, {"precision": "BF16_BF16_F32"}, "expected the full precision of products"),
+    ],
+)
+def test_what_it_cannot_serve_is_a_scan_by_default_and_an_error_if_asked(
+    key, variant, options, reason
+):
+    case = _case(key, **variant)
+    assert not _is_native(lambda *case: jaxgru.gru(*case, **options), *case)
+    with pytest.raises(ValueError, match=f"^implementation is 'native': {reason}"):
+        jaxgru.gru(*case, implementation="native", **options)
+
+
+@_INSTALLED
+def test_an_exported_program_is_a_scan_unless_native_is_asked_for(key):
+    case = _case(key)
+
+    def text(given, **options):
+        def run(params, xs):
+            return jaxgru.gru(params, xs, implementation=given)
+
+        return export.export(jax.jit(run), **options)(*case).mlir_module()
+
+    assert _is_native(jaxgru.gru, *case)
+    assert "jaxgru_forward" not in text("auto")
+    check = export.DisabledSafetyCheck.custom_call("jaxgru_forward")
+    assert "jaxgru_forward" in text("native", disabled_checks=[check])
+
+
+@_INSTALLED
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_error_is_at_most_twice_that_of_a_scan(key, reset_after):
+    params, xs = _case(key, rows=5, time=200, inputs=20, units=50, reset_after=reset_after)
+    expected, _ = oracle.gru_batch(params, xs)
+    errors = {
+        given: np.abs(np.asarray(jaxgru.gru(params, xs, implementation=given)[0]) - expected).max()
+        for given in ("scan", "native")
+    }
+    assert errors["native"] <= 2 * errors["scan"]
+
+
+@_INSTALLED
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_a_sequence_alone_has_the_bits_of_the_batch(key, reset_after):
+    params, xs = _case(key, rows=7, units=21, reset_after=reset_after)
+    together, _ = jaxgru.gru(params, xs, implementation="native")
+    for row, ys in zip(xs, together, strict=True):
+        alone, _ = jaxgru.gru(params, row, implementation="native")
+        np.testing.assert_array_equal(alone, ys)
+
+
+@_INSTALLED
+def test_calls_at_once_have_the_bits_of_one(key):
+    # Large enough that each call asks for a second thread.
+    params, xs = _case(key, rows=16, time=60, inputs=30, units=64)
+    run = jax.jit(lambda xs: jaxgru.gru(params, xs, implementation="native")[0])
+    expected = np.asarray(run(xs))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: np.asarray(run(xs)), range(40)):
+            np.testing.assert_array_equal(found, expected)
+
+
+@_INSTALLED
+@pytest.mark.slow
+def test_bits_do_not_depend_on_the_number_of_threads():
+    script = """
+import hashlib, jax, jax.numpy as jnp, jaxgru, jaxgru_native
+params = jaxgru.init(jax.random.key(0), 30, 64)
+digest = hashlib.sha256()
+for rows, time in ((1, 300), (40, 20)):
+    xs = jax.random.normal(jax.random.key(1), (rows, time, 30))
+    loss = lambda params, xs: (jaxgru.gru(params, xs, implementation="native")[0] ** 2).sum()
+    for leaf in jax.tree.leaves(jax.jit(jax.value_and_grad(loss))(params, xs)):
+        digest.update(leaf.tobytes())
+print(jaxgru_native.threads(), digest.hexdigest())
+"""
+    printed = [fresh.python("-c", script, JAXGRU_NUM_THREADS=str(n)).split() for n in (1, 2)]
+    assert printed[0][0] == "1"
+    assert printed[0][1] == printed[1][1]
+
+
+@_INSTALLED
+def test_a_call_of_wrong_sizes_is_an_error_and_no_crash():
+    sequence, state = jnp.zeros((3, 2, 4)), jnp.zeros((2, 4))
+    absent = None
+    coefficients = [sequence] * 4
+
+    def call(*operands):
+        results = [state.shape, sequence.shape]
+        options = {"reverse": False, "transposed": False}
+        return native._call("jaxgru_linear", list(operands), results, state.dtype, **options)
+
+    rest = [sequence, state, absent, absent, absent]
+    call(*coefficients, absent, jnp.zeros((12, 4)), *rest)
+    for wrong, message in [
+        ([*coefficients, absent, jnp.zeros((12, 5)), *rest], "transposed_kernel: expected shape"),
+        ([*coefficients, absent, jnp.zeros((12, 4)), sequence, state], "factors is missing"),
+        ([state, *coefficients[1:], absent, jnp.zeros((12, 4)), *rest], "z: expected 3 axes"),
+        ([jnp.zeros((0, 2, 4))] * 4 + [absent, jnp.zeros((12, 4)), *rest], "sequence: expected"),
+        ([jnp.zeros((3, 2, 4), jnp.int32), *coefficients[1:], *rest], "expected float32 or"),
+    ]:
+        with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match=message):
+            jax.block_until_ready(call(*wrong))
