@@ -144,11 +144,11 @@ _LSTM = {"n.weight_hh_l0_g": np.ones((12, 1), "f"), "n.weight_hh_l0_v": np.ones(
         ({}, r"no GRU is among its 0 arrays \(\): expected weight_ih_l0 \(3H, I\)"),
         (
             dict.fromkeys(("a", "b\n", "c", "d"), np.ones(2)),
-            r"among its 4 arrays \('a', 'b\\n', 'c', \.\.\.\): expected",
+            r"among its 4 arrays \('a', 'b\\n', 'c' and 1 more\): expected",
         ),
-        (_arrays("x.", rows=4), r"\.\.\.\), an LSTM called 'x': expected"),
-        (_arrays("x.", rows=1), r"\.\.\.\), a plain RNN called 'x': expected"),
-        (_PROJECTED, r"\.\.\.\), an LSTM with projections called 'p': expected"),
+        (_arrays("x.", rows=4), r" and 1 more\), an LSTM called 'x': expected"),
+        (_arrays("x.", rows=1), r" and 1 more\), a plain RNN called 'x': expected"),
+        (_PROJECTED, r" and 2 more\), an LSTM with projections called 'p': expected"),
         (_LSTM, r"_v'\), an LSTM called 'n': expected"),
     ],
 )
