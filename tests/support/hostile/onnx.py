@@ -212,6 +212,8 @@ FILES = {
     "one file many times": (one_file_many_times, "declare ... bytes: expected at most"),
     # The tensors
     "negative sizes": (model(None, tensor("W", dims=[-1, -9, 2])), "'W' has shape ... each from 1"),
+    "no inputs": (
+        model(None, tensor("W", dims=[1, 9, 0])), "'W' has shape (1, 9, 0): expected"),
     "100,000 axes": (
         model(None, tensor("W", dims=[1] * 100_000)), "'W' has shape ... at most 8 axes"),
     "a shape beyond its bytes": (

@@ -299,5 +299,8 @@ FILES = {
         stream(b"]" + text("x") + b"a",
                body=mapping({"x": storage_of("x", 1, kind="torch.OddStorage")})),
         "a storage has the unknown type 'Odd': expected another"),
+    "storage of another length": (
+        stream().replace(struct.pack("<Q", 27), struct.pack("<Q", 26)),
+        "storage '1' has 26 numbers of type Float, or is cut short: expected 27"),
     "storages cut short": (stream()[:-1], "storage '3' has 9 numbers of type Float, or"),
 }  # fmt: skip
