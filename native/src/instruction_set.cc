@@ -5,10 +5,7 @@
 
 namespace jaxgru {
 
-extern const Kernel portable;
-#if defined(__x86_64__)
-extern const Kernel avx2, avx512;
-#endif
+extern const Kernel portable, avx2, avx512;
 
 namespace {
 
@@ -17,10 +14,12 @@ const Kernel& chosen() {
   const auto admits = [&](const Kernel& kernel) {
     return wanted == nullptr || *wanted == 0 || std::strcmp(wanted, kernel.name) == 0;
   };
-#if defined(__x86_64__)
+#if defined(JAXGRU_AVX512)
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && admits(avx512)) {
     return avx512;
   }
+#endif
+#if defined(JAXGRU_AVX2)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && admits(avx2)) return avx2;
 #endif
   return portable;
