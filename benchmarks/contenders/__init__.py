@@ -35,7 +35,7 @@ _UNROLLED = ({"unroll": 4},)
 # A second thread is slower for short steps.
 _ONE_THREAD = ({"threads": 1},)
 _SOURCES = {
-    "jaxgru": _Source("jaxgru_layer", "Jaxgru"),
+    "jaxgru": _Source("jaxgru_layer", "Jaxgru", options=({"implementation": "scan"},)),
     "plain scan": _Source("plain_scan", "PlainScan", options=_UNROLLED),
     "flax nnx": _Source("flax_nnx", "FlaxNnx", ("flax",), _UNROLLED),
     "flax linen": _Source("flax_linen", "FlaxLinen", ("flax",), _UNROLLED),

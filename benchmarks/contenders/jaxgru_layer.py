@@ -1,4 +1,4 @@
-"""jaxgru, without options."""
+"""jaxgru, with the native loops where they are installed, and as a scan."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,7 @@ import jax
 import jaxgru
 from benchmarks.contenders.contender import JaxContender
 from benchmarks.problem import Shape, Weights
+from jaxgru.recurrence import Implementation
 
 Apply = Callable[[jaxgru.GRUParams, jax.Array, jax.Array], jax.Array]
 
@@ -14,13 +15,17 @@ Apply = Callable[[jaxgru.GRUParams, jax.Array, jax.Array], jax.Array]
 class Jaxgru(JaxContender):
     """``jaxgru.gru`` and ``jaxgru.gru_cell``."""
 
+    def __init__(self, implementation: Implementation = "auto") -> None:
+        self.implementation = implementation
+
     def weights(self, weights: Weights) -> jaxgru.GRUParams:
         """See Contender."""
         return jaxgru.GRUParams(*weights)
 
     def layer(self, shape: Shape) -> Apply:
         """See JaxContender."""
-        return lambda params, h, xs: jaxgru.gru(params, xs, h)[0]
+        options = {"implementation": self.implementation}
+        return lambda params, h, xs: jaxgru.gru(params, xs, h, **options)[0]
 
     def cell(self, shape: Shape) -> Apply:
         """See JaxContender."""

@@ -83,7 +83,7 @@ class Forward {
   static int64_t chunk(const Problem& p, int64_t rows) {
     const int64_t numbers = rows * 3 * padded<T>(p.sizes.units);
     const int64_t fitting = (1 << 14) / (numbers + 1);
-    const int64_t steps = fitting < 8 ? 8 : fitting > 64 ? 64 : fitting;
+    const int64_t steps = fitting < 4 ? 4 : fitting > 64 ? 64 : fitting;
     return p.sizes.steps < steps ? p.sizes.steps : steps;
   }
 
