@@ -19,6 +19,17 @@ struct Place {
   void write(T* array, const Vector<T>& v) const { store(array + offset, v, count); }
 };
 
+// Whether all of some rows are held at a time: such a step needs no product.
+inline bool all_held(const Flags& flags, const Sizes& sizes, int64_t t, int64_t first,
+                     int64_t rows) {
+  if (flags.valid == nullptr) return false;
+  const bool* valid = flags.valid + t * sizes.rows + first;
+  for (int64_t row = 0; row < rows; ++row) {
+    if (valid[row]) return false;
+  }
+  return true;
+}
+
 // Rows of vectors, at a distance that is no power of two: such rows share few sets of a cache.
 template <class T>
 struct Rows {

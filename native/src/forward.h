@@ -67,7 +67,9 @@ class Forward {
     for (int64_t step = 0; step < steps; ++step) {
       const int64_t place = step % at_once_;
       if (place == 0) loop.project(step, steps - step < at_once_ ? steps - step : at_once_);
-      if (p_->reset_after) {
+      if (loop.is_idle(step)) {
+        loop.hold(step);
+      } else if (p_->reset_after) {
         loop.reset_after(step, place);
       } else {
         loop.gates(step, place);
@@ -118,6 +120,19 @@ class Forward {
         });
       };
       products<T, 3>(steps * rows, panels, f.kernel_, p.inputs, row, start, finish);
+    }
+
+    // The gates of a held step are computed, where they are asked for.
+    bool is_idle(int64_t step) const {
+      return !p.update && all_held(p.flags, p.sizes, carry.time(step), first, rows);
+    }
+
+    void hold(int64_t step) {
+      for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+          conclude(step, row, panel, Vector<T>{}, Vector<T>{});
+        }
+      }
     }
 
     void reset_after(int64_t step, int64_t place) {

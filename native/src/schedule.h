@@ -33,7 +33,9 @@ inline Range share(int64_t size, int64_t number, int64_t count) {
 // it is not worth waiting for (measured).
 constexpr int64_t kWakes = 1 << 21;
 constexpr int64_t kMeets = 1 << 13;
-constexpr int64_t kSlab = 32;  // rows: more share each part of a matrix that is read
+constexpr int64_t kSlab = 32;  // rows: they share each part of a matrix that is read
+constexpr int64_t kFewRows = kRows < 8 ? kRows : 8;
+constexpr int64_t kCache = 1 << 20;  // bytes
 
 template <class Loop>
 class Schedule final : public Job {
@@ -51,9 +53,12 @@ class Schedule final : public Job {
                      : static_cast<int>(least(threads_, panels_ / kWide + 1));
       return;
     }
-    // As many slabs as threads, or a multiple, but none of a few rows.
+    // As many slabs as threads, or a multiple. More of them where the matrices lie in a core's own
+    // cache: a thread that has a core for half of the time then takes fewer.
+    const bool cached = Loop::packed_size(p_) * static_cast<int64_t>(sizeof(T)) <= kCache;
     const int64_t rounds = (p_.sizes.rows + kSlab * threads_ - 1) / (kSlab * threads_);
-    slabs_ = least(rounds * threads_, (2 * p_.sizes.rows + kRows - 1) / kRows);
+    const int64_t wanted = rounds * threads_ * (cached && threads_ > 1 ? 2 : 1);
+    slabs_ = least(wanted, (p_.sizes.rows + kFewRows - 1) / kFewRows);
   }
 
   void run() {
@@ -80,6 +85,7 @@ class Schedule final : public Job {
   void help() override {
     const int number = team_.join();
     if (number < 0) return;
+    leave_core_of_caller();
     while (!packed_.load(std::memory_order_acquire)) pause();
     work(number);
   }

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -73,7 +74,8 @@ Pool& the_pool() {
   return *pool;
 }
 
-std::atomic<int64_t> rest{10'000'000}, rest_until{0};
+constexpr int64_t kShortestRest = 1'000'000, kLongestRest = 50'000'000;  // nanoseconds
+std::atomic<int64_t> rest{kShortestRest}, rest_until{0};
 
 int64_t now() { return std::chrono::nanoseconds(Clock::now().time_since_epoch()).count(); }
 
@@ -96,11 +98,27 @@ int granted_cores() {
   return quota > 0 && period > 0 ? std::max(1, static_cast<int>(quota / period + 0.5)) : 0;
 }
 
+std::atomic<int> core_of_caller{-1};
+
+void note_core_of_caller() {
+#ifdef __linux__
+  core_of_caller.store(sched_getcpu(), std::memory_order_relaxed);
+#endif
+}
+
+#ifdef __linux__
+cpu_set_t cores_of_process() {
+  cpu_set_t cores;
+  if (sched_getaffinity(getpid(), sizeof cores, &cores) != 0) CPU_ZERO(&cores);
+  return cores;
+}
+#endif
+
 int counted_threads() {
   int cores = static_cast<int>(std::thread::hardware_concurrency());
 #ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) cores = CPU_COUNT(&set);
+  const cpu_set_t set = cores_of_process();
+  cores = std::max(1, CPU_COUNT(&set));
 #endif
   if (const int granted = granted_cores()) cores = std::min(cores, granted);
   if (const char* given = std::getenv("JAXGRU_NUM_THREADS")) {
@@ -116,8 +134,19 @@ int available_threads() {
   return threads;
 }
 
+void leave_core_of_caller() {
+#ifdef __linux__
+  const int core = sched_getcpu();
+  if (core != core_of_caller.load(std::memory_order_relaxed)) return;
+  cpu_set_t others = cores_of_process();
+  CPU_CLR(core, &others);
+  if (CPU_COUNT(&others) > 0) sched_setaffinity(0, sizeof others, &others);  // of this thread
+#endif
+}
+
 void run_job(Job& job, int helpers) {
   if (helpers < 1) return job.lead(0);
+  note_core_of_caller();
   the_pool().run(job, helpers);
 }
 
@@ -130,7 +159,7 @@ void pause() {
 }
 
 void Barrier::wait(int member) {
-  constexpr int spins = 2000, late_yields = 200;
+  constexpr int spins = 500;
   std::atomic<int64_t>& own = meetings_[member].count;
   const int64_t meeting = own.load(std::memory_order_relaxed) + 1;
   own.store(meeting, std::memory_order_release);
@@ -141,8 +170,13 @@ void Barrier::wait(int member) {
         continue;
       }
       // The member that is missing may need this very core.
+      if (member == 0) {
+        note_core_of_caller();
+      } else {
+        leave_core_of_caller();
+      }
       sched_yield();
-      if (waited == spins + late_yields) late_.store(true, std::memory_order_relaxed);
+      yields_.fetch_add(1, std::memory_order_relaxed);
     }
   }
 }
@@ -161,14 +195,13 @@ int Team::join() {
 bool teams_rest() { return now() < rest_until.load(std::memory_order_relaxed); }
 
 void note_meetings(bool late) {
-  constexpr int64_t shortest = 10'000'000, longest = 1'000'000'000;  // nanoseconds
   if (!late) {
-    rest.store(shortest, std::memory_order_relaxed);
+    rest.store(kShortestRest, std::memory_order_relaxed);
     return;
   }
   const int64_t next = rest.load(std::memory_order_relaxed);
   rest_until.store(now() + next, std::memory_order_relaxed);
-  rest.store(std::min(2 * next, longest), std::memory_order_relaxed);
+  rest.store(std::min(2 * next, kLongestRest), std::memory_order_relaxed);
 }
 
 }  // namespace jaxgru

@@ -26,6 +26,10 @@ class Job {
   ~Job() = default;
 };
 
+// Moves the calling helper off the core of the caller of the job, where it would only take turns
+// with it: a scheduler that knows no better wakes it there.
+void leave_core_of_caller();
+
 // Returns when the caller and all helpers that came have left the job.
 void run_job(Job& job, int helpers);
 
@@ -39,8 +43,8 @@ class Barrier {
 
   void set_members(int members) { members_ = members; }
   void wait(int member);
-  // Whether somebody waited so long that a member cannot have been running.
-  bool was_late() const { return late_.load(std::memory_order_relaxed); }
+  // Whether somebody waited so often or so long that a member cannot have had a core of its own.
+  bool was_late() const { return yields_.load(std::memory_order_relaxed) > 50; }
 
  private:
   // On a line of the cache for each member: a meeting then costs one transfer of a line.
@@ -49,7 +53,7 @@ class Barrier {
   };
 
   int members_ = 1;
-  std::atomic<bool> late_{false};
+  std::atomic<int> yields_{0};
   Meetings meetings_[kMostMembers];
 };
 
@@ -68,7 +72,7 @@ class Team {
 };
 
 // Where other processes keep the cores busy, threads that meet at every step are slower than one.
-// So after a late meeting no team forms for a while: 10 ms, and each time twice as long up to 1 s.
+// So after a late meeting no team forms for 1 ms, and each time for twice as long, up to 50 ms.
 bool teams_rest();
 void note_meetings(bool late);
 

@@ -62,11 +62,15 @@ class Transposed {
     }
     together.wait();
     for (int64_t step = 0; step < p_->sizes.steps; ++step) {
-      if (p_->r) {
-        loop.candidate(step);
-        together.wait();
+      if (all_held(p_->flags, p_->sizes, loop.time(step), loop.first, loop.rows)) {
+        loop.hold(step);
+      } else {
+        if (p_->r) {
+          loop.candidate(step);
+          together.wait();
+        }
+        loop.gates(step);
       }
-      loop.gates(step);
       together.wait();
     }
   }
@@ -125,19 +129,32 @@ class Transposed {
     void gates(int64_t step) {
       const auto row = [of = parts[step % 2]](int64_t i) { return of.row(i); };
       const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
-        const Place<T> at = place(step, i, panel), of_row(p.sizes, 0, first + i, panel);
         Vector<T> entering = sum;
-        if (p.r) entering += at.read(p.r) * load(insides.at(i, panel));
-        if (p.factors) entering *= of_row.read(p.factors);
-        Vector<T> back = at.read(p.z) * load(cotangents.at(i, panel)) + entering;
-        if (p.flags.resets && p.flags.resets[time(step) * p.sizes.rows + first + i]) {
-          back = Vector<T>{};
-        }
-        if (step + 1 == p.sizes.steps) of_row.write(p.state_out, back);
-        enter(step + 1, i, panel, back);
+        if (p.r) entering += place(step, i, panel).read(p.r) * load(insides.at(i, panel));
+        conclude(step, i, panel, entering);
       };
       const int64_t depth = f.parts_ * padded<T>(p.sizes.units);
       wide_products(rows, panels, f.of_gates_, depth, row, zero, finish);
+    }
+
+    void hold(int64_t step) {
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+          conclude(step, i, panel, Vector<T>{});
+        }
+      }
+    }
+
+    void conclude(int64_t step, int64_t i, int64_t panel, Vector<T> entering) {
+      const Place<T> of_row(p.sizes, 0, first + i, panel);
+      if (p.factors) entering *= of_row.read(p.factors);
+      const Vector<T> z = place(step, i, panel).read(p.z);
+      Vector<T> back = z * load(cotangents.at(i, panel)) + entering;
+      if (p.flags.resets && p.flags.resets[time(step) * p.sizes.rows + first + i]) {
+        back = Vector<T>{};
+      }
+      if (step + 1 == p.sizes.steps) of_row.write(p.state_out, back);
+      enter(step + 1, i, panel, back);
     }
 
     static Vector<T> zero(int64_t, int64_t) { return Vector<T>{}; }
