@@ -47,6 +47,14 @@ def test_jit_takes_params_as_an_argument_and_compiles_once_for_a_variant(key):
     assert len(traces) == 2
 
 
+def test_nothing_needs_to_be_compiled(key):
+    params, xs = cases.random_params(key, 3, 4), cases.random_inputs(key, (2, 5, 3))
+    derivative = jax.value_and_grad(lambda params: (jaxgru.gru(params, xs)[0] ** 2).sum())
+    with jax.disable_jit():
+        result = derivative(params)
+    chex.assert_trees_all_close(result, derivative(params), **_FLOAT32)
+
+
 def test_shapes_can_be_had_without_computing(key):
     params = jax.eval_shape(lambda key: jaxgru.init(key, 3, 4), key)
     ys, h = jax.eval_shape(jaxgru.gru, params, jax.ShapeDtypeStruct((2, 5, 3), jnp.float32))

@@ -27,9 +27,7 @@ def loop_primitive(name: str, scan: Loop, native: Loop, abstract: Loop) -> Any:
     """
     primitive: Any = Primitive(name)  # Any: JAX leaves the methods of its primitives without types
     primitive.multiple_results = True
-    primitive.def_impl(
-        lambda *operands, **static: jax.jit(functools.partial(primitive.bind, **static))(*operands)
-    )
+    primitive.def_impl(functools.partial(_compute, primitive, scan))
     primitive.def_abstract_eval(abstract)
     as_scan = mlir.lower_fun(_without_choice(scan), multiple_results=True)
     as_native = mlir.lower_fun(_without_choice(native), multiple_results=True)
@@ -43,6 +41,15 @@ def loop_primitive(name: str, scan: Loop, native: Loop, abstract: Loop) -> Any:
     mlir.register_lowering(primitive, as_scan)
     mlir.register_lowering(primitive, lowering, platform="cpu")
     return primitive
+
+
+def _compute(primitive: Any, scan: Loop, *operands: Any, implementation: str, **static: Any) -> Any:
+    # Under jax.disable_jit the lowering is never reached.
+    config: Any = jax.config
+    if config.jax_disable_jit:
+        return scan(*operands, **static)
+    compiled = jax.jit(functools.partial(primitive.bind, implementation=implementation, **static))
+    return compiled(*operands)
 
 
 def _without_choice(loop: Loop) -> Loop:
