@@ -52,9 +52,7 @@ class Linear {
     }
     together.wait();
     for (int64_t step = 0; step < p_->sizes.steps; ++step) {
-      if (all_held(p_->flags, p_->sizes, loop.carry.time(step), loop.first, loop.rows)) {
-        loop.hold(step);
-      } else if (p_->r) {
+      if (p_->r) {
         loop.gates(step);
         together.wait();
         loop.candidate(step);
@@ -80,15 +78,6 @@ class Linear {
 
     Place<T> place(int64_t step, int64_t row, int64_t panel) const {
       return Place<T>(p.sizes, carry.time(step), first + row, panel);
-    }
-
-    void hold(int64_t step) {
-      for (int64_t row = 0; row < rows; ++row) {
-        for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-          const Place<T> at = place(step, row, panel);
-          conclude(step, row, panel, at.read(p.z) * carry.state(row, panel) + at.read(p.sequence));
-        }
-      }
     }
 
     void reset_after(int64_t step) {

@@ -62,15 +62,11 @@ class Transposed {
     }
     together.wait();
     for (int64_t step = 0; step < p_->sizes.steps; ++step) {
-      if (all_held(p_->flags, p_->sizes, loop.time(step), loop.first, loop.rows)) {
-        loop.hold(step);
-      } else {
-        if (p_->r) {
-          loop.candidate(step);
-          together.wait();
-        }
-        loop.gates(step);
+      if (p_->r) {
+        loop.candidate(step);
+        together.wait();
       }
+      loop.gates(step);
       together.wait();
     }
   }
@@ -135,14 +131,6 @@ class Transposed {
       };
       const int64_t depth = f.parts_ * padded<T>(p.sizes.units);
       wide_products(rows, panels, f.of_gates_, depth, row, zero, finish);
-    }
-
-    void hold(int64_t step) {
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-          conclude(step, i, panel, Vector<T>{});
-        }
-      }
     }
 
     void conclude(int64_t step, int64_t i, int64_t panel, Vector<T> entering) {
