@@ -15,7 +15,8 @@ struct Block {
   std::size_t bytes = 0;
 };
 
-// One block for each of a few calls at once.
+// One block for each of a few calls at once. The lock is never waited for: memory can be had
+// without it, and after a fork nobody may be there to release it.
 constexpr int kBlocks = 4;
 Block kept[kBlocks];
 std::mutex mutex;
@@ -24,8 +25,7 @@ std::mutex mutex;
 
 Scratch::Scratch(int64_t numbers, std::size_t size_of_number) {
   bytes_ = (static_cast<std::size_t>(numbers) * size_of_number + kLine) / kLine * kLine;
-  {
-    const std::lock_guard<std::mutex> lock(mutex);
+  if (const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock); lock) {
     for (Block& block : kept) {
       if (block.bytes < bytes_) continue;
       data_ = block.data;
@@ -40,8 +40,7 @@ Scratch::Scratch(int64_t numbers, std::size_t size_of_number) {
 
 Scratch::~Scratch() {
   void* dropped = data_;
-  if (bytes_ <= kKept) {
-    const std::lock_guard<std::mutex> lock(mutex);
+  if (const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock); lock && bytes_ <= kKept) {
     Block* smallest = &kept[0];
     for (Block& block : kept) {
       if (block.bytes < smallest->bytes) smallest = &block;

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace jaxgru {
@@ -28,7 +29,11 @@ class Pool {
       }
       job_ = &job;
       places_ = helpers;
-      for (; started_ < helpers; ++started_) std::thread([this] { help(); }).detach();
+      try {
+        for (; started_ < helpers; ++started_) std::thread([this] { help(); }).detach();
+      } catch (const std::system_error&) {
+        // No more threads are to be had: those that run will do.
+      }
     }
     opened_.notify_all();
     job.lead(helpers);
