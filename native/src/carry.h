@@ -1,66 +1,10 @@
 // A state between steps: what the next step starts from, and what its products read.
 #pragma once
 
-#include "problem.h"
-#include "product.h"
+#include "arrays.h"
 
 namespace jaxgru {
 namespace {
-
-// Where an array (T, B, H) or (B, H) holds a panel of a row.
-template <class T>
-struct Place {
-  int64_t offset, count;
-
-  Place(const Sizes& sizes, int64_t t, int64_t row, int64_t panel)
-      : offset((t * sizes.rows + row) * sizes.units + panel * kLanes<T>),
-        count(sizes.units - panel * kLanes<T>) {}
-  Vector<T> read(const T* array) const { return load(array + offset, count); }
-  void write(T* array, const Vector<T>& v) const { store(array + offset, v, count); }
-};
-
-// Whether all of some rows are held at a time: such a step needs no product.
-inline bool all_held(const Flags& flags, const Sizes& sizes, int64_t t, int64_t first,
-                     int64_t rows) {
-  if (flags.valid == nullptr) return false;
-  const bool* valid = flags.valid + t * sizes.rows + first;
-  for (int64_t row = 0; row < rows; ++row) {
-    if (valid[row]) return false;
-  }
-  return true;
-}
-
-// Rows of vectors, at a distance that is no power of two: such rows share few sets of a cache.
-template <class T>
-struct Rows {
-  T* data = nullptr;
-  int64_t width = 0;
-
-  static int64_t width_of(int64_t units, int blocks = 1) {
-    return padded<T>(units) * blocks + kLanes<T>;
-  }
-  T* row(int64_t row) const { return data + row * width; }
-  T* at(int64_t row, int64_t panel) const { return data + row * width + panel * kLanes<T>; }
-};
-
-// Takes arrays of one block of memory, one after the other.
-template <class T>
-class Allocator {
- public:
-  explicit Allocator(T* memory) : next_(memory) {}
-  T* take(int64_t numbers) {
-    T* taken = next_;
-    next_ += numbers;
-    return taken;
-  }
-  Rows<T> take_rows(int64_t rows, int64_t units, int blocks = 1) {
-    const int64_t width = Rows<T>::width_of(units, blocks);
-    return {take(rows * width), width};
-  }
-
- private:
-  T* next_;
-};
 
 template <class T>
 class Carry {
@@ -88,6 +32,21 @@ class Carry {
 
   bool held(int64_t step, int64_t row) const {
     return flags_.valid && !flag(flags_.valid, step, row);
+  }
+
+  // Whether all rows are held: such a step needs no product.
+  bool all_held(int64_t step, int64_t rows) const {
+    for (int64_t row = 0; row < rows; ++row) {
+      if (!held(step, row)) return false;
+    }
+    return true;
+  }
+
+  // Makes the first state that before the first step.
+  void start(int64_t rows, Range panels, const T* h) {
+    each(rows, panels, [&](int64_t row, int64_t panel) {
+      enter(0, row, panel, Place<T>(sizes_, 0, first_ + row, panel).read(h));
+    });
   }
 
   // Makes h the state before a step.

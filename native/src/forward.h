@@ -33,35 +33,26 @@ class Forward {
   void pack() {
     Allocator<T> allocator(memory_);
     const int64_t units = p_->sizes.units;
-    const auto packed = [&](const T* from, int64_t depth, int blocks, int64_t width) {
-      T* to = allocator.take(jaxgru::packed_size<T>(depth, blocks, units));
-      const auto element = [&](int64_t k, int64_t column) {
-        return from ? from[k * width + column] : T(0);
-      };
-      jaxgru::pack(depth, blocks, units, element, to);
-      return to;
+    // Of a matrix of some width; zeros for one that is absent.
+    const auto elements_of = [](const T* matrix, int64_t width) {
+      return [=](int64_t k, int64_t column) { return matrix ? matrix[k * width + column] : T(0); };
     };
-    kernel_ = packed(p_->kernel, p_->inputs, 3, 3 * units);
-    bias_ = packed(p_->bias, 1, 3, 0);
-    candidate_bias_ = packed(p_->candidate_bias, 1, 1, 0);
-    to_gates_ = packed(p_->recurrent_kernel, units, p_->reset_after ? 3 : 2, 3 * units);
+    const auto kernel = elements_of(p_->kernel, 3 * units);
+    const auto recurrent_kernel = elements_of(p_->recurrent_kernel, 3 * units);
+    kernel_ = allocator.take_packed(p_->inputs, 3, units, kernel);
+    bias_ = allocator.take_packed(1, 3, units, elements_of(p_->bias, 0));
+    candidate_bias_ = allocator.take_packed(1, 1, units, elements_of(p_->candidate_bias, 0));
+    to_gates_ = allocator.take_packed(units, p_->reset_after ? 3 : 2, units, recurrent_kernel);
     if (p_->reset_after) return;
-    to_candidate_ = allocator.take(wide_size<T>(units, units));
-    const auto element = [&](int64_t k, int64_t column) {
-      return p_->recurrent_kernel[k * 3 * units + 2 * units + column];
-    };
-    jaxgru::pack(units, 1, units, element, to_candidate_, kWide * kLanes<T>);
+    to_candidate_ = allocator.take_wide(units, units, [&](int64_t k, int64_t column) {
+      return recurrent_kernel(k, 2 * units + column);
+    });
   }
 
   // Runs some rows and, of all workers on them, this one's panels.
   void run(Range row_range, Range panels, T* memory, const Together& together) const {
     Loop loop(*this, row_range, panels, memory);
-    for (int64_t row = 0; row < loop.rows; ++row) {
-      for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-        const Place<T> place(p_->sizes, 0, loop.first + row, panel);
-        loop.carry.enter(0, row, panel, place.read(p_->h));
-      }
-    }
+    loop.carry.start(loop.rows, panels, p_->h);
     together.wait();
     const int64_t steps = p_->sizes.steps;
     for (int64_t step = 0; step < steps; ++step) {
@@ -123,16 +114,12 @@ class Forward {
     }
 
     // The gates of a held step are computed, where they are asked for.
-    bool is_idle(int64_t step) const {
-      return !p.update && all_held(p.flags, p.sizes, carry.time(step), first, rows);
-    }
+    bool is_idle(int64_t step) const { return !p.update && carry.all_held(step, rows); }
 
     void hold(int64_t step) {
-      for (int64_t row = 0; row < rows; ++row) {
-        for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-          conclude(step, row, panel, Vector<T>{}, Vector<T>{});
-        }
-      }
+      each(rows, panels, [&](int64_t row, int64_t panel) {
+        conclude(step, row, panel, Vector<T>{}, Vector<T>{});
+      });
     }
 
     void reset_after(int64_t step, int64_t place) {
@@ -161,7 +148,7 @@ class Forward {
           conclude(step, row, panel, sums[0], *candidate++);
         });
       };
-      products<T, 3>(rows, panels, f.to_gates_, p.sizes.units, entering(step), start, finish);
+      products<T, 3>(rows, panels, f.to_gates_, p.sizes.units, carry.entering(step), start, finish);
     }
 
     void gates(int64_t step, int64_t place) {
@@ -180,22 +167,17 @@ class Forward {
           store(gated.at(row, panel), product);
         });
       };
-      products<T, 2>(rows, panels, f.to_gates_, p.sizes.units, entering(step), start, finish);
+      products<T, 2>(rows, panels, f.to_gates_, p.sizes.units, carry.entering(step), start, finish);
     }
 
     void candidate(int64_t step, int64_t place) {
-      const auto row = [&](int64_t i) { return gated.row(i); };
       const auto start = [&](int64_t i, int64_t panel) {
         return load(projected_at(place * rows + i, panel) + 2 * kLanes<T>);
       };
       const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
         conclude(step, i, panel, load(updates.at(i, panel)), tanh<T>(sum));
       };
-      wide_products(rows, panels, f.to_candidate_, p.sizes.units, row, start, finish);
-    }
-
-    auto entering(int64_t step) const {
-      return [rows = carry.entering(step)](int64_t i) { return rows.row(i); };
+      wide_products(rows, panels, f.to_candidate_, p.sizes.units, gated, start, finish);
     }
 
     void keep_reset(int64_t step, int64_t row, int64_t panel, const Vector<T>& r,

@@ -31,25 +31,15 @@ class Linear {
     const auto element = [&](int64_t k, int64_t column) {
       return p_->transposed_kernel[column * units + k];
     };
-    const int blocks = p_->r ? 2 : 3;
-    to_gates_ = allocator.take(jaxgru::packed_size<T>(units, blocks, units));
-    jaxgru::pack(units, blocks, units, element, to_gates_);
+    to_gates_ = allocator.take_packed(units, p_->r ? 2 : 3, units, element);
     if (!p_->r) return;
-    to_candidate_ = allocator.take(wide_size<T>(units, units));
-    const auto of_candidate = [&](int64_t k, int64_t column) {
-      return element(k, 2 * units + column);
-    };
-    jaxgru::pack(units, 1, units, of_candidate, to_candidate_, kWide * kLanes<T>);
+    to_candidate_ = allocator.take_wide(
+        units, units, [&](int64_t k, int64_t column) { return element(k, 2 * units + column); });
   }
 
   void run(Range row_range, Range panels, T* memory, const Together& together) const {
     Loop loop(*this, row_range, panels, memory);
-    for (int64_t row = 0; row < loop.rows; ++row) {
-      for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-        const Place<T> place(p_->sizes, 0, loop.first + row, panel);
-        loop.carry.enter(0, row, panel, place.read(p_->state));
-      }
-    }
+    loop.carry.start(loop.rows, panels, p_->state);
     together.wait();
     for (int64_t step = 0; step < p_->sizes.steps; ++step) {
       if (p_->r) {
@@ -93,7 +83,7 @@ class Linear {
           conclude(step, row, panel, dh + at.read(p.c) * sums[2]);
         });
       };
-      products<T, 3>(rows, panels, f.to_gates_, p.sizes.units, entering(step), start, finish);
+      products<T, 3>(rows, panels, f.to_gates_, p.sizes.units, carry.entering(step), start, finish);
     }
 
     void gates(int64_t step) {
@@ -111,21 +101,16 @@ class Linear {
           store(gated.at(row, panel), into_candidate);
         });
       };
-      products<T, 2>(rows, panels, f.to_gates_, p.sizes.units, entering(step), start, finish);
+      products<T, 2>(rows, panels, f.to_gates_, p.sizes.units, carry.entering(step), start, finish);
     }
 
     void candidate(int64_t step) {
-      const auto row = [&](int64_t i) { return gated.row(i); };
       const auto start = [](int64_t, int64_t) { return Vector<T>{}; };
       const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
         const Vector<T> outside = load(sums_outside.at(i, panel));
         conclude(step, i, panel, outside + place(step, i, panel).read(p.c) * sum);
       };
-      wide_products(rows, panels, f.to_candidate_, p.sizes.units, row, start, finish);
-    }
-
-    auto entering(int64_t step) const {
-      return [rows = carry.entering(step)](int64_t i) { return rows.row(i); };
+      wide_products(rows, panels, f.to_candidate_, p.sizes.units, gated, start, finish);
     }
 
     void conclude(int64_t step, int64_t row, int64_t panel, const Vector<T>& dh) {

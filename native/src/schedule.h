@@ -33,8 +33,7 @@ inline Range share(int64_t size, int64_t number, int64_t count) {
 // it is not worth waiting for (measured).
 constexpr int64_t kWakes = 1 << 21;
 constexpr int64_t kMeets = 1 << 13;
-constexpr int64_t kSlab = 32;  // rows: they share each part of a matrix that is read
-constexpr int64_t kFewRows = kRows < 8 ? kRows : 8;
+constexpr int64_t kSlab = 32;        // rows: they share each part of a matrix that is read
 constexpr int64_t kCache = 1 << 20;  // bytes
 
 template <class Loop>
@@ -58,7 +57,7 @@ class Schedule final : public Job {
     const bool cached = Loop::packed_size(p_) * static_cast<int64_t>(sizeof(T)) <= kCache;
     const int64_t rounds = (p_.sizes.rows + kSlab * threads_ - 1) / (kSlab * threads_);
     const int64_t wanted = rounds * threads_ * (cached && threads_ > 1 ? 2 : 1);
-    slabs_ = least(wanted, (p_.sizes.rows + kFewRows - 1) / kFewRows);
+    slabs_ = least(wanted, (p_.sizes.rows + kRows - 1) / kRows);
   }
 
   void run() {

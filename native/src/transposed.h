@@ -8,7 +8,7 @@
 // What enters the product of gates lies as panels of these parts, and so do the rows of the matrix.
 #pragma once
 
-#include "carry.h"
+#include "arrays.h"
 #include "schedule.h"
 
 namespace jaxgru {
@@ -37,16 +37,13 @@ class Transposed {
     Allocator<T> allocator(memory_);
     const int64_t units = p_->sizes.units;
     const auto packed = [&](int first, int blocks) {
-      const int64_t depth = blocks * padded<T>(units);
-      T* to = allocator.take(wide_size<T>(depth, units));
       const auto element = [&](int64_t k, int64_t column) {
         const int64_t block = k / kLanes<T> % blocks;
         const int64_t unit = k / (kLanes<T> * blocks) * kLanes<T> + k % kLanes<T>;
         if (unit >= units) return T(0);
         return p_->transposed_kernel[((first + block) * units + unit) * units + column];
       };
-      jaxgru::pack(depth, 1, units, element, to, kWide * kLanes<T>);
-      return to;
+      return allocator.take_wide(blocks * padded<T>(units), units, element);
     };
     of_gates_ = packed(0, parts_);
     if (p_->r) of_candidate_ = packed(2, 1);
@@ -54,12 +51,10 @@ class Transposed {
 
   void run(Range row_range, Range panels, T* memory, const Together& together) const {
     Loop loop(*this, row_range, panels, memory);
-    for (int64_t row = 0; row < loop.rows; ++row) {
-      for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-        const Place<T> place(p_->sizes, 0, loop.first + row, panel);
-        loop.enter(0, row, panel, place.read(p_->state));
-      }
-    }
+    each(loop.rows, panels, [&](int64_t row, int64_t panel) {
+      const Place<T> place(p_->sizes, 0, loop.first + row, panel);
+      loop.enter(0, row, panel, place.read(p_->state));
+    });
     together.wait();
     for (int64_t step = 0; step < p_->sizes.steps; ++step) {
       if (p_->r) {
@@ -114,35 +109,29 @@ class Transposed {
     }
 
     void candidate(int64_t step) {
-      const auto row = [&](int64_t i) { return into_candidate.row(i); };
       const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
         store(insides.at(i, panel), sum);
         part(step, i, panel, 1, place(step, i, panel).read(p.b) * sum);
       };
-      wide_products(rows, panels, f.of_candidate_, padded<T>(p.sizes.units), row, zero, finish);
+      wide_products(rows, panels, f.of_candidate_, padded<T>(p.sizes.units), into_candidate, zero,
+                    finish);
     }
 
     void gates(int64_t step) {
-      const auto row = [of = parts[step % 2]](int64_t i) { return of.row(i); };
       const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
+        const Place<T> at = place(step, i, panel), of_row(p.sizes, 0, first + i, panel);
         Vector<T> entering = sum;
-        if (p.r) entering += place(step, i, panel).read(p.r) * load(insides.at(i, panel));
-        conclude(step, i, panel, entering);
+        if (p.r) entering += at.read(p.r) * load(insides.at(i, panel));
+        if (p.factors) entering *= of_row.read(p.factors);
+        Vector<T> back = at.read(p.z) * load(cotangents.at(i, panel)) + entering;
+        if (p.flags.resets && p.flags.resets[time(step) * p.sizes.rows + first + i]) {
+          back = Vector<T>{};
+        }
+        if (step + 1 == p.sizes.steps) of_row.write(p.state_out, back);
+        enter(step + 1, i, panel, back);
       };
       const int64_t depth = f.parts_ * padded<T>(p.sizes.units);
-      wide_products(rows, panels, f.of_gates_, depth, row, zero, finish);
-    }
-
-    void conclude(int64_t step, int64_t i, int64_t panel, Vector<T> entering) {
-      const Place<T> of_row(p.sizes, 0, first + i, panel);
-      if (p.factors) entering *= of_row.read(p.factors);
-      const Vector<T> z = place(step, i, panel).read(p.z);
-      Vector<T> back = z * load(cotangents.at(i, panel)) + entering;
-      if (p.flags.resets && p.flags.resets[time(step) * p.sizes.rows + first + i]) {
-        back = Vector<T>{};
-      }
-      if (step + 1 == p.sizes.steps) of_row.write(p.state_out, back);
-      enter(step + 1, i, panel, back);
+      wide_products(rows, panels, f.of_gates_, depth, parts[step % 2], zero, finish);
     }
 
     static Vector<T> zero(int64_t, int64_t) { return Vector<T>{}; }

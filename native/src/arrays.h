@@ -1,0 +1,75 @@
+// Where the numbers of a loop lie: the arrays of its problem, and memory of its own.
+#pragma once
+
+#include "problem.h"
+#include "product.h"
+
+namespace jaxgru {
+namespace {
+
+// Where an array (T, B, H) or (B, H) holds a panel of a row.
+template <class T>
+struct Place {
+  int64_t offset, count;
+
+  Place(const Sizes& sizes, int64_t t, int64_t row, int64_t panel)
+      : offset((t * sizes.rows + row) * sizes.units + panel * kLanes<T>),
+        count(sizes.units - panel * kLanes<T>) {}
+  Vector<T> read(const T* array) const { return load(array + offset, count); }
+  void write(T* array, const Vector<T>& v) const { store(array + offset, v, count); }
+};
+
+template <class Function>
+inline void each(int64_t rows, Range panels, const Function& function) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel) function(row, panel);
+  }
+}
+
+// Rows of vectors, at a distance that is no power of two: such rows share few sets of a cache.
+template <class T>
+struct Rows {
+  T* data = nullptr;
+  int64_t width = 0;
+
+  static int64_t width_of(int64_t units, int blocks = 1) {
+    return padded<T>(units) * blocks + kLanes<T>;
+  }
+  T* operator()(int64_t row) const { return data + row * width; }
+  T* at(int64_t row, int64_t panel) const { return data + row * width + panel * kLanes<T>; }
+};
+
+// Takes arrays of one block of memory, one after the other.
+template <class T>
+class Allocator {
+ public:
+  explicit Allocator(T* memory) : next_(memory) {}
+  T* take(int64_t numbers) {
+    T* taken = next_;
+    next_ += numbers;
+    return taken;
+  }
+  Rows<T> take_rows(int64_t rows, int64_t units, int blocks = 1) {
+    const int64_t width = Rows<T>::width_of(units, blocks);
+    return {take(rows * width), width};
+  }
+  // A packed matrix, and one packed wide.
+  template <class Element>
+  T* take_packed(int64_t depth, int blocks, int64_t units, const Element& element) {
+    T* packed = take(packed_size<T>(depth, blocks, units));
+    pack(depth, blocks, units, element, packed);
+    return packed;
+  }
+  template <class Element>
+  T* take_wide(int64_t depth, int64_t units, const Element& element) {
+    T* packed = take(wide_size<T>(depth, units));
+    pack(depth, 1, units, element, packed, kWide * kLanes<T>);
+    return packed;
+  }
+
+ private:
+  T* next_;
+};
+
+}  // namespace
+}  // namespace jaxgru
