@@ -173,8 +173,9 @@ def gru(
     for name, state in (("h0", h0), ("reset_state", reset_state)):
         map_state(functools.partial(check_state, tuple(batch)), net, state, name)
     dtype = state_dtype(net, xs=xs, h0=h0, reset_state=reset_state)
-    # Here rather than while tracing, where JAX appends lines to an error.
-    map_state(lambda layer, *_: choose(implementation, layer, precision, dtype), net, None, "net")
+    if implementation == "native":
+        # An error here rather than while tracing, where JAX appends lines to it.
+        map_state(lambda layer, *_: choose("native", layer, precision, dtype), net, None, "net")
     ys_and_h: tuple[Any, Any] = _run(
         *as_arrays((net, xs, h0, lengths, mask, resets, reset_state)),
         key,

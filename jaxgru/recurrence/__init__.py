@@ -12,7 +12,7 @@ from jaxgru.params import GRUParams
 from jaxgru.recurrence.derivative import Plan, run_layer
 from jaxgru.recurrence.implementation import Implementation, choose
 from jaxgru.recurrence.layout import Precision, keeps_gates, over_chunks, padded_units
-from jaxgru.recurrence.scan import Flags
+from jaxgru.recurrence.scan import Flags, Operands
 from jaxgru.recurrence.step import Gates, Variant, Weights, fold, variant_of
 
 __all__ = ["Gates", "Implementation", "Precision", "Remat", "choose", "states"]
@@ -78,9 +78,9 @@ def states(
         h, reset_to, factors = (_padded(array, units, spare) for array in (h, reset_to, factors))
 
     plan = Plan(reverse, keep, last_only, implementation)
-    run = functools.partial(run_layer, variant, plan, weights)
+    run = functools.partial(run_layer, variant, plan)
     if not isinstance(remat, int):
-        h, ys = run(xs, h, reset_to, flags, factors)
+        h, ys = run(Operands(weights, xs, h, reset_to, flags, factors))
     else:
         if not isinstance(time, int):
             xs, flags = _in_whole_segments(xs, flags, remat)
@@ -89,7 +89,7 @@ def states(
         @functools.partial(jax.checkpoint, prevent_cse=False)
         def segment(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array | None]:
             xs, flags = at
-            return run(xs, h, reset_to, flags, factors)
+            return run(Operands(weights, xs, h, reset_to, flags, factors))
 
         h, ys = over_chunks(segment, h, (xs, flags), remat, reverse=reverse)
     # Of appended steps and units.

@@ -19,7 +19,7 @@ from jaxgru.recurrence import forward, scan
 from jaxgru.recurrence.implementation import Implementation
 from jaxgru.recurrence.layout import chunk_steps, over_chunks
 from jaxgru.recurrence.linear import linear
-from jaxgru.recurrence.scan import Flags, states_before, where_valid
+from jaxgru.recurrence.scan import Flags, Operands, states_before, where_valid
 from jaxgru.recurrence.step import Step, Variant, Weights, along, project, step
 from jaxgru.recurrence.tangent import forcing, linearise
 
@@ -36,131 +36,97 @@ class Plan(NamedTuple):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def run_layer(
-    variant: Variant,
-    plan: Plan,
-    weights: Weights,
-    xs: Array,
-    h: Array,
-    reset_to: Array | None,
-    flags: Flags,
-    factors: Array | None,
-) -> tuple[Array, Array | None]:
-    """Return the state after the last step ``(B, H)``, and after each ``(T, B, H)``.
-
-    The arguments are those of ``scan.forward``.
-    """
-    reverse = plan.reverse
+def run_layer(variant: Variant, plan: Plan, operands: Operands) -> tuple[Array, Array | None]:
+    """Return the state after the last step ``(B, H)``, and after each ``(T, B, H)``."""
+    static: Any = {"reverse": plan.reverse, "last_only": plan.last_only}
     if plan.implementation != "scan":
-        return forward.forward(
-            variant,
-            weights,
-            xs,
-            h,
-            reset_to,
-            flags,
-            factors,
-            reverse=reverse,
-            last_only=plan.last_only,
-            implementation=plan.implementation,
-        )
+        return forward.forward(variant, operands, implementation=plan.implementation, **static)
 
-    def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array]:
+    def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array | None]:
         xs, flags = at
-        return scan.forward(variant, weights, xs, h, reset_to, flags, factors, reverse=reverse)
+        return scan.forward(variant, operands._replace(xs=xs, h=h, flags=flags), **static)
 
-    def idle(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array]:
-        return h, jnp.broadcast_to(h, (at[0].shape[0], *h.shape))
+    def idle(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array | None]:
+        return h, None if plan.last_only else jnp.broadcast_to(h, (at[0].shape[0], *h.shape))
 
-    steps = chunk_steps(xs.shape[0], h.shape)
-    last, ys = over_chunks(
-        chunk, h, (xs, flags), steps, reverse=reverse, idle=idle, counts=_counts(flags)
+    _, xs, h, _, flags, _ = operands
+    return over_chunks(
+        chunk,
+        h,
+        (xs, flags),
+        chunk_steps(xs.shape[0], h.shape),
+        reverse=plan.reverse,
+        idle=idle,
+        counts=_counts(flags),
     )
-    return last, None if plan.last_only else ys
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _run_with_gates(
-    variant: Variant,
-    plan: Plan,
-    weights: Weights,
-    xs: Array,
-    h: Array,
-    reset_to: Array | None,
-    flags: Flags,
-    factors: Array | None,
-) -> tuple[Array, Step]:
+def _run_with_gates(variant: Variant, plan: Plan, operands: Operands) -> tuple[Array, Step]:
     """Return the last state, and all steps with their gates."""
     reverse = plan.reverse
     if plan.implementation != "scan":
         return forward.forward_gates(
-            variant,
-            weights,
-            xs,
-            h,
-            reset_to,
-            flags,
-            factors,
-            reverse=reverse,
-            implementation=plan.implementation,
+            variant, operands, reverse=reverse, implementation=plan.implementation
         )
 
     def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Step]:
         xs, flags = at
-        return scan.forward_gates(
-            variant, weights, xs, h, reset_to, flags, factors, reverse=reverse
-        )
+        operands_of_chunk = operands._replace(xs=xs, h=h, flags=flags)
+        return scan.forward_gates(variant, operands_of_chunk, reverse=reverse)
 
+    _, xs, h, _, flags, _ = operands
     return over_chunks(chunk, h, (xs, flags), chunk_steps(xs.shape[0], h.shape), reverse=reverse)
 
 
 def _run_layer_jvp(variant: Variant, plan: Plan, primals: Any, tangents: Any) -> Any:
+    (operands,), (tangents,) = primals, _without_zeros(tangents)
     ys: Array | None
     if plan.keep:
-        last, kept = _run_with_gates(variant, plan, *primals)
+        last, kept = _run_with_gates(variant, plan, operands)
         ys = kept.gates.h
     else:
         kept = None
-        last, ys = run_layer(variant, plan._replace(last_only=False), *primals)
-    dlast, dys = _tangents(variant, plan, primals, _without_zeros(tangents), ys, kept)
+        last, ys = run_layer(variant, plan._replace(last_only=False), operands)
+    dlast, dys = _tangents(variant, plan, operands, tangents, ys, kept)
     return ((last, None), (dlast, None)) if plan.last_only else ((last, ys), (dlast, dys))
 
 
 def _run_with_gates_jvp(variant: Variant, plan: Plan, primals: Any, tangents: Any) -> Any:
-    last, kept = _run_with_gates(variant, plan, *primals)
-    return (last, kept), _gates_tangents(variant, plan, primals, _without_zeros(tangents), kept)
+    (operands,), (tangents,) = primals, _without_zeros(tangents)
+    last, kept = _run_with_gates(variant, plan, operands)
+    return (last, kept), _gates_tangents(variant, plan, operands, tangents, kept)
 
 
 def _forward_jvp(primals: Any, tangents: Any, *, tree: Any, **static: Any) -> Any:
-    """Derive the primitive itself, which ``jax.checkpoint`` makes of a function without its rule.
+    """Return the results of ``forward_p`` and their tangents.
 
-    As of jax.custom_jvp, which partial evaluation drops.
+    The primitive is differentiated itself where partial evaluation has dropped the custom rule, as
+    in second derivatives with ``jax.checkpoint``.
     """
-    outputs = forward.forward_p.bind(*primals, tree=tree, **static)
+    results = forward.forward_p.bind(*primals, tree=tree, **static)
     tangents = [None if type(tangent) is ad.Zero else tangent for tangent in tangents]
-    primals, tangents = (jax.tree.unflatten(tree, leaves) for leaves in (primals, tangents))
+    operands, tangents = (jax.tree.unflatten(tree, leaves) for leaves in (primals, tangents))
     variant = static["variant"]
     plan = Plan(static["reverse"], static["gates"], static["last_only"], static["implementation"])
     if plan.keep:
-        kept = forward.step_of(outputs[1:])
-        dlast, steps = _gates_tangents(variant, plan, primals, tangents, kept)
-        z, r, n, dys = steps.gates
-        return outputs, [dlast, dys, steps.inside_reset, z, r, n]
-    last_only = plan.last_only
-    ys = (
-        run_layer(variant, plan._replace(last_only=False), *primals)[1] if last_only else outputs[1]
-    )
-    dlast, dys = _tangents(variant, plan, primals, tangents, ys, None)
-    return outputs, [dlast] if last_only else [dlast, dys]
+        kept = forward.steps_of(results[1:])
+        dlast, dkept = _gates_tangents(variant, plan, operands, tangents, kept)
+        return results, [dlast, *forward.results_of(dkept)]
+    if plan.last_only:
+        _, ys = run_layer(variant, plan._replace(last_only=False), operands)
+        dlast, _ = _tangents(variant, plan, operands, tangents, ys, None)
+        return results, [dlast]
+    return results, list(_tangents(variant, plan, operands, tangents, results[1], None))
 
 
 def _gates_tangents(
-    variant: Variant, plan: Plan, primals: Any, tangents: Any, kept: Step
+    variant: Variant, plan: Plan, operands: Operands, tangents: Any, kept: Step
 ) -> tuple[Array, Step]:
     """Return the tangents of the results of ``_run_with_gates``."""
     reverse = plan.reverse
-    dlast, dys = _tangents(variant, plan, primals, tangents, kept.gates.h, kept)
-    weights, xs, h, reset_to, flags, factors = primals
+    dlast, dys = _tangents(variant, plan, operands, tangents, kept.gates.h, kept)
+    weights, xs, h, reset_to, flags, factors = operands
     dweights, dxs, dh, dreset_to, *_ = tangents
 
     # The tangents of the gates, from those of the states before each step.
@@ -181,14 +147,15 @@ ad.primitive_jvps[forward.forward_p] = _forward_jvp
 
 
 def _tangents(
-    variant: Variant, plan: Plan, primals: Any, tangents: Any, ys: Any, kept: Step | None
+    variant: Variant, plan: Plan, operands: Operands, tangents: Any, ys: Any, kept: Step | None
 ) -> tuple[Array, Array]:
     """Return the tangents of the last state ``(B, H)`` and of all states ``(T, B, H)``.
 
-    ``ys`` are the states, ``kept`` the steps with their gates, or None to recompute them.
+    ``tangents`` has the structure of the operands, with None for zero. ``ys`` are the states,
+    ``kept`` the steps with their gates, or None to recompute them.
     """
     reverse = plan.reverse
-    weights, xs, h, reset_to, flags, factors = primals
+    weights, xs, h, reset_to, flags, factors = operands
     dweights, dxs, dh, dreset_to, *_ = tangents
     # Transposed in memory once, not once per chunk.
     transposed_kernel = weights.recurrent_kernel.T

@@ -1,8 +1,8 @@
 """The forward loop as a primitive of JAX, where the native implementation serves.
 
-Its operands are the leaves of (weights, xs, h, reset_to, flags, factors); its results are the last
-state, the states after each step unless ``last_only``, and with ``gates`` what the reset gate
-multiplies and the three gates. Its derivative is that of derivative.py.
+Its operands are the leaves of ``scan.Operands``. Its results are the last state, then the states
+after each step unless ``last_only``, or with ``gates`` those of ``results_of``. derivative.py has
+its derivative.
 """
 
 import functools
@@ -15,31 +15,23 @@ from jax.interpreters import batching
 from jaxgru.recurrence import native, scan
 from jaxgru.recurrence.implementation import Implementation
 from jaxgru.recurrence.primitive import fold_rows, loop_primitive
-from jaxgru.recurrence.scan import Flags
-from jaxgru.recurrence.step import Gates, Step, Variant, Weights
+from jaxgru.recurrence.scan import Operands
+from jaxgru.recurrence.step import Gates, Step, Variant
 
 Array = jax.Array
 
 
 def forward(
     variant: Variant,
-    weights: Weights,
-    xs: Array,
-    h: Array,
-    reset_to: Array | None,
-    flags: Flags,
-    factors: Array | None,
+    operands: Operands,
     *,
     reverse: bool,
     last_only: bool,
     implementation: Implementation,
 ) -> tuple[Array, Array | None]:
-    """Return the last state and the states after each step, see ``scan.forward``.
-
-    With ``last_only``, None in place of the states.
-    """
+    """Return the last state and the states after each step, see ``scan.forward``."""
     last, *ys = _bind(
-        (weights, xs, h, reset_to, flags, factors),
+        operands,
         variant=variant,
         reverse=reverse,
         last_only=last_only,
@@ -50,36 +42,33 @@ def forward(
 
 
 def forward_gates(
-    variant: Variant,
-    weights: Weights,
-    xs: Array,
-    h: Array,
-    reset_to: Array | None,
-    flags: Flags,
-    factors: Array | None,
-    *,
-    reverse: bool,
-    implementation: Implementation,
+    variant: Variant, operands: Operands, *, reverse: bool, implementation: Implementation
 ) -> tuple[Array, Step]:
     """Return the last state and all steps with their gates, see ``scan.forward_gates``."""
-    last, *step = _bind(
-        (weights, xs, h, reset_to, flags, factors),
+    last, *steps = _bind(
+        operands,
         variant=variant,
         reverse=reverse,
         last_only=False,
         gates=True,
         implementation=implementation,
     )
-    return last, step_of(step)
+    return last, steps_of(steps)
 
 
-def step_of(results: Sequence[Any]) -> Step:
-    """Return the results of the primitive with gates, but for the last state, as steps."""
+def results_of(steps: Step) -> list[Array]:
+    """Return steps with their gates as results of the primitive."""
+    z, r, n, ys = steps.gates
+    return [ys, steps.inside_reset, z, r, n]
+
+
+def steps_of(results: Sequence[Any]) -> Step:
+    """Return the inverse of ``results_of``."""
     ys, inside_reset, z, r, n = results
     return Step(Gates(z, r, n, ys), inside_reset, None)
 
 
-def _bind(operands: Any, **static: Any) -> list[Array]:
+def _bind(operands: Operands, **static: Any) -> list[Array]:
     leaves, tree = jax.tree.flatten(operands)
     results: list[Array] = forward_p.bind(*leaves, tree=tree, **static)
     return results
@@ -90,25 +79,23 @@ def _run(
     *leaves: Any,
     tree: Any,
     variant: Variant,
+    reverse: bool,
     last_only: bool,
     gates: bool,
-    **static: Any,
 ) -> list[Array]:
     """Run a loop of scan.py or native.py."""
     operands = jax.tree.unflatten(tree, leaves)
     if gates:
-        last, steps = loops.forward_gates(variant, *operands, **static)
-        z, r, n, ys = steps.gates
-        return [last, ys, steps.inside_reset, z, r, n]
-    if loops is native:
-        static["last_only"] = last_only
-    last, ys = loops.forward(variant, *operands, **static)
+        last, steps = loops.forward_gates(variant, operands, reverse=reverse)
+        return [last, *results_of(steps)]
+    last, ys = loops.forward(variant, operands, reverse=reverse, last_only=last_only)
     return [last] if last_only else [last, ys]
 
 
 def _abstract(*leaves: Any, tree: Any, **static: Any) -> list[Any]:
-    _, xs, h, *_ = jax.tree.unflatten(tree, leaves)
-    return [h, *[h.update(shape=(xs.shape[0], *h.shape))] * _sequences(**static)]
+    operands = jax.tree.unflatten(tree, leaves)
+    h, time = operands.h, operands.xs.shape[0]
+    return [h, *[h.update(shape=(time, *h.shape))] * _sequences(**static)]
 
 
 def _sequences(*, last_only: bool, gates: bool, **_: Any) -> int:
@@ -125,16 +112,15 @@ def _batch(
     operands: Sequence[Array], axes: Sequence[int | None], **static: Any
 ) -> tuple[list[Array], list[int]]:
     tree = static["tree"]
-    weights, *_ = jax.tree.unflatten(tree, axes)
-    if any(axis is not None for axis in jax.tree.leaves(weights)):
-        # A recurrent kernel for each: no rows of one product.
+    if jax.tree.leaves(jax.tree.unflatten(tree, axes).weights):
+        # A recurrent kernel for each entry: no rows of one product.
         static.pop("implementation")
         run = functools.partial(_run, scan, **static)
         results = jax.vmap(run, in_axes=tuple(axes))(*operands)
         return results, [0] * len(results)
-    given = jax.tree.unflatten(tree, operands)
-    rows: list[int | None] = [None] * len(jax.tree.leaves(given[0]))
-    for part, axis in zip(given[1:], (1, 0, 0, 1, 0), strict=True):
+    weights, *others = jax.tree.unflatten(tree, operands)
+    rows: list[int | None] = [None] * len(jax.tree.leaves(weights))
+    for part, axis in zip(others, (1, 0, 0, 1, 0), strict=True):
         rows += [axis] * len(jax.tree.leaves(part))
     result_rows = [0, *[1] * _sequences(**static)]
     return fold_rows(functools.partial(forward_p.bind, **static), operands, axes, rows, result_rows)

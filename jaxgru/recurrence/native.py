@@ -11,64 +11,36 @@ import jax
 import jax.numpy as jnp
 
 from jaxgru.optional import need
-from jaxgru.recurrence.scan import Coefficients, Flags
-from jaxgru.recurrence.step import Gates, Step, Variant, Weights
+from jaxgru.recurrence.scan import Coefficients, Flags, Operands
+from jaxgru.recurrence.step import Gates, Step, Variant
 
 Array = jax.Array
 
 
 def forward(
-    variant: Variant,
-    weights: Weights,
-    xs: Array,
-    h: Array,
-    reset_to: Array | None,
-    flags: Flags,
-    factors: Array | None,
-    *,
-    reverse: bool,
-    last_only: bool = False,
+    variant: Variant, operands: Operands, *, reverse: bool, last_only: bool
 ) -> tuple[Array, Array | None]:
     """Return the last state, and the states after each step, see ``scan.forward``."""
-    sequence = None if last_only else (xs.shape[0], *h.shape)
-    operands = (*weights, h, reset_to, factors, *flags)
-    last, ys, *_ = _forward(variant, xs, operands, sequence, None, reverse)
+    last, ys, *_ = _forward(variant, operands, reverse, last_only=last_only, gates=False)
     return last, None if last_only else ys
 
 
-def forward_gates(
-    variant: Variant,
-    weights: Weights,
-    xs: Array,
-    h: Array,
-    reset_to: Array | None,
-    flags: Flags,
-    factors: Array | None,
-    *,
-    reverse: bool,
-) -> tuple[Array, Step]:
+def forward_gates(variant: Variant, operands: Operands, *, reverse: bool) -> tuple[Array, Step]:
     """Return the last state, and all steps with their gates, see ``scan.forward_gates``."""
-    sequence = (xs.shape[0], *h.shape)
-    operands = (*weights, h, reset_to, factors, *flags)
-    last, ys, z, r, n, inside = _forward(variant, xs, operands, sequence, sequence, reverse)
-    return last, Step(Gates(z, r, n, ys), inside, None)
+    last, *steps = _forward(variant, operands, reverse, last_only=False, gates=True)
+    ys, z, r, n, inside_reset = steps
+    return last, Step(Gates(z, r, n, ys), inside_reset, None)
 
 
 def _forward(
-    variant: Variant,
-    xs: Array,
-    operands: tuple[Array | None, ...],
-    ys: tuple[int, ...] | None,
-    gates: tuple[int, ...] | None,
-    reverse: bool,
+    variant: Variant, operands: Operands, reverse: bool, *, last_only: bool, gates: bool
 ) -> list[Array]:
-    *_, h, _, _, _, _ = operands
-    assert h is not None
-    results = [h.shape, ys, *[gates] * 4]
+    weights, xs, h, reset_to, flags, factors = operands
+    sequence = (xs.shape[0], *h.shape)
     return _call(
         "jaxgru_forward",
-        [xs, *operands],
-        results,
+        [xs, *weights, h, reset_to, factors, *flags],
+        [h.shape, None if last_only else sequence, *[sequence if gates else None] * 4],
         h.dtype,
         reset_after=variant.reset_after,
         reverse=reverse,

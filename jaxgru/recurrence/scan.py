@@ -42,70 +42,59 @@ class Coefficients(NamedTuple):
     r: Array | None
 
 
+class Operands(NamedTuple):
+    """The arrays of the forward loops."""
+
+    weights: Weights
+    xs: Array  # (T, B, I), the inputs
+    h: Array  # (B, H), the state before the first step
+    reset_to: Array | None  # (B, H), the state after a reset
+    flags: Flags
+    factors: Array | None  # (B, H), those of recurrent dropout
+
+
 def forward(
-    variant: Variant,
-    weights: Weights,
-    xs: Array,
-    h: Array,
-    reset_to: Array | None,
-    flags: Flags,
-    factors: Array | None,
-    *,
-    reverse: bool,
-) -> tuple[Array, Array]:
+    variant: Variant, operands: Operands, *, reverse: bool, last_only: bool
+) -> tuple[Array, Array | None]:
     """Return the last state ``(B, H)``, and the states after each step ``(T, B, H)``.
 
-    ``xs`` are the inputs ``(T, B, I)``. The state before the first step, the state after a reset
-    and the factors of recurrent dropout are ``(B, H)`` each.
+    With ``last_only``, None in place of the states after each step.
     """
+    xs, h, flags = operands.xs, operands.h, operands.flags
     at_once = not projects_in_loop(xs.shape[-1], h.shape)
 
-    def body(h: Array, at: Any) -> tuple[Array, Array]:
-        h = _advance(variant, weights, at_once, h, reset_to, factors, *at).gates.h
-        return h, h
+    def body(h: Array, at: Any) -> tuple[Array, Array | None]:
+        h = _advance(variant, operands, at_once, h, *at).gates.h
+        return h, None if last_only else h
 
-    inputs = project(variant, weights, xs) if at_once else xs
+    inputs = project(variant, operands.weights, xs) if at_once else xs
     unroll = unroll_of(xs.shape[0], h.shape, holds=flags.valid is not None)
     return lax.scan(body, h, (inputs, *flags), reverse=reverse, unroll=unroll)
 
 
-def forward_gates(
-    variant: Variant,
-    weights: Weights,
-    xs: Array,
-    h: Array,
-    reset_to: Array | None,
-    flags: Flags,
-    factors: Array | None,
-    *,
-    reverse: bool,
-) -> tuple[Array, Step]:
-    """Return the last state, and all steps with their gates, without the preactivations.
-
-    The arguments are those of ``forward``.
-    """
+def forward_gates(variant: Variant, operands: Operands, *, reverse: bool) -> tuple[Array, Step]:
+    """Return the last state, and all steps with their gates, without the preactivations."""
 
     def body(h: Array, at: Any) -> tuple[Array, Step]:
-        step = _advance(variant, weights, True, h, reset_to, factors, *at)
+        step = _advance(variant, operands, True, h, *at)
         return step.gates.h, step._replace(preactivations=None)
 
-    inputs = project(variant, weights, xs)
-    return lax.scan(body, h, (inputs, *flags), reverse=reverse)
+    inputs = project(variant, operands.weights, operands.xs)
+    return lax.scan(body, operands.h, (inputs, *operands.flags), reverse=reverse)
 
 
 def _advance(
     variant: Variant,
-    weights: Weights,
+    operands: Operands,
     projected: bool,
     h: Array,
-    reset_to: Array | None,
-    factors: Array | None,
     inputs: Any,
     valid: Array | None,
     resets: Array | None,
 ) -> Step:
-    if resets is not None and reset_to is not None:
-        h = jnp.where(resets[:, None], reset_to, h)
+    weights, factors = operands.weights, operands.factors
+    if resets is not None and operands.reset_to is not None:
+        h = jnp.where(resets[:, None], operands.reset_to, h)
     if not projected:
         inputs = project(variant, weights, inputs)
     if valid is None:
