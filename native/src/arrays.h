@@ -7,16 +7,22 @@
 namespace jaxgru {
 namespace {
 
-// Where an array (T, B, H) or (B, H) holds a panel of a row.
+// Where some rows lie in an array (T, B, H), at one time, or in an array (B, H).
 template <class T>
 struct Place {
-  int64_t offset, count;
+  int64_t offset, units;
 
-  Place(const Sizes& sizes, int64_t t, int64_t row, int64_t panel)
-      : offset((t * sizes.rows + row) * sizes.units + panel * kLanes<T>),
-        count(sizes.units - panel * kLanes<T>) {}
-  Vector<T> read(const T* array) const { return load(array + offset, count); }
-  void write(T* array, const Vector<T>& v) const { store(array + offset, v, count); }
+  Place(const Sizes& sizes, int64_t t, int64_t first)
+      : offset((t * sizes.rows + first) * sizes.units), units(sizes.units) {}
+  Vector<T> read(const T* array, int64_t row, int64_t panel) const {
+    return load(array + at(row, panel), units - panel * kLanes<T>);
+  }
+  void write(T* array, int64_t row, int64_t panel, const Vector<T>& v) const {
+    store(array + at(row, panel), v, units - panel * kLanes<T>);
+  }
+
+ private:
+  int64_t at(int64_t row, int64_t panel) const { return offset + row * units + panel * kLanes<T>; }
 };
 
 template <class Function>
@@ -53,17 +59,11 @@ class Allocator {
     const int64_t width = Rows<T>::width_of(units, blocks);
     return {take(rows * width), width};
   }
-  // A packed matrix, and one packed wide.
+  // A packed matrix.
   template <class Element>
   T* take_packed(int64_t depth, int blocks, int64_t units, const Element& element) {
     T* packed = take(packed_size<T>(depth, blocks, units));
     pack(depth, blocks, units, element, packed);
-    return packed;
-  }
-  template <class Element>
-  T* take_wide(int64_t depth, int64_t units, const Element& element) {
-    T* packed = take(wide_size<T>(depth, units));
-    pack(depth, 1, units, element, packed, kWide * kLanes<T>);
     return packed;
   }
 

@@ -20,50 +20,78 @@ class Carry {
         factors_(factors),
         reverse_(reverse),
         first_(first),
+        rows_(rows),
+        constant_(sizes, 0, first),
         state_(memory.take_rows(rows, sizes.units)),
-        entering_{memory.take_rows(rows, sizes.units), memory.take_rows(rows, sizes.units)} {}
+        entering_{memory.take_rows(rows, sizes.units), memory.take_rows(rows, sizes.units)},
+        now_(at(0)),
+        next_(at(0)) {}
 
-  // The place in time of a step.
+  // Makes h (B, H) the state before the first step.
+  void start(Range panels, const T* h) {
+    each(rows_, panels,
+         [&](int64_t row, int64_t panel) { enter(row, panel, constant_.read(h, row, panel)); });
+  }
+
+  // Goes on to a step, the next one.
+  void begin(int64_t step) {
+    now_ = next_;
+    next_ = at(step + 1);
+  }
+
+  // After the last step, writes its state to h (B, H).
+  void finish(Range panels, T* h) const {
+    each(rows_, panels,
+         [&](int64_t row, int64_t panel) { constant_.write(h, row, panel, state(row, panel)); });
+  }
+
+  // The place in time of a step, and that of the present step in arrays (T, B, H).
   int64_t time(int64_t step) const { return reverse_ ? sizes_.steps - 1 - step : step; }
+  const Place<T>& place() const { return now_.place; }
 
   // The state before the present step, and what enters its products: of a held step, 0.
   Vector<T> state(int64_t row, int64_t panel) const { return load(state_.at(row, panel)); }
-  const Rows<T>& entering(int64_t step) const { return entering_[step % 2]; }
+  const Rows<T>& entering() const { return now_.entering; }
 
-  bool held(int64_t step, int64_t row) const {
-    return flags_.valid && !flag(flags_.valid, step, row);
-  }
+  // Whether the present step reads its matrices backwards: as every other one, see products().
+  bool backwards() const { return now_.odd; }
+
+  bool held(int64_t row) const { return now_.valid && !now_.valid[row]; }
 
   // Whether all rows are held: such a step needs no product.
-  bool all_held(int64_t step, int64_t rows) const {
-    for (int64_t row = 0; row < rows; ++row) {
-      if (!held(step, row)) return false;
+  bool all_held() const {
+    for (int64_t row = 0; row < rows_; ++row) {
+      if (!held(row)) return false;
     }
     return true;
   }
 
-  // Makes the first state that before the first step.
-  void start(int64_t rows, Range panels, const T* h) {
-    each(rows, panels, [&](int64_t row, int64_t panel) {
-      enter(0, row, panel, Place<T>(sizes_, 0, first_ + row, panel).read(h));
-    });
-  }
-
-  // Makes h the state before a step.
-  void enter(int64_t step, int64_t row, int64_t panel, Vector<T> h) {
-    if (step == sizes_.steps) return;
-    if (flags_.resets && flag(flags_.resets, step, row)) {
-      h = reset_to_ ? Place<T>(sizes_, 0, first_ + row, panel).read(reset_to_) : Vector<T>{};
+  // Makes h the state before the next step.
+  __attribute__((always_inline)) void enter(int64_t row, int64_t panel, Vector<T> h) {
+    if (next_.resets && next_.resets[row]) {
+      h = reset_to_ ? constant_.read(reset_to_, row, panel) : Vector<T>{};
     }
     store(state_.at(row, panel), h);
-    if (held(step, row)) h = Vector<T>{};
-    if (factors_) h *= Place<T>(sizes_, 0, first_ + row, panel).read(factors_);
-    store(entering_[step % 2].at(row, panel), h);
+    if (next_.valid && !next_.valid[row]) h = Vector<T>{};
+    if (factors_) h *= constant_.read(factors_, row, panel);
+    store(next_.entering.at(row, panel), h);
   }
 
  private:
-  bool flag(const bool* flags, int64_t step, int64_t row) const {
-    return flags[time(step) * sizes_.rows + first_ + row];
+  // What is the same for all vectors of a step, found once.
+  struct Step {
+    Place<T> place;
+    const bool *valid, *resets;  // of the rows, or null
+    bool odd;
+    Rows<T> entering;
+  };
+
+  Step at(int64_t step) const {
+    const bool odd = step % 2;
+    if (step == sizes_.steps) return {constant_, nullptr, nullptr, odd, entering_[odd]};
+    const int64_t row = time(step) * sizes_.rows + first_;
+    return {Place<T>(sizes_, time(step), first_), flags_.valid ? flags_.valid + row : nullptr,
+            flags_.resets ? flags_.resets + row : nullptr, odd, entering_[odd]};
   }
 
   const Sizes& sizes_;
@@ -71,9 +99,11 @@ class Carry {
   const T* reset_to_;
   const T* factors_;
   bool reverse_;
-  int64_t first_;
+  int64_t first_, rows_;
+  Place<T> constant_;  // of the rows in arrays (B, H)
   Rows<T> state_;
   Rows<T> entering_[2];
+  Step now_, next_;
 };
 
 }  // namespace

@@ -16,8 +16,7 @@ class Forward {
   // Multiplications of one step and row.
   static int64_t work(const Problem& p) { return 3 * p.sizes.units * (p.sizes.units + p.inputs); }
   static int64_t packed_size(const Problem& p) {
-    return jaxgru::packed_size<T>(p.inputs + p.sizes.units + 2, 3, p.sizes.units) +
-           wide_size<T>(p.sizes.units, p.sizes.units);
+    return jaxgru::packed_size<T>(p.inputs + p.sizes.units + 2, 3, p.sizes.units);
   }
   // What the loop over some rows needs beside the packed matrices.
   static int64_t memory_size(const Problem& p, int64_t rows) {
@@ -44,7 +43,7 @@ class Forward {
     candidate_bias_ = allocator.take_packed(1, 1, units, elements_of(p_->candidate_bias, 0));
     to_gates_ = allocator.take_packed(units, p_->reset_after ? 3 : 2, units, recurrent_kernel);
     if (p_->reset_after) return;
-    to_candidate_ = allocator.take_wide(units, units, [&](int64_t k, int64_t column) {
+    to_candidate_ = allocator.take_packed(units, 1, units, [&](int64_t k, int64_t column) {
       return recurrent_kernel(k, 2 * units + column);
     });
   }
@@ -52,23 +51,25 @@ class Forward {
   // Runs some rows and, of all workers on them, this one's panels.
   void run(Range row_range, Range panels, T* memory, const Together& together) const {
     Loop loop(*this, row_range, panels, memory);
-    loop.carry.start(loop.rows, panels, p_->h);
+    loop.carry.start(panels, p_->h);
     together.wait();
     const int64_t steps = p_->sizes.steps;
     for (int64_t step = 0; step < steps; ++step) {
       const int64_t place = step % at_once_;
       if (place == 0) loop.project(step, steps - step < at_once_ ? steps - step : at_once_);
-      if (loop.is_idle(step)) {
-        loop.hold(step);
+      loop.begin(step, place);
+      if (loop.is_idle()) {
+        loop.hold();
       } else if (p_->reset_after) {
-        loop.reset_after(step, place);
+        loop.reset_after();
       } else {
-        loop.gates(step, place);
+        loop.gates();
         together.wait();
-        loop.candidate(step, place);
+        loop.candidate();
       }
       together.wait();
     }
+    loop.carry.finish(panels, p_->last);
   }
 
  private:
@@ -102,104 +103,109 @@ class Forward {
       const auto row = [&](int64_t i) {
         return p.xs + (carry.time(step + i / rows) * p.sizes.rows + first + i % rows) * p.inputs;
       };
-      const auto start = [&](int64_t, int64_t panel, Vector<T>(&sums)[3]) {
-        for (int i = 0; i < 3; ++i) sums[i] = load(f.bias_ + (panel * 3 + i) * kLanes<T>);
+      const auto start = [&](int64_t, int64_t panel) {
+        const T* bias = f.bias_ + panel * 3 * kLanes<T>;
+        return Sums<T, 3>{load(bias), load(bias + kLanes<T>), load(bias + 2 * kLanes<T>)};
       };
-      const auto finish = [&](const Tile<T, 3>& tile) {
-        tile.each([&](int64_t i, int64_t panel, const Vector<T>(&sums)[3]) {
-          for (int j = 0; j < 3; ++j) store(projected_at(i, panel) + j * kLanes<T>, sums[j]);
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t number, int64_t panel, int i) {
+          T* x = projected_at(number, panel);
+          for (int j = 0; j < 3; ++j) store(x + j * kLanes<T>, tile.sums[i][j]);
         });
       };
-      products<T, 3>(steps * rows, panels, f.kernel_, p.inputs, row, start, finish);
+      products<T, 3>(steps * rows, panels, false, f.kernel_, p.inputs, row, start, finish);
+    }
+
+    // Goes on to a step, whose inputs are those at a place of the chunk.
+    void begin(int64_t step, int64_t place) {
+      carry.begin(step);
+      first_input = place * rows;
     }
 
     // The gates of a held step are computed, where they are asked for.
-    bool is_idle(int64_t step) const { return !p.update && carry.all_held(step, rows); }
+    bool is_idle() const { return !p.update && carry.all_held(); }
 
-    void hold(int64_t step) {
-      each(rows, panels, [&](int64_t row, int64_t panel) {
-        conclude(step, row, panel, Vector<T>{}, Vector<T>{});
-      });
+    void hold() {
+      each(rows, panels,
+           [&](int64_t row, int64_t panel) { conclude(row, panel, Vector<T>{}, Vector<T>{}); });
     }
 
-    void reset_after(int64_t step, int64_t place) {
-      const auto start = [&](int64_t row, int64_t panel, Vector<T>(&sums)[3]) {
-        const T* x = projected_at(place * rows + row, panel);
-        sums[0] = load(x);
-        sums[1] = load(x + kLanes<T>);
-        sums[2] = load(f.candidate_bias_ + panel * kLanes<T>);
+    void reset_after() {
+      const auto start = [&](int64_t row, int64_t panel) {
+        const T* x = projected_at(first_input + row, panel);
+        const T* bias = f.candidate_bias_ + panel * kLanes<T>;
+        return Sums<T, 3>{load(x), load(x + kLanes<T>), load(bias)};
       };
       // One function after the other over the whole tile: a core then works on several at once.
-      const auto finish = [&](const Tile<T, 3>& tile) {
-        Vector<T> candidates[Tile<T, 3>::kMost];
-        for (int64_t i = 0; i < tile.size(); ++i) {
-          tile.sums[i][1] = sigmoid<T>(tile.sums[i][1]);
-          tile.sums[i][0] = sigmoid<T>(tile.sums[i][0]);
-        }
-        Vector<T>* candidate = candidates;
-        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[3]) {
-          const T* x = projected_at(place * rows + row, panel);
-          *candidate++ = load(x + 2 * kLanes<T>) + sums[1] * sums[2];
+      const auto finish = [&](auto& tile) {
+        for (auto& sums : tile.sums) sums[1] = sigmoid<T>(sums[1]);
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          auto& [z, r, inside] = tile.sums[i];
+          keep_reset(row, panel, r, inside);
+          inside = load(projected_at(first_input + row, panel) + 2 * kLanes<T>) + r * inside;
         });
-        for (int64_t i = 0; i < tile.size(); ++i) candidates[i] = tanh<T>(candidates[i]);
-        candidate = candidates;
-        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[3]) {
-          keep_reset(step, row, panel, sums[1], sums[2]);
-          conclude(step, row, panel, sums[0], *candidate++);
+        for (auto& sums : tile.sums) sums[0] = sigmoid<T>(sums[0]);
+        for (auto& sums : tile.sums) sums[2] = tanh<T>(sums[2]);
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          conclude(row, panel, tile.sums[i][0], tile.sums[i][2]);
         });
       };
-      products<T, 3>(rows, panels, f.to_gates_, p.sizes.units, carry.entering(step), start, finish);
+      multiply<3>(f.to_gates_, carry.entering(), start, finish);
     }
 
-    void gates(int64_t step, int64_t place) {
-      const auto start = [&](int64_t row, int64_t panel, Vector<T>(&sums)[2]) {
-        const T* x = projected_at(place * rows + row, panel);
-        sums[0] = load(x);
-        sums[1] = load(x + kLanes<T>);
+    void gates() {
+      const auto start = [&](int64_t row, int64_t panel) {
+        const T* x = projected_at(first_input + row, panel);
+        return Sums<T, 2>{load(x), load(x + kLanes<T>)};
       };
-      const auto finish = [&](const Tile<T, 2>& tile) {
-        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[2]) {
-          const Vector<T> inside = load(carry.entering(step).at(row, panel));
-          const Vector<T> r = sigmoid<T>(sums[1]);
-          keep_reset(step, row, panel, r, inside);
-          store(updates.at(row, panel), sigmoid<T>(sums[0]));
-          const Vector<T> product = r * inside;
-          store(gated.at(row, panel), product);
+      const auto finish = [&](auto& tile) {
+        for (auto& sums : tile.sums) sums[1] = sigmoid<T>(sums[1]);
+        for (auto& sums : tile.sums) sums[0] = sigmoid<T>(sums[0]);
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          const auto& [z, r] = tile.sums[i];
+          const Vector<T> inside = load(carry.entering().at(row, panel));
+          keep_reset(row, panel, r, inside);
+          store(updates.at(row, panel), z);
+          store<T>(gated.at(row, panel), r * inside);
         });
       };
-      products<T, 2>(rows, panels, f.to_gates_, p.sizes.units, carry.entering(step), start, finish);
+      multiply<2>(f.to_gates_, carry.entering(), start, finish);
     }
 
-    void candidate(int64_t step, int64_t place) {
-      const auto start = [&](int64_t i, int64_t panel) {
-        return load(projected_at(place * rows + i, panel) + 2 * kLanes<T>);
+    void candidate() {
+      const auto start = [&](int64_t row, int64_t panel) {
+        return Sums<T, 1>{load(projected_at(first_input + row, panel) + 2 * kLanes<T>)};
       };
-      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
-        conclude(step, i, panel, load(updates.at(i, panel)), tanh<T>(sum));
+      const auto finish = [&](auto& tile) {
+        for (auto& sums : tile.sums) sums[0] = tanh<T>(sums[0]);
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          conclude(row, panel, load(updates.at(row, panel)), tile.sums[i][0]);
+        });
       };
-      wide_products(rows, panels, f.to_candidate_, p.sizes.units, gated, start, finish);
+      multiply<1>(f.to_candidate_, gated, start, finish);
     }
 
-    void keep_reset(int64_t step, int64_t row, int64_t panel, const Vector<T>& r,
-                    const Vector<T>& inside) const {
+    template <int C, class Start, class Finish>
+    void multiply(const T* packed, const Rows<T>& by, const Start& start, const Finish& finish) {
+      products<T, C>(rows, panels, carry.backwards(), packed, p.sizes.units, by, start, finish);
+    }
+
+    void keep_reset(int64_t row, int64_t panel, const Vector<T>& r, const Vector<T>& inside) const {
       if (!p.reset) return;
-      const Place<T> place(p.sizes, carry.time(step), first + row, panel);
-      place.write(p.reset, r);
-      place.write(p.inside_reset, inside);
+      carry.place().write(p.reset, row, panel, r);
+      carry.place().write(p.inside_reset, row, panel, inside);
     }
 
-    void conclude(int64_t step, int64_t row, int64_t panel, const Vector<T>& z,
-                  const Vector<T>& n) {
+    __attribute__((always_inline)) void conclude(int64_t row, int64_t panel, const Vector<T>& z,
+                                                 const Vector<T>& n) {
       Vector<T> h = carry.state(row, panel);
-      if (!carry.held(step, row)) h = z * h + (1 - z) * n;
-      const Place<T> place(p.sizes, carry.time(step), first + row, panel);
-      if (p.ys) place.write(p.ys, h);
+      if (!carry.held(row)) h = z * h + (1 - z) * n;
+      if (p.ys) carry.place().write(p.ys, row, panel, h);
       if (p.update) {
-        place.write(p.update, z);
-        place.write(p.candidate, n);
+        carry.place().write(p.update, row, panel, z);
+        carry.place().write(p.candidate, row, panel, n);
       }
-      if (step + 1 == p.sizes.steps) Place<T>(p.sizes, 0, first + row, panel).write(p.last, h);
-      carry.enter(step + 1, row, panel, h);
+      carry.enter(row, panel, h);
     }
 
     const Forward& f;
@@ -208,8 +214,9 @@ class Forward {
     Range panels;
     Allocator<T> allocator;
     Carry<T> carry;
-    Rows<T> updates, gated;  // of reset before: z, and r h
-    T* projected;            // panels, steps, rows, gates
+    Rows<T> updates, gated;   // of reset before: z, and r h
+    T* projected;             // panels, steps, rows, gates
+    int64_t first_input = 0;  // of the rows of the present step, in these
   };
 
   const Problem* p_ = nullptr;

@@ -15,8 +15,7 @@ class Linear {
 
   static int64_t work(const Problem& p) { return 3 * p.sizes.units * p.sizes.units; }
   static int64_t packed_size(const Problem& p) {
-    return jaxgru::packed_size<T>(p.sizes.units, 3, p.sizes.units) +
-           wide_size<T>(p.sizes.units, p.sizes.units);
+    return jaxgru::packed_size<T>(p.sizes.units, 3, p.sizes.units);
   }
   static int64_t memory_size(const Problem& p, int64_t rows) {
     return Carry<T>::size(rows, p.sizes.units) + 2 * rows * Rows<T>::width_of(p.sizes.units);
@@ -33,24 +32,26 @@ class Linear {
     };
     to_gates_ = allocator.take_packed(units, p_->r ? 2 : 3, units, element);
     if (!p_->r) return;
-    to_candidate_ = allocator.take_wide(
-        units, units, [&](int64_t k, int64_t column) { return element(k, 2 * units + column); });
+    to_candidate_ = allocator.take_packed(
+        units, 1, units, [&](int64_t k, int64_t column) { return element(k, 2 * units + column); });
   }
 
   void run(Range row_range, Range panels, T* memory, const Together& together) const {
     Loop loop(*this, row_range, panels, memory);
-    loop.carry.start(loop.rows, panels, p_->state);
+    loop.carry.start(panels, p_->state);
     together.wait();
     for (int64_t step = 0; step < p_->sizes.steps; ++step) {
+      loop.carry.begin(step);
       if (p_->r) {
-        loop.gates(step);
+        loop.gates();
         together.wait();
-        loop.candidate(step);
+        loop.candidate();
       } else {
-        loop.reset_after(step);
+        loop.reset_after();
       }
       together.wait();
     }
+    loop.carry.finish(panels, p_->state_out);
   }
 
  private:
@@ -66,59 +67,57 @@ class Linear {
           sums_outside(allocator.take_rows(rows, p.sizes.units)),
           gated(allocator.take_rows(rows, p.sizes.units)) {}
 
-    Place<T> place(int64_t step, int64_t row, int64_t panel) const {
-      return Place<T>(p.sizes, carry.time(step), first + row, panel);
+    Vector<T> at(const T* array, int64_t row, int64_t panel) const {
+      return carry.place().read(array, row, panel);
     }
 
-    void reset_after(int64_t step) {
-      const auto start = [](int64_t, int64_t, Vector<T>(&sums)[3]) {
-        for (Vector<T>& sum : sums) sum = Vector<T>{};
-      };
-      const auto finish = [&](const Tile<T, 3>& tile) {
-        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[3]) {
-          const Place<T> at = place(step, row, panel);
-          Vector<T> dh = at.read(p.z) * carry.state(row, panel) + at.read(p.sequence);
-          dh += at.read(p.a) * sums[0];
-          dh += at.read(p.b) * sums[1];
-          conclude(step, row, panel, dh + at.read(p.c) * sums[2]);
+    void reset_after() {
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          const auto& sums = tile.sums[i];
+          Vector<T> dh = at(p.z, row, panel) * carry.state(row, panel) + at(p.sequence, row, panel);
+          dh += at(p.a, row, panel) * sums[0];
+          dh += at(p.b, row, panel) * sums[1];
+          conclude(row, panel, dh + at(p.c, row, panel) * sums[2]);
         });
       };
-      products<T, 3>(rows, panels, f.to_gates_, p.sizes.units, carry.entering(step), start, finish);
+      multiply<3>(f.to_gates_, carry.entering(), finish);
     }
 
-    void gates(int64_t step) {
-      const auto start = [](int64_t, int64_t, Vector<T>(&sums)[2]) {
-        for (Vector<T>& sum : sums) sum = Vector<T>{};
-      };
-      const auto finish = [&](const Tile<T, 2>& tile) {
-        tile.each([&](int64_t row, int64_t panel, const Vector<T>(&sums)[2]) {
-          const Place<T> at = place(step, row, panel);
-          const Vector<T> dh = at.read(p.z) * carry.state(row, panel) + at.read(p.sequence);
-          const Vector<T> outside = dh + at.read(p.a) * sums[0];
-          store(sums_outside.at(row, panel), outside);
-          const Vector<T> inside = load(carry.entering(step).at(row, panel));
-          const Vector<T> into_candidate = at.read(p.r) * inside + at.read(p.b) * sums[1];
-          store(gated.at(row, panel), into_candidate);
+    void gates() {
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          const auto& sums = tile.sums[i];
+          const Vector<T> dh =
+              at(p.z, row, panel) * carry.state(row, panel) + at(p.sequence, row, panel);
+          store<T>(sums_outside.at(row, panel), dh + at(p.a, row, panel) * sums[0]);
+          const Vector<T> inside = load(carry.entering().at(row, panel));
+          store<T>(gated.at(row, panel),
+                   at(p.r, row, panel) * inside + at(p.b, row, panel) * sums[1]);
         });
       };
-      products<T, 2>(rows, panels, f.to_gates_, p.sizes.units, carry.entering(step), start, finish);
+      multiply<2>(f.to_gates_, carry.entering(), finish);
     }
 
-    void candidate(int64_t step) {
-      const auto start = [](int64_t, int64_t) { return Vector<T>{}; };
-      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
-        const Vector<T> outside = load(sums_outside.at(i, panel));
-        conclude(step, i, panel, outside + place(step, i, panel).read(p.c) * sum);
+    void candidate() {
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          const Vector<T> outside = load(sums_outside.at(row, panel));
+          conclude(row, panel, outside + at(p.c, row, panel) * tile.sums[i][0]);
+        });
       };
-      wide_products(rows, panels, f.to_candidate_, p.sizes.units, gated, start, finish);
+      multiply<1>(f.to_candidate_, gated, finish);
     }
 
-    void conclude(int64_t step, int64_t row, int64_t panel, const Vector<T>& dh) {
-      place(step, row, panel).write(p.sequence_out, dh);
-      if (step + 1 == p.sizes.steps) {
-        Place<T>(p.sizes, 0, first + row, panel).write(p.state_out, dh);
-      }
-      carry.enter(step + 1, row, panel, dh);
+    template <int C, class Finish>
+    void multiply(const T* packed, const Rows<T>& by, const Finish& finish) {
+      products<T, C>(rows, panels, carry.backwards(), packed, p.sizes.units, by, Zero<T, C>(),
+                     finish);
+    }
+
+    __attribute__((always_inline)) void conclude(int64_t row, int64_t panel, const Vector<T>& dh) {
+      carry.place().write(p.sequence_out, row, panel, dh);
+      carry.enter(row, panel, dh);
     }
 
     const Linear& f;

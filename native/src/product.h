@@ -6,6 +6,7 @@
 // number of threads.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <type_traits>
 
@@ -19,12 +20,10 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
-// As many sums as fill the registers, beside the operands.
-constexpr int kSums = kRegisters == 32 ? 24 : 12;
-constexpr int kRows = kRegisters == 32 ? 8 : 4;
-
-// Vectors side by side in a matrix of one block: as few loads for as many products.
-constexpr int kWide = 2;
+// As many sums as hide the latency of an addition, and fit into the registers beside the operands.
+constexpr int kSums = 12;
+constexpr int kRows = 4;
+constexpr int most_panels(int rows, int blocks) { return kSums / (rows * blocks); }
 
 template <class T>
 inline int64_t panels_of(int64_t units) {
@@ -36,82 +35,85 @@ inline int64_t padded(int64_t units) {
   return panels_of<T>(units) * kLanes<T>;
 }
 
-// The numbers that a packed matrix takes; a wide one has a single block.
+// The numbers that a packed matrix takes.
 template <class T>
 inline int64_t packed_size(int64_t depth, int blocks, int64_t units) {
   return depth * blocks * padded<T>(units);
 }
 
-template <class T>
-inline int64_t wide_size(int64_t depth, int64_t units) {
-  return depth * padded<T>(units + (kWide - 1) * kLanes<T>);
-}
-
-// Packs `element(k, column)`, the columns of one block after those of the other, in panels of some
-// units: of the lanes of a vector, or of those of a wide one.
+// Packs `element(k, column)`, the columns of one block after those of the other.
 template <class T, class Element>
-inline void pack(int64_t depth, int blocks, int64_t units, const Element& element, T* packed,
-                 int64_t width = kLanes<T>) {
-  for (int64_t first = 0; first < units; first += width) {
-    const int64_t count = units - first < width ? units - first : width;
+inline void pack(int64_t depth, int blocks, int64_t units, const Element& element, T* packed) {
+  constexpr int lanes = kLanes<T>;
+  for (int64_t first = 0; first < units; first += lanes) {
+    const int64_t count = units - first < lanes ? units - first : lanes;
     for (int64_t k = 0; k < depth; ++k) {
-      for (int block = 0; block < blocks; ++block, packed += width) {
+      for (int block = 0; block < blocks; ++block, packed += lanes) {
         const int64_t column = block * units + first;
         for (int64_t i = 0; i < count; ++i) packed[i] = element(k, column + i);
-        for (int64_t i = count; i < width; ++i) packed[i] = 0;
+        for (int64_t i = count; i < lanes; ++i) packed[i] = 0;
       }
     }
   }
 }
 
-// The sums of some rows and panels, C each.
 template <class T, int C>
-struct Tile {
-  int64_t row, rows, panel, panels;
-  Vector<T> (*sums)[C];
+using Sums = std::array<Vector<T>, C>;
 
-  static constexpr int64_t kMost = kSums / C;
-  int64_t size() const { return rows * panels; }
+// The sums of R rows and P panels, C each.
+template <class T, int R, int P, int C>
+struct Tile {
+  int64_t row, panel;  // the first
+  Sums<T, C> sums[R * P];
+
+  static constexpr int kSize = R * P;
+  // `function(row, panel, i)`, for the sums i.
   template <class Function>
-  void each(const Function& function) const {
-    for (int64_t r = 0; r < rows; ++r) {
-      for (int64_t p = 0; p < panels; ++p) function(row + r, panel + p, sums[r * panels + p]);
-    }
+  __attribute__((always_inline)) void each(const Function& function) const {
+    for (int i = 0; i < kSize; ++i) function(row + i / P, panel + i % P, i);
   }
 };
 
 template <class T, int R, int P, int C, class Row, class Start, class Finish>
-__attribute__((always_inline)) inline void tile(int64_t first, int64_t panel, const T* packed,
-                                                int64_t depth, const Row& row, const Start& start,
-                                                const Finish& finish) {
+__attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel, const T* packed,
+                                                    int64_t depth, const Row& row,
+                                                    const Start& start, const Finish& finish) {
   constexpr int lanes = kLanes<T>;
   const int64_t panel_size = depth * C * lanes;
   const T* rows[R];
-  Vector<T> ends[R * P][C];
-  for (int r = 0; r < R; ++r) {
-    rows[r] = row(first + r);
-    for (int p = 0; p < P; ++p) start(first + r, panel + p, ends[r * P + p]);
-  }
+  Tile<T, R, P, C> tile;
+  tile.row = first;
+  tile.panel = panel;
+  for (int r = 0; r < R; ++r) rows[r] = row(first + r);
   // An array of their own, which no function is given: only such stays in registers.
   Vector<T> sums[R * P][C];
-  for (int i = 0; i < R * P; ++i) {
-    for (int c = 0; c < C; ++c) sums[i][c] = ends[i][c];
-  }
+  tile.each([&](int64_t row, int64_t panel, int i) {
+    const Sums<T, C> first_terms = start(row, panel);
+    for (int c = 0; c < C; ++c) sums[i][c] = first_terms[c];
+  });
   packed += panel * panel_size;
   for (int64_t k = 0; k < depth; ++k, packed += C * lanes) {
+    Vector<T> columns[P][C];
     for (int p = 0; p < P; ++p) {
-      Vector<T> columns[C];
-      for (int c = 0; c < C; ++c) columns[c] = load(packed + p * panel_size + c * lanes);
-      for (int r = 0; r < R; ++r) {
-        for (int c = 0; c < C; ++c) sums[r * P + p][c] += rows[r][k] * columns[c];
+      for (int c = 0; c < C; ++c) columns[p][c] = load(packed + p * panel_size + c * lanes);
+    }
+    for (int r = 0; r < R; ++r) {
+      for (int p = 0; p < P; ++p) {
+        for (int c = 0; c < C; ++c) sums[r * P + p][c] += rows[r][k] * columns[p][c];
       }
     }
   }
   for (int i = 0; i < R * P; ++i) {
-    for (int c = 0; c < C; ++c) ends[i][c] = sums[i][c];
+    for (int c = 0; c < C; ++c) tile.sums[i][c] = sums[i][c];
   }
-  finish(Tile<T, C>{first, R, panel, P, ends});
+  finish(tile);
 }
+
+// The start of a product that adds to nothing. An object, as a function would not be inlined.
+template <class T, int C>
+struct Zero {
+  Sums<T, C> operator()(int64_t, int64_t) const { return {}; }
+};
 
 template <int N, class Function>
 __attribute__((always_inline)) inline void with_constant(int64_t n, const Function& function) {
@@ -122,69 +124,47 @@ __attribute__((always_inline)) inline void with_constant(int64_t n, const Functi
   }
 }
 
-// For every row and panel: sums from `start(row, panel, sums)`, to which the product of `row(row)`
-// with the packed matrix is added, go to `finish(tile)`; C sums, one for each block.
-template <class T, int C, class Row, class Start, class Finish>
-inline void products(int64_t rows, Range panels, const T* packed, int64_t depth, const Row& row,
-                     const Start& start, const Finish& finish) {
-  if (rows == 0) return;
-  // Tiles of equal height: a last one of a single row would take as long as a full one.
-  const int64_t tiles = (rows + kRows - 1) / kRows;
-  const int64_t height = rows / tiles, higher = rows % tiles;
-  if (tiles == 1) {
-    with_constant<kRows>(rows, [&](auto r) {
-      constexpr int R = r, P = kSums / (R * C) > 1 ? kSums / (R * C) : 1;
-      int64_t panel = panels.begin;
-      for (; panel + P <= panels.end; panel += P) {
-        tile<T, R, P, C>(0, panel, packed, depth, row, start, finish);
-      }
-      for (; panel < panels.end; ++panel) {
-        tile<T, R, 1, C>(0, panel, packed, depth, row, start, finish);
-      }
-    });
-    return;
-  }
-  constexpr int P = kSums / (kRows * C) > 1 ? kSums / (kRows * C) : 1;
-  for (int64_t panel = panels.begin; panel < panels.end;) {
-    const bool several = panel + P <= panels.end;
-    for (int64_t i = 0, first = 0; i < tiles; ++i) {
-      const int64_t size = height + (i < higher);
-      with_constant<kRows>(size, [&](auto r) {
-        constexpr int R = r;
-        if constexpr (R >= kRows / 2) {
-          if (several) {
-            tile<T, R, P, C>(first, panel, packed, depth, row, start, finish);
-          } else {
-            tile<T, R, 1, C>(first, panel, packed, depth, row, start, finish);
-          }
-        }
-      });
-      first += size;
-    }
-    panel += several ? P : 1;
-  }
-}
+// A range cut into parts of at most some size: as few as can be, and equal but for one more or
+// less.
+struct Division {
+  int64_t count = 1, size, larger = 0;
 
-// The same for a matrix of one block, packed wide: `start(row, panel)` and
-// `finish(row, panel, sum)` are of single panels.
-template <class T, class Row, class Start, class Finish>
-inline void wide_products(int64_t rows, Range panels, const T* packed, int64_t depth,
-                          const Row& row, const Start& start, const Finish& finish) {
-  const Range groups{panels.begin / kWide, (panels.end + kWide - 1) / kWide};
-  const auto start_group = [&](int64_t i, int64_t group, Vector<T>(&sums)[kWide]) {
-    for (int c = 0; c < kWide; ++c) {
-      const int64_t panel = group * kWide + c;
-      sums[c] = panel < panels.end ? start(i, panel) : Vector<T>{};
+  Division(int64_t whole, int64_t most) : size(whole) {
+    if (whole <= most) return;
+    count = (whole + most - 1) / most;
+    size = whole / count;
+    larger = whole % count;
+  }
+  Range operator[](int64_t i) const {
+    const int64_t begin = i * size + (i < larger ? i : larger);
+    return {begin, begin + size + (i < larger)};
+  }
+};
+
+// For every row and panel: sums from `start(row, panel)`, to which the product of `row(row)`
+// with the packed matrix is added, go to `finish(tile)`; C sums, one for each block.
+//
+// A matrix that is a little too large for a cache is best read forwards and backwards in turn: what
+// was read last is still there.
+template <class T, int C, class Row, class Start, class Finish>
+inline void products(int64_t rows, Range panels, bool backwards, const T* packed, int64_t depth,
+                     const Row& row, const Start& start, const Finish& finish) {
+  if (rows == 0 || panels.size() == 0) return;
+  const Division heights(rows, kRows);
+  const int height = static_cast<int>(heights.size + (heights.larger > 0));
+  const Division widths(panels.size(), most_panels(height, C));
+  for (int64_t j = 0; j < widths.count; ++j) {
+    const Range own_panels = widths[backwards ? widths.count - 1 - j : j];
+    for (int64_t i = 0; i < heights.count; ++i) {
+      const Range own_rows = heights[i];
+      with_constant<kRows>(own_rows.size(), [&](auto r) {
+        with_constant<most_panels(r, C)>(own_panels.size(), [&](auto p) {
+          run_tile<T, r, p, C>(own_rows.begin, panels.begin + own_panels.begin, packed, depth, row,
+                               start, finish);
+        });
+      });
     }
-  };
-  const auto finish_group = [&](const Tile<T, kWide>& tile) {
-    tile.each([&](int64_t i, int64_t group, Vector<T>(&sums)[kWide]) {
-      for (int c = 0; c < kWide && group * kWide + c < panels.end; ++c) {
-        finish(i, group * kWide + c, sums[c]);
-      }
-    });
-  };
-  products<T, kWide>(rows, groups, packed, depth, row, start_group, finish_group);
+  }
 }
 
 }  // namespace

@@ -47,9 +47,7 @@ class Schedule final : public Job {
     threads_ = step * p_.sizes.steps < kWakes ? 1 : available_threads();
     by_units_ = threads_ > 1 && p_.sizes.rows < kRows / 2 * threads_;
     if (by_units_) {
-      threads_ = step < kMeets || teams_rest()
-                     ? 1
-                     : static_cast<int>(least(threads_, panels_ / kWide + 1));
+      threads_ = step < kMeets || teams_rest() ? 1 : static_cast<int>(least(threads_, panels_));
       return;
     }
     // As many slabs as threads, or a multiple. More of them where the matrices lie in a core's own
@@ -97,10 +95,7 @@ class Schedule final : public Job {
   void work(int number) {
     if (by_units_) {
       const Together together{members_ > 1 ? &barrier_ : nullptr, number};
-      // Whole groups of panels of a wide matrix.
-      const Range groups = share((panels_ + kWide - 1) / kWide, number, members_);
-      const Range panels{groups.begin * kWide, least(groups.end * kWide, panels_)};
-      loop_.run({0, p_.sizes.rows}, panels, memory_, together);
+      loop_.run({0, p_.sizes.rows}, share(panels_, number, members_), memory_, together);
       return;
     }
     int64_t slab;

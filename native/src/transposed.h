@@ -22,7 +22,7 @@ class Transposed {
 
   static int64_t work(const Problem& p) { return 3 * p.sizes.units * p.sizes.units; }
   static int64_t packed_size(const Problem& p) {
-    return wide_size<T>(3 * padded<T>(p.sizes.units), p.sizes.units);
+    return jaxgru::packed_size<T>(3 * padded<T>(p.sizes.units), 1, p.sizes.units);
   }
   static int64_t memory_size(const Problem& p, int64_t rows) {
     const int64_t units = p.sizes.units;
@@ -43,7 +43,7 @@ class Transposed {
         if (unit >= units) return T(0);
         return p_->transposed_kernel[((first + block) * units + unit) * units + column];
       };
-      return allocator.take_wide(blocks * padded<T>(units), units, element);
+      return allocator.take_packed(blocks * padded<T>(units), 1, units, element);
     };
     of_gates_ = packed(0, parts_);
     if (p_->r) of_candidate_ = packed(2, 1);
@@ -51,17 +51,15 @@ class Transposed {
 
   void run(Range row_range, Range panels, T* memory, const Together& together) const {
     Loop loop(*this, row_range, panels, memory);
-    each(loop.rows, panels, [&](int64_t row, int64_t panel) {
-      const Place<T> place(p_->sizes, 0, loop.first + row, panel);
-      loop.enter(0, row, panel, place.read(p_->state));
-    });
+    loop.start();
     together.wait();
     for (int64_t step = 0; step < p_->sizes.steps; ++step) {
+      loop.begin(step);
       if (p_->r) {
-        loop.candidate(step);
+        loop.candidate();
         together.wait();
       }
-      loop.gates(step);
+      loop.gates();
       together.wait();
     }
   }
@@ -79,62 +77,86 @@ class Transposed {
                 allocator.take_rows(rows, p.sizes.units, 3)},
           cotangents(allocator.take_rows(rows, p.sizes.units)),
           into_candidate(allocator.take_rows(rows, p.sizes.units)),
-          insides(allocator.take_rows(rows, p.sizes.units)) {}
+          insides(allocator.take_rows(rows, p.sizes.units)),
+          constant(p.sizes, 0, first),
+          now(place(0)),
+          next(place(0)) {}
 
-    // This loop goes against the linear recurrence.
-    int64_t time(int64_t step) const { return p.reverse ? step : p.sizes.steps - 1 - step; }
-    Place<T> place(int64_t step, int64_t row, int64_t panel) const {
-      return Place<T>(p.sizes, time(step), first + row, panel);
+    void start() {
+      each(rows, panels, [&](int64_t row, int64_t panel) {
+        enter(row, panel, constant.read(p.state, row, panel));
+      });
     }
 
-    // Adds what comes from the outputs of a step to what comes from the steps after it.
-    void enter(int64_t step, int64_t row, int64_t panel, Vector<T> cotangent) {
-      if (step == p.sizes.steps) return;
-      const Place<T> at = place(step, row, panel);
-      cotangent += at.read(p.sequence);
-      at.write(p.sequence_out, cotangent);
-      store(cotangents.at(row, panel), cotangent);
-      const Vector<T> of_candidate = at.read(p.c) * cotangent;
-      part(step, row, panel, 0, at.read(p.a) * cotangent);
-      if (p.r) {
-        store(into_candidate.at(row, panel), of_candidate);
+    // Goes on to a step, the next one.
+    void begin(int64_t step) {
+      odd = step % 2;
+      now = next;
+      is_last = step + 1 == p.sizes.steps;
+      if (!is_last) next = place(step + 1);
+      resets = p.flags.resets ? p.flags.resets + time(step) * p.sizes.rows + first : nullptr;
+    }
+
+    void candidate() {
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          const Vector<T> sum = tile.sums[i][0];
+          store(insides.at(row, panel), sum);
+          store<T>(part(odd, row, panel, 1), now.read(p.b, row, panel) * sum);
+        });
+      };
+      multiply(f.of_candidate_, 1, into_candidate, finish);
+    }
+
+    void gates() {
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) { leave(row, panel, tile.sums[i][0]); });
+      };
+      multiply(f.of_gates_, f.parts_, parts[odd], finish);
+    }
+
+   private:
+    // This loop goes against the linear recurrence.
+    int64_t time(int64_t step) const { return p.reverse ? step : p.sizes.steps - 1 - step; }
+    Place<T> place(int64_t step) const { return Place<T>(p.sizes, time(step), first); }
+
+    T* part(bool of_odd, int64_t row, int64_t panel, int number) const {
+      return parts[of_odd].at(row, panel * f.parts_ + number);
+    }
+
+    template <class Finish>
+    void multiply(const T* packed, int blocks, const Rows<T>& by, const Finish& finish) {
+      const int64_t depth = blocks * padded<T>(p.sizes.units);
+      products<T, 1>(rows, panels, odd, packed, depth, by, Zero<T, 1>(), finish);
+    }
+
+    // From what comes through the products, the cotangent of the state before the present step.
+    __attribute__((always_inline)) void leave(int64_t row, int64_t panel, Vector<T> entering) {
+      if (p.r) entering += now.read(p.r, row, panel) * load(insides.at(row, panel));
+      if (p.factors) entering *= constant.read(p.factors, row, panel);
+      Vector<T> back = now.read(p.z, row, panel) * load(cotangents.at(row, panel)) + entering;
+      if (resets && resets[row]) back = Vector<T>{};
+      if (is_last) {
+        constant.write(p.state_out, row, panel, back);
       } else {
-        part(step, row, panel, 1, at.read(p.b) * cotangent);
-        part(step, row, panel, 2, of_candidate);
+        enter(row, panel, back);
       }
     }
 
-    void part(int64_t step, int64_t row, int64_t panel, int number, const Vector<T>& v) {
-      store(parts[step % 2].at(row, panel * f.parts_ + number), v);
+    // Adds what comes from the outputs of the next step to what comes from the steps after it.
+    __attribute__((always_inline)) void enter(int64_t row, int64_t panel, Vector<T> cotangent) {
+      cotangent += next.read(p.sequence, row, panel);
+      next.write(p.sequence_out, row, panel, cotangent);
+      store(cotangents.at(row, panel), cotangent);
+      const Vector<T> of_candidate = next.read(p.c, row, panel) * cotangent;
+      store<T>(part(!odd, row, panel, 0), next.read(p.a, row, panel) * cotangent);
+      if (p.r) {
+        store(into_candidate.at(row, panel), of_candidate);
+      } else {
+        store<T>(part(!odd, row, panel, 1), next.read(p.b, row, panel) * cotangent);
+        store(part(!odd, row, panel, 2), of_candidate);
+      }
     }
-
-    void candidate(int64_t step) {
-      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
-        store(insides.at(i, panel), sum);
-        part(step, i, panel, 1, place(step, i, panel).read(p.b) * sum);
-      };
-      wide_products(rows, panels, f.of_candidate_, padded<T>(p.sizes.units), into_candidate, zero,
-                    finish);
-    }
-
-    void gates(int64_t step) {
-      const auto finish = [&](int64_t i, int64_t panel, const Vector<T>& sum) {
-        const Place<T> at = place(step, i, panel), of_row(p.sizes, 0, first + i, panel);
-        Vector<T> entering = sum;
-        if (p.r) entering += at.read(p.r) * load(insides.at(i, panel));
-        if (p.factors) entering *= of_row.read(p.factors);
-        Vector<T> back = at.read(p.z) * load(cotangents.at(i, panel)) + entering;
-        if (p.flags.resets && p.flags.resets[time(step) * p.sizes.rows + first + i]) {
-          back = Vector<T>{};
-        }
-        if (step + 1 == p.sizes.steps) of_row.write(p.state_out, back);
-        enter(step + 1, i, panel, back);
-      };
-      const int64_t depth = f.parts_ * padded<T>(p.sizes.units);
-      wide_products(rows, panels, f.of_gates_, depth, parts[step % 2], zero, finish);
-    }
-
-    static Vector<T> zero(int64_t, int64_t) { return Vector<T>{}; }
 
     const Transposed& f;
     const Problem& p;
@@ -144,6 +166,9 @@ class Transposed {
     Rows<T> parts[2];  // what enters the product of gates
     Rows<T> cotangents;
     Rows<T> into_candidate, insides;  // of reset before: c l, and its product
+    Place<T> constant, now, next;     // in arrays (B, H), and of the present step and the next
+    const bool* resets = nullptr;     // of the rows, at the present step
+    bool odd = true, is_last = false;
   };
 
   const Problem* p_ = nullptr;

@@ -4,23 +4,16 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 namespace jaxgru {
 namespace {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kRegisters = 32;
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
-constexpr int kRegisters = 16;
-#elif defined(__aarch64__)
-constexpr int kVectorBytes = 16;
-constexpr int kRegisters = 32;
 #else
 constexpr int kVectorBytes = 16;
-constexpr int kRegisters = 16;
 #endif
 
 template <class T>
@@ -29,12 +22,14 @@ struct VectorOf;
 template <>
 struct VectorOf<float> {
   typedef float Type __attribute__((vector_size(kVectorBytes)));
+  typedef float Anywhere __attribute__((vector_size(kVectorBytes), aligned(4)));
   typedef int32_t Bits __attribute__((vector_size(kVectorBytes)));
 };
 
 template <>
 struct VectorOf<double> {
   typedef double Type __attribute__((vector_size(kVectorBytes)));
+  typedef double Anywhere __attribute__((vector_size(kVectorBytes), aligned(8)));
   typedef int64_t Bits __attribute__((vector_size(kVectorBytes)));
 };
 
@@ -44,16 +39,16 @@ using Vector = typename VectorOf<T>::Type;
 template <class T>
 constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
 
+// Vectors at any address. Not by std::memcpy, which may write pointers and sizes for all that the
+// compiler can see: it would load those again after every store.
 template <class T>
 inline Vector<T> load(const T* from) {
-  Vector<T> v;
-  std::memcpy(&v, from, sizeof v);
-  return v;
+  return *reinterpret_cast<const typename VectorOf<T>::Anywhere*>(from);
 }
 
 template <class T>
 inline void store(T* to, const Vector<T>& v) {
-  std::memcpy(to, &v, sizeof v);
+  *reinterpret_cast<typename VectorOf<T>::Anywhere*>(to) = v;
 }
 
 // The first `count` lanes; the others are 0.
