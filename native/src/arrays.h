@@ -59,11 +59,11 @@ class Allocator {
     const int64_t width = Rows<T>::width_of(units, blocks);
     return {take(rows * width), width};
   }
-  // A packed matrix.
+  // A packed matrix, of which some panels are packed.
   template <class Element>
-  T* take_packed(int64_t depth, int blocks, int64_t units, const Element& element) {
+  T* take_packed(int64_t depth, int blocks, int64_t units, Range panels, const Element& element) {
     T* packed = take(packed_size<T>(depth, blocks, units));
-    pack(depth, blocks, units, element, packed);
+    pack(depth, blocks, units, panels, element, packed);
     return packed;
   }
 

@@ -29,7 +29,8 @@ class Forward {
   Forward(const Problem& problem, int64_t most_rows, T* memory)
       : p_(&problem), at_once_(chunk(problem, most_rows)), memory_(memory) {}
 
-  void pack() {
+  // Packs some panels of the matrices; memory and its parts are the same for all panels.
+  void pack(Range panels) {
     Allocator<T> allocator(memory_);
     const int64_t units = p_->sizes.units;
     // Of a matrix of some width; zeros for one that is absent.
@@ -38,12 +39,14 @@ class Forward {
     };
     const auto kernel = elements_of(p_->kernel, 3 * units);
     const auto recurrent_kernel = elements_of(p_->recurrent_kernel, 3 * units);
-    kernel_ = allocator.take_packed(p_->inputs, 3, units, kernel);
-    bias_ = allocator.take_packed(1, 3, units, elements_of(p_->bias, 0));
-    candidate_bias_ = allocator.take_packed(1, 1, units, elements_of(p_->candidate_bias, 0));
-    to_gates_ = allocator.take_packed(units, p_->reset_after ? 3 : 2, units, recurrent_kernel);
+    kernel_ = allocator.take_packed(p_->inputs, 3, units, panels, kernel);
+    bias_ = allocator.take_packed(1, 3, units, panels, elements_of(p_->bias, 0));
+    candidate_bias_ =
+        allocator.take_packed(1, 1, units, panels, elements_of(p_->candidate_bias, 0));
+    to_gates_ =
+        allocator.take_packed(units, p_->reset_after ? 3 : 2, units, panels, recurrent_kernel);
     if (p_->reset_after) return;
-    to_candidate_ = allocator.take_packed(units, 1, units, [&](int64_t k, int64_t column) {
+    to_candidate_ = allocator.take_packed(units, 1, units, panels, [&](int64_t k, int64_t column) {
       return recurrent_kernel(k, 2 * units + column);
     });
   }
@@ -107,10 +110,10 @@ class Forward {
         const T* bias = f.bias_ + panel * 3 * kLanes<T>;
         return Sums<T, 3>{load(bias), load(bias + kLanes<T>), load(bias + 2 * kLanes<T>)};
       };
-      const auto finish = [&](auto& tile) {
-        tile.each([&](int64_t number, int64_t panel, int i) {
+      const auto finish = [&](const Tile<T, 3>& tile) {
+        tile.each([&](int64_t number, int64_t panel, const Sums<T, 3>& sums) {
           T* x = projected_at(number, panel);
-          for (int j = 0; j < 3; ++j) store(x + j * kLanes<T>, tile.sums[i][j]);
+          for (int i = 0; i < 3; ++i) store(x + i * kLanes<T>, sums[i]);
         });
       };
       products<T, 3>(steps * rows, panels, false, f.kernel_, p.inputs, row, start, finish);
@@ -136,18 +139,17 @@ class Forward {
         const T* bias = f.candidate_bias_ + panel * kLanes<T>;
         return Sums<T, 3>{load(x), load(x + kLanes<T>), load(bias)};
       };
-      // One function after the other over the whole tile: a core then works on several at once.
-      const auto finish = [&](auto& tile) {
-        for (auto& sums : tile.sums) sums[1] = sigmoid<T>(sums[1]);
-        tile.each([&](int64_t row, int64_t panel, int i) {
-          auto& [z, r, inside] = tile.sums[i];
+      const auto finish = [&](const Tile<T, 3>& tile) {
+        tile.each_sums([](Sums<T, 3>& sums) { sums[1] = sigmoid<T>(sums[1]); });
+        tile.each([&](int64_t row, int64_t panel, Sums<T, 3>& sums) {
+          auto& [z, r, inside] = sums;
           keep_reset(row, panel, r, inside);
           inside = load(projected_at(first_input + row, panel) + 2 * kLanes<T>) + r * inside;
         });
-        for (auto& sums : tile.sums) sums[0] = sigmoid<T>(sums[0]);
-        for (auto& sums : tile.sums) sums[2] = tanh<T>(sums[2]);
-        tile.each([&](int64_t row, int64_t panel, int i) {
-          conclude(row, panel, tile.sums[i][0], tile.sums[i][2]);
+        tile.each_sums([](Sums<T, 3>& sums) { sums[0] = sigmoid<T>(sums[0]); });
+        tile.each_sums([](Sums<T, 3>& sums) { sums[2] = tanh<T>(sums[2]); });
+        tile.each([&](int64_t row, int64_t panel, const Sums<T, 3>& sums) {
+          conclude(row, panel, sums[0], sums[2]);
         });
       };
       multiply<3>(f.to_gates_, carry.entering(), start, finish);
@@ -158,11 +160,11 @@ class Forward {
         const T* x = projected_at(first_input + row, panel);
         return Sums<T, 2>{load(x), load(x + kLanes<T>)};
       };
-      const auto finish = [&](auto& tile) {
-        for (auto& sums : tile.sums) sums[1] = sigmoid<T>(sums[1]);
-        for (auto& sums : tile.sums) sums[0] = sigmoid<T>(sums[0]);
-        tile.each([&](int64_t row, int64_t panel, int i) {
-          const auto& [z, r] = tile.sums[i];
+      const auto finish = [&](const Tile<T, 2>& tile) {
+        tile.each_sums([](Sums<T, 2>& sums) { sums[1] = sigmoid<T>(sums[1]); });
+        tile.each_sums([](Sums<T, 2>& sums) { sums[0] = sigmoid<T>(sums[0]); });
+        tile.each([&](int64_t row, int64_t panel, const Sums<T, 2>& sums) {
+          const auto& [z, r] = sums;
           const Vector<T> inside = load(carry.entering().at(row, panel));
           keep_reset(row, panel, r, inside);
           store(updates.at(row, panel), z);
@@ -176,10 +178,10 @@ class Forward {
       const auto start = [&](int64_t row, int64_t panel) {
         return Sums<T, 1>{load(projected_at(first_input + row, panel) + 2 * kLanes<T>)};
       };
-      const auto finish = [&](auto& tile) {
-        for (auto& sums : tile.sums) sums[0] = tanh<T>(sums[0]);
-        tile.each([&](int64_t row, int64_t panel, int i) {
-          conclude(row, panel, load(updates.at(row, panel)), tile.sums[i][0]);
+      const auto finish = [&](const Tile<T, 1>& tile) {
+        tile.each_sums([](Sums<T, 1>& sums) { sums[0] = tanh<T>(sums[0]); });
+        tile.each([&](int64_t row, int64_t panel, const Sums<T, 1>& sums) {
+          conclude(row, panel, load(updates.at(row, panel)), sums[0]);
         });
       };
       multiply<1>(f.to_candidate_, gated, start, finish);

@@ -24,16 +24,18 @@ class Linear {
   Linear() = default;
   Linear(const Problem& problem, int64_t, T* memory) : p_(&problem), memory_(memory) {}
 
-  void pack() {
+  // Packs some panels of the matrices; memory and its parts are the same for all panels.
+  void pack(Range panels) {
     Allocator<T> allocator(memory_);
     const int64_t units = p_->sizes.units;
     const auto element = [&](int64_t k, int64_t column) {
       return p_->transposed_kernel[column * units + k];
     };
-    to_gates_ = allocator.take_packed(units, p_->r ? 2 : 3, units, element);
+    to_gates_ = allocator.take_packed(units, p_->r ? 2 : 3, units, panels, element);
     if (!p_->r) return;
-    to_candidate_ = allocator.take_packed(
-        units, 1, units, [&](int64_t k, int64_t column) { return element(k, 2 * units + column); });
+    to_candidate_ = allocator.take_packed(units, 1, units, panels, [&](int64_t k, int64_t column) {
+      return element(k, 2 * units + column);
+    });
   }
 
   void run(Range row_range, Range panels, T* memory, const Together& together) const {
@@ -72,9 +74,8 @@ class Linear {
     }
 
     void reset_after() {
-      const auto finish = [&](auto& tile) {
-        tile.each([&](int64_t row, int64_t panel, int i) {
-          const auto& sums = tile.sums[i];
+      const auto finish = [&](const Tile<T, 3>& tile) {
+        tile.each([&](int64_t row, int64_t panel, const Sums<T, 3>& sums) {
           Vector<T> dh = at(p.z, row, panel) * carry.state(row, panel) + at(p.sequence, row, panel);
           dh += at(p.a, row, panel) * sums[0];
           dh += at(p.b, row, panel) * sums[1];
@@ -85,9 +86,8 @@ class Linear {
     }
 
     void gates() {
-      const auto finish = [&](auto& tile) {
-        tile.each([&](int64_t row, int64_t panel, int i) {
-          const auto& sums = tile.sums[i];
+      const auto finish = [&](const Tile<T, 2>& tile) {
+        tile.each([&](int64_t row, int64_t panel, const Sums<T, 2>& sums) {
           const Vector<T> dh =
               at(p.z, row, panel) * carry.state(row, panel) + at(p.sequence, row, panel);
           store<T>(sums_outside.at(row, panel), dh + at(p.a, row, panel) * sums[0]);
@@ -100,10 +100,10 @@ class Linear {
     }
 
     void candidate() {
-      const auto finish = [&](auto& tile) {
-        tile.each([&](int64_t row, int64_t panel, int i) {
+      const auto finish = [&](const Tile<T, 1>& tile) {
+        tile.each([&](int64_t row, int64_t panel, const Sums<T, 1>& sums) {
           const Vector<T> outside = load(sums_outside.at(row, panel));
-          conclude(row, panel, outside + at(p.c, row, panel) * tile.sums[i][0]);
+          conclude(row, panel, outside + at(p.c, row, panel) * sums[0]);
         });
       };
       multiply<1>(f.to_candidate_, gated, finish);

@@ -41,11 +41,14 @@ inline int64_t packed_size(int64_t depth, int blocks, int64_t units) {
   return depth * blocks * padded<T>(units);
 }
 
-// Packs `element(k, column)`, the columns of one block after those of the other.
+// Packs some panels of `element(k, column)`, the columns of one block after those of the other.
 template <class T, class Element>
-inline void pack(int64_t depth, int blocks, int64_t units, const Element& element, T* packed) {
+inline void pack(int64_t depth, int blocks, int64_t units, Range panels, const Element& element,
+                 T* packed) {
   constexpr int lanes = kLanes<T>;
-  for (int64_t first = 0; first < units; first += lanes) {
+  packed += panels.begin * depth * blocks * lanes;
+  for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+    const int64_t first = panel * lanes;
     const int64_t count = units - first < lanes ? units - first : lanes;
     for (int64_t k = 0; k < depth; ++k) {
       for (int block = 0; block < blocks; ++block, packed += lanes) {
@@ -60,17 +63,24 @@ inline void pack(int64_t depth, int blocks, int64_t units, const Element& elemen
 template <class T, int C>
 using Sums = std::array<Vector<T>, C>;
 
-// The sums of R rows and P panels, C each.
-template <class T, int R, int P, int C>
+// The sums of some rows and panels, C each.
+template <class T, int C>
 struct Tile {
-  int64_t row, panel;  // the first
-  Sums<T, C> sums[R * P];
+  int64_t row, rows, panel, panels;
+  Sums<T, C>* sums;
 
-  static constexpr int kSize = R * P;
-  // `function(row, panel, i)`, for the sums i.
+  // `function(row, panel, sums)`.
   template <class Function>
-  __attribute__((always_inline)) void each(const Function& function) const {
-    for (int i = 0; i < kSize; ++i) function(row + i / P, panel + i % P, i);
+  void each(const Function& function) const {
+    for (int64_t r = 0, i = 0; r < rows; ++r) {
+      for (int64_t p = 0; p < panels; ++p, ++i) function(row + r, panel + p, sums[i]);
+    }
+  }
+  // `function(sums)`. One function after the other over the whole tile: a core then works on
+  // several at once.
+  template <class Function>
+  void each_sums(const Function& function) const {
+    for (int64_t i = 0; i < rows * panels; ++i) function(sums[i]);
   }
 };
 
@@ -81,16 +91,16 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
   constexpr int lanes = kLanes<T>;
   const int64_t panel_size = depth * C * lanes;
   const T* rows[R];
-  Tile<T, R, P, C> tile;
-  tile.row = first;
-  tile.panel = panel;
-  for (int r = 0; r < R; ++r) rows[r] = row(first + r);
+  Sums<T, C> ends[R * P];
   // An array of their own, which no function is given: only such stays in registers.
   Vector<T> sums[R * P][C];
-  tile.each([&](int64_t row, int64_t panel, int i) {
-    const Sums<T, C> first_terms = start(row, panel);
-    for (int c = 0; c < C; ++c) sums[i][c] = first_terms[c];
-  });
+  for (int r = 0; r < R; ++r) {
+    rows[r] = row(first + r);
+    for (int p = 0; p < P; ++p) {
+      const Sums<T, C> begin = start(first + r, panel + p);
+      for (int c = 0; c < C; ++c) sums[r * P + p][c] = begin[c];
+    }
+  }
   packed += panel * panel_size;
   for (int64_t k = 0; k < depth; ++k, packed += C * lanes) {
     Vector<T> columns[P][C];
@@ -104,9 +114,9 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
     }
   }
   for (int i = 0; i < R * P; ++i) {
-    for (int c = 0; c < C; ++c) tile.sums[i][c] = sums[i][c];
+    for (int c = 0; c < C; ++c) ends[i][c] = sums[i][c];
   }
-  finish(tile);
+  finish(Tile<T, C>{first, R, panel, P, ends});
 }
 
 // The start of a product that adds to nothing. An object, as a function would not be inlined.

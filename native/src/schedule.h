@@ -5,6 +5,7 @@
 // after each product. Whatever is chosen, every number is computed in the same way.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 
@@ -33,6 +34,9 @@ inline Range share(int64_t size, int64_t number, int64_t count) {
 // it is not worth waiting for (measured).
 constexpr int64_t kWakes = 1 << 21;
 constexpr int64_t kMeets = 1 << 13;
+// Nanoseconds that a helper is waited for, as long as it may take to wake one, or a tenth of what
+// this many multiplications a nanosecond take.
+constexpr int64_t kPatience = 50'000, kSpeed = 30;
 constexpr int64_t kSlab = 32;        // rows: they share each part of a matrix that is read
 constexpr int64_t kCache = 1 << 20;  // bytes
 
@@ -45,9 +49,11 @@ class Schedule final : public Job {
   explicit Schedule(const Problem& problem) : p_(problem), panels_(panels_of<T>(p_.sizes.units)) {
     const int64_t step = p_.sizes.rows * Loop::work(p_);
     threads_ = step * p_.sizes.steps < kWakes ? 1 : available_threads();
+    patience_ = std::max(kPatience, step * p_.sizes.steps / kSpeed / 10);
     by_units_ = threads_ > 1 && p_.sizes.rows < kRows / 2 * threads_;
     if (by_units_) {
-      threads_ = step < kMeets || teams_rest() ? 1 : static_cast<int>(least(threads_, panels_));
+      const int64_t most = step < kMeets || Teamwork::rests() ? 1 : panels_;
+      threads_ = static_cast<int>(std::min<int64_t>(threads_, most));
       return;
     }
     // As many slabs as threads, or a multiple. More of them where the matrices lie in a core's own
@@ -55,7 +61,7 @@ class Schedule final : public Job {
     const bool cached = Loop::packed_size(p_) * static_cast<int64_t>(sizeof(T)) <= kCache;
     const int64_t rounds = (p_.sizes.rows + kSlab * threads_ - 1) / (kSlab * threads_);
     const int64_t wanted = rounds * threads_ * (cached && threads_ > 1 ? 2 : 1);
-    slabs_ = least(wanted, (p_.sizes.rows + kRows - 1) / kRows);
+    slabs_ = std::min(wanted, (p_.sizes.rows + kRows - 1) / kRows);
   }
 
   void run() {
@@ -66,36 +72,41 @@ class Schedule final : public Job {
     memory_ = static_cast<T*>(scratch.data()) + packed;
     loop_ = Loop(p_, slab, static_cast<T*>(scratch.data()));
     run_job(*this, threads_ - 1);
-    if (by_units_ && members_ > 1) note_meetings(barrier_.was_late());
   }
 
   void lead(int helpers) override {
-    loop_.pack();
-    if (by_units_) {
-      members_ = team_.close(helpers);
-      barrier_.set_members(members_);
+    if (!by_units_) {
+      loop_.pack({0, panels_});
+      ready_.store(true, std::memory_order_release);
+      return work(0);
     }
-    packed_.store(true, std::memory_order_release);
+    members_ = team_.close(helpers, patience_);
+    barrier_.set_members(members_);
+    const Teamwork teamwork;
+    ready_.store(true, std::memory_order_release);
     work(0);
+    if (members_ > 1) teamwork.end(barrier_);
   }
 
   void help() override {
     const int number = team_.join();
     if (number < 0) return;
-    leave_core_of_caller();
-    while (!packed_.load(std::memory_order_acquire)) pause();
+    while (!ready_.load(std::memory_order_acquire)) pause();
     work(number);
   }
 
  private:
-  static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
   // Whole lines of the cache, of which no two threads write the same.
   static int64_t aligned(int64_t numbers) { return (numbers + 63) / 64 * 64; }
 
   void work(int number) {
     if (by_units_) {
       const Together together{members_ > 1 ? &barrier_ : nullptr, number};
-      loop_.run({0, p_.sizes.rows}, share(panels_, number, members_), memory_, together);
+      // The panels of one member are read by no other.
+      const Range panels = share(panels_, number, members_);
+      Loop own = loop_;
+      own.pack(panels);
+      own.run({0, p_.sizes.rows}, panels, memory_, together);
       return;
     }
     int64_t slab;
@@ -109,6 +120,7 @@ class Schedule final : public Job {
   const int64_t panels_;
   int threads_ = 1;
   bool by_units_ = false;
+  int64_t patience_ = 0;
   int64_t slabs_ = 1;
   int64_t memory_size_ = 0;
   T* memory_ = nullptr;
@@ -116,7 +128,7 @@ class Schedule final : public Job {
   Team team_;
   Barrier barrier_;
   int members_ = 1;
-  std::atomic<bool> packed_{false};
+  std::atomic<bool> ready_{false};
   std::atomic<int64_t> next_{0};
 };
 

@@ -11,8 +11,7 @@
 
 namespace jaxgru {
 
-// Cores that the process may use: its affinity and the quota of its control group, or fewer if
-// JAXGRU_NUM_THREADS is set.
+// The most threads that a job gets, its caller included.
 int available_threads();
 
 class Job {
@@ -25,10 +24,6 @@ class Job {
  protected:
   ~Job() = default;
 };
-
-// Moves the calling helper off the core of the caller of the job, where it would only take turns
-// with it: a scheduler that knows no better wakes it there.
-void leave_core_of_caller();
 
 // Returns when the caller and all helpers that came have left the job.
 void run_job(Job& job, int helpers);
@@ -43,8 +38,8 @@ class Barrier {
 
   void set_members(int members) { members_ = members; }
   void wait(int member);
-  // Whether somebody waited so often or so long that a member cannot have had a core of its own.
-  bool was_late() const { return yields_.load(std::memory_order_relaxed) > 50; }
+  // The nanoseconds that all members have waited, but for waits of a few microseconds.
+  int64_t waited() const { return waited_.load(std::memory_order_relaxed); }
 
  private:
   // On a line of the cache for each member: a meeting then costs one transfer of a line.
@@ -53,16 +48,16 @@ class Barrier {
   };
 
   int members_ = 1;
-  std::atomic<int> yields_{0};
+  std::atomic<int64_t> waited_{0};
   Meetings meetings_[kMostMembers];
 };
 
 // The members of a team: those who joined before it was closed.
 class Team {
  public:
-  // The caller waits until `wanted` others have joined, but no longer than it takes to wake a
-  // thread, and closes the team. Returns the number of members; the caller is number 0.
-  int close(int wanted);
+  // The caller waits until `wanted` others have joined, for some nanoseconds at most, and closes
+  // the team. Returns the number of members; the caller is number 0.
+  int close(int wanted, int64_t patience);
   // Returns the number of the member, or -1 if the team is closed.
   int join();
 
@@ -71,9 +66,17 @@ class Team {
   std::atomic<int> joined_{0};
 };
 
-// Where other processes keep the cores busy, threads that meet at every step are slower than one.
-// So after a late meeting no team forms for 1 ms, and each time for twice as long, up to 50 ms.
-bool teams_rest();
-void note_meetings(bool late);
+// The run of a team. Where other processes keep the cores busy, threads that meet at every step are
+// slower than one: so after a run of which much was spent waiting no team forms for 1 ms, and each
+// time for twice as long, up to 50 ms.
+class Teamwork {
+ public:
+  Teamwork();
+  static bool rests();
+  void end(const Barrier& barrier) const;
+
+ private:
+  int64_t begin_;
+};
 
 }  // namespace jaxgru

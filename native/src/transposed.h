@@ -33,7 +33,8 @@ class Transposed {
   Transposed(const Problem& problem, int64_t, T* memory)
       : p_(&problem), parts_(problem.r ? 2 : 3), memory_(memory) {}
 
-  void pack() {
+  // Packs some panels of the matrices; memory and its parts are the same for all panels.
+  void pack(Range panels) {
     Allocator<T> allocator(memory_);
     const int64_t units = p_->sizes.units;
     const auto packed = [&](int first, int blocks) {
@@ -43,7 +44,7 @@ class Transposed {
         if (unit >= units) return T(0);
         return p_->transposed_kernel[((first + block) * units + unit) * units + column];
       };
-      return allocator.take_packed(blocks * padded<T>(units), 1, units, element);
+      return allocator.take_packed(blocks * padded<T>(units), 1, units, panels, element);
     };
     of_gates_ = packed(0, parts_);
     if (p_->r) of_candidate_ = packed(2, 1);
@@ -98,9 +99,9 @@ class Transposed {
     }
 
     void candidate() {
-      const auto finish = [&](auto& tile) {
-        tile.each([&](int64_t row, int64_t panel, int i) {
-          const Vector<T> sum = tile.sums[i][0];
+      const auto finish = [&](const Tile<T, 1>& tile) {
+        tile.each([&](int64_t row, int64_t panel, const Sums<T, 1>& sums) {
+          const Vector<T> sum = sums[0];
           store(insides.at(row, panel), sum);
           store<T>(part(odd, row, panel, 1), now.read(p.b, row, panel) * sum);
         });
@@ -109,8 +110,10 @@ class Transposed {
     }
 
     void gates() {
-      const auto finish = [&](auto& tile) {
-        tile.each([&](int64_t row, int64_t panel, int i) { leave(row, panel, tile.sums[i][0]); });
+      const auto finish = [&](const Tile<T, 1>& tile) {
+        tile.each([&](int64_t row, int64_t panel, const Sums<T, 1>& sums) {
+          leave(row, panel, sums[0]);
+        });
       };
       multiply(f.of_gates_, f.parts_, parts[odd], finish);
     }
