@@ -139,7 +139,7 @@ class JaxContender(Contender):
 
 
 def _zero_state(problem: Problem) -> jax.Array:
-    return jnp.zeros((problem.shape.batch, problem.shape.units), jnp.float32)
+    return jnp.zeros((problem.shape.batch, problem.shape.units), problem.xs.dtype)
 
 
 def jax_program(function: Callable[..., Any], *arguments: Any) -> Program:

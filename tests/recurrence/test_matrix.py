@@ -28,6 +28,7 @@ from plain_loop import plain_net
 from second_order import ORDERS, to_second_order
 
 import jaxgru
+from jaxgru import sequence
 from jaxgru.recurrence import layout as limits
 
 # Relative to the largest number of an array. Double and single precision: sums of some hundred
@@ -134,40 +135,30 @@ def _with_implementations(cases):
 
 @pytest.mark.parametrize(("case", "implementation"), _with_implementations(_CASES))
 def test_case(monkeypatch, case, implementation):
-    _check(monkeypatch, SimpleNamespace(**case), _name(case), implementation)
+    _check(monkeypatch, case, implementation)
 
 
 @pytest.mark.parametrize(("case", "implementation"), _with_implementations(_EDGES))
 def test_edge(monkeypatch, case, implementation):
-    _check(monkeypatch, SimpleNamespace(**case), _name(case), implementation)
+    _check(monkeypatch, case, implementation)
 
 
 def test_every_activation_is_in_either_role():
     used = {"activation": set(), "recurrent_activation": set()}
     for case in _CASES:
-        problem = _Problem(SimpleNamespace(**case), _name(case))
+        problem = _Problem(case)
         for layer in jax.tree.leaves(problem.net, is_leaf=nets.is_layer):
             for role, names in used.items():
                 names.add(getattr(layer, role))
     assert used == {role: set(jaxgru.ACTIVATIONS) for role in used}
 
 
-def _check(monkeypatch, case, name, implementation):
-    problem = _Problem(case, name, implementation)
-    double = case.dtype == "float64"
-    with jax.enable_x64(double):
-        factors = problem.factors()
-    expected_values = problem.expected(oracle_net, factors, _wide(problem.arguments))
-    weights = problem.random_like(expected_values, np.float64 if double else np.float32)
-    with jax.enable_x64(True):
-        expected = to_second_order(
-            functools.partial(problem.expected, plain_net, factors),
-            *map(_wide, (problem.arguments, problem.direction, weights)),
-        )
-    with _layout(monkeypatch, case, problem.rows, problem.units), jax.enable_x64(double):
-        found = to_second_order(
-            problem.found, problem.arguments, problem.direction, weights, case.order
-        )
+def _check(monkeypatch, case, implementation):
+    problem, weights, expected_values, expected = _expected(tuple(case.items()))
+    case = problem.case
+    function = functools.partial(problem.found, implementation)
+    with _layout(monkeypatch, case, problem.rows, problem.units), _types(case):
+        found = to_second_order(function, problem.arguments, problem.direction, weights, case.order)
     _assert_close(found["outputs"], expected_values, _TOLERANCE[case.dtype], "outputs of NumPy")
     for what in found:
         # What derivatives are taken of has the type of the case, and so have the gradients.
@@ -175,12 +166,34 @@ def _check(monkeypatch, case, name, implementation):
         _assert_close(found[what], expected[what], _TOLERANCE[case.dtype] + rounding, what)
 
 
+@functools.lru_cache(maxsize=1)  # of one implementation after the other
+def _expected(items):
+    """Return a problem, the weights of its outputs, the outputs and their derivatives."""
+    problem = _Problem(dict(items))
+    with _types(problem.case):
+        factors = problem.factors()
+    values = problem.expected(oracle_net, factors, _wide(problem.arguments))
+    double = problem.case.dtype == "float64"
+    weights = problem.random_like(values, np.float64 if double else np.float32)
+    with jax.enable_x64(True):
+        derivatives = to_second_order(
+            functools.partial(problem.expected, plain_net, factors),
+            *map(_wide, (problem.arguments, problem.direction, weights)),
+        )
+    return problem, weights, values, derivatives
+
+
+def _types(case):
+    return jax.enable_x64(case.dtype == "float64")
+
+
 class _Problem:
     """The arrays of a case, its call of ``gru``, and the same for the oracles."""
 
-    def __init__(self, case, name, implementation="scan"):
-        self.implementation = implementation
-        self.case, self.key = case, jax.random.key(len(name))
+    def __init__(self, case):
+        name = _name(case)
+        self.case = case = SimpleNamespace(**case)
+        self.key = jax.random.key(len(name))
         self.rng = rng = np.random.default_rng(zlib.crc32(name.encode()))
         rows, inputs, self.units, self.steps = _SIZES[case.size]
         even = rows + rows % 2
@@ -207,7 +220,7 @@ class _Problem:
     def random_like(self, tree, dtype):
         return jax.tree.map(lambda leaf: self._normal(*leaf.shape, dtype=dtype), tree)
 
-    def found(self, arguments):
+    def found(self, implementation, arguments):
         """Return the outputs and last states of ``gru``, with one batch axis first."""
         case, valid = self.case, self.valid
         xs, options = arguments["xs"], {}
@@ -236,7 +249,7 @@ class _Problem:
             recurrent_dropout=case.recurrent_dropout,
             key=self.key,
             remat=max(1, self.steps) if case.remat == "all" else case.remat,
-            implementation=self.implementation,
+            implementation=implementation,
             **options,
         )
         if case.axes == "time, batch" and case.outputs != "last":
@@ -334,14 +347,17 @@ class _Problem:
 @contextlib.contextmanager
 def _layout(monkeypatch, case, rows, units):
     """Cut time into chunks of two steps, and keep the gates, as is done at much larger sizes."""
+    if not (case.in_chunks or case.gates_kept):
+        yield
+        return
     with monkeypatch.context() as patch:
         if case.in_chunks:
             patch.setattr(limits, "_CHUNK", 2 * rows * -(-units // 8) * 8)
         if case.gates_kept:
             patch.setattr(limits, "_WIDE", 1)
-        jax.clear_caches()  # of programs of the same shapes, laid out otherwise
+        sequence._run.clear_cache()  # of programs of the same shapes, laid out otherwise
         yield
-    jax.clear_caches()
+    sequence._run.clear_cache()
 
 
 def _wide(tree):
