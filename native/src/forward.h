@@ -110,10 +110,10 @@ class Forward {
         const T* bias = f.bias_ + panel * 3 * kLanes<T>;
         return Sums<T, 3>{load(bias), load(bias + kLanes<T>), load(bias + 2 * kLanes<T>)};
       };
-      const auto finish = [&](const Tile<T, 3>& tile) {
-        tile.each([&](int64_t number, int64_t panel, const Sums<T, 3>& sums) {
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t number, int64_t panel, int i) {
           T* x = projected_at(number, panel);
-          for (int i = 0; i < 3; ++i) store(x + i * kLanes<T>, sums[i]);
+          for (int j = 0; j < 3; ++j) store(x + j * kLanes<T>, tile.sums[i][j]);
         });
       };
       products<T, 3>(steps * rows, panels, false, f.kernel_, p.inputs, row, start, finish);
@@ -139,17 +139,18 @@ class Forward {
         const T* bias = f.candidate_bias_ + panel * kLanes<T>;
         return Sums<T, 3>{load(x), load(x + kLanes<T>), load(bias)};
       };
-      const auto finish = [&](const Tile<T, 3>& tile) {
-        tile.each_sums([](Sums<T, 3>& sums) { sums[1] = sigmoid<T>(sums[1]); });
-        tile.each([&](int64_t row, int64_t panel, Sums<T, 3>& sums) {
-          auto& [z, r, inside] = sums;
+      // One function after the other over the whole tile: a core then works on several at once.
+      const auto finish = [&](auto& tile) {
+        for (auto& sums : tile.sums) sums[1] = sigmoid<T>(sums[1]);
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          auto& [z, r, inside] = tile.sums[i];
           keep_reset(row, panel, r, inside);
           inside = load(projected_at(first_input + row, panel) + 2 * kLanes<T>) + r * inside;
         });
-        tile.each_sums([](Sums<T, 3>& sums) { sums[0] = sigmoid<T>(sums[0]); });
-        tile.each_sums([](Sums<T, 3>& sums) { sums[2] = tanh<T>(sums[2]); });
-        tile.each([&](int64_t row, int64_t panel, const Sums<T, 3>& sums) {
-          conclude(row, panel, sums[0], sums[2]);
+        for (auto& sums : tile.sums) sums[0] = sigmoid<T>(sums[0]);
+        for (auto& sums : tile.sums) sums[2] = tanh<T>(sums[2]);
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          conclude(row, panel, tile.sums[i][0], tile.sums[i][2]);
         });
       };
       multiply<3>(f.to_gates_, carry.entering(), start, finish);
@@ -160,11 +161,11 @@ class Forward {
         const T* x = projected_at(first_input + row, panel);
         return Sums<T, 2>{load(x), load(x + kLanes<T>)};
       };
-      const auto finish = [&](const Tile<T, 2>& tile) {
-        tile.each_sums([](Sums<T, 2>& sums) { sums[1] = sigmoid<T>(sums[1]); });
-        tile.each_sums([](Sums<T, 2>& sums) { sums[0] = sigmoid<T>(sums[0]); });
-        tile.each([&](int64_t row, int64_t panel, const Sums<T, 2>& sums) {
-          const auto& [z, r] = sums;
+      const auto finish = [&](auto& tile) {
+        for (auto& sums : tile.sums) sums[1] = sigmoid<T>(sums[1]);
+        for (auto& sums : tile.sums) sums[0] = sigmoid<T>(sums[0]);
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          const auto& [z, r] = tile.sums[i];
           const Vector<T> inside = load(carry.entering().at(row, panel));
           keep_reset(row, panel, r, inside);
           store(updates.at(row, panel), z);
@@ -178,10 +179,10 @@ class Forward {
       const auto start = [&](int64_t row, int64_t panel) {
         return Sums<T, 1>{load(projected_at(first_input + row, panel) + 2 * kLanes<T>)};
       };
-      const auto finish = [&](const Tile<T, 1>& tile) {
-        tile.each_sums([](Sums<T, 1>& sums) { sums[0] = tanh<T>(sums[0]); });
-        tile.each([&](int64_t row, int64_t panel, const Sums<T, 1>& sums) {
-          conclude(row, panel, load(updates.at(row, panel)), sums[0]);
+      const auto finish = [&](auto& tile) {
+        for (auto& sums : tile.sums) sums[0] = tanh<T>(sums[0]);
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          conclude(row, panel, load(updates.at(row, panel)), tile.sums[i][0]);
         });
       };
       multiply<1>(f.to_candidate_, gated, start, finish);

@@ -74,8 +74,9 @@ class Linear {
     }
 
     void reset_after() {
-      const auto finish = [&](const Tile<T, 3>& tile) {
-        tile.each([&](int64_t row, int64_t panel, const Sums<T, 3>& sums) {
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          const auto& sums = tile.sums[i];
           Vector<T> dh = at(p.z, row, panel) * carry.state(row, panel) + at(p.sequence, row, panel);
           dh += at(p.a, row, panel) * sums[0];
           dh += at(p.b, row, panel) * sums[1];
@@ -86,8 +87,9 @@ class Linear {
     }
 
     void gates() {
-      const auto finish = [&](const Tile<T, 2>& tile) {
-        tile.each([&](int64_t row, int64_t panel, const Sums<T, 2>& sums) {
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          const auto& sums = tile.sums[i];
           const Vector<T> dh =
               at(p.z, row, panel) * carry.state(row, panel) + at(p.sequence, row, panel);
           store<T>(sums_outside.at(row, panel), dh + at(p.a, row, panel) * sums[0]);
@@ -100,10 +102,10 @@ class Linear {
     }
 
     void candidate() {
-      const auto finish = [&](const Tile<T, 1>& tile) {
-        tile.each([&](int64_t row, int64_t panel, const Sums<T, 1>& sums) {
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) {
           const Vector<T> outside = load(sums_outside.at(row, panel));
-          conclude(row, panel, outside + at(p.c, row, panel) * sums[0]);
+          conclude(row, panel, outside + at(p.c, row, panel) * tile.sums[i][0]);
         });
       };
       multiply<1>(f.to_candidate_, gated, finish);

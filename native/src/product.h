@@ -63,24 +63,17 @@ inline void pack(int64_t depth, int blocks, int64_t units, Range panels, const E
 template <class T, int C>
 using Sums = std::array<Vector<T>, C>;
 
-// The sums of some rows and panels, C each.
-template <class T, int C>
+// The sums of R rows and P panels, C each.
+template <class T, int R, int P, int C>
 struct Tile {
-  int64_t row, rows, panel, panels;
-  Sums<T, C>* sums;
+  int64_t row, panel;  // the first
+  Sums<T, C> sums[R * P];
 
-  // `function(row, panel, sums)`.
+  static constexpr int kSize = R * P;
+  // `function(row, panel, i)`, for the sums i.
   template <class Function>
-  void each(const Function& function) const {
-    for (int64_t r = 0, i = 0; r < rows; ++r) {
-      for (int64_t p = 0; p < panels; ++p, ++i) function(row + r, panel + p, sums[i]);
-    }
-  }
-  // `function(sums)`. One function after the other over the whole tile: a core then works on
-  // several at once.
-  template <class Function>
-  void each_sums(const Function& function) const {
-    for (int64_t i = 0; i < rows * panels; ++i) function(sums[i]);
+  __attribute__((always_inline)) void each(const Function& function) const {
+    for (int i = 0; i < kSize; ++i) function(row + i / P, panel + i % P, i);
   }
 };
 
@@ -91,16 +84,16 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
   constexpr int lanes = kLanes<T>;
   const int64_t panel_size = depth * C * lanes;
   const T* rows[R];
-  Sums<T, C> ends[R * P];
+  Tile<T, R, P, C> tile;
+  tile.row = first;
+  tile.panel = panel;
+  for (int r = 0; r < R; ++r) rows[r] = row(first + r);
   // An array of their own, which no function is given: only such stays in registers.
   Vector<T> sums[R * P][C];
-  for (int r = 0; r < R; ++r) {
-    rows[r] = row(first + r);
-    for (int p = 0; p < P; ++p) {
-      const Sums<T, C> begin = start(first + r, panel + p);
-      for (int c = 0; c < C; ++c) sums[r * P + p][c] = begin[c];
-    }
-  }
+  tile.each([&](int64_t row, int64_t panel, int i) {
+    const Sums<T, C> first_terms = start(row, panel);
+    for (int c = 0; c < C; ++c) sums[i][c] = first_terms[c];
+  });
   packed += panel * panel_size;
   for (int64_t k = 0; k < depth; ++k, packed += C * lanes) {
     Vector<T> columns[P][C];
@@ -114,9 +107,9 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
     }
   }
   for (int i = 0; i < R * P; ++i) {
-    for (int c = 0; c < C; ++c) ends[i][c] = sums[i][c];
+    for (int c = 0; c < C; ++c) tile.sums[i][c] = sums[i][c];
   }
-  finish(Tile<T, C>{first, R, panel, P, ends});
+  finish(tile);
 }
 
 // The start of a product that adds to nothing. An object, as a function would not be inlined.

@@ -99,9 +99,9 @@ class Transposed {
     }
 
     void candidate() {
-      const auto finish = [&](const Tile<T, 1>& tile) {
-        tile.each([&](int64_t row, int64_t panel, const Sums<T, 1>& sums) {
-          const Vector<T> sum = sums[0];
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) {
+          const Vector<T> sum = tile.sums[i][0];
           store(insides.at(row, panel), sum);
           store<T>(part(odd, row, panel, 1), now.read(p.b, row, panel) * sum);
         });
@@ -110,10 +110,8 @@ class Transposed {
     }
 
     void gates() {
-      const auto finish = [&](const Tile<T, 1>& tile) {
-        tile.each([&](int64_t row, int64_t panel, const Sums<T, 1>& sums) {
-          leave(row, panel, sums[0]);
-        });
+      const auto finish = [&](auto& tile) {
+        tile.each([&](int64_t row, int64_t panel, int i) { leave(row, panel, tile.sums[i][0]); });
       };
       multiply(f.of_gates_, f.parts_, parts[odd], finish);
     }
