@@ -78,9 +78,9 @@ def states(
         h, reset_to, factors = (_padded(array, units, spare) for array in (h, reset_to, factors))
 
     plan = Plan(reverse, keep, last_only, implementation)
-    run = functools.partial(run_layer, variant, plan)
+    operands = Operands(weights, xs, h, reset_to, flags, factors)
     if not isinstance(remat, int):
-        h, ys = run(Operands(weights, xs, h, reset_to, flags, factors))
+        h, ys = run_layer(variant, plan, operands)
     else:
         if not isinstance(time, int):
             xs, flags = _in_whole_segments(xs, flags, remat)
@@ -89,7 +89,7 @@ def states(
         @functools.partial(jax.checkpoint, prevent_cse=False)
         def segment(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array | None]:
             xs, flags = at
-            return run(Operands(weights, xs, h, reset_to, flags, factors))
+            return run_layer(variant, plan, operands._replace(xs=xs, h=h, flags=flags))
 
         h, ys = over_chunks(segment, h, (xs, flags), remat, reverse=reverse)
     # Of appended steps and units.

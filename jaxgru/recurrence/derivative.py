@@ -8,7 +8,8 @@ is a ``jax.custom_jvp``, so forward mode, reverse mode and derivatives of any or
 """
 
 import functools
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +21,20 @@ from jaxgru.recurrence.implementation import Implementation
 from jaxgru.recurrence.layout import chunk_steps, over_chunks
 from jaxgru.recurrence.linear import linear
 from jaxgru.recurrence.scan import Flags, Operands, states_before, where_valid
-from jaxgru.recurrence.step import Step, Variant, Weights, along, project, step
+from jaxgru.recurrence.step import (
+    Step,
+    Variant,
+    Weights,
+    along,
+    arrays_of,
+    project,
+    step,
+    steps_of,
+)
 from jaxgru.recurrence.tangent import forcing, linearise
 
 Array = jax.Array
+_Results = TypeVar("_Results")
 
 
 class Plan(NamedTuple):
@@ -42,23 +53,11 @@ def run_layer(variant: Variant, plan: Plan, operands: Operands) -> tuple[Array, 
     if plan.implementation != "scan":
         return forward.forward(variant, operands, implementation=plan.implementation, **static)
 
-    def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array | None]:
-        xs, flags = at
-        return scan.forward(variant, operands._replace(xs=xs, h=h, flags=flags), **static)
-
     def idle(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array | None]:
         return h, None if plan.last_only else jnp.broadcast_to(h, (at[0].shape[0], *h.shape))
 
-    _, xs, h, _, flags, _ = operands
-    return over_chunks(
-        chunk,
-        h,
-        (xs, flags),
-        chunk_steps(xs.shape[0], h.shape),
-        reverse=plan.reverse,
-        idle=idle,
-        counts=_counts(flags),
-    )
+    run = functools.partial(scan.forward, variant, **static)
+    return _over_chunks(run, operands, plan, idle=idle, counts=_counts(operands.flags))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
@@ -69,14 +68,25 @@ def _run_with_gates(variant: Variant, plan: Plan, operands: Operands) -> tuple[A
         return forward.forward_gates(
             variant, operands, reverse=reverse, implementation=plan.implementation
         )
+    run = functools.partial(scan.forward_gates, variant, reverse=reverse)
+    return _over_chunks(run, operands, plan)
 
-    def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Step]:
+
+def _over_chunks(
+    run: Callable[[Operands], tuple[Array, _Results]],
+    operands: Operands,
+    plan: Plan,
+    **options: Any,
+) -> tuple[Array, _Results]:
+    """Return the last state and all results of a loop that is run on one chunk after the other."""
+
+    def chunk(h: Array, at: tuple[Array, Flags]) -> tuple[Array, _Results]:
         xs, flags = at
-        operands_of_chunk = operands._replace(xs=xs, h=h, flags=flags)
-        return scan.forward_gates(variant, operands_of_chunk, reverse=reverse)
+        return run(operands._replace(xs=xs, h=h, flags=flags))
 
-    _, xs, h, _, flags, _ = operands
-    return over_chunks(chunk, h, (xs, flags), chunk_steps(xs.shape[0], h.shape), reverse=reverse)
+    xs, h = operands.xs, operands.h
+    steps = chunk_steps(xs.shape[0], h.shape)
+    return over_chunks(chunk, h, (xs, operands.flags), steps, reverse=plan.reverse, **options)
 
 
 def _run_layer_jvp(variant: Variant, plan: Plan, primals: Any, tangents: Any) -> Any:
@@ -110,9 +120,9 @@ def _forward_jvp(primals: Any, tangents: Any, *, tree: Any, **static: Any) -> An
     variant = static["variant"]
     plan = Plan(static["reverse"], static["gates"], static["last_only"], static["implementation"])
     if plan.keep:
-        kept = forward.steps_of(results[1:])
+        kept = steps_of(results[1:])
         dlast, dkept = _gates_tangents(variant, plan, operands, tangents, kept)
-        return results, [dlast, *forward.results_of(dkept)]
+        return results, [dlast, *arrays_of(dkept)]
     if plan.last_only:
         _, ys = run_layer(variant, plan._replace(last_only=False), operands)
         dlast, _ = _tangents(variant, plan, operands, tangents, ys, None)

@@ -1,8 +1,8 @@
 """The forward loop as a primitive of JAX, where the native implementation serves.
 
 Its operands are the leaves of ``scan.Operands``. Its results are the last state, then the states
-after each step unless ``last_only``, or with ``gates`` those of ``results_of``. derivative.py has
-its derivative.
+after each step unless ``last_only``, or with ``gates`` those of ``step.arrays_of``. derivative.py
+has its derivative.
 """
 
 import functools
@@ -16,7 +16,7 @@ from jaxgru.recurrence import native, scan
 from jaxgru.recurrence.implementation import Implementation
 from jaxgru.recurrence.primitive import fold_rows, loop_primitive
 from jaxgru.recurrence.scan import Operands
-from jaxgru.recurrence.step import Gates, Step, Variant
+from jaxgru.recurrence.step import Step, Variant, arrays_of, steps_of
 
 Array = jax.Array
 
@@ -56,18 +56,6 @@ def forward_gates(
     return last, steps_of(steps)
 
 
-def results_of(steps: Step) -> list[Array]:
-    """Return steps with their gates as results of the primitive."""
-    z, r, n, ys = steps.gates
-    return [ys, steps.inside_reset, z, r, n]
-
-
-def steps_of(results: Sequence[Any]) -> Step:
-    """Return the inverse of ``results_of``."""
-    ys, inside_reset, z, r, n = results
-    return Step(Gates(z, r, n, ys), inside_reset, None)
-
-
 def _bind(operands: Operands, **static: Any) -> list[Array]:
     leaves, tree = jax.tree.flatten(operands)
     results: list[Array] = forward_p.bind(*leaves, tree=tree, **static)
@@ -87,7 +75,7 @@ def _run(
     operands = jax.tree.unflatten(tree, leaves)
     if gates:
         last, steps = loops.forward_gates(variant, operands, reverse=reverse)
-        return [last, *results_of(steps)]
+        return [last, *arrays_of(steps)]
     last, ys = loops.forward(variant, operands, reverse=reverse, last_only=last_only)
     return [last] if last_only else [last, ys]
 

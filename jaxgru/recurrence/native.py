@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from jaxgru.optional import need
 from jaxgru.recurrence.scan import Coefficients, Flags, Operands
-from jaxgru.recurrence.step import Gates, Step, Variant
+from jaxgru.recurrence.step import Step, Variant, steps_of
 
 Array = jax.Array
 
@@ -28,8 +28,7 @@ def forward(
 def forward_gates(variant: Variant, operands: Operands, *, reverse: bool) -> tuple[Array, Step]:
     """Return the last state, and all steps with their gates, see ``scan.forward_gates``."""
     last, *steps = _forward(variant, operands, reverse, last_only=False, gates=True)
-    ys, z, r, n, inside_reset = steps
-    return last, Step(Gates(z, r, n, ys), inside_reset, None)
+    return last, steps_of(steps)
 
 
 def _forward(

@@ -1,6 +1,7 @@
 """The equations of one step of a GRU, on arrays."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,6 +51,18 @@ class Step(NamedTuple):
     inside_reset: Array  # the factor of the reset gate: h Uh + ch, or h
     # The inputs of the activations before clipping: update, reset, candidate.
     preactivations: tuple[Array, Array, Array] | None
+
+
+def arrays_of(steps: Step) -> list[Array]:
+    """Return the states after steps, their gates, and what the reset gate multiplies."""
+    z, r, n, ys = steps.gates
+    return [ys, z, r, n, steps.inside_reset]
+
+
+def steps_of(arrays: Sequence[Any]) -> Step:
+    """Return the inverse of ``arrays_of``."""
+    ys, z, r, n, inside_reset = arrays
+    return Step(Gates(z, r, n, ys), inside_reset, None)
 
 
 def variant_of(params: GRUParams, precision: Precision) -> Variant:
