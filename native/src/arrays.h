@@ -25,6 +25,11 @@ struct Place {
   int64_t at(int64_t row, int64_t panel) const { return offset + row * units + panel * kLanes<T>; }
 };
 
+// The flags (T, B) of the rows from `first` on, at one time; null if there are none.
+inline const bool* flags_at(const bool* flags, const Sizes& sizes, int64_t t, int64_t first) {
+  return flags ? flags + t * sizes.rows + first : nullptr;
+}
+
 template <class Function>
 inline void each(int64_t rows, Range panels, const Function& function) {
   for (int64_t row = 0; row < rows; ++row) {

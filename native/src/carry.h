@@ -89,9 +89,9 @@ class Carry {
   Step at(int64_t step) const {
     const bool odd = step % 2;
     if (step == sizes_.steps) return {constant_, nullptr, nullptr, odd, entering_[odd]};
-    const int64_t row = time(step) * sizes_.rows + first_;
-    return {Place<T>(sizes_, time(step), first_), flags_.valid ? flags_.valid + row : nullptr,
-            flags_.resets ? flags_.resets + row : nullptr, odd, entering_[odd]};
+    const int64_t t = time(step);
+    return {Place<T>(sizes_, t, first_), flags_at(flags_.valid, sizes_, t, first_),
+            flags_at(flags_.resets, sizes_, t, first_), odd, entering_[odd]};
   }
 
   const Sizes& sizes_;

@@ -69,11 +69,10 @@ struct Tile {
   int64_t row, panel;  // the first
   Sums<T, C> sums[R * P];
 
-  static constexpr int kSize = R * P;
   // `function(row, panel, i)`, for the sums i.
   template <class Function>
   __attribute__((always_inline)) void each(const Function& function) const {
-    for (int i = 0; i < kSize; ++i) function(row + i / P, panel + i % P, i);
+    for (int i = 0; i < R * P; ++i) function(row + i / P, panel + i % P, i);
   }
 };
 
@@ -127,17 +126,22 @@ __attribute__((always_inline)) inline void with_constant(int64_t n, const Functi
   }
 }
 
-// A range cut into parts of at most some size: as few as can be, and equal but for one more or
-// less.
-struct Division {
-  int64_t count = 1, size, larger = 0;
+// As few parts as can be, of at most some size.
+inline int64_t parts_of(int64_t size, int64_t most) {
+  return size <= most ? 1 : (size + most - 1) / most;
+}
 
-  Division(int64_t whole, int64_t most) : size(whole) {
-    if (whole <= most) return;
-    count = (whole + most - 1) / most;
+// A range cut into parts, equal but for one more or less.
+struct Division {
+  int64_t count, size, larger = 0;
+
+  Division(int64_t whole, int64_t parts) : count(parts), size(whole) {
+    if (count == 1) return;
     size = whole / count;
     larger = whole % count;
   }
+  // Of the largest part.
+  int64_t most() const { return size + (larger > 0); }
   Range operator[](int64_t i) const {
     const int64_t begin = i * size + (i < larger ? i : larger);
     return {begin, begin + size + (i < larger)};
@@ -153,9 +157,9 @@ template <class T, int C, class Row, class Start, class Finish>
 inline void products(int64_t rows, Range panels, bool backwards, const T* packed, int64_t depth,
                      const Row& row, const Start& start, const Finish& finish) {
   if (rows == 0 || panels.size() == 0) return;
-  const Division heights(rows, kRows);
-  const int height = static_cast<int>(heights.size + (heights.larger > 0));
-  const Division widths(panels.size(), most_panels(height, C));
+  const Division heights(rows, parts_of(rows, kRows));
+  const int most = most_panels(static_cast<int>(heights.most()), C);
+  const Division widths(panels.size(), parts_of(panels.size(), most));
   for (int64_t j = 0; j < widths.count; ++j) {
     const Range own_panels = widths[backwards ? widths.count - 1 - j : j];
     for (int64_t i = 0; i < heights.count; ++i) {

@@ -26,16 +26,12 @@ struct Together {
   }
 };
 
-inline Range share(int64_t size, int64_t number, int64_t count) {
-  return {size * number / count, size * (number + 1) / count};
-}
-
 // Multiplications below which another thread is not worth waking, and below which, for each step,
 // it is not worth waiting for (measured).
 constexpr int64_t kWakes = 1 << 21;
 constexpr int64_t kMeets = 1 << 13;
-// Nanoseconds that a helper is waited for, as long as it may take to wake one, or a tenth of what
-// this many multiplications a nanosecond take.
+// Nanoseconds that a helper is waited for at least, as it may take these to wake one, and
+// multiplications of one thread in a nanosecond.
 constexpr int64_t kPatience = 50'000, kSpeed = 30;
 constexpr int64_t kSlab = 32;        // rows: they share each part of a matrix that is read
 constexpr int64_t kCache = 1 << 20;  // bytes
@@ -47,11 +43,10 @@ class Schedule final : public Job {
   using T = typename Loop::Number;
 
   explicit Schedule(const Problem& problem) : p_(problem), panels_(panels_of<T>(p_.sizes.units)) {
-    const int64_t step = p_.sizes.rows * Loop::work(p_);
-    threads_ = step * p_.sizes.steps < kWakes ? 1 : available_threads();
-    patience_ = std::max(kPatience, step * p_.sizes.steps / kSpeed / 10);
+    threads_ = multiplications() < kWakes ? 1 : available_threads();
     by_units_ = threads_ > 1 && p_.sizes.rows < kRows / 2 * threads_;
     if (by_units_) {
+      const int64_t step = multiplications() / p_.sizes.steps;
       const int64_t most = step < kMeets || Teamwork::rests() ? 1 : panels_;
       threads_ = static_cast<int>(std::min<int64_t>(threads_, most));
       return;
@@ -59,13 +54,13 @@ class Schedule final : public Job {
     // As many slabs as threads, or a multiple. More of them where the matrices lie in a core's own
     // cache: a thread that has a core for half of the time then takes fewer.
     const bool cached = Loop::packed_size(p_) * static_cast<int64_t>(sizeof(T)) <= kCache;
-    const int64_t rounds = (p_.sizes.rows + kSlab * threads_ - 1) / (kSlab * threads_);
+    const int64_t rounds = parts_of(p_.sizes.rows, kSlab * threads_);
     const int64_t wanted = rounds * threads_ * (cached && threads_ > 1 ? 2 : 1);
-    slabs_ = std::min(wanted, (p_.sizes.rows + kRows - 1) / kRows);
+    slabs_ = std::min(wanted, parts_of(p_.sizes.rows, kRows));
   }
 
   void run() {
-    const int64_t slab = (p_.sizes.rows + slabs_ - 1) / slabs_;
+    const int64_t slab = Division(p_.sizes.rows, slabs_).most();
     const int64_t packed = aligned(Loop::packed_size(p_));
     memory_size_ = aligned(Loop::memory_size(p_, slab));
     const Scratch scratch(packed + (by_units_ ? 1 : threads_) * memory_size_, sizeof(T));
@@ -80,7 +75,7 @@ class Schedule final : public Job {
       ready_.store(true, std::memory_order_release);
       return work(0);
     }
-    members_ = team_.close(helpers, patience_);
+    members_ = team_.close(helpers, patience());
     barrier_.set_members(members_);
     const Teamwork teamwork;
     ready_.store(true, std::memory_order_release);
@@ -96,6 +91,11 @@ class Schedule final : public Job {
   }
 
  private:
+  int64_t multiplications() const { return p_.sizes.steps * p_.sizes.rows * Loop::work(p_); }
+
+  // A helper may save half of the run: a tenth of it is worth waiting for.
+  int64_t patience() const { return std::max(kPatience, multiplications() / kSpeed / 10); }
+
   // Whole lines of the cache, of which no two threads write the same.
   static int64_t aligned(int64_t numbers) { return (numbers + 63) / 64 * 64; }
 
@@ -103,7 +103,7 @@ class Schedule final : public Job {
     if (by_units_) {
       const Together together{members_ > 1 ? &barrier_ : nullptr, number};
       // The panels of one member are read by no other.
-      const Range panels = share(panels_, number, members_);
+      const Range panels = Division(panels_, members_)[number];
       Loop own = loop_;
       own.pack(panels);
       own.run({0, p_.sizes.rows}, panels, memory_, together);
@@ -112,7 +112,7 @@ class Schedule final : public Job {
     int64_t slab;
     while ((slab = next_.fetch_add(1, std::memory_order_relaxed)) < slabs_) {
       T* memory = memory_ + number * memory_size_;
-      loop_.run(share(p_.sizes.rows, slab, slabs_), {0, panels_}, memory, {});
+      loop_.run(Division(p_.sizes.rows, slabs_)[slab], {0, panels_}, memory, {});
     }
   }
 
@@ -120,7 +120,6 @@ class Schedule final : public Job {
   const int64_t panels_;
   int threads_ = 1;
   bool by_units_ = false;
-  int64_t patience_ = 0;
   int64_t slabs_ = 1;
   int64_t memory_size_ = 0;
   T* memory_ = nullptr;

@@ -95,7 +95,7 @@ class Transposed {
       now = next;
       is_last = step + 1 == p.sizes.steps;
       if (!is_last) next = place(step + 1);
-      resets = p.flags.resets ? p.flags.resets + time(step) * p.sizes.rows + first : nullptr;
+      resets = flags_at(p.flags.resets, p.sizes, time(step), first);
     }
 
     void candidate() {
