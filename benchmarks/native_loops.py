@@ -7,13 +7,13 @@ measured in turn, in several rounds. Prints tables and writes JSON.
 import argparse
 import multiprocessing
 import os
+import statistics
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from benchmarks.contenders.jaxgru_layer import Jaxgru
 from benchmarks.machine import describe_machine, heading
@@ -21,6 +21,7 @@ from benchmarks.peers import KINDS, SHAPES
 from benchmarks.problem import Problem, Shape, draw_problem
 from benchmarks.report import RESULTS, save_json
 from benchmarks.timing import Effort, time_interleaved
+from jaxgru.optional import need
 from jaxgru.recurrence import Implementation
 
 _ROUNDS = 5
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.native_loops", description=__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)
+    need("jaxgru_native", "native", "this benchmark")  # here, and not in each process
     options.out.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
     print(heading(machine))
@@ -90,7 +92,7 @@ def _measure(pipes: dict[str, Connection], kind: str, shape: Shape) -> dict[str,
         for name, pipe in pipes.items():
             pipe.send((kind, shape))
             medians[name].append(pipe.recv())
-    return {name: float(np.median(values)) for name, values in medians.items()}
+    return {name: statistics.median(values) for name, values in medians.items()}
 
 
 def _serve(setting: Setting, pipe: Connection) -> None:
