@@ -71,8 +71,10 @@ def states(
         reset_to = None
     elif reset_to is None:
         reset_to = h
-    keep = remat is None and _gates_suffice(variant) and keeps_gates(xs.shape[-1], units)
-    spare = padded_units(h.shape) - units if implementation == "scan" else 0
+    native = implementation != "scan"
+    keep = remat is None and _gates_suffice(variant)
+    keep = keep and keeps_gates(xs.shape[-1], units, native=native)
+    spare = padded_units(h.shape) - units if not native else 0
     if spare:
         weights = _with_spare_units(weights, units, spare)
         h, reset_to, factors = (_padded(array, units, spare) for array in (h, reset_to, factors))

@@ -18,9 +18,12 @@ Array = jax.Array
 # The ``precision`` of jax.lax.dot_general.
 Precision = Any
 
-# Elements in each (steps, B, H) array of a chunk. A dozen arrays of this size fit in a CPU's last
-# level cache; whole sequences would be allocated in memory at each call.
-_CHUNK = 2**18
+# Elements in each (steps, B, H) array of a sequence that is not cut, and of a chunk of a longer one.
+# A dozen arrays of a chunk are used again while they are in the last level cache, and stay below
+# 32 MiB, above which glibc's malloc takes memory from the system, page by page, at each call.
+_WHOLE = 2**19
+_CHUNK = 2**17
+_ROWS = 1024  # rows of a chunk's products, at least: each chunk reads and writes whole matrices
 _VECTOR = 8  # float32 elements in an AVX2 vector
 _SHORT = 128  # elements in a state
 _LONG = 512  # steps in a loop
@@ -30,9 +33,9 @@ _WIDE = 384  # inputs and units of a gate
 def chunk_steps(time: int, state: tuple[int, ...]) -> int:
     """Return the number of steps in a chunk, for a ``(B, H)`` state."""
     rows, units = state
-    if not _known(time, rows):
+    if not _known(time, rows) or time * rows * units <= _WHOLE:
         return time
-    return min(time, max(1, _CHUNK // max(1, rows * units)))
+    return min(time, max(1, max(_CHUNK, _ROWS * units) // (rows * units)))
 
 
 def padded_units(state: tuple[int, ...]) -> int:
@@ -64,12 +67,13 @@ def unroll_of(time: int, state: tuple[int, ...], *, holds: bool) -> int:
     return 4 if long and _is_written_out(state) and not holds else 1
 
 
-def keeps_gates(inputs: int, units: int) -> bool:
+def keeps_gates(inputs: int, units: int, *, native: bool) -> bool:
     """Return whether the gates are kept for the backward pass, in addition to the states.
 
     The cost of recomputing a gate grows with its number of inputs; the cost of keeping it does not.
+    The native loop has the gates at hand and only writes them, while a scan gets longer.
     """
-    return inputs + units >= _WIDE
+    return native or inputs + units >= _WIDE
 
 
 def keeps_axes() -> bool:

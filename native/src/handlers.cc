@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernel.h"
+#include "pages.h"
 #include "threads.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -68,6 +69,7 @@ class Arrays {
     auto array = results_.get<ffi::AnyBuffer>(next_result_++);
     expect(array.has_value(), std::string(name) + " is missing");
     if (!array.has_value()) return nullptr;
+    prefer_large_pages((*array)->untyped_data(), (*array)->size_bytes());
     return static_cast<T*>(checked(name, **array, kNumber, shape, optional));
   }
   void* checked(const char* name, const ffi::AnyBuffer& array, ffi::DataType type, Shape shape,

@@ -15,7 +15,7 @@ import pytest
 from plain_loop import plain_loop, weighted_loss
 
 import jaxgru
-from jaxgru.recurrence import layout
+from jaxgru.recurrence import derivative, layout
 
 _scan = functools.partial(jaxgru.gru, implementation="scan")
 
@@ -80,6 +80,23 @@ def test_program_does_not_grow_with_time(key, rows, units, times):
         assert short == long
 
 
+@pytest.mark.parametrize(
+    ("time", "state", "steps"),
+    [
+        (4096, (1, 128), 4096),  # within the limit of a whole
+        (4097, (1, 128), 1024),
+        (256, (32, 128), 32),
+        (128, (64, 512), 16),  # for the rows of the products
+        (300, (1, 2048), 300),
+        (2, (2**18, 2), 1),
+        (0, (3, 4), 0),
+        (5, (0, 4), 5),
+    ],
+)
+def test_steps_of_a_chunk(time, state, steps):
+    assert layout.chunk_steps(time, state) == steps
+
+
 def test_limits_of_the_layout_act(key, monkeypatch):
     # Else what test_matrix.py sets them to would show nothing.
     params, xs = cases.random_params(key, 3, 7), jnp.zeros((3, 11, 3))
@@ -88,18 +105,21 @@ def test_limits_of_the_layout_act(key, monkeypatch):
         return jax.grad(lambda params: _scan(params, xs)[0].sum())(params)
 
     usual = _text(gradient, params, xs)
-    for limit, value in (("_CHUNK", 2 * 3 * 8), ("_WIDE", 1)):
+    for module, name, value in (
+        (derivative, "chunk_steps", lambda time, _: min(time, 2)),
+        (layout, "_WIDE", 1),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(layout, limit, value)
+            patch.setattr(module, name, value)
             jax.clear_caches()
             assert _text(gradient, params, xs) != usual
         jax.clear_caches()
 
 
 def test_padding_is_left_out_of_the_program(key, monkeypatch):
-    # Four steps a chunk; no other test has these sizes, so nothing compiled is used again.
+    # No other test has these sizes, so nothing compiled is used again.
     rows, units = 3, 41
-    monkeypatch.setattr(layout, "_CHUNK", 4 * rows * units)
+    monkeypatch.setattr(derivative, "chunk_steps", lambda time, _: min(time, 4))
     params, xs = cases.random_params(key, 3, units), jnp.zeros((rows, 23, 3))
     lengths = jnp.asarray([9, 0, 6])
     assert "stablehlo.case" in _text(lambda xs: _scan(params, xs, lengths=lengths), xs)

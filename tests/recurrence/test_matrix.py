@@ -29,7 +29,7 @@ from second_order import ORDERS, to_second_order
 
 import jaxgru
 from jaxgru import sequence
-from jaxgru.recurrence import layout as limits
+from jaxgru.recurrence import derivative, layout
 
 # Relative to the largest number of an array. Double and single precision: sums of some hundred
 # terms in another order, through a second derivative at most; seen, 2e-15 and 9e-7. Halves are
@@ -157,7 +157,7 @@ def _check(monkeypatch, case, implementation):
     problem, weights, expected_values, expected = _expected(tuple(case.items()))
     case = problem.case
     function = functools.partial(problem.found, implementation)
-    with _layout(monkeypatch, case, problem.rows, problem.units), _types(case):
+    with _layout(monkeypatch, case), _types(case):
         found = to_second_order(function, problem.arguments, problem.direction, weights, case.order)
     _assert_close(found["outputs"], expected_values, _TOLERANCE[case.dtype], "outputs of NumPy")
     for what in found:
@@ -345,16 +345,16 @@ class _Problem:
 
 
 @contextlib.contextmanager
-def _layout(monkeypatch, case, rows, units):
+def _layout(monkeypatch, case):
     """Cut time into chunks of two steps, and keep the gates, as is done at much larger sizes."""
     if not (case.in_chunks or case.gates_kept):
         yield
         return
     with monkeypatch.context() as patch:
         if case.in_chunks:
-            patch.setattr(limits, "_CHUNK", 2 * rows * -(-units // 8) * 8)
+            patch.setattr(derivative, "chunk_steps", lambda time, _: min(time, 2))
         if case.gates_kept:
-            patch.setattr(limits, "_WIDE", 1)
+            patch.setattr(layout, "_WIDE", 1)
         sequence._run.clear_cache()  # of programs of the same shapes, laid out otherwise
         yield
     sequence._run.clear_cache()
