@@ -66,9 +66,10 @@ class Allocator {
   }
   // A packed matrix, of which some panels are packed.
   template <class Element>
-  T* take_packed(int64_t depth, int blocks, int64_t units, Range panels, const Element& element) {
+  T* take_packed(int64_t depth, int blocks, int64_t units, Range panels, Lies lies,
+                 const Element& element) {
     T* packed = take(packed_size<T>(depth, blocks, units));
-    pack(depth, blocks, units, panels, element, packed);
+    pack(depth, blocks, units, panels, lies, element, packed);
     return packed;
   }
 

@@ -39,16 +39,16 @@ class Forward {
     };
     const auto kernel = elements_of(p_->kernel, 3 * units);
     const auto recurrent_kernel = elements_of(p_->recurrent_kernel, 3 * units);
-    kernel_ = allocator.take_packed(p_->inputs, 3, units, panels, kernel);
-    bias_ = allocator.take_packed(1, 3, units, panels, elements_of(p_->bias, 0));
-    candidate_bias_ =
-        allocator.take_packed(1, 1, units, panels, elements_of(p_->candidate_bias, 0));
-    to_gates_ =
-        allocator.take_packed(units, p_->reset_after ? 3 : 2, units, panels, recurrent_kernel);
+    kernel_ = allocator.take_packed(p_->inputs, 3, units, panels, Lies::by_rows, kernel);
+    bias_ = allocator.take_packed(1, 3, units, panels, Lies::by_rows, elements_of(p_->bias, 0));
+    candidate_bias_ = allocator.take_packed(1, 1, units, panels, Lies::by_rows,
+                                            elements_of(p_->candidate_bias, 0));
+    to_gates_ = allocator.take_packed(units, p_->reset_after ? 3 : 2, units, panels, Lies::by_rows,
+                                      recurrent_kernel);
     if (p_->reset_after) return;
-    to_candidate_ = allocator.take_packed(units, 1, units, panels, [&](int64_t k, int64_t column) {
-      return recurrent_kernel(k, 2 * units + column);
-    });
+    to_candidate_ = allocator.take_packed(
+        units, 1, units, panels, Lies::by_rows,
+        [&](int64_t k, int64_t column) { return recurrent_kernel(k, 2 * units + column); });
   }
 
   // Runs some rows and, of all workers on them, this one's panels.

@@ -26,7 +26,7 @@ class Arrays {
   void sizes(const char* name, size_t operand, int64_t (&sizes)[N]) {
     const auto array = operands_.get<ffi::AnyBuffer>(operand);
     const bool fits = array.has_value() && array->dimensions().size() == N;
-    expect(fits, std::string(name) + ": expected " + std::to_string(N) + " axes");
+    if (!fits) fail(std::string(name) + ": expected " + std::to_string(N) + " axes");
     for (size_t i = 0; i < N; ++i) sizes[i] = fits ? array->dimensions()[i] : 0;
   }
 
@@ -43,8 +43,8 @@ class Arrays {
   T* result(const char* name, Shape shape) { return next_result(name, shape, false); }
   T* optional_result(const char* name, Shape shape) { return next_result(name, shape, true); }
 
-  void expect(bool holds, const std::string& message) {
-    if (!holds && error_.empty()) error_ = "jaxgru kernel: " + message;
+  void expect(bool holds, const char* message) {
+    if (!holds) fail(message);
   }
   // Runs the loop, unless there is an error.
   template <class Problem>
@@ -60,15 +60,21 @@ class Arrays {
   static constexpr ffi::DataType kNumber =
       sizeof(T) == sizeof(float) ? ffi::DataType::F32 : ffi::DataType::F64;
 
+  void fail(const std::string& message) {
+    if (error_.empty()) error_ = "jaxgru kernel: " + message;
+  }
   const void* next_operand(const char* name, ffi::DataType type, Shape shape, bool optional) {
     const auto array = operands_.get<ffi::AnyBuffer>(next_operand_++);
-    expect(array.has_value(), std::string(name) + " is missing");
-    return array.has_value() ? checked(name, *array, type, shape, optional) : nullptr;
+    if (array.has_value()) return checked(name, *array, type, shape, optional);
+    fail(std::string(name) + " is missing");
+    return nullptr;
   }
   T* next_result(const char* name, Shape shape, bool optional) {
     auto array = results_.get<ffi::AnyBuffer>(next_result_++);
-    expect(array.has_value(), std::string(name) + " is missing");
-    if (!array.has_value()) return nullptr;
+    if (!array.has_value()) {
+      fail(std::string(name) + " is missing");
+      return nullptr;
+    }
     prefer_large_pages((*array)->untyped_data(), (*array)->size_bytes());
     return static_cast<T*>(checked(name, **array, kNumber, shape, optional));
   }
@@ -78,9 +84,11 @@ class Arrays {
     const auto sizes = array.dimensions();
     bool fits = array.element_type() == type && sizes.size() == shape.size();
     for (size_t i = 0; fits && i < sizes.size(); ++i) fits = sizes[i] == shape.begin()[i];
-    std::string expected;
-    for (const int64_t size : shape) expected += std::to_string(size) + ", ";
-    expect(fits, std::string(name) + ": expected shape (" + expected + ") in the common type");
+    if (!fits) {
+      std::string expected;
+      for (const int64_t size : shape) expected += std::to_string(size) + ", ";
+      fail(std::string(name) + ": expected shape (" + expected + ") in the common type");
+    }
     return array.untyped_data();
   }
 

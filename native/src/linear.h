@@ -31,11 +31,12 @@ class Linear {
     const auto element = [&](int64_t k, int64_t column) {
       return p_->transposed_kernel[column * units + k];
     };
-    to_gates_ = allocator.take_packed(units, p_->r ? 2 : 3, units, panels, element);
+    to_gates_ =
+        allocator.take_packed(units, p_->r ? 2 : 3, units, panels, Lies::by_columns, element);
     if (!p_->r) return;
-    to_candidate_ = allocator.take_packed(units, 1, units, panels, [&](int64_t k, int64_t column) {
-      return element(k, 2 * units + column);
-    });
+    to_candidate_ = allocator.take_packed(
+        units, 1, units, panels, Lies::by_columns,
+        [&](int64_t k, int64_t column) { return element(k, 2 * units + column); });
   }
 
   void run(Range row_range, Range panels, T* memory, const Together& together) const {

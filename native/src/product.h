@@ -41,23 +41,32 @@ inline int64_t packed_size(int64_t depth, int blocks, int64_t units) {
   return depth * blocks * padded<T>(units);
 }
 
+// How a matrix to be packed lies in memory: reads are waited for, writes are not.
+enum class Lies { by_rows, by_columns };
+
 // Packs some panels of `element(k, column)`, the columns of one block after those of the other.
 template <class T, class Element>
-inline void pack(int64_t depth, int blocks, int64_t units, Range panels, const Element& element,
-                 T* packed) {
+inline void pack(int64_t depth, int blocks, int64_t units, Range panels, Lies lies,
+                 const Element& element, T* packed) {
   constexpr int lanes = kLanes<T>;
-  packed += panels.begin * depth * blocks * lanes;
-  for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-    const int64_t first = panel * lanes;
-    const int64_t count = units - first < lanes ? units - first : lanes;
+  const auto pack_vector = [&](int64_t panel, int64_t k, int block) {
+    T* to = packed + ((panel * depth + k) * blocks + block) * lanes;
+    const int64_t first = panel * lanes, column = block * units + first;
+    if (first + lanes <= units) {
+      for (int i = 0; i < lanes; ++i) to[i] = element(k, column + i);
+    } else {
+      for (int i = 0; i < lanes; ++i) to[i] = first + i < units ? element(k, column + i) : T(0);
+    }
+  };
+  const auto pack_range = [&](Range range) {
     for (int64_t k = 0; k < depth; ++k) {
-      for (int block = 0; block < blocks; ++block, packed += lanes) {
-        const int64_t column = block * units + first;
-        for (int64_t i = 0; i < count; ++i) packed[i] = element(k, column + i);
-        for (int64_t i = count; i < lanes; ++i) packed[i] = 0;
+      for (int block = 0; block < blocks; ++block) {
+        for (int64_t panel = range.begin; panel < range.end; ++panel) pack_vector(panel, k, block);
       }
     }
-  }
+  };
+  if (lies == Lies::by_rows) return pack_range(panels);
+  for (int64_t panel = panels.begin; panel < panels.end; ++panel) pack_range({panel, panel + 1});
 }
 
 template <class T, int C>

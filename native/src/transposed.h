@@ -44,7 +44,8 @@ class Transposed {
         if (unit >= units) return T(0);
         return p_->transposed_kernel[((first + block) * units + unit) * units + column];
       };
-      return allocator.take_packed(blocks * padded<T>(units), 1, units, panels, element);
+      return allocator.take_packed(blocks * padded<T>(units), 1, units, panels, Lies::by_rows,
+                                   element);
     };
     of_gates_ = packed(0, parts_);
     if (p_->r) of_candidate_ = packed(2, 1);
