@@ -64,13 +64,13 @@ class Allocator {
     const int64_t width = Rows<T>::width_of(units, blocks);
     return {take(rows * width), width};
   }
-  // A packed matrix, of which some panels are packed.
-  template <class Element>
-  T* take_packed(int64_t depth, int blocks, int64_t units, Range panels, Lies lies,
-                 const Element& element) {
-    T* packed = take(packed_size<T>(depth, blocks, units));
-    pack(depth, blocks, units, panels, lies, element, packed);
-    return packed;
+  // A matrix of which some panels are packed.
+  template <int C, class Element>
+  Packed<T, C> take_packed(int64_t depth, int64_t units, Range panels, Lies lies,
+                           const Element& element) {
+    T* packed = take(packed_size<T>(depth, C, units));
+    pack(depth, C, units, panels, lies, element, packed);
+    return {packed, depth};
   }
 
  private:

@@ -7,6 +7,9 @@
 namespace jaxgru {
 namespace {
 
+// Steps times rows for which matrices are not worth packing.
+constexpr int64_t kFew = 16;
+
 template <class T>
 class Forward {
  public:
@@ -33,22 +36,19 @@ class Forward {
   void pack(Range panels) {
     Allocator<T> allocator(memory_);
     const int64_t units = p_->sizes.units;
-    // Of a matrix of some width; zeros for one that is absent.
-    const auto elements_of = [](const T* matrix, int64_t width) {
-      return [=](int64_t k, int64_t column) { return matrix ? matrix[k * width + column] : T(0); };
+    const auto vector = [](const T* numbers) {
+      return [=](int64_t, int64_t column) { return numbers ? numbers[column] : T(0); };
     };
-    const auto kernel = elements_of(p_->kernel, 3 * units);
-    const auto recurrent_kernel = elements_of(p_->recurrent_kernel, 3 * units);
-    kernel_ = allocator.take_packed(p_->inputs, 3, units, panels, Lies::by_rows, kernel);
-    bias_ = allocator.take_packed(1, 3, units, panels, Lies::by_rows, elements_of(p_->bias, 0));
-    candidate_bias_ = allocator.take_packed(1, 1, units, panels, Lies::by_rows,
-                                            elements_of(p_->candidate_bias, 0));
-    to_gates_ = allocator.take_packed(units, p_->reset_after ? 3 : 2, units, panels, Lies::by_rows,
-                                      recurrent_kernel);
-    if (p_->reset_after) return;
-    to_candidate_ = allocator.take_packed(
-        units, 1, units, panels, Lies::by_rows,
-        [&](int64_t k, int64_t column) { return recurrent_kernel(k, 2 * units + column); });
+    bias_ = allocator.template take_packed<3>(1, units, panels, Lies::by_rows, vector(p_->bias));
+    candidate_bias_ = allocator.template take_packed<1>(1, units, panels, Lies::by_rows,
+                                                        vector(p_->candidate_bias));
+    kernel_ = take_matrix<3>(allocator, p_->kernel, p_->inputs, panels);
+    if (p_->reset_after) {
+      to_gates_ = take_matrix<3>(allocator, p_->recurrent_kernel, units, panels);
+    } else {
+      to_reset_ = take_matrix<2>(allocator, p_->recurrent_kernel, units, panels);
+      to_candidate_ = take_matrix<1>(allocator, p_->recurrent_kernel + 2 * units, units, panels);
+    }
   }
 
   // Runs some rows and, of all workers on them, this one's panels.
@@ -76,6 +76,22 @@ class Forward {
   }
 
  private:
+  // Columns of a kernel, packed for some panels unless they are read too seldom.
+  template <int C>
+  Matrix<T, C> take_matrix(Allocator<T>& allocator, const T* columns, int64_t depth,
+                           Range panels) const {
+    const int64_t units = p_->sizes.units, width = 3 * units;
+    Matrix<T, C> matrix;
+    if (p_->sizes.steps * p_->sizes.rows <= kFew && units % kLanes<T> == 0) {
+      matrix.unpacked = {columns, depth, units, width};
+    } else {
+      const auto element = [=](int64_t k, int64_t column) { return columns[k * width + column]; };
+      matrix.packed =
+          allocator.template take_packed<C>(depth, units, panels, Lies::by_rows, element);
+    }
+    return matrix;
+  }
+
   // The steps whose inputs are projected at once, into memory that an inner cache holds.
   static int64_t chunk(const Problem& p, int64_t rows) {
     const int64_t numbers = rows * 3 * padded<T>(p.sizes.units);
@@ -107,7 +123,7 @@ class Forward {
         return p.xs + (carry.time(step + i / rows) * p.sizes.rows + first + i % rows) * p.inputs;
       };
       const auto start = [&](int64_t, int64_t panel) {
-        const T* bias = f.bias_ + panel * 3 * kLanes<T>;
+        const T* bias = f.bias_.at(panel);
         return Sums<T, 3>{load(bias), load(bias + kLanes<T>), load(bias + 2 * kLanes<T>)};
       };
       const auto finish = [&](auto& tile) {
@@ -116,7 +132,9 @@ class Forward {
           for (int j = 0; j < 3; ++j) store(x + j * kLanes<T>, tile.sums[i][j]);
         });
       };
-      products<T, 3>(steps * rows, panels, false, f.kernel_, p.inputs, row, start, finish);
+      f.kernel_.with([&](const auto& matrix) {
+        products<T, 3>(steps * rows, panels, false, matrix, row, start, finish);
+      });
     }
 
     // Goes on to a step, whose inputs are those at a place of the chunk.
@@ -136,8 +154,7 @@ class Forward {
     void reset_after() {
       const auto start = [&](int64_t row, int64_t panel) {
         const T* x = projected_at(first_input + row, panel);
-        const T* bias = f.candidate_bias_ + panel * kLanes<T>;
-        return Sums<T, 3>{load(x), load(x + kLanes<T>), load(bias)};
+        return Sums<T, 3>{load(x), load(x + kLanes<T>), load(f.candidate_bias_.at(panel))};
       };
       // One function after the other over the whole tile: a core then works on several at once.
       const auto finish = [&](auto& tile) {
@@ -172,7 +189,7 @@ class Forward {
           store<T>(gated.at(row, panel), r * inside);
         });
       };
-      multiply<2>(f.to_gates_, carry.entering(), start, finish);
+      multiply<2>(f.to_reset_, carry.entering(), start, finish);
     }
 
     void candidate() {
@@ -189,8 +206,11 @@ class Forward {
     }
 
     template <int C, class Start, class Finish>
-    void multiply(const T* packed, const Rows<T>& by, const Start& start, const Finish& finish) {
-      products<T, C>(rows, panels, carry.backwards(), packed, p.sizes.units, by, start, finish);
+    void multiply(const Matrix<T, C>& by_matrix, const Rows<T>& by, const Start& start,
+                  const Finish& finish) {
+      by_matrix.with([&](const auto& matrix) {
+        products<T, C>(rows, panels, carry.backwards(), matrix, by, start, finish);
+      });
     }
 
     void keep_reset(int64_t row, int64_t panel, const Vector<T>& r, const Vector<T>& inside) const {
@@ -225,8 +245,12 @@ class Forward {
   const Problem* p_ = nullptr;
   int64_t at_once_ = 1;
   T* memory_ = nullptr;
-  T *kernel_ = nullptr, *bias_ = nullptr, *candidate_bias_ = nullptr;  // packed
-  T *to_gates_ = nullptr, *to_candidate_ = nullptr;
+  Packed<T, 3> bias_;
+  Packed<T, 1> candidate_bias_;
+  Matrix<T, 3> kernel_;
+  Matrix<T, 3> to_gates_;      // of reset after
+  Matrix<T, 2> to_reset_;      // of reset before: update and reset gate
+  Matrix<T, 1> to_candidate_;  // and the candidate
 };
 
 }  // namespace

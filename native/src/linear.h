@@ -31,12 +31,16 @@ class Linear {
     const auto element = [&](int64_t k, int64_t column) {
       return p_->transposed_kernel[column * units + k];
     };
-    to_gates_ =
-        allocator.take_packed(units, p_->r ? 2 : 3, units, panels, Lies::by_columns, element);
-    if (!p_->r) return;
-    to_candidate_ = allocator.take_packed(
-        units, 1, units, panels, Lies::by_columns,
-        [&](int64_t k, int64_t column) { return element(k, 2 * units + column); });
+    if (p_->r) {
+      to_reset_ =
+          allocator.template take_packed<2>(units, units, panels, Lies::by_columns, element);
+      to_candidate_ = allocator.template take_packed<1>(
+          units, units, panels, Lies::by_columns,
+          [&](int64_t k, int64_t column) { return element(k, 2 * units + column); });
+    } else {
+      to_gates_ =
+          allocator.template take_packed<3>(units, units, panels, Lies::by_columns, element);
+    }
   }
 
   void run(Range row_range, Range panels, T* memory, const Together& together) const {
@@ -99,7 +103,7 @@ class Linear {
                    at(p.r, row, panel) * inside + at(p.b, row, panel) * sums[1]);
         });
       };
-      multiply<2>(f.to_gates_, carry.entering(), finish);
+      multiply<2>(f.to_reset_, carry.entering(), finish);
     }
 
     void candidate() {
@@ -113,9 +117,8 @@ class Linear {
     }
 
     template <int C, class Finish>
-    void multiply(const T* packed, const Rows<T>& by, const Finish& finish) {
-      products<T, C>(rows, panels, carry.backwards(), packed, p.sizes.units, by, Zero<T, C>(),
-                     finish);
+    void multiply(const Packed<T, C>& matrix, const Rows<T>& by, const Finish& finish) {
+      products<T, C>(rows, panels, carry.backwards(), matrix, by, Zero<T, C>(), finish);
     }
 
     __attribute__((always_inline)) void conclude(int64_t row, int64_t panel, const Vector<T>& dh) {
@@ -134,7 +137,9 @@ class Linear {
 
   const Problem* p_ = nullptr;
   T* memory_ = nullptr;
-  T *to_gates_ = nullptr, *to_candidate_ = nullptr;  // packed
+  Packed<T, 3> to_gates_;      // of reset after
+  Packed<T, 2> to_reset_;      // of reset before: update and reset gate
+  Packed<T, 1> to_candidate_;  // and the candidate
 };
 
 }  // namespace

@@ -1,9 +1,8 @@
 // Products of a few rows with a matrix, the sums in registers.
 //
-// A matrix is packed in panels: for each vector of units, the vectors of its C blocks (the gates),
-// one row of the matrix after the other. Each sum runs over the rows of the matrix in order,
-// however rows and panels are grouped: results are equal to the bit in a batch, alone, and on any
-// number of threads.
+// A panel is the columns of a vector of units, in each of C blocks (the gates). Each sum runs over
+// the rows of the matrix in order, however rows and panels are grouped: results are equal to the
+// bit in a batch, alone, and on any number of threads.
 #pragma once
 
 #include <array>
@@ -40,6 +39,45 @@ template <class T>
 inline int64_t packed_size(int64_t depth, int blocks, int64_t units) {
   return depth * blocks * padded<T>(units);
 }
+
+// A matrix in panels, one after the other: the vectors of the C blocks, row after row.
+template <class T, int C>
+struct Packed {
+  const T* data = nullptr;
+  int64_t depth = 0;  // rows
+
+  const T* at(int64_t panel) const { return data + panel * panel_stride(); }
+  int64_t panel_stride() const { return depth * row_stride(); }
+  static constexpr int64_t row_stride() { return C * kLanes<T>; }
+  static constexpr int64_t block_stride() { return kLanes<T>; }
+};
+
+// A matrix as it was given, for whole vectors of units: slower to read, but ready.
+template <class T>
+struct Unpacked {
+  const T* data = nullptr;
+  int64_t depth = 0;
+  int64_t units = 0;
+  int64_t width = 0;  // columns, of all blocks of the matrix
+
+  const T* at(int64_t panel) const { return data + panel * panel_stride(); }
+  static constexpr int64_t panel_stride() { return kLanes<T>; }
+  int64_t row_stride() const { return width; }
+  int64_t block_stride() const { return units; }
+};
+
+// A matrix in either form.
+template <class T, int C>
+struct Matrix {
+  Packed<T, C> packed;  // without data if it is not
+  Unpacked<T> unpacked;
+
+  // `function(matrix)`, compiled for each form.
+  template <class Function>
+  void with(const Function& function) const {
+    packed.data ? function(packed) : function(unpacked);
+  }
+};
 
 // How a matrix to be packed lies in memory: reads are waited for, writes are not.
 enum class Lies { by_rows, by_columns };
@@ -85,12 +123,10 @@ struct Tile {
   }
 };
 
-template <class T, int R, int P, int C, class Row, class Start, class Finish>
-__attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel, const T* packed,
-                                                    int64_t depth, const Row& row,
+template <class T, int R, int P, int C, class Matrix, class Row, class Start, class Finish>
+__attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel,
+                                                    const Matrix& matrix, const Row& row,
                                                     const Start& start, const Finish& finish) {
-  constexpr int lanes = kLanes<T>;
-  const int64_t panel_size = depth * C * lanes;
   const T* rows[R];
   Tile<T, R, P, C> tile;
   tile.row = first;
@@ -102,11 +138,13 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
     const Sums<T, C> first_terms = start(row, panel);
     for (int c = 0; c < C; ++c) sums[i][c] = first_terms[c];
   });
-  packed += panel * panel_size;
-  for (int64_t k = 0; k < depth; ++k, packed += C * lanes) {
+  const T* at = matrix.at(panel);
+  for (int64_t k = 0; k < matrix.depth; ++k, at += matrix.row_stride()) {
     Vector<T> columns[P][C];
     for (int p = 0; p < P; ++p) {
-      for (int c = 0; c < C; ++c) columns[p][c] = load(packed + p * panel_size + c * lanes);
+      for (int c = 0; c < C; ++c) {
+        columns[p][c] = load(at + p * matrix.panel_stride() + c * matrix.block_stride());
+      }
     }
     for (int r = 0; r < R; ++r) {
       for (int p = 0; p < P; ++p) {
@@ -158,12 +196,12 @@ struct Division {
 };
 
 // For every row and panel: sums from `start(row, panel)`, to which the product of `row(row)`
-// with the packed matrix is added, go to `finish(tile)`; C sums, one for each block.
+// with the matrix is added, go to `finish(tile)`; C sums, one for each block.
 //
 // A matrix that is a little too large for a cache is best read forwards and backwards in turn: what
 // was read last is still there.
-template <class T, int C, class Row, class Start, class Finish>
-inline void products(int64_t rows, Range panels, bool backwards, const T* packed, int64_t depth,
+template <class T, int C, class Matrix, class Row, class Start, class Finish>
+inline void products(int64_t rows, Range panels, bool backwards, const Matrix& matrix,
                      const Row& row, const Start& start, const Finish& finish) {
   if (rows == 0 || panels.size() == 0) return;
   const Division heights(rows, parts_of(rows, kRows));
@@ -175,8 +213,8 @@ inline void products(int64_t rows, Range panels, bool backwards, const T* packed
       const Range own_rows = heights[i];
       with_constant<kRows>(own_rows.size(), [&](auto r) {
         with_constant<most_panels(r, C)>(own_panels.size(), [&](auto p) {
-          run_tile<T, r, p, C>(own_rows.begin, panels.begin + own_panels.begin, packed, depth, row,
-                               start, finish);
+          run_tile<T, r, p, C>(own_rows.begin, panels.begin + own_panels.begin, matrix, row, start,
+                               finish);
         });
       });
     }

@@ -44,8 +44,8 @@ class Transposed {
         if (unit >= units) return T(0);
         return p_->transposed_kernel[((first + block) * units + unit) * units + column];
       };
-      return allocator.take_packed(blocks * padded<T>(units), 1, units, panels, Lies::by_rows,
-                                   element);
+      return allocator.template take_packed<1>(blocks * padded<T>(units), units, panels,
+                                               Lies::by_rows, element);
     };
     of_gates_ = packed(0, parts_);
     if (p_->r) of_candidate_ = packed(2, 1);
@@ -107,14 +107,14 @@ class Transposed {
           store<T>(part(odd, row, panel, 1), now.read(p.b, row, panel) * sum);
         });
       };
-      multiply(f.of_candidate_, 1, into_candidate, finish);
+      multiply(f.of_candidate_, into_candidate, finish);
     }
 
     void gates() {
       const auto finish = [&](auto& tile) {
         tile.each([&](int64_t row, int64_t panel, int i) { leave(row, panel, tile.sums[i][0]); });
       };
-      multiply(f.of_gates_, f.parts_, parts[odd], finish);
+      multiply(f.of_gates_, parts[odd], finish);
     }
 
    private:
@@ -127,9 +127,8 @@ class Transposed {
     }
 
     template <class Finish>
-    void multiply(const T* packed, int blocks, const Rows<T>& by, const Finish& finish) {
-      const int64_t depth = blocks * padded<T>(p.sizes.units);
-      products<T, 1>(rows, panels, odd, packed, depth, by, Zero<T, 1>(), finish);
+    void multiply(const Packed<T, 1>& matrix, const Rows<T>& by, const Finish& finish) {
+      products<T, 1>(rows, panels, odd, matrix, by, Zero<T, 1>(), finish);
     }
 
     // From what comes through the products, the cotangent of the state before the present step.
@@ -176,7 +175,7 @@ class Transposed {
   const Problem* p_ = nullptr;
   int parts_ = 3;
   T* memory_ = nullptr;
-  T *of_gates_ = nullptr, *of_candidate_ = nullptr;  // packed
+  Packed<T, 1> of_gates_, of_candidate_;
 };
 
 }  // namespace
