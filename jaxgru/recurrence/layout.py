@@ -22,8 +22,7 @@ Precision = Any
 # A dozen arrays of a chunk are used again while they are in the last level cache, and stay below
 # 32 MiB, above which glibc's malloc takes memory from the system, page by page, at each call.
 _WHOLE = 2**19
-_CHUNK = 2**17
-_ROWS = 1024  # rows of a chunk's products, at least: each chunk reads and writes whole matrices
+_CHUNK = 2**16
 _VECTOR = 8  # float32 elements in an AVX2 vector
 _SHORT = 128  # elements in a state
 _LONG = 512  # steps in a loop
@@ -35,7 +34,9 @@ def chunk_steps(time: int, state: tuple[int, ...]) -> int:
     rows, units = state
     if not _known(time, rows) or time * rows * units <= _WHOLE:
         return time
-    return min(time, max(1, max(_CHUNK, _ROWS * units) // (rows * units)))
+    # Each chunk also reads and writes whole kernels.
+    elements = max(_CHUNK, 4 * units**2)
+    return min(time, max(1, elements // (rows * units)))
 
 
 def padded_units(state: tuple[int, ...]) -> int:

@@ -84,9 +84,9 @@ def test_program_does_not_grow_with_time(key, rows, units, times):
     ("time", "state", "steps"),
     [
         (4096, (1, 128), 4096),  # within the limit of a whole
-        (4097, (1, 128), 1024),
-        (256, (32, 128), 32),
-        (128, (64, 512), 16),  # for the rows of the products
+        (4097, (1, 128), 512),
+        (256, (32, 128), 16),
+        (128, (64, 512), 32),  # for the size of the kernels
         (300, (1, 2048), 300),
         (2, (2**18, 2), 1),
         (0, (3, 4), 0),
