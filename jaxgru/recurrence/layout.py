@@ -18,9 +18,9 @@ Array = jax.Array
 # The ``precision`` of jax.lax.dot_general.
 Precision = Any
 
-# Elements in each (steps, B, H) array of a sequence that is not cut, and of a chunk of a longer one.
-# A dozen arrays of a chunk are used again while they are in the last level cache, and stay below
-# 32 MiB, above which glibc's malloc takes memory from the system, page by page, at each call.
+# Elements in each (steps, B, H) array of a sequence that is not cut, and of a chunk of a longer
+# one. A dozen arrays of a chunk are used again while they are in the last level cache, and stay
+# below 32 MiB, above which glibc's malloc takes memory from the system, page by page, at each call.
 _WHOLE = 2**19
 _CHUNK = 2**16
 _VECTOR = 8  # float32 elements in an AVX2 vector
@@ -36,7 +36,9 @@ def chunk_steps(time: int, state: tuple[int, ...]) -> int:
         return time
     # Each chunk also reads and writes whole kernels.
     elements = max(_CHUNK, 4 * units**2)
-    return min(time, max(1, elements // (rows * units)))
+    steps = min(time, max(1, elements // (rows * units)))
+    # Without a remainder, the sequences are not copied.
+    return next((few for few in range(steps, steps // 2, -1) if time % few == 0), steps)
 
 
 def padded_units(state: tuple[int, ...]) -> int:

@@ -29,7 +29,7 @@ _SIZES = [
     (3, 2, 2, 33),
     (2, 2, 390, 4),
     (2, 2, 3, 390),
-    (256, 70, 2, 32),
+    (256, 71, 2, 32),
     (1, 515, 2, 6),
 ]
 
@@ -49,7 +49,7 @@ def test_equals_a_plain_loop(key, x64, number):
 
     def outputs_and_gradient(layer):
         def loss(params, xs, h0):
-            outputs = layer(params, xs, h0, reverse=time == 70)
+            outputs = layer(params, xs, h0, reverse=time == 71)
             return weighted_loss(outputs, weights), outputs
 
         derivative = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
@@ -86,6 +86,7 @@ def test_program_does_not_grow_with_time(key, rows, units, times):
         (4096, (1, 128), 4096),  # within the limit of a whole
         (4097, (1, 128), 512),
         (256, (32, 128), 16),
+        (100_000, (1, 64), 1000),  # without a remainder
         (128, (64, 512), 32),  # for the size of the kernels
         (300, (1, 2048), 300),
         (2, (2**18, 2), 1),
