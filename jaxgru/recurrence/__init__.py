@@ -62,7 +62,7 @@ def states(
     Raises:
         ValueError: implementation is "native", which cannot serve.
     """
-    time, units = xs.shape[0], h.shape[-1]
+    (time, _, inputs), units = xs.shape, h.shape[-1]
     weights, variant, flags = fold(params), variant_of(params, precision), Flags(valid, resets)
     implementation = choose(implementation, params, precision, h.dtype)
     if time == 0:
@@ -72,9 +72,8 @@ def states(
     elif reset_to is None:
         reset_to = h
     native = implementation != "scan"
-    keep = remat is None and _gates_suffice(variant)
-    keep = keep and keeps_gates(xs.shape[-1], units, native=native)
-    spare = padded_units(h.shape) - units if not native else 0
+    keep = remat is None and _gates_suffice(variant) and keeps_gates(inputs, units, native=native)
+    spare = 0 if native else padded_units(h.shape) - units
     if spare:
         weights = _with_spare_units(weights, units, spare)
         h, reset_to, factors = (_padded(array, units, spare) for array in (h, reset_to, factors))

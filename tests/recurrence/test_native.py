@@ -98,6 +98,18 @@ def test_a_sequence_alone_has_the_bits_of_the_batch(key, reset_after):
 
 
 @_INSTALLED
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_few_steps_have_the_bits_of_many(key, reset_after):
+    # Up to 16 steps read matrices of whole vectors unpacked.
+    params, xs = _case(key, rows=1, time=40, units=64, reset_after=reset_after)
+    together, _ = jaxgru.gru(params, xs, implementation="native")
+    h = None
+    for begin, end in ((0, 1), (1, 17), (17, 40)):
+        ys, h = jaxgru.gru(params, xs[:, begin:end], h, implementation="native")
+        np.testing.assert_array_equal(ys, together[:, begin:end])
+
+
+@_INSTALLED
 def test_calls_at_once_have_the_bits_of_one(key):
     # Large enough that each call asks for a second thread.
     params, xs = _case(key, rows=16, time=60, inputs=30, units=64)
