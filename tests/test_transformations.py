@@ -47,6 +47,7 @@ def test_jit_takes_params_as_an_argument_and_compiles_once_for_a_variant(key):
     assert len(traces) == 2
 
 
+@pytest.mark.slow
 def test_nothing_needs_to_be_compiled(key):
     params, xs = cases.random_params(key, 3, 4), cases.random_inputs(key, (2, 5, 3))
     derivative = jax.value_and_grad(lambda params: (jaxgru.gru(params, xs)[0] ** 2).sum())

@@ -52,8 +52,8 @@ _CASES = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if case[0] == "stack" else [])
-        for name, case in _CASES.items()
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("batch alone", "segments")))
+        for name in _CASES
     ],
 )
 def test_outputs_and_gradients(key, name):

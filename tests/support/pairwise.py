@@ -4,17 +4,20 @@ import itertools
 import random
 
 
-def pairwise(options, impossible=frozenset(), seed=0):
+def pairwise(options, impossible=frozenset(), given=(), seed=0):
     """Return cases, ``{option: value}``, that hold every possible pair of values of two options.
 
-    ``options`` maps each option to its values, and ``impossible`` holds pairs that never go
-    together: ``frozenset({(option, value), (option, value)})``. Each case begins with a pair that
-    no case has yet, and takes for one option after the other the value that adds most new pairs, or
-    the first of those that do.
+    ``options`` maps each option to its values, ``impossible`` holds pairs that never go together:
+    ``frozenset({(option, value), (option, value)})``, and ``given`` the first cases. Each other
+    case begins with a pair that no case has yet, and takes for one option after the other the value
+    that adds most new pairs, or the first of those that do.
     """
     draw = random.Random(seed)
-    missing = dict.fromkeys(pairs_of(options, impossible))  # in order, so that seeds decide
-    cases = []
+    cases = list(given)
+    held = set().union(*map(_pairs_in, cases))
+    missing = dict.fromkeys(  # in order, so that seeds decide
+        pair for pair in pairs_of(options, impossible) if pair not in held
+    )
     while missing:
         rows = [_row(options, impossible, missing, draw) for _ in range(8)]
         row = max(filter(None, rows), key=lambda row: len(_pairs_in(row) & missing.keys()))

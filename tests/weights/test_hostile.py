@@ -22,7 +22,7 @@ from jaxgru.weights.limits import EXPANSION, SMALL
 # copy of it, as where gates are put in another order.
 COPIES = 2
 # What takes a reader to its limit of instructions, nodes or objects.
-SLOW = {"streams within, doubled", "calls that double"}
+SLOW = {"streams within, doubled", "calls that double", "a long list"}
 ROWS = [
     pytest.param(table, name, id=f"{table}: {name}", marks=[pytest.mark.slow] * (name in SLOW))
     for table, name in hostile.FILES
