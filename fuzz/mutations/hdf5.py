@@ -6,7 +6,7 @@ import functools
 import io
 import re
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -37,8 +37,8 @@ _changed_within: collections.deque[bytes] = collections.deque(maxlen=2)
 def mutate(rng: Random, content: bytes) -> bytes:
     """Return the file with one object, attribute or structure changed."""
     # A changed structure may crash the library, which trusts checksums.
-    names = () if content in _changed_within else _names(content)
-    if not names or (_is_newer(content) and rng.random() < 0.5):
+    names = _Names() if content in _changed_within else _names(content)
+    if not names.all or (_is_newer(content) and rng.random() < 0.5):
         content = _change_structure(rng, content)
         _changed_within.append(content)
         return content
@@ -96,21 +96,37 @@ def _checksum_of(content: bytes) -> int | None:
     return None
 
 
+class _Names(NamedTuple):
+    """The paths of objects in a file."""
+
+    all: tuple[str, ...] = ()
+    with_attributes: tuple[str, ...] = ()
+    of_datasets: tuple[str, ...] = ()
+
+
 @functools.lru_cache(maxsize=32)
-def _names(content: bytes) -> tuple[str, ...]:
+def _names(content: bytes) -> _Names:
     """Return the names of all objects, none if the file is damaged."""
-    names = ["/"]
+    found = [("/", h5py.h5o.TYPE_GROUP, 0)]
+
+    def visit(name: bytes, info: Any) -> None:
+        found.append((name.decode("utf-8", "surrogateescape"), info.type, info.num_attrs))
+
     try:
         with h5py.File(h5py.h5f.open_file_image(content)) as file:
-            file.visit(names.append)
+            found[0] = ("/", h5py.h5o.TYPE_GROUP, len(file.attrs))
+            h5py.h5o.visit(file.id, visit, info=True)
     except Exception:  # damaged by a previous mutation
-        return ()
-    return tuple(names)
+        return _Names()
+    return _Names(
+        tuple(name for name, _, _ in found),
+        tuple(name for name, _, attributes in found if attributes),
+        tuple(name for name, kind, _ in found if kind == h5py.h5o.TYPE_DATASET),
+    )
 
 
-def _change_attribute(rng: Random, file: h5py.File, names: tuple[str, ...]) -> None:
-    holders = [name for name in names if len(file[name].attrs)]
-    holder = file[rng.choice(holders or names)]
+def _change_attribute(rng: Random, file: h5py.File, names: _Names) -> None:
+    holder = file[rng.choice(names.with_attributes or names.all)]
     attributes = holder.attrs
     name = rng.choice([*attributes, "name", "weight_names"])
     old = attributes.get(name)
@@ -142,11 +158,10 @@ def _altered(rng: Random, value: Any) -> Any:
     )
 
 
-def _change_dataset(rng: Random, file: h5py.File, names: tuple[str, ...]) -> None:
-    datasets = [name for name in names if isinstance(file[name], h5py.Dataset)]
-    if not datasets:
+def _change_dataset(rng: Random, file: h5py.File, names: _Names) -> None:
+    if not names.of_datasets:
         return
-    name = rng.choice(datasets)
+    name = rng.choice(names.of_datasets)
     old = file[name]
     content, shape, dtype = old[()], old.shape, old.dtype
     del file[name]
@@ -173,8 +188,8 @@ def _change_dataset(rng: Random, file: h5py.File, names: tuple[str, ...]) -> Non
         file.create_dataset(name, data=np.ravel(content)[: rng.choice((0, 1, 3, 9))])
 
 
-def _change_links(rng: Random, file: h5py.File, names: tuple[str, ...]) -> None:
-    name, other = (rng.choice(names[1:] or names) for _ in range(2))
+def _change_links(rng: Random, file: h5py.File, names: _Names) -> None:
+    name, other = (rng.choice(names.all[1:] or names.all) for _ in range(2))
     way = rng.randrange(7)
     if way == 0:
         del file[name]
