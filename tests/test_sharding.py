@@ -1,8 +1,4 @@
-"""Batches shared out among devices: eight simulated ones, in a process of their own.
-
-XLA is told how many devices to simulate before it starts, so this cannot happen in the process of
-the other tests.
-"""
+"""Batches shared out among devices: eight simulated ones, in a process of their own."""
 
 from pathlib import Path
 
@@ -15,6 +11,5 @@ _SCRIPT = Path(__file__).with_name("support") / "sharded.py"
 @pytest.mark.slow
 @pytest.mark.parametrize("checks", ["values gradients hidden", "explicit shard_map two_axes"])
 def test_eight_devices(checks):
-    flags = "--xla_force_host_platform_device_count=8"
-    printed = fresh.python(_SCRIPT, *checks.split(), XLA_FLAGS=flags, JAX_PLATFORMS="cpu")
+    printed = fresh.python(_SCRIPT, *checks.split(), JAX_PLATFORMS="cpu", **fresh.EIGHT_DEVICES)
     assert printed == "".join(f"{check} passed\n" for check in checks.split())

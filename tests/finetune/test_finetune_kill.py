@@ -19,6 +19,7 @@ pytest.importorskip("optax")
 pytest.importorskip("orbax.checkpoint")
 
 import finetune_run
+import fresh
 
 import jaxgru.finetune as ft
 
@@ -73,8 +74,7 @@ def test_killed_run_ends_as_one_that_was_not(alone, tmp_path, chance):
 
 @pytest.mark.slow
 def test_eight_devices_end_where_one_does(alone, tmp_path):
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
-    _wait(_start(tmp_path, 1, 0, _free_port(), **flags))
+    _wait(_start(tmp_path, 1, 0, _free_port(), **fresh.EIGHT_DEVICES))
     np.testing.assert_allclose(_weights(tmp_path), _weights(alone), **ROUNDING)
 
 

@@ -4,6 +4,11 @@ import os
 import subprocess
 import sys
 
+# Simulated ones; XLA is told before it starts.
+EIGHT_DEVICES = {
+    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+}
+
 
 def python(*arguments, **environment):
     """Return what a fresh interpreter prints that is given these arguments, and must succeed."""
