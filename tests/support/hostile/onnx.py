@@ -304,7 +304,7 @@ FILES = {
     # The graph
     "graphs 1,000 deep": (graphs_within(1000), "the model is damaged"),
     "a function that calls itself": (calls(1, 1), "nested deeper than 50"),
-    "calls that double": (calls(40, 2), "it runs more than 262144 nodes"),
+    "calls that double": (calls(40, 2), "it runs more than 65536 nodes"),
     "a field of 2 GiB": (
         b"\x08\x09" + bytes([7 << 3 | 2]) + b"\xff\xff\xff\xff\x07" + b"\x0a\x00",
         "damaged or cut short"),

@@ -9,8 +9,10 @@ from jaxgru.weights.errors import WeightsError, each_once, shown
 
 # The depth of nested subgraphs and function calls, far more than exporters need.
 _MOST_LEVELS = 50
-# Functions that call others twice, which call others twice, expand to many nodes.
-_MOST_NODES = 2**18
+# Functions that call others twice, which call others twice, expand to many nodes. A node without
+# functions takes more bytes of a model than these.
+_MOST_NODES = 2**16
+_NODE_BYTES = 4
 _ONNX_DOMAINS = ("", "ai.onnx")  # two names of the standard domain
 _NO_OPSET = 21  # for graphs and nodes in memory, without a version of the operators
 # AttributeProto.AttributeType of onnx.proto, and the field of AttributeProto with the value.
@@ -97,15 +99,15 @@ def places(model: Any) -> Iterator[Place]:
 
     # Nested generators would pass each node through all levels above it.
     levels = [directly_in(Scope(model.graph, _opset(model, _NO_OPSET)), model.graph)]
-    count = 0
+    count, most = 0, max(_MOST_NODES, model.ByteSize() // _NODE_BYTES)
     while levels:
         place = next(levels[-1], None)
         if place is None:
             levels.pop()
             continue
         count += 1
-        if count > _MOST_NODES:
-            raise WeightsError(f"it runs more than {_MOST_NODES} nodes: expected no more")
+        if count > most:
+            raise WeightsError(f"it runs more than {most} nodes: expected no more")
         if len(levels) > _MOST_LEVELS:
             raise WeightsError(f"its graphs are nested deeper than {_MOST_LEVELS}")
         yield place
