@@ -19,7 +19,7 @@ _FLOAT32 = {"rtol": 2e-5, "atol": 2e-6}
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_maps_over_nets_and_any_axis_of_the_inputs(key, axis):
-    members = [nets.random_net(k, "bidirectional stack") for k in jax.random.split(key, 2)]
+    members = [nets.random_net(k, "concat") for k in jax.random.split(key, 2)]
     ensemble = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
     xs = cases.random_inputs(key, (2, 5, 3))
     every_row = jax.vmap(jaxgru.gru, in_axes=(None, axis))

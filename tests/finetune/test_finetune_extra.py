@@ -22,6 +22,7 @@ except ImportError as error:
     assert fresh.python("-c", script) == f"jaxgru: error: {missing}\n2\n{missing}\n"
 
 
+@pytest.mark.slow
 def test_runs_without_the_libraries_of_comfort_and_imports_none_unasked(tmp_path):
     script = f"""
 import sys

@@ -2,7 +2,8 @@
 
 Some thirty cases hold every pair of values of any two options. The oracle of the values is the
 float64 NumPy loop; that of the derivatives is JAX's autodiff, in float64, of a plain scan over the
-same equations. Padding is NaN in the inputs of ``gru``, and zero in those of the oracles.
+same equations. Padding is NaN in the inputs of ``gru``, and zero in those of the oracles. What
+dropout draws is given; test_dropout.py has what it draws by itself.
 
 Where the native loops are installed, the cases that they serve are checked with them too.
 """
@@ -11,9 +12,9 @@ import contextlib
 import functools
 import zlib
 from types import SimpleNamespace
+from unittest import mock
 
 import cases
-import draws
 import implementations
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ import nets
 import numpy as np
 import pytest
 import variants
-from net_oracle import last_outputs
+from net_oracle import Factors, last_outputs
 from net_oracle import run as oracle_net
 from pairwise import pairwise
 from plain_loop import plain_net
@@ -49,11 +50,12 @@ _SIZES = {
     "no rows": (0, 3, 5, 4),
 }
 
+_RATE = 0.4
 _DROPOUT = {
     "none": 0.0,
-    "between": 0.4,
-    "inputs": jaxgru.Dropout(0.4, on="inputs"),
-    "inputs, shared": jaxgru.Dropout(0.4, on="inputs", shared=True),
+    "between": _RATE,
+    "inputs": jaxgru.Dropout(_RATE, on="inputs"),
+    "inputs, shared": jaxgru.Dropout(_RATE, on="inputs", shared=True),
 }
 
 _OPTIONS = {
@@ -67,7 +69,7 @@ _OPTIONS = {
     "padding": ["none", "lengths", "mask"],
     "resets": ["none", "to h0", "to a state"],
     "dropout": list(_DROPOUT),
-    "recurrent_dropout": [0.0, 0.4],
+    "recurrent_dropout": [0.0, _RATE],
     "reverse": [False, True],
     "remat": [None, "states", 2, "all"],
     "in_chunks": [False, True],
@@ -89,7 +91,7 @@ _FIRST = {name: values[0] for name, values in _OPTIONS.items()}
 # All that acts on single steps at once, in each kind of loop.
 _EVERYTHING = [
     _FIRST
-    | {"padding": "mask", "resets": "to a state", "recurrent_dropout": 0.4, "h0": "every row"}
+    | {"padding": "mask", "resets": "to a state", "recurrent_dropout": _RATE, "h0": "every row"}
     | {"reset_after": reset_after, "slopes": "of outputs", "biases": "both biases"}
     | layout
     for reset_after in (True, False)
@@ -170,14 +172,12 @@ def _check(monkeypatch, case, implementation):
 def _expected(items):
     """Return a problem, the weights of its outputs, the outputs and their derivatives."""
     problem = _Problem(dict(items))
-    with _types(problem.case):
-        factors = problem.factors()
-    values = problem.expected(oracle_net, factors, _wide(problem.arguments))
+    values = problem.expected(oracle_net, _wide(problem.arguments))
     double = problem.case.dtype == "float64"
     weights = problem.random_like(values, np.float64 if double else np.float32)
     with jax.enable_x64(True):
         derivatives = to_second_order(
-            functools.partial(problem.expected, plain_net, factors),
+            functools.partial(problem.expected, plain_net),
             *map(_wide, (problem.arguments, problem.direction, weights)),
         )
     return problem, weights, values, derivatives
@@ -193,7 +193,6 @@ class _Problem:
     def __init__(self, case):
         name = _name(case)
         self.case = case = SimpleNamespace(**case)
-        self.key = jax.random.key(len(name))
         self.rng = rng = np.random.default_rng(zlib.crc32(name.encode()))
         rows, inputs, self.units, self.steps = _SIZES[case.size]
         even = rows + rows % 2
@@ -216,6 +215,8 @@ class _Problem:
             self.valid[:, 2:4] = False  # a chunk
         if case.resets != "none":
             self.resets = rng.random((self.rows, self.steps)) < 0.4
+        self.kept = []  # by dropout, in the order of drawing
+        self.factors = self._factors()
 
     def random_like(self, tree, dtype):
         return jax.tree.map(lambda leaf: self._normal(*leaf.shape, dtype=dtype), tree)
@@ -237,28 +238,36 @@ class _Problem:
             h0 = jax.tree.map(self._batched, h0)
         if case.resets == "to a state":
             options["reset_state"] = jax.tree.map(self._batched, arguments["reset_state"])
-        ys, h = jaxgru.gru(
-            arguments["net"],
-            self._given(xs),
-            h0,
-            reverse=case.reverse,
-            time_major=case.axes == "time, batch",
-            return_sequences=case.outputs != "last",
-            zero_masked=case.outputs == "zero where masked",
-            dropout=_DROPOUT[case.dropout],
-            recurrent_dropout=case.recurrent_dropout,
-            key=self.key,
-            remat=max(1, self.steps) if case.remat == "all" else case.remat,
-            implementation=implementation,
-            **options,
-        )
+        kept = iter(self.kept)
+
+        def draw(key, p, shape):
+            drawn = next(kept)
+            assert (p, shape) == (1 - _RATE, drawn.shape)
+            return drawn
+
+        with mock.patch.object(jax.random, "bernoulli", draw):
+            ys, h = jaxgru.gru(
+                arguments["net"],
+                self._given(xs),
+                h0,
+                reverse=case.reverse,
+                time_major=case.axes == "time, batch",
+                return_sequences=case.outputs != "last",
+                zero_masked=case.outputs == "zero where masked",
+                dropout=_DROPOUT[case.dropout],
+                recurrent_dropout=case.recurrent_dropout,
+                key=jax.random.key(0),
+                remat=max(1, self.steps) if case.remat == "all" else case.remat,
+                implementation=implementation,
+                **options,
+            )
         if case.axes == "time, batch" and case.outputs != "last":
             ys = jax.tree.map(lambda ys: ys.swapaxes(0, 1), ys)
         return jax.tree.map(
             lambda leaf: leaf.reshape(self.rows, *leaf.shape[len(self.batch) :]), (ys, h)
         )
 
-    def expected(self, run, factors, arguments):
+    def expected(self, run, arguments):
         """Return the same by an oracle."""
         case, valid, xs = self.case, self.valid, arguments["xs"]
         if valid is not None:
@@ -277,7 +286,7 @@ class _Problem:
             **flags,
             reset_state=state,
             reverse=case.reverse,
-            factors=factors,
+            factors=self.factors,
         )
         if case.outputs == "last":
             ys = last_outputs(h)
@@ -285,15 +294,24 @@ class _Problem:
             ys = jax.tree.map(lambda ys: ys * valid[..., None].astype(np.float64), ys)
         return ys, h
 
-    def factors(self):
-        """Return what is dropped, in the structure of the net."""
-        drop = {
-            "dropout": _DROPOUT[self.case.dropout],
-            "recurrent_dropout": self.case.recurrent_dropout,
-        }
-        if not any(drop.values()):
-            return None
-        return draws.factors(self.net, self.rows, self.steps, self.key, **drop)
+    def _factors(self):
+        """Draw what is kept; return the factors of each layer, in the structure of the net."""
+        layers, structure = jax.tree.flatten(self.net, is_leaf=nets.is_layer)
+
+        def draw(*shape):
+            self.kept.append(self.rng.random(shape) >= _RATE)
+            return self.kept[-1] / (1 - _RATE)
+
+        factors = []
+        for number, layer in enumerate(layers):
+            inputs = state = 1.0
+            if self.case.dropout.startswith("inputs") or (self.case.dropout != "none" and number):
+                steps = 1 if self.case.dropout == "inputs, shared" else self.steps
+                inputs = draw(steps, self.rows, layer.input_size).swapaxes(0, 1)
+            if self.case.recurrent_dropout:
+                state = draw(self.rows, layer.hidden_size)
+            factors.append(Factors(inputs, state))
+        return structure.unflatten(factors)
 
     def _net(self, inputs):
         case, units = self.case, self.units
@@ -347,15 +365,12 @@ class _Problem:
 @contextlib.contextmanager
 def _layout(monkeypatch, case):
     """Cut time into chunks of two steps, and keep the gates, as is done at much larger sizes."""
-    if not (case.in_chunks or case.gates_kept):
-        yield
-        return
+    sequence._run.clear_cache()  # of programs of the same shapes, laid out or drawn otherwise
     with monkeypatch.context() as patch:
         if case.in_chunks:
             patch.setattr(derivative, "chunk_steps", lambda time, _: min(time, 2))
         if case.gates_kept:
             patch.setattr(layout, "_WIDE", 1)
-        sequence._run.clear_cache()  # of programs of the same shapes, laid out otherwise
         yield
     sequence._run.clear_cache()
 

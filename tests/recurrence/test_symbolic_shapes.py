@@ -51,10 +51,7 @@ _CASES = {
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("batch alone", "segments")))
-        for name in _CASES
-    ],
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "batch alone")) for name in _CASES],
 )
 def test_outputs_and_gradients(key, name):
     which, symbols, given, options = _CASES[name]

@@ -22,7 +22,9 @@ from jaxgru.weights.limits import EXPANSION, SMALL
 # copy of it, as where gates are put in another order.
 COPIES = 2
 # What takes a reader to its limit of instructions, nodes or objects.
-SLOW = {"streams within, doubled", "calls that double", "a long list"}
+SLOW = {
+    "streams within, doubled", "calls that double", "a long list", "too many instructions",
+}  # fmt: skip
 ROWS = [
     pytest.param(table, name, id=f"{table}: {name}", marks=[pytest.mark.slow] * (name in SLOW))
     for table, name in hostile.FILES

@@ -264,6 +264,7 @@ def test_reading_much_of_a_small_file_again_and_again_is_refused():
         h5.texts("", "names")
 
 
+@pytest.mark.slow
 def test_headers_that_share_their_messages_are_refused():
     """Fifty headers of 65,535 empty messages each, all of them in the same place."""
     _, content = opened(lambda file: [file.create_group(f"{i:02}") for i in range(50)])
