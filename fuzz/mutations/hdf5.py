@@ -107,14 +107,14 @@ class _Names(NamedTuple):
 @functools.lru_cache(maxsize=32)
 def _names(content: bytes) -> _Names:
     """Return the names of all objects, none if the file is damaged."""
-    found = [("/", h5py.h5o.TYPE_GROUP, 0)]
+    found: list[tuple[str, int, int]] = []
 
     def visit(name: bytes, info: Any) -> None:
         found.append((name.decode("utf-8", "surrogateescape"), info.type, info.num_attrs))
 
     try:
         with h5py.File(h5py.h5f.open_file_image(content)) as file:
-            found[0] = ("/", h5py.h5o.TYPE_GROUP, len(file.attrs))
+            found.append(("/", h5py.h5o.TYPE_GROUP, len(file.attrs)))
             h5py.h5o.visit(file.id, visit, info=True)
     except Exception:  # damaged by a previous mutation
         return _Names()

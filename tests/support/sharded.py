@@ -26,8 +26,7 @@ _DATA, _WHOLE = PartitionSpec("data"), PartitionSpec()
 def main(checks):
     assert jax.device_count() == 8
     key = jax.random.key(0)
-    both, one = nets.random_net(key, "concat"), cases.random_params(key, 8, 2, reset_after=False)
-    net = (both, one)
+    net = nets.random_net(key, "concat"), cases.random_params(key, 8, 2, reset_after=False)
     xs = jax.random.normal(jax.random.fold_in(key, 1), (_BATCH, _TIME, 3))
     h0 = nets.random_state(jax.random.fold_in(key, 2), net, (_BATCH,))
     lengths = jax.random.randint(jax.random.fold_in(key, 3), (_BATCH,), 0, _TIME + 1)
