@@ -1,6 +1,6 @@
 """However a scan is laid out by the sizes, the results are the same, and so is what it costs.
 
-Values and gradients are compared with a plain scan over the oracle's equations; the program's size,
+Values and gradients are compared with a plain loop over the oracle's equations; the program's size,
 what it leaves out and the memory it needs are read from the compiler.
 """
 
@@ -11,8 +11,9 @@ import cases
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
-from plain_loop import plain_loop, weighted_loss
+from plain_loop import gradient, plain_loop
 
 import jaxgru
 from jaxgru.recurrence import derivative, layout
@@ -47,19 +48,22 @@ def test_equals_a_plain_loop(key, x64, number):
     # Many inputs or units would saturate every gate.
     params = jax.tree.map(lambda leaf: 4 * leaf / (inputs + units) ** 0.5, params)
 
-    def outputs_and_gradient(layer):
-        def loss(params, xs, h0):
-            outputs = layer(params, xs, h0, reverse=time == 71)
-            return weighted_loss(outputs, weights), outputs
+    arguments = (params, xs, h0)
 
-        derivative = jax.value_and_grad(loss, argnums=(0, 1, 2), has_aux=True)
-        (_, outputs), gradient = jax.jit(derivative)(params, xs, h0)
-        return outputs, gradient
+    def run(layer, arguments):
+        return layer(*arguments, reverse=time == 71)
 
+    @jax.jit
+    def outputs_and_gradient(arguments):
+        outputs, pullback = jax.vjp(functools.partial(run, jaxgru.gru), arguments)
+        return outputs, pullback(tuple(weights))[0]
+
+    outputs, found = outputs_and_gradient(arguments)
     # Double precision, sums over up to 18000 steps and rows in another order.
-    chex.assert_trees_all_close(
-        outputs_and_gradient(jaxgru.gru), outputs_and_gradient(plain_loop), rtol=1e-9, atol=1e-9
-    )
+    close = functools.partial(chex.assert_trees_all_close, rtol=1e-9, atol=1e-9)
+    plain, arguments = functools.partial(run, plain_loop), jax.tree.map(np.asarray, arguments)
+    close(outputs, plain(arguments))
+    close(found, gradient(plain, arguments, [np.asarray(weight) for weight in weights]))
 
 
 # Small enough for one chunk of time at any length (so many steps that a compiled loop of few units

@@ -1,16 +1,16 @@
 """Every option of ``gru`` with every other: values, first derivatives and second ones.
 
 Some thirty cases hold every pair of values of any two options. The oracle of the values is the
-float64 NumPy loop; that of the derivatives is JAX's autodiff, in float64, of a plain scan over the
-same equations. Padding is NaN in the inputs of ``gru``, and zero in those of the oracles. What
+float64 NumPy loop; that of the derivatives is autograd's, in float64, of a loop over the same
+equations. Padding is NaN in the inputs of ``gru``, and zero in those of the oracles. What
 dropout draws is given; test_dropout.py has what it draws by itself.
 
 Where the native loops are installed, the cases that they serve are checked with them too.
 """
 
 import contextlib
-import functools
 import zlib
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from unittest import mock
 
@@ -25,7 +25,7 @@ import variants
 from net_oracle import Factors, last_outputs
 from net_oracle import run as oracle_net
 from pairwise import pairwise
-from plain_loop import plain_net
+from plain_loop import derivatives, plain_loop
 from second_order import ORDERS, to_second_order
 
 import jaxgru
@@ -158,29 +158,26 @@ def test_every_activation_is_in_either_role():
 def _check(monkeypatch, case, implementation):
     problem, weights, expected_values, expected = _expected(tuple(case.items()))
     case = problem.case
-    function = functools.partial(problem.found, implementation)
+    function = partial(problem.found, implementation)
     with _layout(monkeypatch, case), _types(case):
         found = to_second_order(function, problem.arguments, problem.direction, weights, case.order)
-    _assert_close(found["outputs"], expected_values, _TOLERANCE[case.dtype], "outputs of NumPy")
+    outputs = found.pop("outputs")
+    _assert_close(outputs, expected_values, _TOLERANCE[case.dtype], "outputs")
     for what in found:
         # What derivatives are taken of has the type of the case, and so have the gradients.
         rounding = _ROUNDING.get(case.dtype, 0) if what in ("gradient", "second") else 0
         _assert_close(found[what], expected[what], _TOLERANCE[case.dtype] + rounding, what)
 
 
-@functools.lru_cache(maxsize=1)  # of one implementation after the other
+@lru_cache(maxsize=1)  # of one implementation after the other
 def _expected(items):
     """Return a problem, the weights of its outputs, the outputs and their derivatives."""
     problem = _Problem(dict(items))
     values = problem.expected(oracle_net, _wide(problem.arguments))
     double = problem.case.dtype == "float64"
     weights = problem.random_like(values, np.float64 if double else np.float32)
-    with jax.enable_x64(True):
-        derivatives = to_second_order(
-            functools.partial(problem.expected, plain_net),
-            *map(_wide, (problem.arguments, problem.direction, weights)),
-        )
-    return problem, weights, values, derivatives
+    arrays = map(_wide, (problem.arguments, problem.direction, weights))
+    return problem, weights, values, derivatives(partial(problem.expected, plain_loop), *arrays)
 
 
 def _types(case):
@@ -274,9 +271,7 @@ class _Problem:
             xs = xs * valid[..., None].astype(np.float64)
         h0 = arguments.get("h0", jax.tree.map(_zeros, self.net, is_leaf=nets.is_layer))
         if case.h0 != "every row":
-            h0 = jax.tree.map(
-                lambda h: h.__array_namespace__().broadcast_to(h, (self.rows, *h.shape)), h0
-            )
+            h0 = jax.tree.map(lambda h: h + np.zeros((self.rows, 1)), h0)
         flags = {"valid": valid, "resets": self.resets}
         state = arguments.get("reset_state")
         ys, h = run(

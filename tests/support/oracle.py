@@ -86,7 +86,7 @@ def _elu(x, xp):
 def _erf(x, xp):
     if xp is np:
         return np.vectorize(math.erf, otypes=[np.float64])(x)
-    from jax.scipy.special import erf
+    from autograd.scipy.special import erf
 
     return erf(x)
 
