@@ -12,9 +12,9 @@ from pathlib import Path
 from fuzz.formats import Format
 from fuzz.judging import FAILED, LOADED, REFUSED, Verdict, judge
 from fuzz.limits import end_of
-from fuzz.worker import CRASH_FILE, Task, work
+from fuzz.worker import CRASH_FILE, LIBRARIES, Task, work
 
-# A worker takes seconds to start, so a campaign ends after this many crashes.
+# A campaign ends after this many crashes.
 MOST_ENDS = 20
 
 
@@ -99,8 +99,10 @@ def _refused(task: Task) -> Verdict | None:
 
 def _run_worker(task: Task, summary: Summary) -> int:
     """Add the results of a worker from the first open mutation; return its exit code."""
-    # Not forked, because JAX has threads, and the memory of a worker should not be shared.
-    context = multiprocessing.get_context("spawn")
+    # Forked, but not from this process, where JAX may have started threads: from one that has
+    # imported what workers need, which takes seconds.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fuzz.worker", *LIBRARIES])
     receiver, sender = context.Pipe(duplex=False)
     first = task.start + summary.done
     process = context.Process(target=work, args=(task, first, sender), daemon=True)

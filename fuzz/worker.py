@@ -58,17 +58,21 @@ def work(task: Task, first: int, results: Connection) -> None:
         limits.limit_memory(64 * max(map(len, task.files)))
         before = limits.used()
         results.send(before.since(before))
-        for number in range(first, task.start + task.count):
-            limits.start_watch()
-            path.write_bytes(task.content(number))
-            with guard.reading(path):
-                verdict = judge(path, task.read)
-            limits.stop_watch()
-            results.send(Step(number, verdict, limits.used().since(before)))
+        # Written in place: a new file takes as long as many of the reads.
+        with open(path, "wb", buffering=0) as file:
+            for number in range(first, task.start + task.count):
+                limits.start_watch()
+                file.seek(0)
+                file.write(task.content(number))
+                file.truncate()
+                with guard.reading(path):
+                    verdict = judge(path, task.read)
+                limits.stop_watch()
+                results.send(Step(number, verdict, limits.used().since(before)))
 
 
 # The imports of all readers, because a mutation may change the format of a file.
-_LIBRARIES = (
+LIBRARIES = (
     "google.protobuf.message", "msgpack", "onnx", "onnx.numpy_helper",
     "onnx.reference.ops._op_list", "safetensors.numpy",
 )  # fmt: skip
@@ -76,7 +80,7 @@ _LIBRARIES = (
 
 def _warm_up(task: Task, path: Path) -> None:
     """Import the modules of readers before memory is limited, and read valid and invalid files."""
-    for library in _LIBRARIES:
+    for library in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
     for content in task.files:
