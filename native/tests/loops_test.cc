@@ -407,8 +407,8 @@ int run(int problems) {
     }
     check_not_finite<float>(kernel, random);
     check_not_finite<double>(kernel, random);
-    check_callers<float>(kernel, random, 3, 10);
-    check_callers<double>(kernel, random, 3, 10);
+    check_callers<float>(kernel, random, 3, 3);
+    check_callers<double>(kernel, random, 3, 3);
     check_fork(kernel, random);
     std::printf("%s: %d random problems, %d failures\n", kernel.name, problems, failures);
   }
