@@ -161,3 +161,32 @@ def test_a_call_of_wrong_sizes_is_an_error_and_no_crash():
     ]:
         with pytest.raises((ValueError, jax.errors.JaxRuntimeError), match=message):
             jax.block_until_ready(call(*wrong))
+
+
+@_INSTALLED
+@pytest.mark.slow
+@pytest.mark.parametrize("inner", ["of xs, with the gates", "of the weights, the last state alone"])
+def test_second_derivatives_through_a_scan_of_checkpoints(key, x64, inner):
+    # JAX drops the custom rule there, and differentiates the primitive. The oracle is the scan.
+    params, parts = _case(key, rows=4, time=6, dtype=jnp.float64)
+    xs, weights = parts.reshape(2, 2, 6, 4), cases.random_inputs(key, (2, 9), jnp.float64)
+    of_xs = inner.startswith("of xs")
+
+    def second(implementation):
+        @jax.checkpoint
+        def part(h, at):
+            xs, weights = at
+            ys, h = jaxgru.gru(params, xs, h, return_sequences=of_xs, implementation=implementation)
+            return h, (ys @ jnp.sin(weights)).sum()
+
+        def loss(xs, weights):
+            return jax.lax.scan(part, jnp.ones((2, 9)), (xs, weights))[1].sum()
+
+        def slope(xs):
+            gradient = jax.grad(loss, argnums=0 if of_xs else 1)(xs, weights)
+            return (gradient * (xs if of_xs else weights)).sum()
+
+        return jax.jit(jax.grad(slope))(xs)
+
+    # Double precision: the same sums in another order.
+    np.testing.assert_allclose(second("native"), second("scan"), rtol=1e-11, atol=1e-12)
