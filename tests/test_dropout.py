@@ -62,6 +62,20 @@ def test_each_number_is_dropped_or_scaled(key, on, shared):
     assert np.any(kept[0] != kept[1])
 
 
+def test_every_layer_has_draws_of_its_own(key):
+    layer, adds = _passes_inputs_on(8), _adds_half_the_state(8)
+    ones = jnp.ones((_BATCH, _TIME, 8))
+    once, twice = (jaxgru.gru((layer,) * n, ones, dropout=_RATE, key=key)[0] > 0.5 for n in (2, 3))
+    assert np.any(once & ~twice)
+    pair, dropout = jaxgru.Bidirectional(layer, layer, None), jaxgru.Dropout(_RATE, on="inputs")
+    forward, backward = jaxgru.gru(pair, ones, dropout=dropout, key=key)[0]
+    assert np.any((forward > 0.5) != (backward > 0.5))
+    pair = jaxgru.Bidirectional(adds, adds, None)
+    h0 = jaxgru.Bidirectional(ones[:, 0], ones[:, 0], None)
+    _, h = jaxgru.gru(pair, ones[:, :1], h0, recurrent_dropout=_RATE, key=key)
+    assert np.any(h.forward != h.backward)
+
+
 def test_the_expectation_of_a_state_is_kept(key):
     layer, h0 = _adds_half_the_state(2), jnp.array([5.0, -3.0])
     xs = jnp.broadcast_to(jnp.array([[[0.7, -1.2]]]), (4000, 1, 2))
