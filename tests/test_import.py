@@ -1,8 +1,10 @@
 """``import jaxgru`` needs jax and numpy alone, changes nothing and starts nothing."""
 
 import fresh
+import pytest
 
 import jaxgru
+from jaxgru.optional import need
 
 # What jax itself stands on.
 _ALLOWED = {"jaxgru", "jax", "jaxlib", "numpy", "scipy", "ml_dtypes", "opt_einsum"}
@@ -64,3 +66,12 @@ except RuntimeError:
 
 def test_every_public_name_exists():
     assert [name for name in jaxgru.__all__ if not hasattr(jaxgru, name)] == []
+
+
+def test_an_optional_library_that_lacks_one_of_its_own_is_its_own_error(tmp_path, monkeypatch):
+    (tmp_path / "installed.py").write_text("import no_such_library")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModuleNotFoundError, match=r"^No module named 'no_such_library'$"):
+        need("installed", "extra", "this")
+    with pytest.raises(ImportError, match=r'this needs absent, .* pip install "jaxgru\[extra\]"'):
+        need("absent", "extra", "this")

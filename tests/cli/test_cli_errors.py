@@ -22,6 +22,8 @@ _REFUSED = {
     "inspect none.npz": "none.npz: No such file or directory",
     "inspect csv": "csv: it is a directory: expected a file of weights",
     "inspect text.npz": "text.npz: it begins with b'wMatrix': expected",
+    "inspect gru.npz --assume activation=swish": "argument --assume: 'activation=swish' given: "
+    "assume['activation'] is 'swish': expected one of ",
     "inspect gru.npz --plot a.xyz": "a.xyz: its ending is '.xyz', expected a picture",
     "convert a b --to-equations tf": "argument --to-equations: invalid choice: 'tf'",
     "convert gru.npz out.h5": "out.h5 was not written: its name ends in '.h5': expected .",
@@ -79,16 +81,24 @@ _REFUSED = {
     "expected (4, 2), as the net has 4 outputs",
     "finetune gru.npz data.npz -o t.npz --targets 1": "data.npz: expected no --targets with ",
     "finetune gru.npz csv -o t.npz": "csv: expected --targets COLUMNS, for .csv with --loss ",
+    "finetune gru.npz csv -o t.npz --targets 1 --loss next-step": "csv: expected no --targets wi",
+    "finetune gru.npz classes.npz -o t.npz --loss classification": "classes.npz: its targets have "
+    "6 classes and the states, which are the predictions, 4: expected --readout IN",
     "finetune gru.npz csv -o t.npz --targets x": "csv/0.csv: it has no column 'x', expected 1 to "
     "4, or one of t, ax, ay, az",
     "finetune gru.npz csv -o t.npz --targets 1,2,3,4": "csv/0.csv: all its columns are ",
     "finetune gru.npz csv -o t.npz --targets 4 --loss classification": "csv: its targets are not "
     "integers, expected classes",
+    "finetune gru.npz csv -o t.npz --targets 3,4 --loss classification": "csv: 2 columns are ",
+    "finetune gru.npz step.npz -o t.npz": "1 sequences of 1 steps cannot be divided with ",
+    "finetune pair.safetensors data.npz -o t.safetensors --readout-output r.npz": "pair.safet"
+    "ensors: it gives a pair of outputs: expected one to read",
     "finetune gru.npz unlike -o t.npz --targets 1": "unlike/1.csv: it has 3 columns, expected 4 as "
     "in unlike/0.csv",
     "finetune gru.npz none -o t.npz --targets 1": "none: its ending is '', expected one of .npy, ",
     "finetune gru.npz hollow -o t.npz --targets 1": "hollow: it is a folder without .csv files",
     "finetune gru.npz gru.npz -o t.npz": "gru.npz: it holds 'biases', 'uMatrix', 'wMatrix', expect",
+    "finetune gru.npz xs.npz -o t.npz": "xs.npz: it holds 'inputs', expected an array called 'tar",
     "finetune gru.npz data.npz -o t.npz --held-out 1": "argument --held-out: '1' given, expected a "
     "number between 0 and 1",
 }
@@ -101,6 +111,7 @@ def folder(tmp_path_factory):
     params = cases.random_params(jax.random.key(0), 3, 4)
     jaxgru.save(params, folder / "gru.npz")
     jaxgru.save(nets.random_net(jax.random.key(0), "sum"), folder / "both.safetensors")
+    jaxgru.save(nets.random_net(jax.random.key(0), "pair"), folder / "pair.safetensors")
     for name in ("old.npz", "old.npy"):
         (folder / name).write_text("the old file")
     (folder / "text.npz").write_text("wMatrix")
@@ -111,6 +122,9 @@ def folder(tmp_path_factory):
     np.save(folder / "complex.npy", np.zeros((12, 3), complex))
     data = finetuning.small_data()
     np.savez(folder / "data.npz", inputs=data.inputs, targets=data.targets)
+    np.savez(folder / "xs.npz", inputs=data.inputs)
+    np.savez(folder / "classes.npz", inputs=data.inputs, targets=np.full((8, 6), 5))
+    np.savez(folder / "step.npz", inputs=np.ones((1, 3)), targets=np.ones((1, 4)))
     for name, shape in {"r3": (4, 3), "r52": (5, 2)}.items():
         np.savez(folder / f"{name}.npz", kernel=np.ones(shape), bias=np.ones(shape[1]))
     table = "t,ax,ay,az\n" + "0,0.1,0.2,0.3\n" * 12

@@ -48,15 +48,17 @@ def test_tunes_as_fit_does_and_says_what_that_did(tune, folder):
     code, out, err = tune(
         "data.npz", "-o", "tuned.npz", "--readout", "readout.npz", "--readout-output", "new.npz",
         "--epochs", "3", "--batch-size", "2", "--held-out", "0.25", "--learning-rate", "0.01",
-        "--history", "run.jsonl", "--plot", "run.png", "--checkpoints", "run",
+        "--history", "run.jsonl", "--plot", "run.png", "--checkpoints", "new/run", "--window", "4",
+        "--clip-norm", "0.1", "--pull", "0.5",
     )  # fmt: skip
     assert (code, err) == (0, [])
     # The oracle: the library, called with the held-out part that the seed says.
     learned, held_out = _divided()
     before = ft.evaluate(finetuning.small_model(), held_out, ft.regression())
+    clipped = optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.01))
     result = finetuning.tune(
-        finetuning.small_model(), learned, ft.Epochs(3), batch_size=2, optimizer=optax.adam(0.01),
-        validation=held_out, key=jax.random.split(jax.random.key(0), 3)[0],
+        finetuning.small_model(), learned, ft.Epochs(3), batch_size=2, validation=held_out,
+        optimizer=ft.pulled(clipped, 0.5), window=4, key=jax.random.split(jax.random.key(0), 3)[0],
     )  # fmt: skip
     tuned_readout = ft.LinearReadout(**np.load("new.npz"))
     assert equal.same(ft.Model(jaxgru.load("tuned.npz"), tuned_readout), result.model)
@@ -74,7 +76,7 @@ def test_tunes_as_fit_does_and_says_what_that_did(tune, folder):
     lines = (folder / "run.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
     assert (folder / "run.png").stat().st_size > 0
-    assert len(list((folder / "run").iterdir())) > 0
+    assert len(list((folder / "new" / "run").iterdir())) > 0
 
 
 def test_csv_files_are_the_same_data(tune):
@@ -107,6 +109,16 @@ def test_one_sequence_is_divided_in_time(tune):
     assert np.load("readout_new.npz")["kernel"].shape == (4, 2)
 
 
+def test_the_next_step_of_one_sequence_is_learned(tune):
+    np.savez("one.npz", inputs=finetuning.small_data().inputs[0])
+    code, out, _ = tune(
+        "one.npz", "-o", "tuned.npz", "--loss", "next-step", "--readout-output", "r.npz",
+    )  # fmt: skip
+    assert code != 2
+    assert out[0].startswith("one.npz: 1 sequence of up to 4 steps to learn from, 1 sequence of ")
+    assert np.load("r.npz")["kernel"].shape == (4, 3)
+
+
 def test_classes_of_sequences_of_different_lengths(tune, folder):
     for i in range(8):
         lines = [f"{t},{i},{-t},{int(i > 3)}" for t in range(i + 1)]
@@ -124,16 +136,20 @@ def test_classes_of_sequences_of_different_lengths(tune, folder):
 
 
 @pytest.mark.parametrize(
-    ("rate", "warning"),
-    [("1e38", "the validation loss is not finite after step "), ("9", "no round has a lower vali")],
+    ("rate", "warning", "stopped"),
+    [
+        ("1e38", "the validation loss is not finite after step ", "not finite"),
+        ("9", "no round has a lower vali", "patience"),
+    ],
 )
-def test_run_that_makes_nothing_better_is_an_exit_code(tune, rate, warning):
+def test_run_that_makes_nothing_better_is_an_exit_code(tune, rate, warning, stopped):
     code, out, err = tune(
         "data.npz", "-o", "tuned.npz", "--readout", "readout.npz", "--readout-output", "r.npz",
-        "--learning-rate", rate, "--epochs", "2",
+        "--learning-rate", rate, "--epochs", "3", "--patience", "2",
     )  # fmt: skip
     assert code == 1
     assert err[0].startswith(f"warning: {warning}")
+    assert out[3].endswith(f", stopped by {stopped}")
     assert out[2] == f"{out[1].replace('before:', 'after: ')}, at step 0"
     assert equal.same(jaxgru.load("tuned.npz"), finetuning.small_model().net)
 

@@ -114,6 +114,11 @@ def test_layers_of_a_file_make_a_stack(run, done):
     message = "net[0] gives 4 outputs and net[1] takes 2 inputs: expected the same"
     wrong = run("inspect", "two.npz", "--layer", "b", "--layer", "a")
     assert wrong == (2, "", [f"error: two.npz: {message}"])
+    _, _, (error,) = run("inspect", "two.npz", "--plot", "two.png")
+    assert error.startswith("error: two.npz: it holds 2 GRUs: expected --layer, one of 'a', 'b'")
+    del arrays["a.weight_hh_l0"]
+    np.savez("one.npz", **arrays)
+    assert "\na: refused, weight_hh_l0 is missing" in done("inspect", "one.npz")
 
 
 def test_convert_to_the_notebooks_equations_and_back(done, weights):
@@ -128,6 +133,22 @@ def test_convert_to_the_notebooks_equations_and_back(done, weights):
     done("convert", "there.npz", "back.npz", "--from-equations", "notebook")
     for key, array in np.load("back.npz").items():
         np.testing.assert_array_equal(array, weights[key])
+
+
+def test_what_a_file_leaves_out_can_be_assumed(done, weights):
+    assumed = ("--assume", "activation=relu", "--assume", "reverse=True")
+    done("convert", "weights.npz", "net.safetensors", *assumed)
+    net = jaxgru.load("net.safetensors")
+    assert isinstance(net, jaxgru.Backward)
+    assert net.net.activation == "relu"
+
+
+def test_inspect_shows_what_a_layer_has_not(key, done):
+    jaxgru.save(cases.random_params(key, 2, 3, biases="no bias", clip=0.5), "net.safetensors")
+    output = done("inspect", "net.safetensors")
+    assert "\nbiases       none\n" in output
+    assert "\nclip         0.5\n" in output
+    assert {name for name, _ in _table(output)} == {"kernel", "recurrent_kernel"}
 
 
 def test_convert_keeps_float64(done, weights):

@@ -63,10 +63,12 @@ def test_start_that_no_round_is_better_than_is_the_result():
     assert result.history[0]["validation_loss"] > 0
 
 
-def test_a_function_stops_the_run():
+def test_a_function_stops_the_run(tmp_path):
     seen = []
-    result = _rising_run(on_round=[ft.patience(2), seen.append])
-    assert (result.stopped, result.step, len(result.history), len(seen)) == ("patience", 3, 5, 5)
+    for rounds in (5, 6):  # resumed, it is stopped before another step
+        result = _rising_run(on_round=[ft.patience(2), seen.append], checkpoint_dir=tmp_path)
+        assert (result.stopped, result.step, len(result.history)) == ("patience", 3, 5)
+        assert len(seen) == rounds
 
 
 def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weights(tmp_path):

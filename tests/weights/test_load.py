@@ -177,10 +177,13 @@ class TestSeveralAsOneNet:
         groups = golden.in_order(arrays)
         golden.write_keras(tmp_path / "model.keras", grus, groups)
         assert len(jaxgru.load(tmp_path / "model.keras", layer="*")) == 3
-        grus[2]["inbound_nodes"].append([["gru_0", 0, 0, {}]])
-        golden.write_keras(tmp_path / "model.keras", grus, groups)
-        with pytest.raises(jaxgru.WeightsError, match="of 'gru_2' are those of the model, or of s"):
-            jaxgru.load(tmp_path / "model.keras", layer="*")
+        first = ["gru_1", 0, 0, {}]
+        two_calls, another_output = [[first], [["gru_0", 0, 0, {}]]], [[["gru_1", 0, 1, {}]]]
+        for nodes in (two_calls, another_output):
+            grus[2]["inbound_nodes"] = nodes
+            golden.write_keras(tmp_path / "model.keras", grus, groups)
+            with pytest.raises(jaxgru.WeightsError, match="of 'gru_2' are those of the model, or "):
+                jaxgru.load(tmp_path / "model.keras", layer="*")
 
     def test_where_the_file_has_no_order_of_its_layers(self, tmp_path):
         np.savez(tmp_path / "x.npz", **_torch_names("a.", 3, 4), **_torch_names("b.", 4, 2))

@@ -178,10 +178,10 @@ class TestWhereNodesAre:
     def test_within_functions(self, key, arrays):
         second = live_onnx.arrays_of("usual", jax.random.fold_in(key, 1))
         inside, opsets = _gru(name="inside", weights="wrb"), [helper.make_opsetid("", 14)]
-        function = helper.make_function("own", "Layer", list("xwrb"), ["y"], [inside], opsets)
+        function = helper.make_function("own", "AGRULayer", list("xwrb"), ["y"], [inside], opsets)
         calls = [
-            node("Layer", ["x", "W", "R", "B"], ["a"], domain="own"),
-            node("Layer", ["a", "W2", "R2", "B2"], ["b"], domain="own"),
+            node("AGRULayer", ["x", "W", "R", "B"], ["a"], domain="own"),
+            node("AGRULayer", ["a", "W2", "R2", "B2"], ["b"], domain="own"),
         ]
         model = _graph(calls, arrays | {f"{name}2": array for name, array in second.items()})
         model.functions.append(function)
