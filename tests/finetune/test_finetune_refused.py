@@ -74,6 +74,7 @@ _CALLS = [
     # Data and losses of other types
     (lambda: evaluate((GOOD.inputs, GOOD.targets)), r"^data is a tuple: expected Sequences$"),
     (lambda: evaluate(loss=ft.regression), r"^loss is a function: expected a Loss, as regr"),
+    (lambda: ft.evaluate(MODEL, PLAIN, ft.regression(), batch_size=0), "batch_size is 0: expected"),
     (lambda: ft.regression("first"), "on is 'first': expected 'steps' or 'last'"),
     (lambda: ft.next_step(GOOD.inputs[:, :1]), r"inputs has shape \(8, 1, 3\): expected \(N, T"),
     (lambda: ft.batches(PLAIN, 0, KEY), "batch_size is 0: expected at least 1"),
@@ -81,6 +82,8 @@ _CALLS = [
     (lambda: ft.batches(good(lengths=0 * GOOD.lengths), 4, KEY), "the data has no valid step"),
     # Models
     (lambda: ft.predict(NET, GOOD.inputs), r"^model is a GRUParams: expected a Model\(net, rea"),
+    (lambda: evaluate(model=ft.Model(jaxgru.Bidirectional(NET, NET, None))),
+     "^data: the net gives a pair of outputs: expected a readout of both"),
     (lambda: ft.linear_readout(KEY, 0, 2), "inputs is 0: expected at least 1"),
     (lambda: readout(ft.LinearReadout(np.ones((5, 2)), np.ones(2))), r"^readout: its kernel has "
      r"shape \(5, 2\): expected \(4, 2\), as the net has 4 outputs"),

@@ -156,9 +156,8 @@ def _parsed(header: bytes) -> dict[str, Any]:
     # The memory of parsed JSON depends on the number of values.
     if sum(map(header.count, (b",", b"[", b"{"))) > _MAX_SIGNS:
         raise WeightsError(f"the header has over {_MAX_SIGNS} values: expected fewer in weights")
-    parsed = parse_json(header, "the header")
-    if not isinstance(parsed, dict):
-        raise WeightsError(f"the header is a {type(parsed).__name__}: expected a JSON object")
+    # An object: by its brace the file was recognised.
+    parsed: dict[str, Any] = parse_json(header, "the header")
     return parsed
 
 

@@ -64,6 +64,9 @@ FILES = {
     "a name twice": (twice("b"), "'b' is there twice: expected it once"),
     "two names for one array": (
         packb({"b": {"x": FLOATS}, "b/x": FLOATS}), "'b/x' is there twice: expected"),
+    "a map twice": (
+        b"\x82" + packb("gru") + packb(params()) + packb("gru") + packb({"more": FLOATS}),
+        "'gru' is there twice: expected it once"),
     "a key that is none": (b"\x82\xa1a\xc0\xc0\xc0", "a key begins with byte 0xc0: expected text"),
     "text that is none": (b"\x81\xa2\xff\xff\xc0", _DAMAGED),
     "text of 4 GiB": (beside(b"\xdb\xff\xff\xff\xff", b"abc"), _DAMAGED),
@@ -90,6 +93,10 @@ FILES = {
     "pieces of other lengths": (pieces(shape={"0": 7}, chunks={"0": FLOATS}), f"{_FIT}(7,)"),
     "pieces of other types": (
         pieces(shape={"0": 9}, chunks={"0": FLOATS, "1": HALVES}), f"{_FIT}(9,)"),
+    "pieces of whole numbers": (
+        pieces(shape={"0": 6}, chunks={"0": np.arange(6)}), "gru/b has dtype 'int64': expected"),
+    "a shape of numbers that are none": (
+        pieces(shape={"0": FLOATS}, chunks={"0": FLOATS}), f"gru/b/{PIECES} has other parts"),
     "pieces of nothing": (pieces(), f"{_FIT}()"),
     "pieces with a hole": (
         pieces(shape={"0": 6}, chunks={"1": FLOATS}),

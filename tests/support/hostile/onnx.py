@@ -278,6 +278,10 @@ FILES = {
         made_by("Transpose", ["W"], ["V"], perm=[5, 6, 7]), "Transpose node: it does not fit"),
     "joined to others": (
         made_by("Concat", ["W", "R"], ["V"], axis=0), "Concat node: it does not fit"),
+    "joined to another type": (
+        model([node("Concat", ["W", "D"], ["V"], axis=2), gru(("x", "V", "R", "B"))],
+              array("D", np.ones((1, 9, 2)), "f8")),
+        "Concat node: it has inputs of several types: expected one"),
     "nothing joined": (
         made_by("Concat", [], ["V"], axis=0), "Concat node: its input 0 is left out"),
     "no axes": (made_by("Unsqueeze", ["W"], ["V"]), "axes cannot be None"),
@@ -288,6 +292,16 @@ FILES = {
         made_by("Reshape", ["W"], ["V"], shape=[7, -1]), "Reshape node: it does not fit"),
     "a cut without an end": (
         made_by("Slice", ["W"], ["V"], starts=[0]), "Slice node: it does not fit"),
+    "a cut by numbers of two axes and of one": (
+        model([node("Slice", ["W", "i", "j"], ["V"]), gru(("x", "V", "R", "B"))],
+              array("i", [0], "i8"), array("j", [1, 2], "i8")),
+        "Slice node: its starts, ends, axes and steps are not as many: expected one an axis"),
+    "another number of parts": (
+        made_by("Split", ["W"], ["V", "U"], axis=2, num_outputs=3), "num_outputs is not 2"),
+    "an argument of a call": (
+        model([node("Transpose", ["W"], ["V"], perm=[0, 1, 2]), gru(("x", "V", "R", "B"))],
+              change=attribute_of_a_call),
+        "Transpose node: it has attributes of a function's call: expected them in the node"),
     "parts of less": (
         made_by("Split", ["W"], ["V", "U"], axis=1, split=[3, 5]), "its parts are not the whole"),
     "a cast to integers": (
@@ -309,6 +323,8 @@ FILES = {
         b"\x08\x09" + bytes([7 << 3 | 2]) + b"\xff\xff\xff\xff\x07" + b"\x0a\x00",
         "damaged or cut short"),
     "a number cut short": (b"\x08\x09\x3a\x01\xff", "a GraphProto in it is damaged or cut short"),
+    "a number of 77 bits": (
+        b"\x08\x09\x3a\x0b" + b"\xff" * 11, "a number in it has more than 64 bits: expected an ON"),
     "a name that writes to the terminal": (
         model([gru(("x", "gru\n\x1b[31m", "R"))]), r"called 'gru\n\x1b[31m"),
     "Loop": (
