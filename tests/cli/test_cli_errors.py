@@ -83,7 +83,7 @@ _REFUSED = {
     "finetune gru.npz csv -o t.npz": "csv: expected --targets COLUMNS, for .csv with --loss ",
     "finetune gru.npz csv -o t.npz --targets 1 --loss next-step": "csv: expected no --targets wi",
     "finetune gru.npz classes.npz -o t.npz --loss classification": "classes.npz: its targets have "
-    "6 classes and the states, which are the predictions, 4: expected --readout IN",
+    "7 classes and the states, which are the predictions, 4: expected --readout IN",
     "finetune gru.npz csv -o t.npz --targets x": "csv/0.csv: it has no column 'x', expected 1 to "
     "4, or one of t, ax, ay, az",
     "finetune gru.npz csv -o t.npz --targets 1,2,3,4": "csv/0.csv: all its columns are ",
@@ -123,7 +123,7 @@ def folder(tmp_path_factory):
     data = finetuning.small_data()
     np.savez(folder / "data.npz", inputs=data.inputs, targets=data.targets)
     np.savez(folder / "xs.npz", inputs=data.inputs)
-    np.savez(folder / "classes.npz", inputs=data.inputs, targets=np.full((8, 6), 5))
+    np.savez(folder / "classes.npz", inputs=data.inputs, targets=np.full((8, 6), 6))
     np.savez(folder / "step.npz", inputs=np.ones((1, 3)), targets=np.ones((1, 4)))
     for name, shape in {"r3": (4, 3), "r52": (5, 2)}.items():
         np.savez(folder / f"{name}.npz", kernel=np.ones(shape), bias=np.ones(shape[1]))

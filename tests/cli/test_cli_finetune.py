@@ -27,6 +27,7 @@ def folder(run, tmp_path):
     data = finetuning.small_data()
     np.savez("data.npz", inputs=data.inputs, targets=data.targets)
     (tmp_path / "csv").mkdir()
+    (tmp_path / "csv" / "notes.txt").write_text("no data")
     for i, sequence in enumerate(np.concatenate(data[:2], axis=-1)):
         text = "\n".join(",".join(f"{x:.9g}" for x in row) for row in sequence)
         (tmp_path / "csv" / f"{i}.csv").write_text(f"{HEADER}\n{text}\n")

@@ -103,7 +103,7 @@ class TestChains:
             node("Split", ["rh"], ["r", "h"], axis=1),
             node("Concat", ["z", "r", "h"], ["joined"], axis=1),
             node("Slice", ["joined", "axis", "all", "one", "one"], ["R_"]),
-            node("Slice", ["flat", "three", "end"], ["cut"]),
+            node("Slice", ["flat", "three", "end", "", "one"], ["cut"]),
             node("Reshape", ["cut", "shape"], ["reshaped"]),
             node("Identity", ["reshaped"], ["B_"]),
         ]
@@ -132,6 +132,8 @@ class TestChains:
     def _check(self, arrays, constants, nodes, opset=14):
         made = {"initializers": live_onnx.tensors_of(constants), "nodes": nodes, "opset": opset}
         model = live_onnx.model_of(arrays, **made, inputs=["x", "W_", "R_", "B_"])
+        # Of several sets of operators the version is that of ONNX's own.
+        model.opset_import.insert(0, helper.make_opsetid("own", 1))
         _assert_holds(jaxgru.from_onnx(model), arrays)
 
 
@@ -199,6 +201,13 @@ class TestNotes:
         with pytest.warns(jaxgru.WeightsWarning, match="not specify merge: 'concat' is assumed"):
             assert jaxgru.from_onnx(model).merge == "concat"
         assert jaxgru.from_onnx(model, assume={"merge": "sum"}).merge == "sum"
+        # As PyTorch joins both directions; in another order of axes they are not joined.
+        last = node("Reshape", ["turned", "shape"], ["joined"])
+        model.graph.node.extend([node("Transpose", ["Y"], ["turned"], perm=[0, 2, 1, 3]), last])
+        assert jaxgru.from_onnx(model).merge == "concat"
+        model.graph.node[1].attribute[0].ints[:] = [0, 2, 3, 1]
+        with pytest.warns(jaxgru.WeightsWarning, match="not specify merge"):
+            jaxgru.from_onnx(model)
 
     @pytest.mark.parametrize("repeated", [False, True])
     def test_constant_state(self, arrays, repeated):

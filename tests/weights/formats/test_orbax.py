@@ -94,6 +94,7 @@ def _huge(folder):
 
 DAMAGES = {
     "no names": (lambda f: (f / "_METADATA").write_text("{}"), "_METADATA has no tree_metadata"),
+    "a list": (lambda f: (f / "_METADATA").write_text("[]"), "_METADATA has no tree_metadata"),
     "no JSON": (lambda f: (f / "_METADATA").write_text("{"), "_METADATA is not JSON"),
     "no keys": (
         lambda f: (f / "_METADATA").write_text('{"tree_metadata": {"a": {}}}'),

@@ -86,6 +86,8 @@ class TestActivations:
         assert read(layer).cells[0].activation == "leaky_relu"
         with pytest.raises(WeightsError, match=r"^activation is 'leaky_relu': expected one of"):
             read(layer, version="2.15.0")
+        with pytest.raises(WeightsError, match="'leaky_relu' of an unknown version of Keras"):
+            read(layer, version=None)
 
     def test_hard_sigmoid_of_an_unknown_version(self):
         layer = entry("GRU", activation="tanh", recurrent_activation="hard_sigmoid")
