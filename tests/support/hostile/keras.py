@@ -7,7 +7,7 @@ import zipfile
 
 import golden_keras as golden
 
-from hostile.sound import archive, keras, keras_config, shell
+from hostile.sound import archive, arrays, keras, keras_config, shell
 
 DEFLATED = zipfile.ZIP_DEFLATED
 
@@ -85,6 +85,9 @@ FILES = {
     "an asset out of the archive": (
         lambda f: keras(more=[(f"assets/../../../../../../../..{f}/canary", b"x")]), None),
     # The weights
+    "a changed number": (
+        keras().replace(arrays()["uMatrix"].tobytes()[:8], bytes(8)),
+        "model.weights.h5' is damaged (Bad CRC-32"),
     "no weights": (weights_in(), "holds no weights: expected them in model.weights.h5"),
     "weights in npz": (weights_in("model.weights.npz"), "holds its weights in 'model.weights.npz'"),
     "no GRU": (of_groups(golden.layer_config("Model", "own"), {}), "no GRU in it"),

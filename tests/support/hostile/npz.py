@@ -65,6 +65,12 @@ def encrypted():
     return patched(good, (DIRECTORY, 8, bytes(flags[:1])), (ENTRY, 6, bytes(flags[1:])))
 
 
+def less_than_declared():
+    content = npy_header((3, 9)) + bytes(72)
+    size = struct.pack("<I", len(content) + 36)
+    return patched(entry(content, compression=DEFLATED), (DIRECTORY, 24, size), (ENTRY, 22, size))
+
+
 _FLOATS = ": expected floating-point numbers (float16, bfloat16, float32, float64)"
 _EXACTLY = ": expected exactly wMatrix, uMatrix, biases"
 
@@ -93,6 +99,7 @@ FILES = {
     "more than declared": (
         lambda f: patched(entry(ZEROS, compression=DEFLATED), (DIRECTORY, 24, b"\xc8\0\0\0"),
                           (ENTRY, 22, b"\xc8\0\0\0")), "wMatrix is damaged"),
+    "less than declared": (less_than_declared(), "wMatrix is damaged (the data ends early)"),
     "entry of 2 GiB": (
         patched(savez(), (DIRECTORY, 20, struct.pack("<II", 2**31, 2**31))),
         f"'wMatrix.npy' declares {2**31} bytes: expected at most the"),
