@@ -54,12 +54,14 @@ def read_entry(archive: zipfile.ZipFile, name: str) -> bytearray:
         content = bytearray(entry.file_size)
         with archive.open(entry) as file:
             fill(file, memoryview(content))
-            file.read(1)  # zipfile verifies the checksum at the end
     return content
 
 
 def fill(file: Any, target: memoryview) -> None:
-    """Read in pieces: zipfile joins what one call reads by copying, again for each 4 kB."""
+    """Read in pieces: zipfile joins what one call reads by copying, again for each 4 kB.
+
+    With the last byte zipfile compares the checksum.
+    """
     while target:
         count = file.readinto(target[:_PIECE])
         if not count:
