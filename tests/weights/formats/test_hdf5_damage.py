@@ -82,7 +82,9 @@ the heap of links in P has blocks of (#, #, #): expected powers of two
 the heap of links in P has an object beyond its block of # bytes
 the heap of links in P has an object of kind #: expected # or #
 the attribute # of P has # bytes: expected #
+the attribute # of P has # bytes in its heap: expected #
 the attribute # of P holds enumerations: expected text
+an attribute of P is shared with other objects: expected one of its own
 an attribute of P, ~ is there twice: expected it once
 """,
 }

@@ -134,6 +134,7 @@ class TestChains:
         model = live_onnx.model_of(arrays, **made, inputs=["x", "W_", "R_", "B_"])
         # Of several sets of operators the version is that of ONNX's own.
         model.opset_import.insert(0, helper.make_opsetid("own", 1))
+        helper.set_model_props(model, {"author": "another"})
         _assert_holds(jaxgru.from_onnx(model), arrays)
 
 
