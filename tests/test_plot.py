@@ -63,6 +63,8 @@ def test_every_panel_shows_what_the_oracle_computes(key, tmp_path, figures, unit
     expected = gates_of(params, xs, np.zeros(units) if h0 is None else h0, reverse)
     for panel, gate in zip(drawn(figures[0], 4), "zrnh", strict=True):
         np.testing.assert_allclose(panel, expected[gate], rtol=0, atol=TOLERANCE)
+    direction = ", computed from last to first" if reverse else ""
+    assert figures[0].get_suptitle() == f"GRU of {units} units, steps 100 to 109{direction}"
     last = figures[0].axes[3]
     assert (last.get_xlim(), last.get_xlabel()) == ((99.5, 109.5), "time step")
 
@@ -77,6 +79,8 @@ def test_the_layers_of_a_net_stand_side_by_side(key, tmp_path, figures):
     # Row by row: the gate of each layer, and then the next gate.
     for i, panel in enumerate(drawn(figures[0], 8)):
         np.testing.assert_allclose(panel, expected[i % 2]["zrnh"[i // 2]], rtol=0, atol=TOLERANCE)
+    assert figures[0].get_suptitle() == "GRU of 2 layers, steps 0 to 9"
+    assert [ax.get_ylim() for ax in figures[0].axes[:4]] == [(-0.03, 1.03)] * 4
     titles = [ax.get_title(loc="left") for ax in figures[0].axes[:2]]
     assert titles[0].startswith("net[0].forward, 3 units\n")
     assert titles[1].startswith("net[0].backward, 3 units\n")
@@ -92,8 +96,10 @@ def test_nan_stands_out_and_leaves_the_colour_scale(key, tmp_path, figures):
     np.testing.assert_array_equal(
         np.ma.getmaskarray(update.get_array()).all(axis=0), np.arange(10) >= 4
     )
-    low, high = figures[0].axes[3].images[0].get_clim()
+    state = figures[0].axes[3].images[0]
+    low, high = state.get_clim()
     assert 0 < high == -low < 1
+    assert (update.get_cmap().name, state.get_cmap().name) == ("viridis", "RdBu_r")
 
 
 @pytest.mark.parametrize("biases", ["no bias", "input bias", "both biases"])

@@ -126,11 +126,18 @@ def test_classes_of_sequences_of_different_lengths(tune, folder):
         (folder / "csv" / f"{i}.csv").write_text("\n".join(lines))
     code, out, err = tune(
         "csv", "-o", "tuned.npz", "--steps", "9", "--targets", "4", "--loss", "classification",
-        "--on", "last", "--readout-output", "r.npz", "--low-rank", "1", "--learning-rate", "0.05",
-        "--trainable", "recurrent_kernel",
+        "--on", "last", "--readout", "readout.npz", "--readout-output", "r.npz", "--low-rank", "1",
+        "--learning-rate", "0.05", "--trainable", "recurrent_kernel", "--held-out", "0.25",
     )  # fmt: skip
     assert (code, err) == (0, [])
     assert "sequences of up to 8 steps" in out[0]
+    held = np.sort(np.random.default_rng(0).permutation(8)[:2])
+    inputs = np.zeros((2, 8, 3), np.float32)
+    for row, i in zip(inputs, held, strict=True):
+        row[: i + 1] = [[t, i, -t] for t in range(i + 1)]
+    held_out = ft.Sequences(inputs, (held > 3).astype(int), held + 1)
+    before = ft.evaluate(finetuning.small_model(), held_out, ft.classification("last"))
+    assert out[1] == f"loss on held-out data before: {before:.6g}"
     tuned, net = jaxgru.load("tuned.npz"), finetuning.small_model().net
     assert not equal.same(tuned.recurrent_kernel, net.recurrent_kernel)
     assert equal.same((tuned.kernel, tuned.bias), (net.kernel, net.bias))

@@ -66,6 +66,7 @@ _LOSSES = [
     (ft.classification(), GOOD.targets[..., 0], "targets has dtype float32: expected integers"),
     (ft.classification(), np.full((8, 6), 2), r"targets\[0, 0\] is 2: expected a class from 0 to 1,"
      " as a prediction has 2 numbers"),
+    (ft.classification(), put(np.zeros((8, 6), int), (7, 4), 2), r"targets\[7, 4\] is 2: expected"),
     (ft.classification("last"), np.full(8, -1), r"targets\[0\] is -1: expected a class from 0"),
     (ft.Loss(lambda p, y: (p - y).sum(), "steps"), GOOD.targets,
      r"the loss gives values of shape \(\): expected \(8, 6\)"),
@@ -133,8 +134,9 @@ def test_unsound_data(change, message):
 
 @pytest.mark.parametrize(("loss", "targets", "message"), _LOSSES)
 def test_targets_that_do_not_fit_the_loss(loss, targets, message):
-    with pytest.raises(ValueError, match=message):
-        evaluate(good(targets=targets), loss)
+    for lengths in (GOOD.lengths, None):
+        with pytest.raises(ValueError, match=message):
+            evaluate(good(targets=targets, lengths=lengths), loss)
 
 
 @pytest.mark.parametrize(("call", "message"), _CALLS)

@@ -190,6 +190,14 @@ def test_each_refusal_is_its_layers_own(path):
             jaxgru.load(path, layer=layer)
 
 
+def test_without_its_group_a_layer_leaves_the_number_of_the_next(path):
+    layers = [golden.gru_config("first"), golden.gru_config("second")]
+    golden.write_keras(path, layers, {"layers/gru_1/cell": _arrays(1)})
+    _assert_holds(jaxgru.load(path, layer="second"), _arrays(1))
+    with pytest.raises(jaxgru.WeightsError, match="has no group for it"):
+        jaxgru.load(path, layer="first")
+
+
 def test_what_weights_alone_leave_out_is_assumed(weights):
     weights.write_bytes(golden.weights_of({"layers/gru/cell": _arrays(0)}))
     with pytest.warns(
