@@ -6,6 +6,8 @@ import datetime
 import io
 import pathlib
 import pickle
+import sys
+import types
 import zipfile
 
 import cases
@@ -98,6 +100,26 @@ def test_saved_on_a_gpu(key, path, legacy):
     else:
         _change(path, "data.pkl", lambda pickle: pickle.replace(cpu, gpu))
     assert_same(jaxgru.load(path), jaxgru.from_torch(module))
+
+
+class OfPython2(collections.OrderedDict):
+    """Pickled as an OrderedDict of Python 2: with a list of its items, each a list of two."""
+
+    def __reduce__(self):
+        return collections.OrderedDict, ([[name, value] for name, value in self.items()],)
+
+
+@legacy_or_not
+def test_state_dicts_of_python_2_and_of_tensors_of_ones_own_class(
+    torch, key, path, monkeypatch, legacy
+):
+    state = live_torch.build("layer", key).state_dict()
+    own = type("Own", (torch.Tensor,), {"__module__": "mine"})
+    for saved in (OfPython2(state), {name: t.as_subclass(own) for name, t in state.items()}):
+        with monkeypatch.context() as patch:  # the class has to be there to be written, not read
+            patch.setitem(sys.modules, "mine", types.SimpleNamespace(Own=own))
+            torch.save(saved, path, _use_new_zipfile_serialization=not legacy)
+        assert_same(jaxgru.load(path), jaxgru.from_torch(state))
 
 
 @every_dtype
