@@ -16,6 +16,8 @@ import jaxgru.finetune as ft
 pytestmark = pytest.mark.filterwarnings("always::jaxgru.finetune.FinetuneWarning")
 
 HEADER = "a,b,c,position,velocity"
+# Of eight sequences a quarter is held out, those that seed 0 draws.
+HELD_OUT = np.sort(np.random.default_rng(0).permutation(8)[:2])
 
 
 @pytest.fixture
@@ -92,10 +94,9 @@ def test_csv_files_are_the_same_data(tune):
 
 
 def _divided():
-    """Return what is learned from and what is held out, a quarter, for seed 0."""
-    held = np.sort(np.random.default_rng(0).permutation(8)[:2])
-    data, rest = finetuning.small_data(), np.setdiff1d(np.arange(8), held)
-    return [ft.Sequences(*(array[rows] for array in data[:2])) for rows in (rest, held)]
+    """Return what is learned from and what is held out."""
+    data, rest = finetuning.small_data(), np.setdiff1d(np.arange(8), HELD_OUT)
+    return [ft.Sequences(*(array[rows] for array in data[:2])) for rows in (rest, HELD_OUT)]
 
 
 def test_one_sequence_is_divided_in_time(tune):
@@ -131,11 +132,10 @@ def test_classes_of_sequences_of_different_lengths(tune, folder):
     )  # fmt: skip
     assert (code, err) == (0, [])
     assert "sequences of up to 8 steps" in out[0]
-    held = np.sort(np.random.default_rng(0).permutation(8)[:2])
     inputs = np.zeros((2, 8, 3), np.float32)
-    for row, i in zip(inputs, held, strict=True):
+    for row, i in zip(inputs, HELD_OUT, strict=True):
         row[: i + 1] = [[t, i, -t] for t in range(i + 1)]
-    held_out = ft.Sequences(inputs, (held > 3).astype(int), held + 1)
+    held_out = ft.Sequences(inputs, (HELD_OUT > 3).astype(int), HELD_OUT + 1)
     before = ft.evaluate(finetuning.small_model(), held_out, ft.classification("last"))
     assert out[1] == f"loss on held-out data before: {before:.6g}"
     tuned, net = jaxgru.load("tuned.npz"), finetuning.small_model().net

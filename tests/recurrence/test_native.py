@@ -103,7 +103,8 @@ def test_few_steps_have_the_bits_of_many(key, reset_after):
     # Up to 16 steps read matrices of whole vectors unpacked.
     params, xs = _case(key, rows=1, time=40, units=64, reset_after=reset_after)
     together, _ = jaxgru.gru(params, xs, implementation="native")
-    h, highest = None, jax.lax.Precision.HIGHEST  # they have no other
+    # All of these are the full precision, in which a CPU computes.
+    h, highest = None, jax.lax.Precision.HIGHEST
     for begin, end, precision in ((0, 1, None), (1, 17, highest), (17, 40, ("high", "high"))):
         options = {"precision": precision, "implementation": "native"}
         ys, h = jaxgru.gru(params, xs[:, begin:end], h, **options)

@@ -182,7 +182,8 @@ class TestSeveralAsOneNet:
         for nodes in (two_calls, another_output):
             grus[2]["inbound_nodes"] = nodes
             golden.write_keras(tmp_path / "model.keras", grus, groups)
-            with pytest.raises(jaxgru.WeightsError, match="of 'gru_2' are those of the model, or "):
+            message = "of 'gru_2' are those of the model, or of s"
+            with pytest.raises(jaxgru.WeightsError, match=message):
                 jaxgru.load(tmp_path / "model.keras", layer="*")
 
     def test_where_the_file_has_no_order_of_its_layers(self, tmp_path):

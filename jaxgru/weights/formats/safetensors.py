@@ -156,7 +156,7 @@ def _parsed(header: bytes) -> dict[str, Any]:
     # The memory of parsed JSON depends on the number of values.
     if sum(map(header.count, (b",", b"[", b"{"))) > _MAX_SIGNS:
         raise WeightsError(f"the header has over {_MAX_SIGNS} values: expected fewer in weights")
-    # An object: by its brace the file was recognised.
+    # An object, as the file was recognised by its opening brace.
     parsed: dict[str, Any] = parse_json(header, "the header")
     return parsed
 

@@ -106,6 +106,11 @@ def header_in_a_circle():
     return patched((place, 2, struct.pack("<H", 1000)), (place, 16, message))
 
 
+def tree_in_itself():
+    place = keras_h5().index(b"TREE")
+    return patched((place, 5, b"\1"), (place, 32, struct.pack("<Q", place)))  # above the leaves
+
+
 def sealed(content):
     """Return a structure of the newer versions with its checksum."""
     return content + lookup3(content).to_bytes(4, "little")
@@ -178,6 +183,7 @@ FILES = {
     "groups a thousand deep": (
         keras_h5(lambda file: file.create_group("/".join(["a"] * 1000))),
         "more than 32 groups deep"),
+    "tree that is its own child": (tree_in_itself(), "symbol table of / leads twice"),
     "header in a circle": (header_in_a_circle(), "goes on in a circle"),
     "newer header in a circle": (newer_header_in_a_circle(), "goes on in a circle"),
     "heap of 4 GiB without rows": (
@@ -186,6 +192,8 @@ FILES = {
         heap_whose_table_is_itself(), "has an object beyond its block of 65536 bytes"),
     "large object that is nowhere": (
         with_links(bytes(4) + b"\x10" + bytes(6))[0], "has no large object"),
+    "addresses beyond the file": (
+        patched((64, 0, struct.pack("<Q", 2**63))), "expected a place within the file"),
     # Sizes
     "4 exabytes of fill value": (
         dataset((2**30, 2**30), chunks=(2**10, 2**10), fillvalue=1.0), _LARGE),
@@ -195,6 +203,8 @@ FILES = {
     "chunk of LZF that grows to 80 MiB": (
         lambda f: dataset(chunk=b"\0x" + b"\xe0\xff\0" * 300_000, compression="lzf", **_WHOLE),
         "vars/0 has a chunk of"),
+    # Damage
+    "an unknown version": (patched((8, 0, b"\7")), "its HDF5 layout is version 7: expected 0 to 3"),
     "name that writes to the terminal": (
         keras_h5(escape), r"\n\x1b[31m': expected a printable name"),
 }  # fmt: skip

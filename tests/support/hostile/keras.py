@@ -7,9 +7,11 @@ import zipfile
 
 import golden_keras as golden
 
+from hostile.npz import DIRECTORY, patched
 from hostile.sound import archive, arrays, keras, keras_config, shell
 
 DEFLATED = zipfile.ZIP_DEFLATED
+WEIGHTS = "model.weights.h5"
 
 
 def config(**changed):
@@ -76,8 +78,11 @@ FILES = {
         lambda f: config(activation={"class_name": "__lambda__", "config": {"value": [code(f)]}}),
         "activation is ... __lambda__"),
     "metadata cut short": (
-        archive([("metadata.json", b"{"), ("config.json", b"{}"), ("model.weights.h5", b"")]),
+        archive([("metadata.json", b"{"), ("config.json", b"{}"), (WEIGHTS, b"")]),
         "metadata.json is not JSON"),
+    "an empty entry with a checksum": (
+        patched(archive([(name, b"") for name in ("metadata.json", "config.json", WEIGHTS)]),
+                (DIRECTORY, 16, b"\1")), "'metadata.json' is damaged (Bad CRC-32"),
     # What else is there
     "a layer that is a program": (
         lambda f: beside("Lambda", function={"class_name": "__lambda__",

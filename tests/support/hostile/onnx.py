@@ -69,9 +69,10 @@ def weights(**changed):
     return model(None, *(array(name, values, values.dtype) for name, values in changed.items()))
 
 
-def made_by(*arguments, **options):
+def made_by(*arguments, tensors=(), change=None, **options):
     """Return a model whose W is computed by a node, whose output is V."""
-    return model([node(*arguments, **options), gru(("x", "V", "R", "B"))])
+    nodes = [node(*arguments, **options), gru(("x", "V", "R", "B"))]
+    return model(nodes, *tensors, change=change)
 
 
 def twice_an_attribute(graph):
@@ -279,8 +280,8 @@ FILES = {
     "joined to others": (
         made_by("Concat", ["W", "R"], ["V"], axis=0), "Concat node: it does not fit"),
     "joined to another type": (
-        model([node("Concat", ["W", "D"], ["V"], axis=2), gru(("x", "V", "R", "B"))],
-              array("D", np.ones((1, 9, 2)), "f8")),
+        made_by("Concat", ["W", "D"], ["V"], axis=2,
+                tensors=[array("D", np.ones((1, 9, 2)), "f8")]),
         "Concat node: it has inputs of several types: expected one"),
     "nothing joined": (
         made_by("Concat", [], ["V"], axis=0), "Concat node: its input 0 is left out"),
@@ -293,14 +294,13 @@ FILES = {
     "a cut without an end": (
         made_by("Slice", ["W"], ["V"], starts=[0]), "Slice node: it does not fit"),
     "a cut by numbers of two axes and of one": (
-        model([node("Slice", ["W", "i", "j"], ["V"]), gru(("x", "V", "R", "B"))],
-              array("i", [0], "i8"), array("j", [1, 2], "i8")),
+        made_by("Slice", ["W", "i", "j"], ["V"],
+                tensors=[array("i", [0], "i8"), array("j", [1, 2], "i8")]),
         "Slice node: its starts, ends, axes and steps are not as many: expected one an axis"),
     "another number of parts": (
         made_by("Split", ["W"], ["V", "U"], axis=2, num_outputs=3), "num_outputs is not 2"),
     "an argument of a call": (
-        model([node("Transpose", ["W"], ["V"], perm=[0, 1, 2]), gru(("x", "V", "R", "B"))],
-              change=attribute_of_a_call),
+        made_by("Transpose", ["W"], ["V"], perm=[0, 1, 2], change=attribute_of_a_call),
         "Transpose node: it has attributes of a function's call: expected them in the node"),
     "parts of less": (
         made_by("Split", ["W"], ["V", "U"], axis=1, split=[3, 5]), "its parts are not the whole"),

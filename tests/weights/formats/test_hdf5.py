@@ -197,6 +197,9 @@ _UNREADABLE = {
     "a filter of HDF5's own": (
         _dataset(scaleoffset=2, **_WHOLE),
         "filter scaleoffset: expected deflate, lzf, shuffle or fletcher32"),
+    "a damaged checksum": (
+        _dataset(fletcher32=True, chunk=bytes(16) + b"sums", **_WHOLE),
+        "damaged chunk: expected its checksum"),
     "damaged LZF": (
         _dataset(compression="lzf", chunk=b"\xe0\x01\xff", **_WHOLE), "damaged chunk .no LZF"),
     "a damaged chunk": (

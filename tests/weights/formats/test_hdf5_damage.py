@@ -1,7 +1,7 @@
 """HDF5 files with one byte changed: each is read, or refused for a reason that names the fault.
 
-The files are written by h5py. Checksums are not compared here, so that the checks behind them are
-reached.
+The files are written by h5py. Checksums of structures are not compared here, so that
+the checks behind them are reached.
 """
 
 import io

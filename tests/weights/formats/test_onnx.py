@@ -132,7 +132,7 @@ class TestChains:
     def _check(self, arrays, constants, nodes, opset=14):
         made = {"initializers": live_onnx.tensors_of(constants), "nodes": nodes, "opset": opset}
         model = live_onnx.model_of(arrays, **made, inputs=["x", "W_", "R_", "B_"])
-        # Of several sets of operators the version is that of ONNX's own.
+        # The version of operators is that of ONNX's own set; properties may be another program's.
         model.opset_import.insert(0, helper.make_opsetid("own", 1))
         helper.set_model_props(model, {"author": "another"})
         _assert_holds(jaxgru.from_onnx(model), arrays)
