@@ -21,8 +21,8 @@ from benchmarks.peers import KINDS, SHAPES
 from benchmarks.problem import Problem, Shape, draw_problem
 from benchmarks.report import RESULTS, save_json
 from benchmarks.timing import Effort, time_interleaved
-from jaxgru.optional import need
-from jaxgru.recurrence import Implementation
+from jaxgru._optional import need
+from jaxgru._recurrence.layer import Implementation
 
 _ROUNDS = 5
 _EFFORT = Effort(seconds=0.5, least_rounds=1, most_rounds=1)  # of one process in a round

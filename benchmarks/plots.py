@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 from benchmarks.contenders import LIBRARIES, OURS
 from benchmarks.measure import Row
 from benchmarks.timing import Timing
-from jaxgru.atomic import replacing
+from jaxgru._atomic import replacing
 
 # A strong color for jaxgru, lighter ones for the others.
 COLOURS = {

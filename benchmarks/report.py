@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Row
-from jaxgru.atomic import replacing
+from jaxgru._atomic import replacing
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 import jaxgru
-from jaxgru.layers import directions, layers
+from jaxgru._layers import directions, layers
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ import numpy as np
 
 import jaxgru
 from fuzz import guard
-from jaxgru.net import check_net
-from jaxgru.weights.reading import read_all
-from jaxgru.weights.results import Found
+from jaxgru._net import check_net
+from jaxgru._weights.reading import read_all
+from jaxgru._weights.results import Found
 
 LOADED, REFUSED, FAILED = "loaded", "refused", "failed"
 # A message may quote a name or a header, but must be readable.

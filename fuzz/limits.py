@@ -6,7 +6,7 @@ import resource
 import signal
 import time
 
-from jaxgru.weights.limits import EXPANSION, SMALL
+from jaxgru._weights.limits import EXPANSION, SMALL
 
 # Of one mutation and its read: processor time, because other programs may be running, and a longer
 # limit of wall time, for a read that waits forever.

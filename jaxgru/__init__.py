@@ -1,20 +1,20 @@
 """jaxgru: trained GRUs in JAX, with exact conversions and fast derivatives of any order."""
 
-from jaxgru.activations import ACTIVATIONS
-from jaxgru.cell import gru_cell, gru_gates
-from jaxgru.dropout import Dropout
-from jaxgru.export import export
-from jaxgru.net import Backward, Bidirectional
-from jaxgru.params import GRUParams, init
-from jaxgru.recurrence.step import Gates
-from jaxgru.sequence import gru
-from jaxgru.weights import WeightsError, WeightsWarning, load, load_all, save
-from jaxgru.weights.formats.onnx import from_onnx, to_onnx
-from jaxgru.weights.libraries.equinox import from_equinox, to_equinox
-from jaxgru.weights.libraries.flax import from_flax, to_flax
-from jaxgru.weights.libraries.haiku import from_haiku, to_haiku
-from jaxgru.weights.libraries.keras import from_keras, to_keras
-from jaxgru.weights.libraries.torch import from_torch, to_torch
+from jaxgru._activations import ACTIVATIONS
+from jaxgru._cell import gru_cell, gru_gates
+from jaxgru._dropout import Dropout
+from jaxgru._export import export
+from jaxgru._net import Backward, Bidirectional
+from jaxgru._params import GRUParams, init
+from jaxgru._recurrence.step import Gates
+from jaxgru._sequence import gru
+from jaxgru._weights.formats.onnx.format import from_onnx, to_onnx
+from jaxgru._weights.io import WeightsError, WeightsWarning, load, load_all, save
+from jaxgru._weights.libraries.equinox import from_equinox, to_equinox
+from jaxgru._weights.libraries.flax import from_flax, to_flax
+from jaxgru._weights.libraries.haiku import from_haiku, to_haiku
+from jaxgru._weights.libraries.keras.objects import from_keras, to_keras
+from jaxgru._weights.libraries.torch import from_torch, to_torch
 
 __version__ = "0.1.0"
 

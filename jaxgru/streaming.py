@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgru.arrayfiles import Window
-from jaxgru.layers import directions, layers, run_layers, split_state
-from jaxgru.net import Net, State, check_net
-from jaxgru.sequence import gru
+from jaxgru._arrayfiles import Window
+from jaxgru._layers import directions, layers, run_layers, split_state
+from jaxgru._net import Net, State, check_net
+from jaxgru._sequence import gru
 
 
 class Inputs(Protocol):

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from jaxgru.atomic import replacing
+from jaxgru._atomic import replacing
 
 
 def test_the_new_file_is_in_place_and_nothing_else_is_left(tmp_path):

@@ -18,7 +18,7 @@ import pages
 import pytest
 
 import jaxgru
-from jaxgru import cli
+from jaxgru._cli import command as cli
 
 _TOLERANCE = {"rtol": 0, "atol": 2e-6}
 pytest.importorskip("flatbuffers")

@@ -4,7 +4,7 @@ import fresh
 import pytest
 
 import jaxgru
-from jaxgru.optional import need
+from jaxgru._optional import need
 
 # What jax itself stands on.
 _ALLOWED = {"jaxgru", "jax", "jaxlib", "numpy", "scipy", "ml_dtypes", "opt_einsum"}

@@ -136,7 +136,7 @@ def test_what_does_not_fit_is_refused(key, shape, h0, steps, message):
 
 PEAK_MEMORY = """
 import resource, sys
-from jaxgru.cli import main
+from jaxgru._cli.command import main
 assert main(sys.argv[1:]) == 0
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

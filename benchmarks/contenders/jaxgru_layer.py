@@ -7,7 +7,7 @@ import jax
 import jaxgru
 from benchmarks.contenders.contender import JaxContender
 from benchmarks.problem import Shape, Weights
-from jaxgru.recurrence import Implementation
+from jaxgru._recurrence.layer import Implementation
 
 Apply = Callable[[jaxgru.GRUParams, jax.Array, jax.Array], jax.Array]
 

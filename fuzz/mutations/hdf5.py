@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 
 from fuzz.mutations import raw, trees
-from jaxgru.weights.formats.hdf5.blocks import lookup3
+from jaxgru._weights.formats.hdf5.blocks import lookup3
 
 _SHAPES: tuple[Any, ...] = (
     (), (0,), (1,), (3,), (9,), (18,), (2, 9), (2, 3), (3, 9), (9, 3), (3, 3), (1,) * 12,

@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxgru.arrayfiles import (
+from jaxgru._arrayfiles import (
     FORMATS,
     ArrayFileError,
     ArrayFileWarning,
@@ -110,7 +110,7 @@ def test_an_npz_with_several_arrays_is_asked_for_its_key(tmp_path):
 
 
 def test_a_text_is_read_in_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxgru.arrayfiles.text._BLOCK", 100)
+    monkeypatch.setattr("jaxgru._arrayfiles.text._BLOCK", 100)
     path = tmp_path / "rows.csv"
     good = "a,b\n" + "".join(f"{i},{-i}\n\n# {i}\n" for i in range(500))
     for bad in ("7\n", "7\n" + "8\n" * 200):  # which by themselves are good rows

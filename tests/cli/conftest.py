@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxgru import cli
+from jaxgru._cli import command as cli
 
 
 @pytest.fixture

@@ -163,5 +163,5 @@ def test_what_was_not_foreseen_is_one_line(run, folder, monkeypatch, error, code
     def fail(*_args, **_options):
         raise error
 
-    monkeypatch.setattr("jaxgru.cli.inspect.read_all", fail)
+    monkeypatch.setattr("jaxgru._cli.inspect.read_all", fail)
     assert run("inspect", folder / "gru.npz")[::2] == (code, [line])

@@ -39,6 +39,6 @@ def test_onnx_of_the_notebooks_equations(done, tmp_path):
     assert done("export", "weights.npz", "net.onnx", *options).endswith(
         "x (batch, time, 2), initial_h (batch, 3) -> y (batch, time, 3), h (batch, 3)\n"
     )
-    held = jaxgru.weights.read(tmp_path / "net.onnx")
-    meant = jaxgru.weights.read(tmp_path / "weights.npz", equations="notebook")
+    held = jaxgru._weights.io.read(tmp_path / "net.onnx")
+    meant = jaxgru._weights.io.read(tmp_path / "weights.npz", equations="notebook")
     jax.tree.map(np.testing.assert_array_equal, held, meant)

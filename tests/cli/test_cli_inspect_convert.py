@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 import jaxgru
-from jaxgru import cli
-from jaxgru.layers import layers
+from jaxgru._cli import command as cli
+from jaxgru._layers import layers
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_layers_of_a_file_make_a_stack(run, done):
     assert output.startswith(f"two.npz: {described}, format npz\n")
     output = done("convert", "two.npz", "stack.safetensors", *chosen)
     assert output.startswith(f"two.npz -> stack.safetensors: {described}: 2 inputs, 4 outputs, ")
-    for side, layer in zip("ab", jaxgru.weights.read("stack.safetensors"), strict=True):
+    for side, layer in zip("ab", jaxgru._weights.io.read("stack.safetensors"), strict=True):
         expected = arrays[f"{side}.weight_ih_l0"][: layer.hidden_size].T  # PyTorch's first is r
         np.testing.assert_array_equal(np.split(layer.kernel, 3, axis=1)[1], expected)
     message = "net[0] gives 4 outputs and net[1] takes 2 inputs: expected the same"
@@ -173,7 +173,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(weights):
 @pytest.mark.slow
 def test_inspect_loads_no_optional_library(weights):
     program = (
-        "import sys, jaxgru.cli; jaxgru.cli.main(sys.argv[1:]);"
+        "import sys, jaxgru._cli.command; jaxgru._cli.command.main(sys.argv[1:]);"
         "print({'matplotlib', 'tqdm', 'keras', 'torch', 'onnx'} & {*sys.modules})"
     )
     printed = fresh.python("-c", program, "inspect", "weights.npz")

@@ -22,13 +22,13 @@ import oracle
 import pytest
 
 import jaxgru
-from jaxgru import cli
-from jaxgru.cli import progress
+from jaxgru._cli import command as cli
+from jaxgru._cli import progress
 
 INPUTS, UNITS, TIME = 3, 4, 12
 TOLERANCE = 1e-6
 # The suite makes warnings errors; here they are to reach the command line's stderr.
-warnings_are_shown = pytest.mark.filterwarnings("always::jaxgru.arrayfiles.ArrayFileWarning")
+warnings_are_shown = pytest.mark.filterwarnings("always::jaxgru._arrayfiles.ArrayFileWarning")
 FORMATS = (".npy", ".npz", ".csv", ".txt")
 ROOT = Path(__file__).parents[2]
 
@@ -317,7 +317,7 @@ def test_the_command_as_a_shell_runs_it(params, xs, tmp_path, installed):
 INTERRUPTIBLE = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from jaxgru.cli import run_and_exit
+from jaxgru._cli.command import run_and_exit
 run_and_exit()
 """
 

@@ -10,7 +10,7 @@ def test_missing_library_names_the_extra():
     script = """
 import sys
 sys.modules["optax"] = None
-from jaxgru.cli import main
+from jaxgru._cli.command import main
 sys.stderr = sys.stdout
 print(main(["finetune", "weights.npz", "data.npz", "-o", "tuned.npz"]))
 try:
@@ -26,7 +26,7 @@ except ImportError as error:
 def test_runs_without_the_libraries_of_comfort_and_imports_none_unasked(tmp_path):
     script = f"""
 import sys
-import jaxgru, jaxgru.cli
+import jaxgru, jaxgru._cli
 print([name for name in ("jaxgru.finetune", "optax", "orbax", "tqdm") if name in sys.modules])
 sys.modules["orbax.checkpoint"] = sys.modules["tqdm"] = sys.modules["matplotlib"] = None
 import jax, numpy as np, jaxgru.finetune as ft

@@ -62,7 +62,7 @@ def give_nothing(path):
 
 
 def give_unfit_net(path):
-    from jaxgru.weights.results import Found
+    from jaxgru._weights.results import Found
 
     return {"gru": Found((_layer(2, 3), _layer(2, 3)))}
 

@@ -36,7 +36,7 @@ def test_the_python_runs_and_saves(tmp_path, monkeypatch):
 
 
 def test_the_first_command_ends_as_shown(monkeypatch, capsys):
-    cli = pytest.importorskip("jaxgru.cli")
+    cli = pytest.importorskip("jaxgru._cli.command")
     (command,) = (block for block in pages.blocks(README, "sh") if "--expect" in block)
     arguments = shlex.split(command.split(".venv/bin/jaxgru ")[1])
     monkeypatch.chdir(ROOT)
@@ -75,6 +75,6 @@ def test_the_map_lists_every_module():
         if block.startswith("jaxgru/")
     )
     listed = set(re.findall(r"^  (\S+)", tree, flags=re.MULTILINE))
-    modules = {path.name for path in (ROOT / "jaxgru").glob("*.py") if path.name[0] != "_"}
+    modules = {path.name for path in (ROOT / "jaxgru").glob("*.py") if path.name[:2] != "__"}
     packages = {f"{path.parent.name}/" for path in (ROOT / "jaxgru").glob("*/__init__.py")}
     assert listed == modules | packages

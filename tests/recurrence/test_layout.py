@@ -16,7 +16,7 @@ import pytest
 from plain_loop import gradient, plain_loop
 
 import jaxgru
-from jaxgru.recurrence import derivative, layout
+from jaxgru._recurrence import derivative, layout
 
 _scan = functools.partial(jaxgru.gru, implementation="scan")
 

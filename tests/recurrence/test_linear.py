@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxgru.recurrence import native, scan
-from jaxgru.recurrence.linear import linear
-from jaxgru.recurrence.scan import Coefficients, Flags
+from jaxgru._recurrence import native, scan
+from jaxgru._recurrence.linear import linear
+from jaxgru._recurrence.scan import Coefficients, Flags
 
 _TIME, _ROWS, _UNITS = 3, 2, 2
 _TOLERANCE = {"rtol": 1e-12, "atol": 1e-12}

@@ -29,8 +29,8 @@ from plain_loop import derivatives, plain_loop
 from second_order import ORDERS, to_second_order
 
 import jaxgru
-from jaxgru import sequence
-from jaxgru.recurrence import derivative, layout
+from jaxgru import _sequence as sequence
+from jaxgru._recurrence import derivative, layout
 
 # Relative to the largest number of an array. Double and single precision: sums of some hundred
 # terms in another order, through a second derivative at most; seen, 2e-15 and 9e-7. Halves are

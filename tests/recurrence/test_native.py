@@ -16,7 +16,7 @@ import pytest
 from jax import export
 
 import jaxgru
-from jaxgru.recurrence import implementation, native
+from jaxgru._recurrence import implementation, native
 
 _INSTALLED = pytest.mark.skipif(
     not implementation._native_is_installed(), reason="jaxgru-native is not installed"

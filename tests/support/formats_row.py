@@ -12,7 +12,7 @@ import numpy as np
 from equal import same
 
 import jaxgru
-from jaxgru.weights import read_all
+from jaxgru._weights.io import read_all
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 # Where activations let states grow without bound, later steps say nothing of a format.

@@ -6,7 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
-from jaxgru import cli
+from jaxgru._cli import command as cli
 
 ROOT = Path(__file__).parents[2]
 _BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)\n\1```$", re.MULTILINE | re.DOTALL)

@@ -14,9 +14,9 @@ import pytest
 from hostile import hdf5, onnx, safetensors, sound
 
 import jaxgru
-from jaxgru.weights.formats.hdf5 import Hdf5
-from jaxgru.weights.formats.onnx import wire
-from jaxgru.weights.limits import EXPANSION, SMALL
+from jaxgru._weights.formats.hdf5 import Hdf5
+from jaxgru._weights.formats.onnx import wire
+from jaxgru._weights.limits import EXPANSION, SMALL
 
 # The reader's own cap is max(SMALL, EXPANSION * size) for what it reads; the other half is for a
 # copy of it, as where gates are put in another order.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxgru
-from jaxgru import cli
+from jaxgru._cli import command as cli
 
 
 def _torch_names(prefix, inputs, units):

@@ -15,7 +15,7 @@ import pytest
 from equal import assert_same
 
 import jaxgru
-from jaxgru.weights import read
+from jaxgru._weights.io import read
 
 _LAYERS = {
     "no bias": {"biases": "no bias"},

@@ -6,7 +6,7 @@ import zlib
 import pytest
 
 from hostile.sound import arrays, keras_h5
-from jaxgru.weights.formats.hdf5.blocks import lookup3
+from jaxgru._weights.formats.hdf5.blocks import lookup3
 
 h5py = pytest.importorskip("h5py")
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from equal import assert_same
 
-from jaxgru.weights import WeightsError
-from jaxgru.weights.formats.hdf5 import Hdf5
+from jaxgru._weights.formats.hdf5 import Hdf5
+from jaxgru._weights.io import WeightsError
 
 h5py = pytest.importorskip("h5py")
 

@@ -11,8 +11,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from jaxgru.weights import WeightsError
-from jaxgru.weights.formats.hdf5 import Hdf5, blocks
+from jaxgru._weights.formats.hdf5 import Hdf5, blocks
+from jaxgru._weights.io import WeightsError
 
 h5py = pytest.importorskip("h5py")
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxgru
-from jaxgru.weights import read_all
+from jaxgru._weights.io import read_all
 
 _arrays = golden.arrays
 _ROOT = "_layer_checkpoint_dependencies"

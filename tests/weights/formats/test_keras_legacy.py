@@ -12,8 +12,8 @@ import pytest
 from equal import assert_same
 
 import jaxgru
-from jaxgru.weights import WeightsError, read_all
-from jaxgru.weights.libraries.keras.arrays import Cell, to_params
+from jaxgru._weights.io import WeightsError, read_all
+from jaxgru._weights.libraries.keras.arrays import Cell, to_params
 
 h5py = pytest.importorskip("h5py")
 

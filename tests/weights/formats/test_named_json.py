@@ -12,7 +12,7 @@ import pytest
 from equal import assert_same
 
 import jaxgru
-from jaxgru.weights import read_all
+from jaxgru._weights.io import read_all
 
 
 @pytest.fixture

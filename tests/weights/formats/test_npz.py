@@ -16,7 +16,7 @@ import seed
 from equal import assert_same
 
 import jaxgru
-from jaxgru.weights import read, read_all
+from jaxgru._weights.io import read, read_all
 
 _HAIKU = {"w_i": (3, 6), "w_h": (2, 6), "b": (6,)}
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import jaxgru
-from jaxgru.weights import read_all
-from jaxgru.weights.contract import HEAD, Source
-from jaxgru.weights.formats import onnx as reader
-from jaxgru.weights.formats.onnx.wire import begins_model
+from jaxgru._weights.contract import HEAD, Source
+from jaxgru._weights.formats.onnx import format as reader
+from jaxgru._weights.formats.onnx.wire import begins_model
+from jaxgru._weights.io import read_all
 
 onnx = pytest.importorskip("onnx")
 helper, node = onnx.helper, onnx.helper.make_node

@@ -16,7 +16,7 @@ import pytest
 from hostile.sound import torch_arrays
 
 import jaxgru
-from jaxgru.weights import read_all
+from jaxgru._weights.io import read_all
 
 PROTOCOLS = [2, 3, 4, 5]
 ARRAYS = torch_arrays()

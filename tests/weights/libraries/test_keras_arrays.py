@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from equal import assert_same
 
-from jaxgru.weights import WeightsError
-from jaxgru.weights.libraries.keras.arrays import (
+from jaxgru._weights.io import WeightsError
+from jaxgru._weights.libraries.keras.arrays import (
     Cell,
     GRULayer,
     cell_from_arrays,
@@ -16,7 +16,7 @@ from jaxgru.weights.libraries.keras.arrays import (
     to_arrays,
     to_params,
 )
-from jaxgru.weights.unspecified import Fields
+from jaxgru._weights.unspecified import Fields
 
 
 def _net(*, reset_after=True, **fields):

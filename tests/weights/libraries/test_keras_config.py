@@ -2,9 +2,9 @@
 
 import pytest
 
-from jaxgru.weights import WeightsError
-from jaxgru.weights.libraries.keras.config import gru_layer, model_of
-from jaxgru.weights.unspecified import Fields
+from jaxgru._weights.io import WeightsError
+from jaxgru._weights.libraries.keras.config import gru_layer, model_of
+from jaxgru._weights.unspecified import Fields
 
 
 def entry(class_name, *, registered_name=None, **config):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from jaxgru import Bidirectional, GRUParams, WeightsError
-from jaxgru.weights.dtypes import Unread
-from jaxgru.weights.libraries import find
-from jaxgru.weights.results import Found
+from jaxgru._weights.dtypes import Unread
+from jaxgru._weights.libraries.finding import find
+from jaxgru._weights.results import Found
 
 INPUTS, UNITS = 2, 3
 

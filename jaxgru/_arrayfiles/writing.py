@@ -1,0 +1,123 @@
+"""Arrays to files, written in parts."""
+
+import contextlib
+import errno
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from jaxgru._arrayfiles.interface import ArrayFileError, Window, format_of, mapped
+from jaxgru._atomic import replacing
+
+
+class ArrayWriter:
+    """An array in a file that is written window by window.
+
+    Parts are written to the file instead of a mapping, because on a full disk that is an error,
+    while a mapping would end the process.
+
+    Args:
+        file: the file, open for binary writing, at the position of the first number.
+        name: the name in error messages.
+        shape: the shape of the whole array, ``(..., T, F)``.
+        dtype: its type.
+
+    Raises:
+        OSError: the disk is full (at once, if the system can reserve space).
+    """
+
+    def __init__(
+        self, file: IO[bytes], name: str, shape: tuple[int, ...], dtype: DTypeLike
+    ) -> None:
+        self._file, self._shape, self._dtype = file, shape, np.dtype(dtype)
+        self._offset = file.tell()
+        file.flush()
+        _reserve(file, name, self._offset + math.prod(shape) * self._dtype.itemsize)
+
+    def write(self, window: Window, part: np.ndarray) -> None:
+        """Write the part in the window, ``(rows, steps, F)``; parts may come in any order."""
+        time, features = self._shape[-2:]
+        part = np.ascontiguousarray(part, self._dtype)
+        for row, sequence in enumerate(part, start=window.rows.start):
+            first = (row * time + window.steps.start) * features
+            self._file.seek(self._offset + first * self._dtype.itemsize)
+            self._file.write(sequence.data)
+
+
+@contextlib.contextmanager
+def create_array(
+    path: str | os.PathLike[str], shape: tuple[int, ...], dtype: DTypeLike, key: str
+) -> Iterator[ArrayWriter]:
+    r"""Yield a writer of an array; an existing file is replaced if the block succeeds.
+
+    Args:
+        path: a .npy, .npz, .csv or .txt file. Text can hold one sequence, ``(T, F)``.
+        shape: the shape of the whole array, ``(..., T, F)``.
+        dtype: its type, float32 or float64.
+        key: the name of the array in a .npz file.
+
+    Yields:
+        The writer: its ``write(window, part)`` takes the parts in any order.
+
+    Raises:
+        ArrayFileError: the suffix is unknown, or a batch should be written to text.
+        OSError: the folder is missing or not writable, or the disk is full.
+
+    >>> import pathlib, tempfile, numpy as np
+    >>> from jaxgru._arrayfiles import Window
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "numbers.csv")
+    >>> with create_array(path, (2, 2), np.float32, key="outputs") as writer:
+    ...     writer.write(Window(slice(0, 1), slice(1, 2)), np.array([[[3.0, 4.5]]]))
+    ...     writer.write(Window(slice(0, 1), slice(0, 1)), np.array([[[1.0, 2.0]]]))
+    >>> path.read_text()
+    '1,2\n3,4.5\n'
+
+    Source: the .npy format is NumPy's, ``numpy.lib.format``.
+    """
+    ending, name = format_of(path), os.fspath(path)
+    if ending in (".csv", ".txt") and len(shape) != 2:
+        raise ArrayFileError(
+            f"{name}: it cannot hold shape {shape}, as text holds one sequence, "
+            "a batch goes to .npy or .npz"
+        )
+    with replacing(path) as temporary:
+        if ending == ".npy":
+            with open(temporary, "r+b") as file:
+                descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+                header = {"descr": descr, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+                yield ArrayWriter(file, name, shape, dtype)
+            return
+        # The other formats are written in order: collect the parts in an unnamed temporary file,
+        # and convert it at the end.
+        with tempfile.TemporaryFile(dir=temporary.parent) as gathered:
+            yield ArrayWriter(gathered, name, shape, dtype)
+            gathered.flush()
+            _convert(mapped(gathered, shape, dtype), temporary, ending, key)
+
+
+def _convert(array: np.ndarray, path: Path, ending: str, key: str) -> None:
+    if ending == ".npz":
+        np.savez(path, **{key: array})  # type: ignore[arg-type]
+    else:
+        # Enough digits to distinguish any two numbers of the type.
+        digits = 9 if array.dtype.itemsize <= 4 else 17
+        np.savetxt(path, array, f"%.{digits}g", "," if ending == ".csv" else " ")
+
+
+def _reserve(file: IO[bytes], name: str, size: int) -> None:
+    """Reserve the disk space of a file, because writing may take hours."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        # Other errors mean that the file system cannot reserve space.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise OSError(error.errno, error.strerror, name) from None

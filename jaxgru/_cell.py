@@ -1,0 +1,95 @@
+"""One step of a GRU, and one step with its gates."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxgru._checks import as_arrays, check_last_axis, check_params, check_precision, state_dtype
+from jaxgru._params import GRUParams
+from jaxgru._recurrence.layout import Precision
+from jaxgru._recurrence.step import Gates, fold, project, step, variant_of
+
+Array = jax.Array
+
+
+def gru_cell(params: GRUParams, h: Array, x: Array, *, precision: Precision = None) -> Array:
+    """Return the state after one step.
+
+    The equations are those of ``GRUParams``: ``h' = z * h + (1 - z) * n``.
+
+    Args:
+        params: the weights, I inputs and H units.
+        h: the state before the step, ``(..., H)``.
+        x: the input of the step, ``(..., I)``.
+        precision: the precision of the matrix products, as in ``jax.lax.dot_general``.
+
+    Returns:
+        The state after the step, ``(..., H)``, where ``...`` is h and x broadcast together. Its
+        dtype is the promotion of the arguments' dtypes, at least float32.
+
+    Raises:
+        ValueError: a shape or dtype does not fit the weights, or precision is unknown.
+
+    >>> import jax, jax.numpy as jnp, jaxgru
+    >>> params = jaxgru.init(jax.random.key(0), 3, 5)
+    >>> jaxgru.gru_cell(params, jnp.zeros(5), jnp.ones(3)).shape
+    (5,)
+
+    Source: Cho et al. 2014 (arXiv:1406.1078), in the convention of Keras.
+    """
+    return gru_gates(params, h, x, precision=precision).h
+
+
+def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = None) -> Gates:
+    """Return the update gate, the reset gate, the candidate and the new state of one step.
+
+    The equations are those of ``GRUParams``.
+
+    Args:
+        params: the weights, I inputs and H units.
+        h: the state before the step, ``(..., H)``.
+        x: the input of the step, ``(..., I)``.
+        precision: the precision of the matrix products, as in ``jax.lax.dot_general``.
+
+    Returns:
+        ``Gates(update, reset, candidate, h)``, each ``(..., H)``.
+
+    Raises:
+        ValueError: a shape or dtype does not fit the weights, or precision is unknown.
+
+    >>> import jax, jax.numpy as jnp, jaxgru
+    >>> params = jaxgru.init(jax.random.key(0), 3, 5)
+    >>> gates = jaxgru.gru_gates(params, jnp.zeros(5), jnp.ones(3))
+    >>> bool(jnp.all((gates.update > 0) & (gates.update < 1)))
+    True
+
+    Source: Cho et al. 2014 (arXiv:1406.1078), in the convention of Keras.
+    """
+    check_params(params)
+    check_last_axis("x", x, params.input_size, "inputs")
+    check_last_axis("h", h, params.hidden_size, "units")
+    check_precision(precision)
+    dtype = state_dtype(params, h=h, x=x)
+    try:
+        jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
+    except ValueError:
+        raise ValueError(
+            f"h has shape {h.shape} and x {x.shape}: expected leading axes that broadcast together"
+        ) from None
+    gates: Gates = _gates(*as_arrays((params, h, x)), precision=precision, dtype=dtype)
+    return gates
+
+
+# Compiled, so that a call outside of jit is one dispatch instead of one per operation.
+@functools.partial(jax.jit, static_argnames=("precision", "dtype"))
+def _gates(
+    params: GRUParams, h: Array, x: Array, *, precision: Precision, dtype: DTypeLike
+) -> Gates:
+    params, h, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, h, x))
+    leading = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
+    h = jnp.broadcast_to(h, (*leading, params.hidden_size))
+    x = jnp.broadcast_to(x, (*leading, params.input_size))
+    variant, weights = variant_of(params, precision), fold(params)
+    return step(variant, weights, project(variant, weights, x), h).gates

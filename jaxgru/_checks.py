@@ -1,0 +1,258 @@
+"""Checks of arguments: arrays, shapes, static values and the common dtype."""
+
+import functools
+import numbers
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxgru._params import GRUParams, at_least_float32
+
+Array = jax.Array
+
+
+def check_params(params: GRUParams) -> None:
+    """Raise ValueError, naming the array and the shape expected, unless the arrays fit together."""
+    if not isinstance(params, GRUParams):
+        raise ValueError(f"params is a {type_name(params)}: expected a GRUParams{ways_in(params)}")
+    shape = shape_of("recurrent_kernel", params.recurrent_kernel)
+    if len(shape) != 2 or shape[1] != 3 * shape[0]:
+        raise ValueError(f"recurrent_kernel has shape {shape}: expected (H, 3H)")
+    units = shape[0]
+    shape = shape_of("kernel", params.kernel)
+    if len(shape) != 2 or shape[1] != 3 * units:
+        raise ValueError(
+            f"kernel has shape {shape}: expected (I, {3 * units}), as recurrent_kernel has "
+            f"{units} units"
+        )
+    if not (shape[0] and units):
+        raise ValueError(f"kernel has shape {shape}: expected at least one input and one unit")
+    for name in ("bias", "recurrent_bias"):
+        value = getattr(params, name)
+        if value is not None and shape_of(name, value) != (3 * units,):
+            raise ValueError(f"{name} has shape {value.shape}: expected ({3 * units},) or None")
+    for name in ("kernel", "recurrent_kernel", "bias", "recurrent_bias"):
+        value = getattr(params, name)
+        if value is not None and not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+            raise ValueError(
+                f"{name} has dtype {jnp.result_type(value).name}: expected a floating-point type"
+            )
+
+
+def shape_of(name: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of an array of JAX or NumPy; raise ValueError for anything else."""
+    known = isinstance(value, jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct)
+    masked = isinstance(value, np.ma.MaskedArray)
+    if masked or not (known or hasattr(value, "__jax_array__")):
+        convertible = hasattr(value, "__array__") or isinstance(value, list | tuple | float | int)
+        way = f"; np.asarray({name}) makes one" + (" without its mask" if masked else "")
+        raise ValueError(
+            f"{name} is a {type_name(value)}: expected a JAX or NumPy array"
+            f"{way if convertible else ''}"
+        )
+    return tuple(value.shape)
+
+
+def type_name(value: object) -> str:
+    """Return the name of a value's type, with its library unless that is Python or jaxgru."""
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    return kind.__name__ if library in ("builtins", "jaxgru") else f"{library}.{kind.__name__}"
+
+
+def ways_in(value: object) -> str:
+    """Return the end of an error: the function that converts an object of this library, if any."""
+    libraries = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
+    for library in ("torch", "keras", "onnx", "flax", "equinox"):
+        if library in libraries:
+            return f"; jaxgru.from_{library} makes one of it"
+    if isinstance(value, dict):
+        return "; jaxgru.from_flax and jaxgru.from_haiku make one of their parameters"
+    return ""
+
+
+def check_last_axis(name: str, value: Array, size: int, what: str) -> None:
+    """Raise ValueError unless the last axis of ``value`` has the given size."""
+    shape = shape_of(name, value)
+    if not shape or shape[-1] != size:
+        raise ValueError(f"{name} has shape {shape}: expected (..., {size}), for {size} {what}")
+
+
+def check_static(**values: object) -> None:
+    """Raise ValueError for a traced value that must be static."""
+    for name, value in values.items():
+        if isinstance(value, jax.core.Tracer):
+            raise ValueError(
+                f"{name} is a traced value: expected a Python value; name {name!r} in the "
+                "static_argnames of jax.jit"
+            )
+
+
+def check_remat(remat: Any, time: int) -> int | Literal["states"] | None:
+    """Return remat; raise ValueError unless it is None, "states", or a number of steps, 1 to time.
+
+    For a sequence without steps it may be 1, for a symbolic time any positive integer.
+    """
+    if remat is None:
+        return None
+    if isinstance(remat, str) and remat == "states":
+        return "states"
+    most = max(time, 1) if isinstance(time, int) else None
+    is_integer = isinstance(remat, numbers.Integral) and not isinstance(remat, bool)
+    if not (is_integer and remat >= 1 and (most is None or remat <= most)):
+        raise ValueError(
+            f"remat is {remat!r}: expected None, 'states', or an integer from 1 to {most or 'T'}, "
+            f"for {time} steps"
+        )
+    return int(remat)
+
+
+def check_implementation(implementation: Any) -> None:
+    """Raise ValueError unless implementation is one of the three names."""
+    names = ("auto", "scan", "native")
+    if not (isinstance(implementation, str) and implementation in names):
+        raise ValueError(
+            f"implementation is {implementation!r}: expected 'auto', 'scan' or 'native'"
+        )
+
+
+def check_precision(precision: Any) -> None:
+    """Raise ValueError unless ``jax.lax.dot_general`` accepts the precision.
+
+    Whether a device supports it is checked by JAX when it compiles for that device.
+    """
+    try:
+        known = _is_known_precision(precision)
+    except TypeError:  # not hashable: neither this cache nor jax.jit accepts it
+        known = False
+    if not known:
+        raise ValueError(
+            f"precision is {precision!r}: expected None, 'default', 'high', 'highest' or another "
+            "name known to JAX, a jax.lax.Precision, a tuple of two names or of two of these, a "
+            "jax.lax.DotAlgorithm or a jax.lax.DotAlgorithmPreset"
+        )
+
+
+@functools.lru_cache
+def _is_known_precision(precision: Any) -> bool:
+    # Versions of JAX differ in the names, so JAX checks them, in a product of abstract arrays.
+    vector = np.zeros(1, np.float32)
+    try:
+        jax.eval_shape(functools.partial(lax.dot, precision=precision), vector, vector)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def check_masks(
+    lengths: Array | None,
+    mask: Array | None,
+    resets: Array | None,
+    steps: tuple[int, ...],
+    batch: tuple[int, ...],
+    time: int,
+) -> None:
+    """Raise ValueError unless the arguments fit ``steps``, the axes of batch and time.
+
+    The range of traced lengths is not checked.
+    """
+    if lengths is not None and mask is not None:
+        raise ValueError("lengths and mask are both given: expected one of them")
+    if lengths is not None:
+        _check_lengths(lengths, batch, time)
+    for name, flags in (("mask", mask), ("resets", resets)):
+        if flags is None:
+            continue
+        shape = shape_of(name, flags)
+        if shape != steps:
+            raise ValueError(
+                f"{name} has shape {shape}: expected {steps}, that of xs but its last axis"
+            )
+        if flags.dtype != np.bool_:
+            raise ValueError(f"{name} has dtype {flags.dtype}: expected bool")
+
+
+def _check_lengths(lengths: Array, batch: tuple[int, ...], time: int) -> None:
+    shape = shape_of("lengths", lengths)
+    if shape != batch:
+        raise ValueError(f"lengths has shape {shape}: expected {batch}, the batch axes of xs")
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(f"lengths has dtype {lengths.dtype}: expected integers")
+    if isinstance(lengths, jax.core.Tracer):
+        return
+    values = np.asarray(lengths)
+    wrong = np.argwhere((values < 0) | (values > time))
+    if len(wrong):
+        place = tuple(int(i) for i in wrong[0])
+        index = ", ".join(str(i) for i in place)
+        raise ValueError(
+            f"lengths{f'[{index}]' if place else ''} is {values[place]}: expected 0 to {time}, "
+            "the number of steps of xs"
+        )
+
+
+def check_state(batch: tuple[int, ...], layer: GRUParams, h: Array | None, where: str) -> None:
+    """Raise ValueError unless a layer's part of a state broadcasts to ``(*batch, H)``."""
+    if h is None:
+        return
+    check_last_axis(where, h, layer.hidden_size, "units")
+    shape = (*batch, layer.hidden_size)
+    try:
+        fits = jnp.broadcast_shapes(h.shape, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{where} has shape {h.shape}: expected {shape}, as xs has it")
+
+
+def state_dtype(net: Any, **arrays: Any) -> jnp.dtype:
+    """Return the type of the state: that of net and arrays promoted, and at least float32.
+
+    Weights and inputs in half precision are converted to float32, which is exact, once before the
+    loop, so that the state and every sum have single precision.
+
+    Args:
+        net: a layer, or any structure of layers.
+        **arrays: arguments by name, each an array, a structure of arrays, or None.
+
+    Raises ValueError, naming the argument, if one is not a floating-point array or if JAX refuses
+    the promotion (``jax.numpy_dtype_promotion("strict")``).
+    """
+    given = [pair for name, value in arrays.items() for pair in _named_leaves(name, value)]
+    for name, value in given:
+        found = jnp.result_type(value)
+        if not jnp.issubdtype(found, jnp.floating):
+            raise ValueError(f"{name} has dtype {found.name}: expected a floating-point type")
+    promoted: Any = None
+    weak = []
+    for name, value in [*_named_leaves("", net), *given]:
+        if getattr(value, "weak_type", False):
+            weak.append(value)
+            continue
+        # jnp.result_type, not .dtype: JAX converts a NumPy array of float64 to float32 by default.
+        dtype = at_least_float32(jnp.result_type(value))
+        try:
+            promoted = dtype if promoted is None else jnp.promote_types(promoted, dtype)
+        except ValueError:  # JAX's TypePromotionError
+            raise ValueError(
+                f"{name} has dtype {jnp.result_type(value).name}: expected {promoted.name}, as "
+                "strict dtype promotion is on"
+            ) from None
+    # The weak types of Python numbers do not take part in the promotion.
+    return at_least_float32(jnp.result_type(*weak)) if promoted is None else promoted
+
+
+def as_arrays(tree: Any) -> Any:
+    """Convert leaves other than arrays of JAX or NumPy to JAX arrays."""
+    return jax.tree.map(
+        lambda leaf: leaf if isinstance(leaf, jax.Array | np.ndarray) else jnp.asarray(leaf), tree
+    )
+
+
+def _named_leaves(name: str, tree: Any) -> list[tuple[str, Any]]:
+    """Return the leaves of a structure with their names, such as ``h0[1].forward``."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return [((name + jax.tree_util.keystr(path)).lstrip("."), leaf) for path, leaf in leaves]

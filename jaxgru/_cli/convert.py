@@ -1,0 +1,80 @@
+"""``jaxgru convert``: weights to another format, or between two forms of the equations."""
+
+import argparse
+
+from jaxgru._cli.describe import in_a_line
+from jaxgru._cli.files import Output, Weights
+from jaxgru._cli.source import add_source_options, read_net
+from jaxgru._weights.equations import EQUATIONS
+from jaxgru._weights.io import read, save
+
+_EXAMPLES = """\
+examples:
+  jaxgru convert GRUMatrices.npz trained.npz --from-equations notebook
+      weights of the notebook's equations to those of a Keras layer
+  jaxgru convert trained.npz GRUMatrices.npz --to-equations notebook
+      the inverse conversion
+  jaxgru convert model.pt encoder.onnx --layer encoder.gru
+      one GRU of a PyTorch model as an ONNX model
+  jaxgru convert model.keras encoder.safetensors --to torch-safetensors
+      a Keras layer with the names that torch.nn.GRU loads
+  jaxgru convert model.keras encoder.onnx --layer gru --layer gru_1
+      two layers of a Keras model as one stack
+
+equations:
+  keras     h' = z*h + (1-z)*n  with  n = tanh(x Wh + bh + r*(h Uh + ch))
+            the equations of a trained Keras layer
+  notebook  h' = z*n + (1-z)*h  with  n = tanh(x Wh + bh + ch + r*(h Uh))
+
+If the new format cannot hold the net exactly, the command fails with the reason. The format is that
+of --to, or that of the suffix: .safetensors, .npz, .onnx, .keras or .weights.h5.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this subcommand to the parser of the command line."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="convert weights to another format, or between two forms of the equations",
+        description="Convert weights to another format, or between two forms of the equations.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "source", metavar="IN", type=Weights, help="the file to read; the format is detected"
+    )
+    parser.add_argument(
+        "target", metavar="OUT", type=Output, help="the file to write, or to replace"
+    )
+    parser.add_argument(
+        "--to", metavar="FORMAT", help="the format of OUT, instead of that of its suffix"
+    )
+    add_source_options(parser)
+    parser.add_argument(
+        "--from-equations",
+        choices=EQUATIONS,
+        default="keras",
+        help="the equations of the weights of IN (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--to-equations",
+        choices=EQUATIONS,
+        default="keras",
+        help="the equations of the weights of OUT (default: %(default)s)",
+    )
+    parser.set_defaults(func=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Not load: its JAX arrays would be rounded to float32.
+    net = read_net(arguments.source, arguments, arguments.from_equations, read)
+    save(net, arguments.target, format=arguments.to, equations=arguments.to_equations)
+    source = _with_equations(arguments.source, arguments.from_equations)
+    target = _with_equations(arguments.target, arguments.to_equations)
+    print(f"{source} -> {target}: {in_a_line(net)}")
+    return 0
+
+
+def _with_equations(path: str, equations: str) -> str:
+    """Return a path, with the equations if they are not those of Keras."""
+    return path if equations == "keras" else f"{path} ({equations} equations)"

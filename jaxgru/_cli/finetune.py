@@ -1,0 +1,134 @@
+"""The arguments of ``jaxgru finetune``; ``finetune_run`` has the command itself."""
+
+import argparse
+import contextlib
+from collections.abc import Callable
+
+from jaxgru._cli.files import Input, Output, OutputFolder, Weights
+from jaxgru._cli.source import add_source_options
+from jaxgru._optional import need
+from jaxgru._weights.equations import EQUATIONS
+
+_EXAMPLES = """\
+examples:
+  jaxgru finetune gru.npz data.npz -o tuned.npz --readout readout.npz --epochs 20
+      minimize the mean squared error of a linear readout of the states
+  jaxgru finetune gru.npz recordings/ -o tuned.npz --targets position,velocity \\
+      --readout-output readout.npz --history run.jsonl --plot run.png
+      a folder of .csv files, and a new readout that is trained with the weights
+  jaxgru finetune gru.npz long.csv -o tuned.npz --loss next-step --window 100 \\
+      --trainable recurrent_kernel --checkpoints run/
+      truncated backpropagation; after an interruption, the same command resumes
+
+DATA:
+  .npz  arrays called inputs (N, T, I), targets and, if the sequences are padded, lengths (N,).
+        Targets are (N, T, O) numbers or (N, T) classes, with --on last (N, O) or (N,). For a
+        single sequence, the axis N may be omitted.
+  .csv  one sequence, one line per step. --targets selects the target columns in order, by the names
+        in the first line or by numbers from 1; the other columns are the inputs. With --on last,
+        the last line has the targets.
+  folder  of .csv files with the same columns, one sequence per file, of any lengths
+With --loss next-step, all columns are inputs, and the target of each step is the next step.
+The held-out data are random sequences, or the last steps of a single sequence.
+
+The command writes the weights with the lowest held-out loss, including the initial ones.
+
+exit codes: 0 done, 1 no epoch improved on the initial weights (which are written) or a loss was not
+finite, 2 an error
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this subcommand to the parser of the command line."""
+    parser = subparsers.add_parser(
+        "finetune",
+        help="fine-tune weights on data",
+        description="Fine-tune weights on data with Adam, and print the loss on held-out data.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("weights", metavar="WEIGHTS", type=Weights, help="weights; the format is detected")
+    add("data", metavar="DATA", type=Input, help=".npz, .csv or a folder of .csv, see below")
+    text = "the file to write; its suffix is the format"
+    add("-o", "--output", metavar="TUNED", type=Output, required=True, help=text)
+    add("--to", metavar="FORMAT", help="the format of TUNED (default: by its suffix)")
+    add_source_options(parser)
+    text = "the equations of WEIGHTS (default: %(default)s); TUNED has those of keras"
+    add("--equations", choices=EQUATIONS, default="keras", help=text)
+    _add_task(parser.add_argument_group("what is learned"))
+    _add_training(parser.add_argument_group("how"))
+    _add_records(parser.add_argument_group("what is kept"))
+    parser.set_defaults(func=_run)
+
+
+def _add_task(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    losses = ("regression", "classification", "next-step")
+    text = "squared error, cross-entropy, or squared error to the next input (default: %(default)s)"
+    add("--loss", choices=losses, default="regression", help=text)
+    text = "a target for every step, or for the last one (default: %(default)s)"
+    add("--on", choices=("steps", "last"), default="steps", help=text)
+    add("--targets", metavar="COLUMNS", help="target columns of .csv: names or numbers with commas")
+    text = "a .npz with kernel (H, O) and bias (O,) of a linear readout; without a "
+    text += "readout the states are the predictions"
+    add("--readout", metavar="IN", type=Input, help=text)
+    text = "train the readout too (a new one without --readout) and write it"
+    add("--readout-output", metavar="OUT", type=Output, help=text)
+    text = "the fraction of the data for validation (default: %(default)s)"
+    add("--held-out", metavar="FRACTION", type=_fraction, default=0.2, help=text)
+
+
+def _add_training(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    length = group.add_mutually_exclusive_group()
+    length.add_argument("--epochs", metavar="N", type=_whole, help="passes over the data (10)")
+    length.add_argument("--steps", metavar="N", type=_whole, help="training steps")
+    add("--batch-size", metavar="N", type=_whole, default=32, help="(%(default)s)")
+    add("--learning-rate", metavar="RATE", type=_positive, default=1e-3, help="(%(default)s)")
+    add("--clip-norm", metavar="NORM", type=_positive, help="the largest norm of a gradient")
+    text = "train only weights of this path, such as recurrent_kernel or '0.forward.*' (repeatable)"
+    add("--trainable", metavar="PATTERN", action="append", help=text)
+    text = "train low-rank changes of all kernels, or of those of --trainable"
+    add("--low-rank", metavar="RANK", type=_whole, help=text)
+    text = "the strength of decay towards the original weights"
+    add("--pull", metavar="STRENGTH", type=_positive, default=0.0, help=text)
+    add("--window", metavar="STEPS", type=_whole, help="the window of truncated backpropagation")
+    text = "stop after N epochs without a lower held-out loss"
+    add("--patience", metavar="N", type=_whole, help=text)
+    add("--seed", metavar="N", type=int, default=0, help="(%(default)s)")
+
+
+def _add_records(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    text = "write a checkpoint after every epoch, and resume from the last"
+    add("--checkpoints", metavar="FOLDER", type=OutputFolder, help=text)
+    add("--history", metavar="JSONL", type=Output, help="write one line of JSON per epoch")
+    add("--plot", metavar="IMAGE", type=Output, help="plot the losses (.png, .svg, .pdf)")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    # Imported here, because the command line works without Optax.
+    need("optax", "finetune", "fine-tuning")
+    from jaxgru._cli.finetune_run import run
+
+    return run(arguments)
+
+
+def _fraction(text: str) -> float:
+    return _number(text, float, lambda value: 0 < value < 1, "a number between 0 and 1")
+
+
+def _positive(text: str) -> float:
+    return _number(text, float, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def _whole(text: str) -> int:
+    return int(_number(text, int, lambda value: value >= 1, "a whole number from 1 on"))
+
+
+def _number(text: str, kind: type[float], fits: Callable[[float], bool], expected: str) -> float:
+    with contextlib.suppress(ValueError):
+        if fits(value := kind(text)):
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} given, expected {expected}")

@@ -1,0 +1,96 @@
+"""``jaxgru inspect``: the contents of a weights file as a table and as a plot."""
+
+import argparse
+
+from jaxgru._cli.describe import in_a_line, sizes, structure, summary, table
+from jaxgru._cli.files import Output, Weights
+from jaxgru._cli.source import add_source_options, source_options, stacked
+from jaxgru._layers import layers
+from jaxgru._net import Net
+from jaxgru._weights.errors import about
+from jaxgru._weights.io import Contents, WeightsError, read_all
+from jaxgru._weights.results import pick, warn
+from jaxgru.plot import check_plot, plot_weights
+
+_EXAMPLES = """\
+examples:
+  jaxgru inspect GRUMatrices.npz
+  jaxgru inspect GRUMatrices.npz --plot weights.png
+  jaxgru inspect model.keras --layer gru_1
+
+If the file has several GRUs, the command lists them; --layer selects one, or several as a stack.
+Each layer of a net is shown with its position. The table has a row for each block of each array in
+the equations
+  z  = sigma(x Wz + bz + h Uz + cz)                 update
+  r  = sigma(x Wr + br + h Ur + cr)                 reset
+  n  = phi(x Wh + bh + r * (h Uh + ch))             candidate, reset_after=True
+  n  = phi(x Wh + bh + (r * h) Uh + ch)             candidate, reset_after=False
+  h' = z * h + (1 - z) * n
+with kernel W, recurrent kernel U, bias b and recurrent bias c. The norm is the root of the sum of
+squares. NaN and Inf are counted, and excluded from the other columns.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add this subcommand to the parser of the command line."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="show the contents of a weights file",
+        description="Show the contents of a weights file: sizes, variant, statistics of each gate.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "file", metavar="FILE", type=Weights, help="a weights file; the format is detected"
+    )
+    add_source_options(parser)
+    parser.add_argument(
+        "--plot",
+        metavar="OUT",
+        type=Output,
+        help="plot the blocks as heat maps (.png, .svg, .pdf); needs jaxgru[plot]",
+    )
+    parser.set_defaults(func=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.plot is not None:
+        check_plot(arguments.plot)  # before anything else
+    contents = read_all(arguments.file, **source_options(arguments))
+    if arguments.layer is None and len(contents.gathered) > 1:
+        _list(arguments, contents)
+        return 0
+    with about(arguments.file):
+        found = [pick(contents.gathered, name) for name in arguments.layer or [None]]
+    for one in found:
+        warn(one, arguments.file, [], stacklevel=1)
+    _show(arguments, contents.format, stacked(arguments.file, [one.net for one in found]))
+    return 0
+
+
+def _list(arguments: argparse.Namespace, contents: Contents) -> None:
+    if arguments.plot is not None:
+        with about(arguments.file):
+            pick(contents.gathered, None)  # an error, as a plot shows one GRU
+    print(f"{arguments.file}: {len(contents.gathered)} GRUs, format {contents.format}\n")
+    for name, found in contents.gathered.items():
+        if isinstance(found, WeightsError):
+            print(f"{name}: refused, {found}")
+            continue
+        print(f"{name}: {in_a_line(found.net)}")
+        for note in found.notes:
+            print(f"  {note}")
+
+
+def _show(arguments: argparse.Namespace, format_: str, net: Net) -> None:
+    print(f"{arguments.file}: {structure(net)}, format {format_}")
+    several = len(layers(net)) > 1
+    if several:
+        print(sizes(net))
+    for place, params in layers(net):
+        print(f"\n{place}" if several else "")
+        print("\n".join(summary(params)) + "\n")
+        print("\n".join(table(params)))
+    if arguments.plot is not None:
+        plot_weights(net, arguments.plot)
+        print(f"\nheat maps: {arguments.plot}")

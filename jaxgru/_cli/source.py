@@ -1,0 +1,79 @@
+"""Options for reading weights: the GRU in the file, and fields that are missing in it."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from jaxgru._net import check_net
+from jaxgru._weights.io import Equations, WeightsError, load
+from jaxgru._weights.unspecified import check_assume
+
+_WORDS = {"true": True, "false": False, "none": None}
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options to a subcommand's parser."""
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        action="append",
+        help="the GRU of a file with several (repeat for the next layer of a stack)",
+    )
+    parser.add_argument(
+        "--assume",
+        metavar="FIELD=VALUE",
+        type=_assumption,
+        action="append",
+        default=[],
+        help="a field that is missing in the file: activation, recurrent_activation, reset_after, "
+        "merge or reverse (repeatable)",
+    )
+    parser.add_argument(
+        "--external-data",
+        action="store_true",
+        help="allow an ONNX model with weights in other files of its folder",
+    )
+
+
+def read_net(
+    path: str, arguments: argparse.Namespace, equations: Equations, read: Callable[..., Any] = load
+) -> Any:
+    """Return the net selected by the options: the one of --layer, or a stack of several.
+
+    Args:
+        path: the weights file.
+        arguments: with the options of ``add_source_options``.
+        equations: the equations of the weights.
+        read: ``jaxgru._weights.load`` or ``read``.
+
+    Raises:
+        WeightsError: as ``read``, or the layers of a stack do not fit together.
+    """
+    options = {"equations": equations, **source_options(arguments)}
+    return stacked(path, [read(path, layer=name, **options) for name in arguments.layer or [None]])
+
+
+def stacked(path: str, nets: list[Any]) -> Any:
+    """Return a single net, or several as a stack; raise WeightsError if they do not fit."""
+    if len(nets) == 1:
+        return nets[0]
+    try:
+        check_net(tuple(nets))
+    except ValueError as error:
+        raise WeightsError(f"{path}: {error}") from None
+    return tuple(nets)
+
+
+def source_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of ``jaxgru._weights.read_all``."""
+    return {"assume": dict(arguments.assume), "external_data": arguments.external_data}
+
+
+def _assumption(text: str) -> tuple[str, Any]:
+    field, _, word = text.partition("=")
+    value = _WORDS.get(word.lower(), word)
+    try:
+        check_assume({field: value})
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} given: {error}") from None
+    return field, value

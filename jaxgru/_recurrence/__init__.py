@@ -1,0 +1,1 @@
+"""The states of one layer over time, and their derivative."""

@@ -1,0 +1,74 @@
+"""Which implementation runs the loops: ``lax.scan``, or the compiled ones of ``jaxgru-native``.
+
+Decided here and nowhere else. A kernel for another platform is one more name, with its reasons
+against.
+"""
+
+import functools
+import importlib
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxgru._params import GRUParams
+from jaxgru._recurrence.layout import Precision, keeps_axes
+
+# "auto": native where it serves, except in exported programs, which run where it may be missing.
+Implementation = Literal["auto", "scan", "native"]
+
+
+def choose(
+    implementation: Implementation, params: GRUParams, precision: Precision, dtype: Any
+) -> Implementation:
+    """Return "scan", or the given implementation if the native loops serve a layer.
+
+    Raises:
+        ValueError: "native" is given and cannot serve; the message has the reason.
+    """
+    if implementation == "scan":
+        return "scan"
+    reason = _reason_against_native(params, precision, jnp.dtype(dtype))
+    if reason is None:
+        return implementation
+    if implementation == "native":
+        raise ValueError(f"implementation is 'native': {reason}")
+    return "scan"
+
+
+def _reason_against_native(params: GRUParams, precision: Precision, dtype: Any) -> str | None:
+    if not _native_is_installed():
+        return 'expected jaxgru-native, which is not installed: pip install "jaxgru[native]"'
+    if jax.default_backend() != "cpu":
+        return f"expected the platform cpu, JAX computes on {jax.default_backend()}"
+    if keeps_axes():
+        return "expected a single device and no mesh"
+    if dtype not in (jnp.float32, jnp.float64):
+        return f"expected float32 or float64, the state is {dtype.name}"
+    if (params.activation, params.recurrent_activation) != ("tanh", "sigmoid"):
+        return (
+            "expected the activations tanh and sigmoid, the layer has "
+            f"{params.activation} and {params.recurrent_activation}"
+        )
+    if params.clip is not None:
+        return f"expected no clip, the layer has {params.clip}"
+    if not _is_full(precision):
+        return f"expected the full precision of products, precision is {precision!r}"
+    return None
+
+
+@functools.cache
+def _native_is_installed() -> bool:
+    try:
+        importlib.import_module("jaxgru_native")
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def _is_full(precision: Any) -> bool:
+    """Return whether a CPU computes products of this precision in the type of the operands."""
+    parts = precision if isinstance(precision, tuple) else (precision,)
+    names = (None, "default", "high", "highest", "float32")
+    return all(isinstance(part, lax.Precision) or part in names for part in parts)

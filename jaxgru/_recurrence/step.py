@@ -1,0 +1,143 @@
+"""The equations of one step of a GRU, on arrays."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgru._activations import get_activation
+from jaxgru._params import GRUParams
+from jaxgru._recurrence.layout import Precision, blocks, product_blocks, projections
+
+Array = jax.Array
+
+
+class Gates(NamedTuple):
+    """The values inside one step: update gate z, reset gate r, candidate n, new state h.
+
+    Each has the shape of the state, ``(..., H)``.
+    """
+
+    update: Array
+    reset: Array
+    candidate: Array
+    h: Array
+
+
+class Variant(NamedTuple):
+    """The static configuration of a step."""
+
+    reset_after: bool
+    activation: str
+    recurrent_activation: str
+    clip: float | None
+    precision: Precision
+
+
+class Weights(NamedTuple):
+    """The weights of a step, with the two biases added where the equations allow it."""
+
+    kernel: Array  # (I, 3H)
+    recurrent_kernel: Array  # (H, 3H)
+    bias: Array | None  # (3H,), added outside the reset gate
+    candidate_bias: Array | None  # (H,), added inside the reset gate; None unless reset_after
+
+
+class Step(NamedTuple):
+    """The values of one step or of many, ``(..., H)`` each."""
+
+    gates: Gates
+    inside_reset: Array  # the factor of the reset gate: h Uh + ch, or h
+    # The inputs of the activations before clipping: update, reset, candidate.
+    preactivations: tuple[Array, Array, Array] | None
+
+
+def arrays_of(steps: Step) -> list[Array]:
+    """Return the states after steps, their gates, and what the reset gate multiplies."""
+    z, r, n, ys = steps.gates
+    return [ys, z, r, n, steps.inside_reset]
+
+
+def steps_of(arrays: Sequence[Any]) -> Step:
+    """Return the inverse of ``arrays_of``."""
+    ys, z, r, n, inside_reset = arrays
+    return Step(Gates(z, r, n, ys), inside_reset, None)
+
+
+def variant_of(params: GRUParams, precision: Precision) -> Variant:
+    """Return the static fields of the parameters, with the precision of the products."""
+    return Variant(
+        params.reset_after, params.activation, params.recurrent_activation, params.clip, precision
+    )
+
+
+def fold(params: GRUParams) -> Weights:
+    """Return the weights of a step."""
+    bias, outside, inside = params.bias, params.recurrent_bias, None
+    if params.reset_after and outside is not None:
+        inside = outside[-params.hidden_size :]
+        outside = outside.at[-params.hidden_size :].set(0)
+    if bias is None or outside is None:
+        bias = outside if bias is None else bias
+    else:
+        bias = bias + outside
+    return Weights(params.kernel, params.recurrent_kernel, bias, inside)
+
+
+def project(variant: Variant, weights: Weights, x: Array) -> list[Array]:
+    """Return ``x W``, which needs no state, as three blocks ``(..., H)``."""
+    return projections(x, weights.kernel, variant.precision)
+
+
+def step(
+    variant: Variant,
+    weights: Weights,
+    projected: list[Array],
+    h: Array,
+    factors: Array | None = None,
+) -> Step:
+    """Return one step, or many at once, from the projected inputs and the states before them.
+
+    ``factors`` multiply the state in its products with the recurrent kernel (recurrent dropout).
+    """
+    gate = get_activation(variant.recurrent_activation).value
+    candidate = get_activation(variant.activation).value
+    entering = h if factors is None else along(factors, h) * h
+    xz, xr, xn = projected
+    if weights.bias is not None:
+        bz, br, bn = blocks(weights.bias, 3)
+        xz, xr, xn = xz + along(bz, xz), xr + along(br, xr), xn + along(bn, xn)
+    if variant.reset_after:
+        hz, hr, inside = product_blocks(entering, weights.recurrent_kernel, 3, variant.precision)
+        if weights.candidate_bias is not None:
+            inside = inside + along(weights.candidate_bias, inside)
+    else:
+        to_gates, to_candidate = split_candidate(weights.recurrent_kernel)
+        hz, hr = product_blocks(entering, to_gates, 2, variant.precision)
+        inside = entering
+    az, ar = xz + hz, xr + hr
+    z, r = gate(clipped(az, variant.clip)), gate(clipped(ar, variant.clip))
+    if variant.reset_after:
+        an = xn + r * inside
+    else:
+        (hn,) = product_blocks(r * inside, to_candidate, 1, variant.precision)
+        an = xn + hn
+    n = candidate(clipped(an, variant.clip))
+    return Step(Gates(z, r, n, z * h + (1 - z) * n), inside, (az, ar, an))
+
+
+def split_candidate(kernel: Array) -> tuple[Array, Array]:
+    """Split a recurrent kernel into the gates' part ``(H, 2H)`` and the candidate's ``(H, H)``."""
+    units = kernel.shape[0]
+    return kernel[:, : 2 * units], kernel[:, 2 * units :]
+
+
+def along(vector: Array, like: Array) -> Array:
+    """Repeat an array along the leading axes of another, as strict rank promotion requires."""
+    return jnp.broadcast_to(vector, (*like.shape[: like.ndim - vector.ndim], *vector.shape))
+
+
+def clipped(x: Array, clip: float | None) -> Array:
+    """Return x limited to [-clip, clip], or x if clip is None."""
+    return x if clip is None else jnp.clip(x, -clip, clip)

@@ -1,0 +1,42 @@
+"""The interface of a format: how its files are recognised, read and written."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from jaxgru._net import Net
+from jaxgru._weights.results import Gathered
+
+HEAD = 512  # the bytes of a file by which its format is recognised
+
+
+class Look(NamedTuple):
+    """The parts of a file by which its format is recognised."""
+
+    head: bytes  # the first HEAD bytes, or fewer if the file has fewer
+    entries: tuple[str, ...] | None  # the names in a zip archive; None: no archive, or damaged
+    size: int  # of the file, in bytes
+
+
+class Source(NamedTuple):
+    """An open file to read weights from."""
+
+    file: BinaryIO  # at its beginning
+    size: int  # in bytes
+    assume: Mapping[str, Any]  # see jaxgru._weights.unspecified
+    data_folder: Path | None = None  # where external data may lie; None: nowhere
+
+
+class Format(NamedTuple):
+    """How to recognise, read and write one format.
+
+    Weights are NumPy arrays, errors are WeightsError. ``reading`` adds the path of the file to an
+    error, so the errors of these functions only name parts of the file.
+    """
+
+    name: str
+    content: str  # what such a file is, for people
+    recognises: Callable[[Look], bool]
+    read: Callable[[Source], Gathered]
+    suffixes: tuple[str, ...] = ()  # endings of names that are written in this format
+    write: Callable[[Net, Path], None] | None = None  # None: such files are only read

@@ -1,0 +1,218 @@
+"""The tree of groups with the weights of a Keras 3 model, by the objects that they belong to.
+
+The arrays of an object are ``vars/0``, ``vars/1`` and so on in its group. The other groups are
+those of its attributes and, in a container such as ``layers``, of its members. The group of a
+member has the name of its class, with a number if there are several: ``gru``, ``gru_1``, in the
+order of the layers. So the layers ``encoder`` and ``gru_8`` are in ``gru`` and ``gru_1``. Later
+versions also store the name of the member, as an attribute of ``vars``.
+"""
+
+import collections
+import dataclasses
+import functools
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from jaxgru._net import Net
+from jaxgru._weights.errors import WeightsError, shown
+from jaxgru._weights.formats.hdf5 import Hdf5
+from jaxgru._weights.libraries.keras.arrays import net_from_arrays
+from jaxgru._weights.libraries.keras.config import Layer
+from jaxgru._weights.libraries.names import attempt
+from jaxgru._weights.results import UNNAMED, Gathered
+from jaxgru._weights.unspecified import Fields
+
+# The attribute of the layers of a model: since Keras 2.14, and in 2.13.
+CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+
+# The depth of nested models, with two levels each.
+_MAX_DEPTH = 64
+_SIDES = ("forward_layer", "backward_layer")
+# A cell, a layer of a cell, and both directions with, in Keras 2, the layer they were copied from.
+_LAYERS: tuple[set[str], ...] = (set(), {"cell"}, {*_SIDES}, {*_SIDES, "layer"})
+
+
+@dataclasses.dataclass
+class Group:
+    """The group of an object or of a container."""
+
+    path: str  # in the file, with the usual separators
+    name: str | None = None  # of the object, if the file has it
+    arrays: tuple[str, ...] = ()  # the paths of vars/0, vars/1 and so on
+    inner: "dict[str, Group]" = dataclasses.field(default_factory=dict)
+
+
+def read_groups(h5: Hdf5) -> Group:
+    """Return the tree of all groups of a file, without reading any array."""
+    root = Group("")
+    _fill(h5, "", root, 0)
+    return root
+
+
+def in_order(names: "dict[str, Group]") -> list[str]:
+    """Return the names of groups, with those of one class in the order of their numbers."""
+    return sorted(names, key=_class_and_number)
+
+
+def _class_and_number(name: str) -> tuple[str, int]:
+    """Return the class and the number of a group, or 0: ``("gru", 12)`` for ``gru_12``."""
+    match = re.fullmatch(r"(.+)_(\d{1,9})", name, re.DOTALL)
+    return (match[1], int(match[2])) if match else (name, 0)
+
+
+def cell_groups(group: Group) -> list[Group]:
+    """Return the groups of the cells of a recurrent layer, forward first, or the group itself."""
+    inner = group.inner
+    if "forward_layer" in inner and "backward_layer" in inner:
+        return cell_groups(inner["forward_layer"]) + cell_groups(inner["backward_layer"])
+    if "cell" in inner:
+        return cell_groups(inner["cell"])
+    if "cells" in inner:
+        cells = inner["cells"].inner
+        return [cells[name] for name in in_order(cells)]
+    return [group]
+
+
+def inner_groups(group: Group | None, layer: Layer) -> list[Group | None]:
+    """Return the group of each layer in a model or wrapper, None if there is none."""
+    if group is None:
+        return [None] * len(layer.inner)
+    if len(layer.inner) == 1 and "layer" in group.inner:
+        return [group.inner["layer"]]  # a wrapper, such as TimeDistributed
+    return layer_groups(group, layer.inner)
+
+
+def layer_groups(model: Group, layers: Sequence[Layer]) -> list[Group | None]:
+    """Return the group of each layer of a model, None if there is none."""
+    for container in CONTAINERS:
+        if container in model.inner:
+            return _matched(model.inner[container], layers, container == CONTAINERS[0])
+    return [None] * len(layers)
+
+
+def _fill(h5: Hdf5, path: str, group: Group, depth: int) -> None:
+    for name in h5.groups(path):
+        inner_path = f"{path}/{name}" if path else name
+        if name == "vars":
+            if group.arrays or group.name is not None:
+                raise WeightsError(f"{shown(inner_path)} is there twice: expected once")
+            group.arrays = _variables(h5, inner_path)
+            group.name = h5.text(inner_path, "name")
+            continue
+        # Keras 2.13 on Windows: one group called layers\gru\cell, not three.
+        parts = name.split("\\")
+        if depth + len(parts) > _MAX_DEPTH:
+            raise WeightsError(
+                f"{shown(inner_path)} is {depth + len(parts)} groups deep: expected at most "
+                f"{_MAX_DEPTH}"
+            )
+        inner = group
+        for part in parts:
+            place = f"{inner.path}/{part}" if inner.path else part
+            inner = inner.inner.setdefault(part, Group(place))
+        _fill(h5, inner_path, inner, depth + len(parts))
+
+
+def _variables(h5: Hdf5, path: str) -> tuple[str, ...]:
+    names = h5.arrays(path)
+    expected = [str(i) for i in range(len(names))]
+    # An object that saves its variables under other names is not a GRU.
+    return tuple(f"{path}/{name}" for name in expected) if set(names) == set(expected) else ()
+
+
+def _matched(
+    container: Group, layers: Sequence[Layer], is_numbered_by_one: bool
+) -> list[Group | None]:
+    held: dict[str, list[tuple[int, Group]]] = collections.defaultdict(list)
+    for name, group in container.inner.items():
+        class_, number = _class_and_number(name)
+        held[class_].append((number, group))
+        if number:  # or a class whose name ends in a number
+            held[name].append((0, group))
+    wanted: dict[str, list[int]] = collections.defaultdict(list)
+    for i, layer in enumerate(layers):
+        wanted[_group_class(layer.class_name)].append(i)
+    matched: list[Group | None] = [None] * len(layers)
+    for class_, indices in wanted.items():
+        numbered = dict(held[class_])
+        in_order = [numbered[number] for number in sorted(numbered)]
+        named = {group.name: group for group in in_order if group.name is not None}
+        for order, i in enumerate(indices):
+            if named:
+                matched[i] = named.get(layers[i].name)
+            elif len(in_order) == len(indices):
+                # Not by number: Keras 2.13 counts in twos, gru, gru_2, gru_4.
+                matched[i] = in_order[order]
+            elif is_numbered_by_one:
+                matched[i] = numbered.get(order)
+    return matched
+
+
+def _group_class(class_name: str) -> str:
+    """Return the name of the group for a class: ``time_distributed`` for ``TimeDistributed``."""
+    # A registered class is called package>Class.
+    name = re.sub(r"\W", "", class_name.rpartition(">")[2])
+    # A capital begins a word after a lower-case letter, or before one: GRU, GRUCell.
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
+
+
+def find(
+    h5: Hdf5,
+    root: Group,
+    assume: Mapping[str, Any],
+    known: Collection[str] = (),
+    taken: Collection[str] = (),
+) -> Gathered:
+    """Return the GRUs among the groups of a model, except known ones, by unused names.
+
+    They are found by the shapes of their arrays, which show the position of the reset gate. Groups
+    show both directions and stacks of cells. The other fields are assumed.
+    """
+    gathered: Gathered = {}
+    for names, group in _recurrent(h5, root, known, ()):
+        # Names that every model has are omitted.
+        name = "/".join(name for name in names if name not in CONTAINERS)
+        name = name or group.path or UNNAMED
+        if name in gathered or name in taken:
+            name = group.path
+        sides = [group.inner[side] for side in _SIDES if side in group.inner] or [group]
+        gathered[name] = attempt(functools.partial(_net, h5, sides), assume)
+    return gathered
+
+
+def _recurrent(
+    h5: Hdf5, group: Group, known: Collection[str], names: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], Group]]:
+    """Yield each group of a GRU with the names of its path."""
+    if group.path in known:
+        return
+    # A layer with other members is a custom layer, which may have more GRUs.
+    cells = cell_groups(group) if set(group.inner) in _LAYERS else []
+    if cells and all(_is_cell(h5, cell) for cell in cells):
+        yield names, group
+        return
+    for key in in_order(group.inner):
+        # The copies of the optimizer have the same shapes.
+        if not (key == "optimizer" and not names):
+            inner = group.inner[key]
+            yield from _recurrent(h5, inner, known, (*names, inner.name or key))
+
+
+def _is_cell(h5: Hdf5, group: Group) -> bool:
+    if len(group.arrays) not in (2, 3):
+        return False
+    kernel, recurrent_kernel, *biases = (h5.shape(path) for path in group.arrays)
+    if len(kernel) != 2 or len(recurrent_kernel) != 2:
+        return False
+    wide = 3 * recurrent_kernel[0]
+    fits = kernel[1] == recurrent_kernel[1] == wide
+    return fits and all(bias in ((wide,), (2, wide)) for bias in biases)
+
+
+def _net(h5: Hdf5, sides: Sequence[Group], fields: Fields) -> Net:
+    stored = [
+        [([h5.read(path) for path in cell.arrays], cell.path) for cell in cell_groups(side)]
+        for side in sides
+    ]
+    return net_from_arrays(stored, fields)

@@ -1,0 +1,235 @@
+"""Keras' HDF5 files: whole models (``.h5``) of Keras 1 to 3, and weights alone.
+
+The attribute ``layer_names`` lists the layers, and ``weight_names`` of the group of each layer its
+weights. Both are in the order of the model, unlike the groups. In a whole model, they are in
+``model_weights``, and the configuration is in ``model_config``. Everything else in a file, such as
+the state of an optimizer, is ignored; nothing in it is run. The names of the weights of a cell are:
+
+==========================  =====================================================================
+Keras 1                     ``gru_1_W_z``, ``gru_1_U_z``, ``gru_1_b_z``, likewise r and h;
+                            ``gru_1_W``, ``gru_1_U``, ``gru_1_b`` where the gates are joined
+Keras 2                     ``gru_1/kernel:0``, ``gru_1/recurrent_kernel:0``, ``gru_1/bias:0``
+TensorFlow 2                ``gru/gru_cell_1/kernel:0``
+Keras 3                     ``model/gru/gru_cell/kernel``
+both directions             ``bidirectional/forward_gru/...`` and ``bidirectional/backward_gru/...``
+stacks of cells             ``rnn/stacked_rnn_cells/gru_cell_1/...``, or ``rnn/kernel_1:0``
+==========================  =====================================================================
+"""
+
+import collections
+import functools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from jaxgru._net import Net
+from jaxgru._weights.contract import Look, Source
+from jaxgru._weights.errors import WeightsError, each_once, outcome, shown
+from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
+from jaxgru._weights.formats.hdf5 import shown as shown_path
+from jaxgru._weights.formats.keras.groups import find, read_groups
+from jaxgru._weights.json_text import parse_json
+from jaxgru._weights.libraries.keras.arrays import join_gates, net_from_arrays
+from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
+from jaxgru._weights.libraries.keras.config import LARGEST, model_of
+from jaxgru._weights.libraries.names import attempt
+from jaxgru._weights.results import Found, Gathered
+from jaxgru._weights.unspecified import Fields
+
+_MODEL_WEIGHTS = "model_weights"
+_KERAS_1 = 9  # arrays of a cell there
+_LONGEST_NAME = 512
+
+_NEW = ("kernel", "recurrent_kernel", "bias")
+_OLD = ("W", "U", "b")
+_OLD_BY_GATE = tuple(f"{array}_{gate}" for gate in "zrh" for array in _OLD)
+
+# The path of an array, its kind, and the number of the cell if there are several.
+_NAME = re.compile(
+    r"(?P<place>.*?)(?:(?:^|/)(?P<new>kernel|recurrent_kernel|bias)|_(?P<old>[WUb](?:_[zrh])?)"
+    r"|(?:^|/)param_(?P<position>\d))(?P<number>_\d+)?(?::\d+)?"
+)
+_CELL = re.compile(r"(gru_cell|stacked_rnn_cells|rnn_cell|cell)(_\d+)?")
+_SIDE = re.compile(r"(forward|backward)_.*")
+
+
+class Place(NamedTuple):
+    """The paths of the arrays of a cell."""
+
+    path: str
+    arrays: tuple[str, ...]  # their names: 2, 3 or, for each gate of Keras 1, 9
+
+    @property
+    def parts(self) -> list[str]:
+        """The names in the path, without those of the cell in its layer."""
+        parts = self.path.split("/") if self.path else []
+        while parts and _CELL.fullmatch(parts[-1]):
+            parts.pop()
+        return parts
+
+    @property
+    def side(self) -> str | None:
+        """The direction in a ``Bidirectional``: forward, backward or none."""
+        found = _SIDE.fullmatch(self.parts[-1]) if self.parts else None
+        return found[1] if found else None
+
+
+def find_places(names: Iterable[str]) -> list[Place]:
+    """Return the places with the arrays of a recurrent cell among names of weights, in order.
+
+    >>> find_places(["gru_1/kernel:0", "gru_1/recurrent_kernel:0", "dense_1/kernel:0"])
+    [Place(path='gru_1', arrays=('gru_1/kernel:0', 'gru_1/recurrent_kernel:0'))]
+    """
+    held: dict[tuple[str, str], dict[str, str]] = {}
+    others = set()
+    for name in names:
+        found = _NAME.fullmatch(name)
+        if found:
+            what = found["new"] or found["old"] or found["position"]
+            held.setdefault((found["place"], found["number"] or ""), {})[what] = name
+        else:
+            others.add(name.rpartition("/")[0])
+    places = []
+    for (path, _), arrays in held.items():
+        if path in others:  # a cell with more arrays is a custom one
+            continue
+        for kinds in (_NEW, _OLD, _OLD_BY_GATE, "012345678", "012"):
+            # All arrays, or all except the bias.
+            if set(arrays) == set(kinds) or (len(kinds) == 3 and set(arrays) == set(kinds[:2])):
+                places.append(Place(path, tuple(arrays[kind] for kind in kinds if kind in arrays)))
+                break
+    return places
+
+
+def as_layers(places: Sequence[Place]) -> list[tuple[str, list[list[Place]]]]:
+    """Return the name of each layer, and the cells of its one or two directions."""
+    held: dict[str, list[Place]] = collections.defaultdict(list)
+    for place in places:
+        held["/".join(place.parts[: -1 if place.side else None])].append(place)
+    layers = []
+    for name, cells in held.items():
+        sides = [[cell for cell in cells if cell.side == side] for side in ("forward", "backward")]
+        if len(sides[0]) == len(sides[1]) > 0:
+            layers.append((name, sides))
+            cells = [cell for cell in cells if cell.side is None]
+        # A layer may have this name without another direction.
+        alone: dict[str, list[Place]] = collections.defaultdict(list)
+        for cell in cells:
+            alone["/".join(cell.parts)].append(cell)
+        layers += [(path, [stack]) for path, stack in alone.items()]
+    return layers
+
+
+def recognises(look: Look) -> bool:
+    """Return whether a file is an HDF5 file, as all files of Keras except ``.keras``."""
+    return look.head.startswith(SIGNATURE)
+
+
+def read(source: Source) -> Gathered:
+    """Return the GRUs in an HDF5 file that Keras wrote, in the order of the model's layers.
+
+    The configuration has the fields of each. Without a configuration, and in custom layers, GRUs
+    are found by the names and shapes of their weights.
+    """
+    h5, assume = Hdf5(source.file, source.size), source.assume
+    root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
+    if h5.texts(root, "layer_names") is None:
+        return find(h5, read_groups(h5), assume)  # Keras 3's .weights.h5
+    config = h5.text("", "model_config")
+    model = None if config is None else model_of(parse_json(config, "model_config", LARGEST))
+    inner = () if model is None else model.inner
+    layers = each_once(((layer.name, layer) for layer in inner), "in model_config the layer ")
+    inputs = {} if model is None else inputs_of(model)
+    # A file without a version is one of Keras 1, as in Keras.
+    version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
+    gathered: Gathered = {}
+    for name in dict.fromkeys((*layers, *_names(h5, root, "layer_names"))):
+        group = _Group(h5, f"{root}/{name}" if root else name)
+        inside = [layers[name]] if name in layers else []
+        expected = list(grus(inside, inputs, version, assume))
+        if expected:
+            matched = zip(expected, _matched(group.places, expected), strict=True)
+            gathered |= {gru.name: outcome(_found, group, gru, cells) for gru, cells in matched}
+        else:
+            gathered |= _by_shape(group, name, version, assume)
+    return gathered
+
+
+def _names(h5: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
+    names = h5.texts(path, attribute) or ()
+    for name in names:
+        if not name.isprintable() or not 0 < len(name) <= _LONGEST_NAME:
+            raise WeightsError(
+                f"{attribute} of {shown_path(path)} has {shown(name)}: expected printable names of "
+                f"1 to {_LONGEST_NAME} characters"
+            )
+    return names
+
+
+class _Group:
+    """The group of a layer of the model, and the recurrent cells in it."""
+
+    def __init__(self, h5: Hdf5, path: str) -> None:
+        self._h5 = h5
+        self._path = path
+        names = _names(h5, path, "weight_names")
+        self.places = [place for place in find_places(names) if self._is_gru(place)]
+
+    def read(self, places: Sequence[Place]) -> list[tuple[list[NDArray[Any]], str]]:
+        """Return the arrays of cells in the order of ``get_weights``, and the name of each."""
+        cells = []
+        for place in places:
+            where = shown_path(f"{self._path}/{place.path}".rstrip("/"))
+            arrays = [self._h5.read(f"{self._path}/{name}") for name in place.arrays]
+            cells.append((join_gates(arrays, where) if len(arrays) == _KERAS_1 else arrays, where))
+        return cells
+
+    def _is_gru(self, place: Place) -> bool:
+        """Return whether a recurrent cell has the three gates of a GRU."""
+        paths = [f"{self._path}/{name}" for name in place.arrays]
+        if not all(map(self._h5.has_array, paths)):
+            return False
+        shape = self._h5.shape(paths[1])
+        return len(paths) == _KERAS_1 or (len(shape) == 2 and shape[1] == 3 * shape[0])
+
+
+def _found(group: _Group, gru: Configured, places: Sequence[Place]) -> Found:
+    count = len(gru.checked().cells)
+    if len(places) != count:
+        raise WeightsError(
+            f"the file has the weights of {len(places)} cells for it: expected {count}, as in "
+            "model_config"
+        )
+    return gru.found(group.read(places))
+
+
+def _matched(places: list[Place], expected: Sequence[Configured]) -> list[list[Place]]:
+    """Return the places of each GRU in one group; a nested model may have several."""
+    if len(expected) == 1:
+        return [places]
+    wanted = [gru.cell_count for gru in expected]
+    by_part = collections.defaultdict(list)
+    for place in places:
+        for part in set(place.path.split("/")):
+            by_part[part].append(place)
+    named = [by_part[gru.layer.name] for gru in expected]
+    if [len(found) for found in named] == wanted or sum(wanted) != len(places):
+        return named
+    rest = iter(places)
+    return [[next(rest) for _ in range(count)] for count in wanted]
+
+
+def _by_shape(group: _Group, name: str, version: str, assume: Mapping[str, Any]) -> Gathered:
+    layers = as_layers(group.places)
+    gathered: Gathered = {}
+    for path, sides in layers:
+        # The group of a layer repeats its name; that of a nested model has several layers.
+        own = name if len(layers) == 1 else f"{name}/{path.removeprefix(f'{name}/')}"
+        gathered[own] = attempt(functools.partial(_guessed, group, sides, version), assume)
+    return gathered
+
+
+def _guessed(group: _Group, sides: list[list[Place]], version: str, fields: Fields) -> Net:
+    return net_from_arrays(list(map(group.read, sides)), fields, version)

@@ -1,0 +1,177 @@
+"""The conversion of ONNX models, in files and in memory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgru._net import Net
+from jaxgru._optional import need
+from jaxgru._weights.contract import Look, Source
+from jaxgru._weights.dtypes import check_floats
+from jaxgru._weights.errors import WeightsError, damaged
+from jaxgru._weights.formats.onnx.models import gather
+from jaxgru._weights.formats.onnx.tensors import to_tensor
+from jaxgru._weights.formats.onnx.wire import begins_model, check_fields
+from jaxgru._weights.formats.onnx.writing import Interface, to_model
+from jaxgru._weights.results import Gathered, deliver, pick
+from jaxgru._weights.unspecified import check_assume
+
+# The limit of the parsing library.
+_LARGEST = 2**31 - 1
+
+
+def recognises(look: Look) -> bool:
+    """Return whether a file is an ONNX model."""
+    return begins_model(look.head)
+
+
+def read(source: Source) -> Gathered:
+    """Return all GRUs of an ONNX model, by the names of their nodes.
+
+    A model by jaxgru has the structure of the net in its metadata, and is one net.
+
+    Raises:
+        WeightsError: the model is damaged, contradicts itself, or has no GRU node.
+        ImportError: onnx is not installed.
+    """
+    onnx = need("onnx", "onnx", "reading ONNX models")
+    if source.size > _LARGEST:
+        raise WeightsError(f"it has {source.size} bytes: expected at most {_LARGEST} in a model")
+    return gather(_parsed(onnx, source), source.size, source.assume, source.data_folder)
+
+
+def write(net: Net, path: Path) -> None:
+    """Write a net of NumPy arrays as an ONNX model with the default inputs and outputs."""
+    path.write_bytes(to_model(net, Interface()).SerializeToString())
+
+
+def _parsed(onnx: Any, source: Source) -> Any:
+    content = source.file.read(source.size)
+    check_fields(content, onnx.ModelProto.DESCRIPTOR)
+    decode_error = need("google.protobuf.message", "onnx", "reading ONNX models").DecodeError
+    with damaged("the model is damaged", decode_error):
+        return onnx.ModelProto.FromString(content)
+
+
+def from_onnx(
+    model: Any,
+    *,
+    initializers: Mapping[str, Any] | None = None,
+    layer: str | None = None,
+    assume: Mapping[str, Any] | None = None,
+) -> Any:
+    """Return the net of a GRU node, or of a model that has one, as JAX arrays.
+
+    Args:
+        model: a ``ModelProto``, a ``GraphProto``, or a ``NodeProto`` whose operator is GRU.
+        initializers: the weights of a ``NodeProto``, arrays by the names of its inputs:
+            W ``(D, 3H, I)``, R ``(D, 3H, H)`` and B ``(D, 6H)``, for D directions.
+        layer: the name of the node, required if a model has several, see ``jaxgru.load``.
+        assume: the ``merge`` of two directions, which a node does not include, as in
+            ``jaxgru.load``.
+
+    Returns:
+        The net: a ``GRUParams``; a ``Backward`` for the direction "reverse"; a ``Bidirectional``
+        for "bidirectional"; the whole net for a model by jaxgru.
+
+    Raises:
+        WeightsError: there is no GRU node, several and no ``layer``, one that no net can
+            hold, or weights that are not in the model.
+        ImportError: onnx is not installed.
+
+    Warns:
+        WeightsWarning: a field was assumed; the model has constant initial states; weights are NaN
+            or Inf; float64 was rounded, as JAX's x64 mode is off.
+
+    >>> import jax, jaxgru
+    >>> params = jaxgru.init(jax.random.key(0), 3, 5)
+    >>> bool((jaxgru.from_onnx(jaxgru.to_onnx(params)).kernel == params.kernel).all())
+    True
+
+    Source: ONNX's operator GRU, as implemented by ONNX Runtime.
+    """
+    onnx = need("onnx", "onnx", "from_onnx")
+    assume = check_assume(assume)
+    whole = _as_model(onnx, model, initializers)
+    encode_error = need("google.protobuf.message", "onnx", "from_onnx").EncodeError
+    try:
+        size = whole.ByteSize()
+    except encode_error:
+        raise WeightsError("the model is beyond 2 GB: expected less, as protobuf allows") from None
+    return deliver(pick(gather(whole, size, assume), layer), "ONNX model", stacklevel=2)
+
+
+def to_onnx(
+    net: Net,
+    *,
+    batch_first: bool = True,
+    lengths: bool = False,
+    initial_states: bool = False,
+    opset: int | None = None,
+) -> Any:
+    """Return an ONNX model of GRU nodes that is equivalent to ``jaxgru.gru``.
+
+    The inputs are ``x (batch, time, I)`` and the optional ones below. The outputs are ``y (batch,
+    time, O)``, or ``y_forward`` and ``y_backward`` if a merge is None, and for each layer the last
+    state ``h (batch, H)``. In a net of several layers, the names of states end with the position:
+    ``h_0_forward`` is that of ``net[0].forward``. Batch and time may have any size from 1.
+
+    In float32, the outputs of ONNX Runtime are within 1e-5 of those of jaxgru. It computes float16
+    models in float32 and rounds the outputs of each layer, with an error of at most 2.4e-4 for
+    states within 1. On a CPU, ONNX Runtime 1.32 has no GRU for float64 or bfloat16, although such a
+    model is valid.
+
+    Args:
+        net: the net.
+        batch_first: if False, x and y have time before batch.
+        lengths: whether there is an input ``lengths (batch,)`` of int32, 1 to time. At later steps
+            y is zero, as with ``jaxgru.gru(..., zero_masked=True)``.
+        initial_states: whether there is an input ``initial_h (batch, H)`` for each layer, named
+            like the last state; otherwise the initial states are zero.
+        opset: the version of ONNX's operators, 14 or later, 22 or later for bfloat16; None: the
+            earliest that supports the net.
+
+    Returns:
+        A ``ModelProto`` that passes ``onnx.checker``; ``onnx.save`` writes it. The structure of the
+        net is in the metadata, so that ``jaxgru.load`` and ``from_onnx`` return the same net, equal
+        to the bit.
+
+    Raises:
+        WeightsError: ONNX's GRU does not have an activation (hard_tanh, relu6, selu, exponential,
+            silu, gelu), the arrays have several dtypes, clip is not exact in float32 for float64
+            weights, or opset does not fit.
+        ValueError: the layers of the net do not fit together.
+        ImportError: onnx is not installed.
+
+    >>> import jax, jaxgru
+    >>> model = jaxgru.to_onnx(jaxgru.init(jax.random.key(0), 3, 5))
+    >>> [value.name for value in (*model.graph.input, *model.graph.output)]
+    ['x', 'y', 'h']
+
+    Source: ONNX's operator GRU, as implemented by ONNX Runtime.
+    """
+    return to_model(
+        jax.tree.map(np.asarray, net), Interface(batch_first, lengths, initial_states, opset)
+    )
+
+
+def _as_model(onnx: Any, model: Any, initializers: Mapping[str, Any] | None) -> Any:
+    if isinstance(model, onnx.NodeProto):
+        arrays = {name: np.asarray(array) for name, array in (initializers or {}).items()}
+        check_floats(arrays)
+        tensors = [to_tensor(onnx, name, array) for name, array in arrays.items()]
+        return onnx.ModelProto(graph=onnx.GraphProto(node=[model], initializer=tensors))
+    if initializers is not None:
+        raise WeightsError(
+            f"initializers are given with a {type(model).__name__}: expected them for a NodeProto"
+        )
+    if isinstance(model, onnx.GraphProto):
+        return onnx.ModelProto(graph=model)
+    if isinstance(model, onnx.ModelProto):
+        return model
+    raise WeightsError(
+        f"model is a {type(model).__name__}: expected a ModelProto, GraphProto or NodeProto"
+    )

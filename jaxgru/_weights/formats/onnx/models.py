@@ -1,0 +1,184 @@
+"""The GRUs of a model by the names of their nodes, or the net of a model by jaxgru.
+
+Nodes do not include stacks, the merge of two directions, a bias of None, or a clip in more than
+float32. Models by jaxgru therefore have the net in the metadata under the key ``jaxgru``:
+``{"version": 2, "net": ...}``, in the JSON form of ``jaxgru._weights.net_json``. Arrays are named
+``node/side/field``, such as ``gru_0/1/kernel`` for the kernel of the backward direction of the node
+``gru_0``.
+"""
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgru._net import Backward, Bidirectional, Net, check_net
+from jaxgru._params import GRUParams
+from jaxgru._weights.conventions import arrays_of
+from jaxgru._weights.equations import map_layers
+from jaxgru._weights.errors import WeightsError, damaged, outcome, shown
+from jaxgru._weights.formats.onnx.activations import float32
+from jaxgru._weights.formats.onnx.constants import Constants
+from jaxgru._weights.formats.onnx.graphs import places
+from jaxgru._weights.formats.onnx.nodes import GRUNode, read_node
+from jaxgru._weights.formats.onnx.tensors import External
+from jaxgru._weights.json_text import parse_json
+from jaxgru._weights.limits import Budget
+from jaxgru._weights.net_json import from_data, to_data
+from jaxgru._weights.results import UNNAMED, Found, Gathered
+from jaxgru._weights.unspecified import Fields
+
+KEY = "jaxgru"
+_VERSION = 2
+_LONGEST = 2**20  # of the JSON, in characters
+_ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
+
+
+def gather(
+    model: Any, size: int, assume: Mapping[str, Any], data_folder: Path | None = None
+) -> Gathered:
+    """Return all GRUs of a ModelProto with this number of bytes, in the order of the nodes.
+
+    External data may be in ``data_folder``; None: not allowed.
+    """
+    budget = Budget(size)
+    constants = Constants(budget, External(data_folder, budget))
+    nodes: dict[str, GRUNode | WeightsError] = {}
+    kinds: collections.Counter[str] = collections.Counter()
+    numbers: collections.Counter[str] = collections.Counter()
+    for place in places(model):
+        kind = str(place.node.op_type)
+        kinds[kind] += 1
+        if "GRU" not in kind or place.function is not None:
+            continue
+        # The name of a node may be missing or a duplicate.
+        own = place.node.name
+        wanted = name = own if own and isinstance(own, str) else UNNAMED
+        while name in nodes:
+            numbers[wanted] += 1
+            name = f"{wanted}_{numbers[wanted]}"
+        nodes[name] = outcome(read_node, place, constants, assume)
+    if not nodes:
+        raise WeightsError(_nothing(kinds))
+    return _as_written(model, nodes, assume) or _as_nodes(nodes, assume)
+
+
+def _as_written(
+    model: Any, nodes: dict[str, GRUNode | WeightsError], assume: Mapping[str, Any]
+) -> Gathered | None:
+    """Return the net of a model by jaxgru, None for other models."""
+    texts = [str(entry.value) for entry in model.metadata_props if entry.key == KEY]
+    if not texts:
+        return None
+    held = {name: node for name, node in nodes.items() if isinstance(node, GRUNode)}
+    try:
+        net = from_text(texts[0], held)
+    except WeightsError as error:
+        note = f"its GRUs are given one by one, as its metadata do not fit them: {error}"
+        return _as_nodes(nodes, assume, note)
+    fields = Fields(assume)
+    try:
+        fields.resolve("reverse", isinstance(net, Backward))
+        if isinstance(net, Bidirectional):
+            fields.resolve("merge", net.merge)
+    except WeightsError as error:
+        return {UNNAMED: error}
+    return {UNNAMED: Found(net, tuple(note for node in held.values() for note in node.notes))}
+
+
+def _as_nodes(
+    nodes: dict[str, GRUNode | WeightsError], assume: Mapping[str, Any], *notes: str
+) -> Gathered:
+    return {
+        name: node if isinstance(node, WeightsError) else outcome(node.found, assume, notes)
+        for name, node in nodes.items()
+    }
+
+
+def _nothing(kinds: Mapping[str, int]) -> str:
+    """Return the message about a model without a GRU node."""
+    loops = sum(kinds.get(kind, 0) for kind in ("Loop", "Scan"))
+    if loops:
+        return (
+            f"there is no GRU node in it, but {loops} of Loop or Scan, into which some exporters "
+            "turn a GRU: expected it to be exported as GRU"
+        )
+    others = [kind for kind in ("LSTM", "RNN") if kind in kinds]
+    held = f"but {' and '.join(others)}" if others else f"among {sum(kinds.values())} nodes"
+    return f"there is no GRU node in it, {held}: expected at least one"
+
+
+def to_text(net: Net, seats: Iterable[str]) -> str:
+    """Return a net as text, given the node and side of each layer in the order of the pytree."""
+    rest = iter(seats)
+
+    def named(params: GRUParams) -> GRUParams:
+        place = next(rest)
+        held: Any = {field: f"{place}/{field}" for field in arrays_of(params)}
+        return dataclasses.replace(params, **held)
+
+    return json.dumps({"version": _VERSION, "net": to_data(map_layers(named, net))})
+
+
+def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
+    """Return the net of a model, given its GRU nodes by name."""
+    parsed = parse_json(text, "it", _LONGEST)
+    if not isinstance(parsed, dict) or not {"version", "net"} <= parsed.keys():
+        raise WeightsError(f"it is {shown(parsed)}: expected version and net")
+    version, data = parsed["version"], parsed["net"]
+    if version != _VERSION:
+        raise WeightsError(f"it has version {shown(version)}: expected {_VERSION}")
+    free = {
+        f"{name}/{side}": (params, node.direction == "reverse" or side == 1)
+        for name, node in nodes.items()
+        for side, params in enumerate(node.sides)
+    }
+    net: Net = _filled(from_data(data), free, reverse=False)
+    if free:
+        raise WeightsError(f"it does not name {shown(min(free))}: expected every node")
+    with damaged("it is damaged", ValueError):
+        check_net(net)
+    return net
+
+
+def _filled(named: Any, free: dict[str, tuple[GRUParams, bool]], *, reverse: bool) -> Any:
+    """Return a net with names replaced by arrays, each direction of a node used once."""
+    if isinstance(named, GRUParams):
+        place = str(named.kernel).removesuffix("/kernel")
+        if place not in free:
+            raise WeightsError(f"it names {shown(place)}: expected a node that is there, once")
+        params, goes_back = free.pop(place)
+        if goes_back != reverse:
+            raise WeightsError(f"{shown(place)} goes the other way than in it")
+        return _checked(named, params, place)
+    if isinstance(named, Bidirectional):
+        forward = _filled(named.forward, free, reverse=reverse)
+        return Bidirectional(
+            forward, _filled(named.backward, free, reverse=not reverse), named.merge
+        )
+    if isinstance(named, Backward):
+        return Backward(_filled(named.net, free, reverse=not reverse))
+    return type(named)(_filled(layer, free, reverse=reverse) for layer in named)
+
+
+def _checked(named: GRUParams, params: GRUParams, place: str) -> GRUParams:
+    """Return the layer in the metadata, which must be equivalent to the node."""
+    changes: dict[str, Any] = {"clip": named.clip}
+    for field in _ARRAYS:
+        if getattr(named, field) is None:
+            if np.any(getattr(params, field)):
+                raise WeightsError(f"{shown(place)} has a {field}: expected none")
+            changes[field] = None
+        elif getattr(named, field) != f"{place}/{field}" or getattr(params, field) is None:
+            raise WeightsError(f"{field} of {shown(place)} is another array: expected its own")
+    for field in ("reset_after", "activation", "recurrent_activation", "clip"):
+        given, stored = getattr(named, field), getattr(params, field)
+        if (float32(given) if field == "clip" else given) != stored:
+            raise WeightsError(
+                f"{field} of {shown(place)} is {given!r}: expected {stored!r}, as the node has it"
+            )
+    return dataclasses.replace(params, **changes)

@@ -1,0 +1,91 @@
+"""Files and folders that are not supported, with an alternative for the error message."""
+
+import re
+from collections.abc import Callable, Collection
+
+from jaxgru._weights.contract import Format, Look, Source
+from jaxgru._weights.errors import WeightsError, listed
+from jaxgru._weights.results import Gathered
+
+_NPY = b"\x93NUMPY"
+_IN_KERAS = (
+    "load it in TensorFlow (tf_keras.models.load_model; model.load_weights for a checkpoint) and "
+    'write it by model.save("model.h5"), which is read'
+)
+_IN_TORCH = "in PyTorch, torch.save(program.state_dict(), path) writes a file that is read"
+_TO_ONNX = "the model that it was made from, or that converted to ONNX, is read"
+
+
+def _begins(*beginnings: bytes) -> Callable[[Look], bool]:
+    return lambda look: look.head.startswith(beginnings)
+
+
+def _matches(pattern: bytes) -> Callable[[Look], bool]:
+    return lambda look: re.match(pattern, look.head, re.DOTALL) is not None
+
+
+def _format(name: str, content: str, recognises: Callable[[Look], bool], instead: str) -> Format:
+    def read(source: Source) -> Gathered:
+        raise WeightsError(f"it is {content}: expected a file of weights; {instead}")
+
+    return Format(name, content, recognises, read)
+
+
+FORMATS = (
+    _format(
+        "npy", "arrays that have no names, as of numpy.save and equinox.tree_serialise_leaves",
+        # Users of Equinox often put a line of JSON before them.
+        lambda look: look.head.startswith(_NPY) or look.head.partition(b"\n")[2].startswith(_NPY),
+        "load them into the model they were saved from (equinox.tree_deserialise_leaves) and hand "
+        "that to jaxgru.from_equinox"),
+    _format(
+        "sharded", "the index of weights in several files",
+        _matches(rb'\s*\{.*"(?:weight_map|total_size)"'),
+        "load one of the files that it names, or save all as one (in Keras without "
+        "max_shard_size)"),
+    _format(
+        "tensorflowjs", "the model.json of TensorFlow.js",
+        _matches(rb'\s*\{.*"(?:modelTopology|weightsManifest|layers-model)"'),
+        "tensorflowjs_converter --input_format tfjs_layers_model --output_format keras writes one"),
+    _format(
+        "keras-json", "the configuration of a Keras model, without weights",
+        _matches(rb'\s*\{.*"class_name"\s*:.*"config"'),
+        "load the file that model.save or model.save_weights wrote beside it"),
+    _format(
+        "git-lfs", "a pointer of Git LFS, in the place of the file itself",
+        _begins(b"version https://git-lfs.github.com/spec/"), "run git lfs pull"),
+    _format("tflite", "a model of TFLite", lambda look: look.head[4:8] == b"TFL3", _TO_ONNX),
+    _format("gguf", "a file of GGUF", _begins(b"GGUF"), _TO_ONNX),
+    _format(
+        "tensorflow-model",
+        "the graph of a TensorFlow SavedModel, whose weights are in other files",
+        # Field 1 is version 1; field 2 a message whose field 1 is one. (ONNX has text there.)
+        _matches(rb"\x08\x01\x12[\x80-\xff]*[\x00-\x7f]\x0a"), _IN_KERAS),
+    _format(
+        "tensorflow-checkpoint", "the index of a TensorFlow checkpoint",
+        _matches(rb".{0,64}_CHECKPOINTABLE_OBJECT_GRAPH"), _IN_KERAS),
+    _format(
+        "pt2", "a program of torch.export",
+        lambda look: any(f"/{name}".endswith("/archive_format") for name in look.entries or ()),
+        _IN_TORCH),
+    _format(
+        "pickle-0", "a pickle of protocol 0, which Python 2 wrote",
+        _matches(rb"\(?[dl]p[01]\r?\n"), "load it in Python and pickle it again with protocol=2"),
+    _format(
+        "matlab", "a file of MATLAB", _begins(b"MATLAB "),
+        "numpy.savez(path, **scipy.io.loadmat(path)) writes a file that is read, given the names "
+        "of a library's arrays"),
+)  # fmt: skip
+
+
+def refuse_folder(names: Collection[str]) -> WeightsError:
+    """Return the error about a folder with such entries, which is not a supported checkpoint."""
+    if "saved_model.pb" in names or "saved_model.pbtxt" in names:
+        kind, instead = "a TensorFlow SavedModel", _IN_KERAS
+    elif any(name.endswith(".index") for name in names):
+        kind, instead = "a directory with a TensorFlow checkpoint", _IN_KERAS
+    else:
+        kind, instead = "a directory", f"in it are {listed(sorted(names)) or 'no files'}"
+    return WeightsError(
+        f"it is {kind}: expected a file of weights, or a checkpoint of Orbax; {instead}"
+    )

@@ -1,0 +1,196 @@
+"""Loading weights from files and saving them, as NumPy or JAX arrays."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgru._atomic import replacing
+from jaxgru._net import Net, check_net
+from jaxgru._weights.equations import Equations, check_equations, map_layers, to_notebook
+from jaxgru._weights.errors import WeightsError, WeightsWarning, about
+from jaxgru._weights.reading import Contents, StrPath, read_all
+from jaxgru._weights.registry import find_writer
+from jaxgru._weights.results import deliver, pick, sound, warn
+
+__all__ = [
+    "Contents",
+    "Equations",
+    "WeightsError",
+    "WeightsWarning",
+    "load",
+    "load_all",
+    "read",
+    "read_all",
+    "save",
+]
+
+
+def load(
+    path: StrPath,
+    *,
+    layer: str | None = None,
+    equations: Equations = "keras",
+    assume: Mapping[str, Any] | None = None,
+    external_data: bool = False,
+) -> Any:
+    """Return a GRU in a file, as JAX arrays of the dtype in the file.
+
+    The format is detected by the content: npz, safetensors, msgpack, Keras' ``.keras``,
+    ``.weights.h5`` and older HDF5 files, PyTorch's archives, ONNX and others (docs/formats.md lists
+    them with their contents). Files are untrusted: nothing in them is run, and their arrays may
+    take at most 64 MiB or 32 times the size of the file, whichever is more.
+
+    Args:
+        path: the file.
+        layer: the name of the GRU, required if the file has several. Names joined by ``+``, such
+            as ``"gru+gru_1"``, return a stack of GRUs, each of which takes the outputs of the one
+            before; ``"*"`` returns a stack of all. If a Keras model has other layers between them
+            that change the values, that is an error.
+        equations: the equations of the weights. ``"keras"``, those of ``GRUParams``, is for trained
+            layers. ``"notebook"`` is for weights of ``h' = z * n + (1 - z) * h`` and
+            ``n = tanh(x Wh + bh + ch + r * (h Uh))``: they are converted, by negating the z blocks
+            and adding ``ch`` to ``bh``, so that ``gru`` returns the results of these equations.
+            (The code of the notebook differs from them by a mistake: see
+            ``jaxgru._weights.equations``.)
+        assume: values of fields that are missing in the file: ``activation``,
+            ``recurrent_activation``, ``reset_after``, ``merge`` (of two directions) and ``reverse``
+            (from the last step to the first). They must not contradict the file.
+        external_data: whether an ONNX model may have weights in other files, which must be in the
+            folder of the model.
+
+    Returns:
+        A ``GRUParams``; a ``Bidirectional`` or ``Backward`` for a GRU with both directions or the
+        backward one; a tuple of layers for several GRUs, or for a module with several layers.
+
+    Raises:
+        WeightsError: the file is not a weights file or is damaged, its arrays do not fit, no net
+            can hold the GRU exactly, or there is no such layer. The message has the file, the
+            array, the value found and the value expected.
+        OSError: the file is missing or may not be read.
+        ValueError: equations or a field of assume is unknown.
+        ImportError: the format needs a library; the message names the extra to install.
+
+    Warns:
+        WeightsWarning: a field is missing in the file, with the assumed value; an array has NaN or
+            Inf; or the file is float64 and JAX's x64 mode is off, so that the weights were rounded
+            to float32.
+
+    >>> import jax, jaxgru, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
+    >>> jaxgru.save(jaxgru.init(jax.random.key(0), 3, 5), path)
+    >>> jaxgru.load(path).kernel.shape
+    (3, 15)
+
+    Source: docs/formats.md names that of each format.
+    """
+    contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
+    with about(path):
+        found = pick(contents.gathered, layer)
+    return deliver(found, os.fspath(path), stacklevel=2)
+
+
+def load_all(
+    path: StrPath,
+    *,
+    equations: Equations = "keras",
+    assume: Mapping[str, Any] | None = None,
+    external_data: bool = False,
+) -> dict[str, Any]:
+    """Return all GRUs in a file by name, in the order of the file.
+
+    Arguments, errors and warnings are those of ``load``. If no net can hold one of them exactly,
+    that is an error; ``load`` can still return the others.
+
+    >>> import jax, jaxgru, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
+    >>> jaxgru.save(jaxgru.init(jax.random.key(0), 3, 5), path)
+    >>> list(jaxgru.load_all(path))
+    ['gru']
+
+    Source: as in ``load``.
+    """
+    contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
+    with about(path):
+        found = {name: sound(contents.gathered, name) for name in contents.gathered}
+    nets = {}
+    for name, one in found.items():  # not a comprehension: a warning would point at that
+        nets[name] = deliver(one, f"{os.fspath(path)}: {name}", stacklevel=2)
+    return nets
+
+
+def read(
+    path: StrPath,
+    *,
+    layer: str | None = None,
+    equations: Equations = "keras",
+    assume: Mapping[str, Any] | None = None,
+    external_data: bool = False,
+) -> Any:
+    """Return a GRU in a file, as NumPy arrays.
+
+    Unlike ``load``, it never rounds float64, whatever JAX's x64 mode is. Use it to convert files.
+    Arguments, errors and warnings are those of ``load``.
+    """
+    contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
+    with about(path):
+        found = pick(contents.gathered, layer)
+    warn(found, os.fspath(path), [], stacklevel=2)
+    return found.net
+
+
+def save(
+    net: Net, path: StrPath, *, format: str | None = None, equations: Equations = "keras"
+) -> None:
+    """Write a net to a file, in the format of its suffix.
+
+    =================  ======================  =====================================================
+    suffix             format                  contents
+    =================  ======================  =====================================================
+    ``.safetensors``   ``safetensors``         any net with its structure
+    ``.npz``           ``npz``                 one layer with tanh and sigmoid, as Keras' arrays
+    ``.onnx``          ``onnx``                a model with GRU nodes
+    ``.keras``         ``keras``               a Keras model of the layers; needs Keras
+    ``.weights.h5``    ``keras-h5``            the weights of that model; needs Keras
+    (by ``format``)    ``torch-safetensors``   a state dict of ``torch.nn.GRU``
+    =================  ======================  =====================================================
+
+    ``load`` with the same ``equations`` returns weights that are equal to the bit, except that a
+    bias of None is loaded as zeros from a format with two biases. An existing file is replaced when
+    the new one is complete.
+
+    Args:
+        net: a ``GRUParams``, ``Bidirectional``, ``Backward``, or a tuple or list of them.
+        path: the file to write.
+        format: the name of the format; by default that of the suffix.
+        equations: the equations of the written weights, as in ``load``.
+
+    Raises:
+        WeightsError: the format or the equations cannot hold the net exactly, with the reason.
+            The notebook's equations hold only ``reset_after=True``, and no recurrent bias of the
+            candidate.
+        OSError: the file cannot be written.
+        ValueError: format or equations is unknown, or the arrays of ``net`` do not fit together.
+        ImportError: the format needs a library; the message names the extra to install.
+
+    >>> import jax, jaxgru, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
+    >>> params = jaxgru.init(jax.random.key(0), 3, 5)
+    >>> jaxgru.save(params, path)
+    >>> bool((jaxgru.load(path).kernel == params.kernel).all())
+    True
+
+    Source: docs/formats.md names that of each format.
+    """
+    check_equations(equations)
+    check_net(net)
+    net = jax.tree.map(np.asarray, net)
+    with about(f"{os.fspath(path)} was not written"):
+        write = find_writer(path, format)
+        if equations == "notebook":
+            net = map_layers(to_notebook, net)
+        with replacing(path) as temporary:
+            write(net, Path(temporary))

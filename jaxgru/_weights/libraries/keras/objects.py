@@ -1,0 +1,182 @@
+"""The conversion of Keras' GRU layers in memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxgru._net import Net
+from jaxgru._weights.errors import WeightsError, outcome
+from jaxgru._weights.libraries.keras.arrays import net_from_arrays
+from jaxgru._weights.libraries.keras.building import build_layer, keras_layers, using_keras
+from jaxgru._weights.libraries.keras.chains import grus, in_model, inputs_of
+from jaxgru._weights.libraries.keras.config import model_of
+from jaxgru._weights.results import Found, Gathered, deliver, pick
+from jaxgru._weights.unspecified import Fields, check_assume
+
+
+def from_keras(
+    source: Any, *, layer: str | None = None, assume: Mapping[str, Any] | None = None
+) -> Any:
+    """Return the net of a Keras layer, or of a list of its weights, as JAX arrays.
+
+    Args:
+        source: a built ``keras.layers.GRU``, ``GRUCell``, ``RNN`` of one or several ``GRUCell``,
+            or ``Bidirectional`` of these; a model with such layers; or the ``get_weights()`` of
+            such a layer, two or three arrays, or four or six for both directions.
+        layer: the name of the layer, required if a model has several, see ``jaxgru.load``; inside
+            a model or a wrapper, ``"outer/inner"``.
+        assume: values of fields that a list of weights does not include, as in ``jaxgru.load``.
+
+    Returns:
+        The net: a ``GRUParams``; a ``Bidirectional``; a tuple for several cells; a ``Backward``
+        for ``go_backwards``, whose outputs are in the order of the input.
+
+    Raises:
+        WeightsError: there is no GRU, several and no ``layer``, or one that no net can hold.
+        ImportError: source is not a list and Keras is not installed.
+
+    Warns:
+        WeightsWarning: a field was assumed; weights are NaN or Inf; float64 was rounded, as JAX's
+            x64 mode is off.
+
+    >>> import jaxgru, numpy as np
+    >>> weights = [np.ones((3, 15), "f"), np.ones((5, 15), "f"), np.ones((2, 15), "f")]
+    >>> assume = {"activation": "tanh", "recurrent_activation": "sigmoid", "reverse": False}
+    >>> jaxgru.from_keras(weights, assume=assume).recurrent_bias.shape
+    (15,)
+
+    Source: ``keras.layers.GRU``.
+    """
+    assume = check_assume(assume)
+    if isinstance(source, list | tuple):
+        return deliver(_from_weights(source, assume), "weights", stacklevel=2)
+    with using_keras("from_keras of a layer") as keras:
+        gathered = _gather(keras, source, assume)
+    return deliver(pick(gathered, layer), f"{source.name!r}", stacklevel=2)
+
+
+def to_keras(
+    net: Net,
+    *,
+    return_sequences: bool = True,
+    return_state: bool = False,
+    name: str | None = None,
+) -> Any:
+    """Return a built Keras layer that is exactly equivalent to a net.
+
+    Args:
+        net: a ``GRUParams``, a ``Bidirectional`` of two, or a ``Backward`` of one.
+        return_sequences: see ``keras.layers.GRU``; if False, the layer returns the last state. A
+            ``Backward`` requires False, as Keras returns the sequence in the order of computation.
+        return_state: see ``keras.layers.GRU``.
+        name: the name of the layer; by default Keras chooses one.
+
+    Returns:
+        A ``keras.layers.GRU`` or ``Bidirectional`` with the dtype of the net. Its
+        ``get_weights()`` fits other layers of the same configuration.
+
+    Raises:
+        WeightsError: no single Keras layer is equivalent, for example with clip,
+            hard_sigmoid_keras2, two biases without ``reset_after``, or a stack.
+        ValueError: the layers of the net do not fit together.
+        ImportError: Keras is not installed.
+
+    >>> import jax, jaxgru
+    >>> layer = jaxgru.to_keras(jaxgru.init(jax.random.key(0), 3, 5))  # doctest: +SKIP
+    >>> [weight.shape for weight in layer.get_weights()]  # doctest: +SKIP
+    [(3, 15), (5, 15), (2, 15)]
+
+    Source: ``keras.layers.GRU``.
+    """
+    with using_keras("to_keras") as keras:
+        layers = keras_layers(keras, net)
+        if len(layers) > 1:
+            raise WeightsError(
+                f"net is a {type(net).__name__} of {len(layers)}: expected one layer, as a Keras "
+                "layer holds one; go layer by layer"
+            )
+        return build_layer(
+            keras,
+            layers[0],
+            name=name,
+            return_sequences=return_sequences,
+            return_state=return_state,
+        )
+
+
+def _from_weights(weights: Sequence[Any], assume: Mapping[str, Any]) -> Found:
+    count = len(weights)
+    if count not in (2, 3, 4, 6):
+        raise WeightsError(
+            f"weights are a list of {count}: expected 2 or 3 arrays, or 4 or 6 for two directions"
+        )
+    arrays = [np.asarray(weight) for weight in weights]
+    cells = [arrays] if count < 4 else [arrays[: count // 2], arrays[count // 2 :]]
+    fields = Fields(assume)
+    net = net_from_arrays([[(cell, "weights")] for cell in cells], fields)
+    return Found(net, fields.notes())
+
+
+def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
+    if not isinstance(source, keras.Layer):
+        raise WeightsError(
+            f"source is a {type(source).__name__}: expected a Keras layer or model, or the list "
+            "that get_weights() gives"
+        )
+    name = "" if isinstance(source, keras.Model) else source.name
+    gathered: Gathered = dict(_found_in(keras, source, name, assume, None))
+    if not gathered:
+        raise WeightsError(f"there is no GRU in {source.name!r}: expected at least one")
+    return gathered
+
+
+def _found_in(
+    keras: Any, layer: Any, name: str, assume: Mapping[str, Any], inputs: str | None
+) -> Iterator[tuple[str, Found | WeightsError]]:
+    """Yield each GRU in a layer with its name, given the inputs of the layer, see Found."""
+    cells = _cells(keras, layer)
+    if any(type(cell) is keras.layers.GRUCell for cell in cells):
+        found = outcome(_found, keras, layer, cells, name, assume)
+        yield name, found._replace(inputs=inputs) if isinstance(found, Found) else found
+        return
+    known: dict[str, str] = {}
+    if isinstance(layer, keras.Model):
+        inner = layer.layers
+        if type(layer).__module__.startswith("keras."):  # not of a class of a user's own
+            known = inputs_of(model_of(keras.saving.serialize_keras_object(layer)))
+    elif isinstance(layer, keras.layers.Wrapper):
+        inner = [layer.layer]
+    else:
+        return
+    prefix = f"{name}/" if name else ""
+    for each in inner:
+        inputs = in_model(known, each.name, prefix)
+        yield from _found_in(keras, each, f"{prefix}{each.name}", assume, inputs)
+
+
+def _found(keras: Any, layer: Any, cells: list[Any], name: str, assume: Mapping[str, Any]) -> Found:
+    config = keras.saving.serialize_keras_object(layer)
+    if type(layer) is keras.layers.GRUCell:
+        config = {"class_name": "RNN", "config": {"cell": config}}
+    model = model_of({"class_name": "Model", "config": {"layers": [config]}})
+    found = list(grus(model.inner, {}, keras.__version__, assume))
+    if len(found) != 1 or found[0].layer is not model.inner[0]:
+        raise WeightsError(f"{name} is a {type(layer).__name__}: expected a layer of Keras' own")
+    found[0].checked()
+    weights = [cell.get_weights() for cell in cells]
+    if not all(weights):
+        raise WeightsError(f"{name} has no weights yet: expected a layer that is built")
+    return found[0].found([(arrays, name) for arrays in weights])
+
+
+def _cells(keras: Any, layer: Any) -> list[Any]:
+    """Return the cells of a recurrent layer, forward first; of any other layer, itself."""
+    layers = keras.layers
+    if isinstance(layer, layers.Bidirectional):
+        return _cells(keras, layer.forward_layer) + _cells(keras, layer.backward_layer)
+    if isinstance(layer, layers.RNN):
+        return _cells(keras, layer.cell)
+    if isinstance(layer, layers.StackedRNNCells):
+        return list(layer.cells)
+    return [layer]

@@ -1,0 +1,320 @@
+"""PyTorch's ``GRU`` and ``GRUCell`` among named arrays.
+
+========================  ==================  =====================================================
+name                      shape               meaning
+========================  ==================  =====================================================
+``weight_ih_l0``          ``(3H, I)``         kernel transposed, blocks r, z, n
+``weight_hh_l0``          ``(3H, H)``         recurrent kernel, likewise
+``bias_ih_l0``            ``(3H,)``           input-side bias, likewise
+``bias_hh_l0``            ``(3H,)``           state-side bias, likewise
+``..._l0_reverse``                            the same of the direction from the last step
+``..._l1``                ``(3H, D * H)``     the same of the next layer, after D directions
+``weight_ih``, ...                            the same of a ``GRUCell``
+========================  ==================  =====================================================
+
+A GRU has both biases or none. The reset gate is after the product, the activations are always tanh
+and sigmoid, and both directions are concatenated. LSTMs and plain RNNs have the same names; in a
+GRU, ``weight_hh`` has three times as many rows as columns.
+
+Source: ``torch/nn/modules/rnn.py``.
+"""
+
+import functools
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgru._net import Bidirectional, Net
+from jaxgru._optional import need
+from jaxgru._params import GRUParams
+from jaxgru._weights.conventions import USUAL, Holder, Layer, both_biases, has_bias, swap_gates
+from jaxgru._weights.dtypes import FLOATS, Arrays, Lazy, Unread, check_floats
+from jaxgru._weights.errors import WeightsError, shown
+from jaxgru._weights.libraries.names import Module, attempts, by_place, called, check_arrays, no_gru
+from jaxgru._weights.results import Gathered, deliver, pick
+from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
+
+
+def from_torch(source: Any, *, layer: str | None = None) -> Any:
+    """Return the net of a PyTorch GRU as JAX arrays.
+
+    Args:
+        source: a ``torch.nn.GRU``, a ``torch.nn.GRUCell``, a module that contains some, or the
+            state dict of one of these.
+        layer: the name of the GRU in the module, required if there are several, see
+            ``jaxgru.load``.
+
+    Returns:
+        The net: a ``GRUParams``, or a ``Bidirectional`` of two; a tuple of layers if ``num_layers``
+        is above 1.
+
+    Raises:
+        WeightsError: there is no GRU, several and no ``layer``, or its weights are incomplete,
+            parametrized, or integers.
+        ImportError: PyTorch is not installed.
+
+    Warns:
+        WeightsWarning: weights are NaN or Inf; float64 was rounded, as JAX's x64 mode is off.
+
+    >>> import jaxgru
+    >>> import torch  # doctest: +SKIP
+    >>> jaxgru.from_torch(torch.nn.GRU(3, 5)).kernel.shape  # doctest: +SKIP
+    (3, 15)
+
+    Source: PyTorch's ``GRU``, with gates in the order r, z, n.
+    """
+    torch = need("torch", "torch", "from_torch")
+    if isinstance(source, torch.nn.Module):
+        source = source.state_dict()
+    if not isinstance(source, Mapping):
+        raise WeightsError(
+            f"source is a {type(source).__name__}: expected a torch.nn.Module or its state dict"
+        )
+    if source and not any(isinstance(value, torch.Tensor) for value in source.values()):
+        name, value = next(iter(source.items()))
+        raise WeightsError(
+            f"source has no tensor, but a {type(value).__name__} at {name!r}: expected the state "
+            "dict of a torch.nn.Module"
+        )
+    state = _arrays(torch, source)
+    gathered = find(state, {})
+    if not gathered:
+        raise WeightsError(no_gru(state, others(state), LOOKED_FOR))
+    return deliver(pick(gathered, layer), "state dict", stacklevel=2)
+
+
+def to_torch(net: Net, *, cell: bool = False) -> dict[str, Any]:
+    """Return a net as a state dict of ``torch.nn.GRU``.
+
+    Args:
+        net: a ``GRUParams``, a ``Bidirectional`` of two, or a tuple or list of either kind, with
+            ``reset_after=True``, tanh and sigmoid, no clip, the same number of units in all layers,
+            and both directions concatenated.
+        cell: whether the state dict is for a ``torch.nn.GRUCell``.
+
+    Returns:
+        New tensors on the CPU, for a ``torch.nn.GRU`` of the same sizes, ``num_layers``,
+        ``bidirectional`` and dtype, with ``bias=False`` if all biases are None. If only some biases
+        are None, they are zeros.
+
+    Raises:
+        WeightsError: PyTorch cannot hold the net.
+        ValueError: the layers of the net do not fit together.
+        ImportError: PyTorch is not installed.
+
+    >>> import jax, jaxgru
+    >>> import torch  # doctest: +SKIP
+    >>> state = jaxgru.to_torch(jaxgru.init(jax.random.key(0), 3, 5))  # doctest: +SKIP
+    >>> torch.nn.GRU(3, 5).load_state_dict(state)  # doctest: +SKIP
+    <All keys matched successfully>
+
+    Source: PyTorch's ``GRU``, with gates in the order r, z, n.
+    """
+    torch = need("torch", "torch", "to_torch")
+    state = state_of(net, cell=cell)
+    return {name: _to_tensor(torch, array) for name, array in state.items()}
+
+
+def _to_tensor(torch: Any, array: Any) -> Any:
+    # PyTorch takes no bfloat16 of NumPy's, only its bits.
+    if array.dtype == FLOATS["bfloat16"]:
+        return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def _arrays(torch: Any, state: Mapping[Any, Any]) -> Lazy:
+    """Return the tensors of a state dict as NumPy arrays, copied from the device when accessed."""
+    tensors = {
+        name: value
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
+
+    def read(name: str) -> Any:
+        tensor = tensors[name]
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        # Others have numbers that are elsewhere, or that are not what they look like.
+        is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+        if not is_plain or tensor.layout != torch.strided or tensor.is_meta:
+            kind = f"{type(tensor).__name__} of layout {tensor.layout} on {tensor.device}"
+            return Unread(tuple(tensor.shape), f"{dtype} in a {kind}")
+        if dtype not in FLOATS:
+            return Unread(tuple(tensor.shape), dtype)
+        tensor = tensor.detach().cpu().resolve_neg()
+        if dtype == "bfloat16":
+            return tensor.view(torch.uint16).numpy().view(FLOATS[dtype])
+        return tensor.numpy()
+
+    return Lazy(tensors, read)
+
+
+LOOKED_FOR = "weight_ih_l0 (3H, I) and weight_hh_l0 (3H, H) of PyTorch"
+WEIGHTS = ("weight_ih", "weight_hh")
+BIASES = ("bias_ih", "bias_hh")
+
+_OWN = re.compile(r"(?:weight|bias)_(?:ih|hh)(?:_l(0|[1-9][0-9]{0,8})(_reverse)?)?")
+# What a weight is stored as while something else is trained in its place: torch.nn.utils'
+# weight_norm and spectral_norm, fastai's weight dropout; and _REPLACED_BELOW, PyTorch's newer way.
+_REPLACED = re.compile(rf"({_OWN.pattern})_(?:g|v|orig|raw|original[0-9]*)")
+_REPLACED_BELOW = re.compile(rf"(?:(.*)[./,])?parametrizations[./,]({_OWN.pattern})")
+_PROJECTION = re.compile(r"weight_hr_l[0-9]+(?:_reverse)?")
+_HOLDER = Holder(
+    "torch.nn.GRU", {**USUAL, "reset_after": (True,)}, merges=("concat",), has_stacks=True
+)
+# The layers that share these names, by the rows of weight_hh for each of its columns.
+_OTHERS = {1: "a plain RNN", 4: "an LSTM"}
+# Equinox's own of a cell whose weights are called as PyTorch's are.
+_EQUINOX = frozenset({"bias", "bias_n"})
+
+
+class _Extent(NamedTuple):
+    """What a GRU consists of."""
+
+    layers: list[int | None]  # None: that of a cell
+    sides: tuple[bool, ...]  # False: forward, True: backward
+    kinds: tuple[str, ...]  # of WEIGHTS and BIASES
+
+
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+    """Return all GRUs and GRU cells of PyTorch among the arrays, by their paths."""
+    builds = {
+        place: functools.partial(_net, arrays, module)
+        for place, module in _modules(arrays).items()
+        if _other(arrays, module) is None
+    }
+    return attempts(builds, assume)
+
+
+def others(arrays: Arrays) -> list[str]:
+    """Return a phrase for each layer that has the names of a GRU but is another layer."""
+    modules = _modules(arrays).items()
+    found = [(_other(arrays, module), called(place)) for place, module in modules]
+    return [f"{other} called {shown(name)}" for other, name in found if other is not None]
+
+
+def own_name(kind: str, layer: int | None, reverse: bool) -> str:
+    """Return the name in PyTorch of an array of a layer, or of a cell if layer is None."""
+    if layer is None:
+        return kind
+    return f"{kind}_l{layer}_reverse" if reverse else f"{kind}_l{layer}"
+
+
+def _modules(arrays: Arrays) -> dict[str, Module]:
+    """Return the modules with arrays named like those of a GRU."""
+    places = by_place(arrays)
+    for place, module in list(places.items()):
+        if below := _REPLACED_BELOW.fullmatch(place):
+            above = places.setdefault(below[1] or "", {})
+            above |= {f"{below[2]}_{own}": name for own, name in module.items()}
+    patterns = (_OWN, _REPLACED, _PROJECTION)
+    return {
+        place: module
+        for place, module in places.items()
+        if not module.keys() >= _EQUINOX
+        and any(pattern.fullmatch(own) for own in module for pattern in patterns)
+    }
+
+
+def _other(arrays: Arrays, module: Module) -> str | None:
+    """Return the kind of another layer, None if the module is a GRU or an incomplete one."""
+    if any(map(_PROJECTION.fullmatch, module)):
+        return "an LSTM with projections"
+    shapes = [arrays[name].shape for own, name in module.items() if own.startswith("weight_hh")]
+    # The longest rows are those of a weight: its norms are a column.
+    rows, columns = max((s for s in shapes if len(s) == 2), key=lambda s: s[1], default=(0, 0))
+    return _OTHERS.get(rows // columns) if columns and rows % columns == 0 else None
+
+
+def _net(arrays: Arrays, module: Module, fields: Fields) -> Net:
+    layers, sides, kinds = _extent(module)
+    # The order in which the sizes are found: H before 3H.
+    letters = {"weight_hh": ("3H", "H"), "weight_ih": ("3H", "I")} | dict.fromkeys(BIASES, ("3H",))
+    outputs = "2H" if len(sides) == 2 else "H"
+    shapes: dict[str, tuple[str, ...]] = {}
+    for kind, layer, side in itertools.product(letters, layers, sides):
+        if kind in kinds:
+            name = module[own_name(kind, layer, side)]
+            shapes[name] = ("3H", outputs) if kind == "weight_ih" and layer else letters[kind]
+    found = check_arrays({name: arrays[name] for name in shapes}, "", shapes)
+    fields.resolve("reverse", False)
+
+    def one(layer: int | None, reverse: bool) -> GRUParams:
+        names = (module[own_name(kind, layer, reverse)] for kind in kinds)
+        arrays = (swap_gates(found[name], 0).T for name in names)
+        return fields.params(*arrays, reset_after=True, **TANH_SIGMOID)
+
+    net: list[Net] = []
+    for layer in layers:
+        forward: Net = one(layer, False)
+        if len(sides) == 2:
+            forward = Bidirectional(forward, one(layer, True), fields.resolve("merge", "concat"))
+        net.append(forward)
+    return net[0] if len(net) == 1 else tuple(net)
+
+
+def _extent(module: Module) -> _Extent:
+    """Return the layers and directions of a GRU; raise WeightsError if arrays are missing."""
+    for own in module:
+        if replaced := _REPLACED.fullmatch(own):
+            raise WeightsError(
+                f"{replaced[1]} is given by {own}, as by a weight norm or a parametrization: "
+                "expected the weight itself; remove the norm or parametrization before saving"
+            )
+    matches = [match for match in map(_OWN.fullmatch, module) if match]
+    numbers = {match[1] for match in matches}
+    if None in numbers and len(numbers) > 1:
+        raise WeightsError("weights of a GRU and of a GRU cell are in one place: expected one's")
+    layers: list[int | None] = [None] if None in numbers else [*range(len(numbers))]
+    sides = (False, True) if any(match[2] for match in matches) else (False,)
+    has_biases = any(match[0].startswith(BIASES) for match in matches)
+    kinds = (*WEIGHTS, *BIASES) if has_biases else WEIGHTS
+    for layer, side, kind in itertools.product(layers, sides, kinds):
+        if own_name(kind, layer, side) not in module:
+            raise WeightsError(
+                f"{own_name(kind, layer, side)} is missing: expected both weights"
+                f"{' and both biases' if has_biases else ''} in every layer"
+                f"{' and direction' if len(sides) == 2 else ''}"
+            )
+    return _Extent(layers, sides, kinds)
+
+
+def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
+    """Return a net as NumPy arrays with the names of PyTorch, in its order; ``cell`` for a cell.
+
+    PyTorch has all biases or none, so if only some are None, they are zeros.
+    """
+    layers = _HOLDER.layers(net)
+    _check_alike(layers)
+    if cell and (len(layers) > 1 or len(layers[0].sides) > 1):
+        raise WeightsError("net has several layers: expected one, as torch.nn.GRUCell holds one")
+    has_biases = any(has_bias(params) for layer in layers for params in layer.sides.values())
+    state: dict[str, NDArray[Any]] = {}
+    for i, layer in enumerate(layers):
+        for params, reverse in zip(layer.sides.values(), (False, True), strict=False):
+            arrays = [params.kernel.T, params.recurrent_kernel.T]
+            arrays += both_biases(params) if has_biases else ()
+            for kind, array in zip((*WEIGHTS, *BIASES), arrays, strict=False):
+                name = own_name(kind, None if cell else i, reverse)
+                state[name] = np.ascontiguousarray(swap_gates(array, 0))
+    check_floats(state)
+    return state
+
+
+def _check_alike(layers: list[Layer]) -> None:
+    """Raise WeightsError unless all layers fit one GRU of PyTorch."""
+    first, *others = layers
+    units = next(iter(first.sides.values())).hidden_size
+    for layer in others:
+        for what, one, other in (
+            ("units", next(iter(layer.sides.values())).hidden_size, units),
+            ("directions", len(layer.sides), len(first.sides)),
+        ):
+            if one != other:
+                raise WeightsError(
+                    f"{layer.place} has {one} {what} and {first.place} {other}: expected the same "
+                    "in all layers, as in torch.nn.GRU"
+                )

@@ -1,0 +1,93 @@
+"""The conversion of a net to JSON data and named arrays, and back.
+
+Each part of a net is an object with its ``kind`` and its fields, in which arrays are replaced by
+their names. The name is the path to the array, such as ``0.forward.kernel`` in a stack whose first
+layer has two directions.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from jax.tree_util import keystr, tree_map_with_path
+
+from jaxgru._net import Backward, Bidirectional, Net
+from jaxgru._params import GRUParams
+from jaxgru._weights.errors import WeightsError, first_line, listed, shown
+
+_LAYERS = {kind.__name__: kind for kind in (GRUParams, Bidirectional, Backward)}
+_STACKS: dict[str, Any] = {"tuple": tuple, "list": list}
+# The types of the fields of a layer; the constructor checks the names of activations.
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "kernel": (str,),
+    "recurrent_kernel": (str,),
+    "bias": (str, type(None)),
+    "recurrent_bias": (str, type(None)),
+    "reset_after": (bool,),
+    "activation": (str,),
+    "recurrent_activation": (str,),
+    "clip": (float, int, type(None)),
+    "merge": (str, type(None)),
+}
+_MAX_DEPTH = 32
+
+
+def describe(net: Net) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a net as data for JSON, and its arrays by name."""
+    named = tree_map_with_path(lambda path, _: keystr(path, simple=True, separator="."), net)
+    return to_data(named), dict(zip(jax.tree.leaves(named), jax.tree.leaves(net), strict=True))
+
+
+def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
+    """Return the net of such data; raise WeightsError unless the arrays are those of the net."""
+    named = from_data(data)
+    names = jax.tree.leaves(named)
+    if wrong := sorted(set(names).symmetric_difference(arrays)):
+        raise WeightsError(
+            f"{listed(wrong)} is only in the net or only in the file: expected in both"
+        )
+    if len(names) != len(arrays):
+        raise WeightsError(
+            f"the net has {len(names)} arrays and the file {len(arrays)}: expected each once"
+        )
+    net: Net = jax.tree.map(arrays.__getitem__, named)
+    return net
+
+
+def to_data(named: Any) -> dict[str, Any]:
+    """Return a net with names instead of arrays as data for JSON."""
+    for kind, stack in _STACKS.items():  # a named tuple is a tuple
+        if isinstance(named, stack):
+            return {"kind": kind, "layers": [to_data(layer) for layer in named]}
+    fields = {field.name: getattr(named, field.name) for field in dataclasses.fields(named)}
+    return {"kind": type(named).__name__} | {
+        name: value if name in _FIELDS else to_data(value) for name, value in fields.items()
+    }
+
+
+def from_data(data: Any, depth: int = _MAX_DEPTH) -> Any:
+    """Return the net with names instead of arrays; raise WeightsError for invalid data."""
+    if not isinstance(data, dict) or depth == 0:
+        raise WeightsError(
+            f"a part of the net is {shown(data)}: expected an object, at most {_MAX_DEPTH} deep"
+        )
+    fields = dict(data)
+    kind = str(fields.pop("kind", None))
+    if kind in _STACKS and fields.keys() == {"layers"} and isinstance(fields["layers"], list):
+        return _STACKS[kind](from_data(layer, depth - 1) for layer in fields["layers"])
+    layer = _LAYERS.get(kind)
+    if layer is None or fields.keys() != {field.name for field in dataclasses.fields(layer)}:
+        raise WeightsError(
+            f"a part of the net is of kind {shown(kind)} with {shown(', '.join(fields))}: "
+            f"expected one of {', '.join((*_LAYERS, *_STACKS))} with its fields"
+        )
+    for name, value in fields.items():
+        if name not in _FIELDS:
+            fields[name] = from_data(value, depth - 1)
+        elif type(value) not in _FIELDS[name]:
+            raise WeightsError(f"{name} of a layer is {shown(value)}: expected another type")
+    try:
+        return layer(**fields)
+    except (ValueError, OverflowError) as error:
+        raise WeightsError(first_line(error)) from None

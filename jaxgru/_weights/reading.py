@@ -1,0 +1,74 @@
+"""Reading all GRUs of a file, as NumPy arrays."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from jaxgru._net import check_net
+from jaxgru._weights.contract import Source
+from jaxgru._weights.equations import Equations, check_equations, from_notebook, map_layers
+from jaxgru._weights.errors import WeightsError, about
+from jaxgru._weights.registry import find_by_content, read_folder
+from jaxgru._weights.results import Found, Gathered
+from jaxgru._weights.unspecified import check_assume
+
+StrPath = str | os.PathLike[str]
+
+
+class Contents(NamedTuple):
+    """The contents of a file of weights."""
+
+    format: str
+    gathered: Gathered
+
+
+def read_all(
+    path: StrPath,
+    *,
+    equations: Equations = "keras",
+    assume: Mapping[str, Any] | None = None,
+    external_data: bool = False,
+) -> Contents:
+    """Return all GRUs in a file as NumPy arrays, or the reason why no net can hold one.
+
+    float64 is not rounded, whatever JAX's x64 mode is. Arguments and errors are those of
+    ``jaxgru.load``; there are no warnings.
+    """
+    check_equations(equations)
+    assume = check_assume(assume)
+    with about(path):
+        if os.path.isdir(path):
+            name, gathered = read_folder(Path(path), assume)
+        else:
+            folder = Path(path).parent if external_data else None
+            with _opened(path) as file:
+                source = Source(file, os.fstat(file.fileno()).st_size, assume, folder)
+                format_ = find_by_content(source)
+                name, gathered = format_.name, format_.read(source)
+        if not gathered:
+            raise WeightsError("there is no GRU in it: expected at least one")
+    return Contents(name, {layer: _checked(found, equations) for layer, found in gathered.items()})
+
+
+def _checked(found: Found | WeightsError, equations: Equations) -> Found | WeightsError:
+    if isinstance(found, WeightsError):
+        return found
+    try:
+        check_net(found.net)
+        if equations == "notebook":
+            return found._replace(net=map_layers(from_notebook, found.net))
+    except ValueError as error:  # of sizes that do not fit together, or of the equations
+        return error if isinstance(error, WeightsError) else WeightsError(str(error))
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path: StrPath) -> Iterator[BinaryIO]:
+    # Checked before opening: opening a pipe waits for its writer.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise WeightsError("it is not a regular file: expected a file of weights")
+    with open(path, "rb") as file:
+        yield file

@@ -1,0 +1,156 @@
+"""The GRUs found in a file, the choice among them, and the conversion to JAX with warnings."""
+
+import itertools
+import warnings
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgru._net import Net, check_net
+from jaxgru._weights.conventions import is_traced
+from jaxgru._weights.errors import WeightsError, WeightsWarning, about, listed, plain
+
+# The name of a GRU whose file has none for it.
+UNNAMED = "gru"
+# The name for all GRUs of a file, as one net.
+ALL = "*"
+_MOST_NAMES = 20  # in a message
+_X64 = 'call jax.config.update("jax_enable_x64", True) first'
+
+
+class Found(NamedTuple):
+    """A GRU found by a reader."""
+
+    net: Net  # of NumPy arrays
+    notes: tuple[str, ...] = ()  # the assumed values of missing fields
+    # The name of the GRU whose outputs are its inputs, or a phrase for other inputs; None: the
+    # file does not have it.
+    inputs: str | None = None
+
+
+# All GRUs of a file by name, in the order of the file. If no net can hold one exactly, it is
+# replaced by the error, which is raised only if this GRU is requested.
+Gathered = dict[str, Found | WeightsError]
+
+
+def pick(gathered: Gathered, layer: str | None) -> Found:
+    """Return one GRU, or several consecutive ones as one net.
+
+    ``layer`` is a name, several joined by "+", "*" for all, or None for a single GRU.
+    """
+    known = listed(gathered, _MOST_NAMES)
+    if layer is None:
+        if len(gathered) > 1:
+            raise WeightsError(
+                f"it holds {len(gathered)} GRUs: expected layer=, one of {known}; "
+                f"{_one_net(gathered)}"
+            )
+        layer = next(iter(gathered))
+    if layer in gathered:
+        return sound(gathered, layer)
+    names = list(gathered) if layer == ALL else layer.split("+")
+    if len(names) < 2 or not gathered.keys() >= set(names):
+        raise WeightsError(f"layer is {layer!r}: expected one of {known}")
+    return _stacked(gathered, names)
+
+
+def sound(gathered: Gathered, name: str) -> Found:
+    """Return one of the GRUs; raise its WeightsError, with its name, if no net can hold it."""
+    found = gathered[name]
+    if isinstance(found, WeightsError):
+        # The name of a single GRU is omitted.
+        place = f"{plain(name)}: " if len(gathered) > 1 else ""
+        raise WeightsError(f"{place}{found}") from found.__cause__
+    return found
+
+
+def stack_of_all(gathered: Gathered) -> Found | None:
+    """Return all GRUs of a file as one net if the file shows that they are consecutive."""
+    follow = all(
+        isinstance(found, Found) and (i == 0 or found.inputs == before)
+        for i, (before, found) in enumerate(zip(["", *gathered], gathered.values(), strict=False))
+    )
+    return _stacked(gathered, list(gathered)) if follow and len(gathered) > 1 else None
+
+
+def deliver(found: Found, place: str, *, stacklevel: int) -> Any:
+    """Return the net of a GRU with JAX arrays, with warnings about assumptions and rounding.
+
+    ``place`` is its source, for messages; ``stacklevel`` is that of ``warnings.warn``.
+    """
+    with about(place):
+        net, rounded = to_jax(found.net)
+    warn(found, place, rounded, stacklevel=stacklevel + 1)
+    return net
+
+
+def warn(found: Found, place: str, more: list[str], *, stacklevel: int) -> None:
+    """Warn of each note on a GRU, of NaN and Inf in it, and of the additional notes."""
+    for note in (*found.notes, *_non_finite(found.net), *more):
+        warnings.warn(f"{place}: {note}", WeightsWarning, stacklevel=stacklevel + 1)
+
+
+def to_jax(net: Any) -> tuple[Any, list[str]]:
+    """Convert a tree of NumPy arrays to JAX arrays, and return a note if that rounded them."""
+    # With its x64 mode off, JAX rounds float64 silently. (The warning of NumPy about an overflow
+    # would come before the error below.)
+    with np.errstate(over="ignore"):
+        converted = jax.tree.map(jnp.asarray, net)
+    rounded = []
+    for (place, before), (_, after) in zip(_arrays(net), _arrays(converted), strict=True):
+        if before.dtype == after.dtype:
+            continue
+        rounded.append(place)
+        if np.any(np.isinf(np.asarray(after)) & np.isfinite(before)):
+            raise WeightsError(
+                f"{place} holds numbers beyond {after.dtype}'s range: {_X64} to keep {before.dtype}"
+            )
+    if not rounded:
+        return converted, []
+    note = f"{', '.join(rounded)} were rounded from float64 to float32: {_X64} to keep float64"
+    return converted, [note]
+
+
+def _stacked(gathered: Gathered, names: list[str]) -> Found:
+    parts = [sound(gathered, name) for name in names]
+    notes = [note for part in parts for note in part.notes]
+    for before, (name, part) in itertools.pairwise(zip(names, parts, strict=True)):
+        if part.inputs is None:
+            notes.append(f"the file does not show that {name!r} takes the outputs of {before[0]!r}")
+        elif part.inputs != before[0]:
+            raise WeightsError(
+                f"the inputs of {name!r} are {part.inputs}: expected the outputs of {before[0]!r}, "
+                "to be one net"
+            )
+    net = tuple(part.net for part in parts)
+    try:
+        check_net(net)
+    except ValueError as error:
+        raise WeightsError(f"{' and '.join(map(repr, names))} are not a net: {error}") from None
+    return Found(net, tuple(dict.fromkeys(notes)), parts[0].inputs)
+
+
+def _one_net(gathered: Gathered) -> str:
+    if stack_of_all(gathered) is not None:
+        return f"or {ALL!r} for all of them as one net, as each takes the outputs of the one before"
+    return "or several that follow one another, joined by '+'"
+
+
+def _non_finite(net: Net) -> list[str]:
+    """Return a note for each array of a net with NaN or Inf."""
+    notes = []
+    for place, value in _arrays(net):
+        if is_traced(value):
+            continue
+        nan, inf = np.count_nonzero(np.isnan(value)), np.count_nonzero(np.isinf(value))
+        if nan or inf:
+            notes.append(f"{place} holds {nan} NaN and {inf} Inf among its {value.size} numbers")
+    return notes
+
+
+def _arrays(net: Net) -> Iterator[tuple[str, Any]]:
+    for path, value in jax.tree_util.tree_flatten_with_path(net)[0]:
+        yield jax.tree_util.keystr(path).lstrip("."), value

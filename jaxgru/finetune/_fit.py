@@ -1,0 +1,262 @@
+"""A whole run of fine-tuning, built from the other modules."""
+
+import contextlib
+import functools
+import math
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax  # type: ignore[import-untyped]
+
+from jaxgru._net import Backward, Bidirectional
+from jaxgru.finetune._batches import Batch, Position, batches, count_batches
+from jaxgru.finetune._checkpoints import Checkpoints, described
+from jaxgru.finetune._data import Sequences
+from jaxgru.finetune._evaluate import mean_loss
+from jaxgru.finetune._history import Row
+from jaxgru.finetune._loop import (
+    NOT_FINITE,
+    Best,
+    Epochs,
+    FinetuneWarning,
+    OnRound,
+    Progress,
+    Steps,
+    check_sizes,
+    run_rounds,
+)
+from jaxgru.finetune._lora import LowRank, merge
+from jaxgru.finetune._losses import Loss
+from jaxgru.finetune._model import Model, RunOptions, checked_model, given_model, run_model
+from jaxgru.finetune._progress import training_bar
+from jaxgru.finetune._sharding import batch_size_of, place, replicate
+from jaxgru.finetune._train_step import TrainState, init_state, make_train_step, result_model
+from jaxgru.finetune._trainable import leaf_paths, partition, trainable_mask
+from jaxgru.finetune._validation import checked_data
+
+ADAM = optax.adam(1e-3)
+
+
+class Result(NamedTuple):
+    """The result of a run.
+
+    Args:
+        model: the tuned net and readout, low-rank changes merged.
+        history: one row per round, see ``read_history``.
+        stopped: the reason why the run ended: "epochs", "steps", "not finite", or the value
+            returned by a function of ``on_round``, such as "patience".
+        step: the step of the model: with validation data, the step of the lowest validation loss,
+            0 if no round improved on the initial model.
+    """
+
+    model: Model
+    history: list[Row]
+    stopped: str
+    step: int
+
+
+def fit(
+    model: Model,
+    data: Sequences,
+    loss: Loss,
+    until: Epochs | Steps,
+    *,
+    key: jax.Array,
+    validation: Sequences | None = None,
+    batch_size: int = 32,
+    window: int | None = None,
+    optimizer: optax.GradientTransformation = ADAM,
+    trainable: str | Sequence[str] | None = None,
+    options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
+    on_round: OnRound | Sequence[OnRound] = (),
+    checkpoint_dir: str | os.PathLike[str] | None = None,
+    mesh: jax.sharding.Mesh | None = None,
+    progress: bool = True,
+) -> Result:
+    """Return a model fine-tuned on data.
+
+    The training step is that of ``make_train_step``, the order of the data that of ``batches``.
+    With validation data, the result is the model with the lowest validation loss, including the
+    initial model; without, it is the model of the last round.
+
+    Args:
+        model: the net and its readout.
+        data: the training data.
+        loss: the loss to minimize.
+        until: the length of the run and of its rounds, ``Epochs(100)`` or
+            ``Steps(10_000, every=500)``. Each round ends with a row in the history, a validation
+            and a checkpoint, so a round should take seconds or longer.
+        key: a JAX random key, for the order of the data and for dropout.
+        validation: data that is not used for training.
+        batch_size: the number of sequences in a step, limited to the number of sequences.
+        window: the number of steps of a window; each window is a training step, see ``batches``.
+        optimizer: an Optax optimizer; see also ``averaged`` and ``pulled``.
+        trainable: patterns of the trained weights, as in ``trainable_mask``. None: all
+            floating-point weights; for a ``LowRank`` net, its changes and the readout. Other
+            weights do not change by a bit and have no optimizer state.
+        options: options for running the net in training.
+        on_round: one or more functions, called with the ``Round`` after each round, such as
+            ``patience(10)`` or ``write_history("run.jsonl")``. If a function returns a str, the run
+            stops with this reason; None continues it. A resumed run first calls them with the round
+            from which it resumes. Each process calls them, and all must return the same value.
+        checkpoint_dir: a folder for checkpoints. If it contains any, the run resumes from the last,
+            and the final weights are equal to the bit to those without the interruption.
+        mesh: the devices among which each batch is split, as ``data_mesh()``; batch_size must be a
+            multiple of their number. None: JAX's default device.
+        progress: show a progress bar on stderr, if that is a terminal and tqdm is installed, and a
+            line when a run resumes.
+
+    Returns:
+        The tuned model, the history, and the reason why the run ended.
+
+    Raises:
+        ValueError: the data is invalid or does not fit, a pattern matches nothing, a function of
+            on_round returns another type, or the checkpoints are of another run.
+        ImportError: checkpoint_dir is given and Orbax is not installed.
+        OSError: a checkpoint cannot be written or read.
+
+    Warns:
+        FinetuneWarning: a loss was NaN or infinite, with the step; or no round has a lower
+            validation loss than the initial model, which is the result.
+
+    >>> import jax, numpy as np, jaxgru
+    >>> from jaxgru.finetune import Epochs, Model, Sequences, fit, regression
+    >>> model = Model(jaxgru.init(jax.random.key(0), 3, 5))
+    >>> data = Sequences(np.ones((8, 20, 3), np.float32), np.zeros((8, 20, 5), np.float32))
+    >>> result = fit(model, data, regression(), Epochs(3), key=jax.random.key(1))
+    >>> result.stopped, [row["step"] for row in result.history]
+    ('epochs', [1, 2, 3])
+    >>> result.history[2]["loss"] < result.history[0]["loss"]
+    True
+    """
+    check_sizes(window=window)
+    if not isinstance(until, Epochs | Steps):
+        raise ValueError(f"until is {until!r}: expected Epochs(count) or Steps(count)")
+    model = checked_model(model)
+    data = checked_data(data, model, loss, "data")
+    if validation is not None:
+        validation = checked_data(validation, model, loss, "validation")
+    mask = _trained(model, trainable)
+    size = batch_size_of(batch_size, len(data.inputs), mesh)
+    data_key, step_key = jax.random.split(key)
+    carry = None if window is None else _first_carry(model, loss, data.inputs, size)
+    begin = Progress(
+        state=init_state(model, optimizer, mask=mask, key=step_key, carry=carry),
+        good=model,
+        best=None if validation is None else Best(model, math.inf, 0),
+        position=Position(),
+        history=[],
+    )
+    checkpoints = Checkpoints(
+        checkpoint_dir,
+        inputs={
+            "another key (of another seed)": key,
+            "other data": data,
+            "other validation data": validation,
+            "other weights at the start": model,
+        },
+        settings={
+            **described({"model": model}),
+            "trainable": ", ".join(leaf_paths(partition(model, mask)[0])),
+            "batch_size": f"{size}",
+            "window": f"{window}",
+            "options": f"{options}",
+            **described(begin.state),
+        },
+    )
+    train = make_train_step(loss, optimizer, mask=mask, options=options)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, float]:
+        after, mean = train(state, place(batch, mesh))
+        return after, float(mean)
+
+    def validate(model: Model) -> float:
+        return mean_loss(model, validation, loss, size, precision=options.precision, mesh=mesh)
+
+    with contextlib.closing(checkpoints):
+        start = _on_devices(checkpoints.restore(begin), mesh)
+        shown = progress and jax.process_index() == 0
+        if shown and start.steps:
+            done = f"step {start.steps}, {start.position.epoch} epochs done"
+            print(f"{checkpoint_dir}: resumes after {done}", file=sys.stderr)
+        with training_bar(until, start, count_batches(data, size), shown=shown) as on_step:
+            end, stopped = run_rounds(
+                start,
+                step,
+                batches(data, size, data_key, window=window, start=start.position),
+                until,
+                mask=mask,
+                validate=None if validation is None else validate,
+                on_step=on_step,
+                save=checkpoints.save,
+                on_round=[on_round] if callable(on_round) else on_round,
+            )
+    if end.best is None:
+        last = end.good if stopped == NOT_FINITE else result_model(end.state, mask)
+        return Result(given_model(last), end.history, stopped, end.steps)
+    if end.best.step == 0 and end.history:
+        warnings.warn(
+            f"no round has a lower validation loss than the {end.best.loss:.6g} before the first "
+            "step: the result is the model as it was",
+            FinetuneWarning,
+            stacklevel=2,
+        )
+    return Result(given_model(end.best.model), end.history, stopped, end.best.step)
+
+
+def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
+    """Return the mask of the trained weights. Raises ValueError for one without a gradient."""
+    if patterns is None:
+        floating = jax.tree.map(lambda leaf: bool(jnp.issubdtype(leaf.dtype, jnp.floating)), model)
+        if not isinstance(model.net, LowRank):
+            return floating
+        deltas = trainable_mask(model, "net.deltas.*")
+        return Model(deltas.net, floating.readout)
+    mask = trainable_mask(model, patterns)
+    trained, _ = partition(model, mask)
+    for path, leaf in zip(leaf_paths(trained), jax.tree.leaves(trained), strict=True):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(
+                f"{path} has dtype {leaf.dtype}: expected a floating-point type, as it is trained"
+            )
+    return mask
+
+
+def _first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) -> Any:
+    """Return the state of the net before the first window, for a batch.
+
+    Raises ValueError if windows are impossible.
+    """
+    if loss.on != "steps":
+        raise ValueError("window is given and the loss is on 'last': expected one on 'steps'")
+    nodes = jax.tree.leaves(merge(model.net), is_leaf=_goes_backward)
+    if any(map(_goes_backward, nodes)):
+        raise ValueError(
+            "window is given and a part of the net goes backward: expected a net that goes "
+            "forward, as the state of the other direction comes from later windows"
+        )
+    batch = np.broadcast_to(np.zeros((), inputs.dtype), (batch_size, *inputs.shape[1:]))
+    run = functools.partial(run_model, lengths=None, h0=None, on="steps")
+    _, h = jax.eval_shape(run, model, batch)
+    return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), h)
+
+
+def _goes_backward(node: object) -> bool:
+    return isinstance(node, Backward | Bidirectional)
+
+
+def _on_devices(progress: Progress, mesh: jax.sharding.Mesh | None) -> Progress:
+    """Return the progress with its arrays on the devices of the steps."""
+    state = replicate(progress.state._replace(carry=None), mesh)
+    best = progress.best
+    return progress._replace(
+        state=state._replace(carry=place(progress.state.carry, mesh)),
+        good=replicate(progress.good, mesh),
+        best=None if best is None else best._replace(model=replicate(best.model, mesh)),
+    )

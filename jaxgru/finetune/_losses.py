@@ -1,0 +1,160 @@
+"""Losses over padded sequences: the cost of each prediction, and the mean over the valid ones."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax  # type: ignore[import-untyped]
+
+from jaxgru._params import at_least_float32
+
+Array = jax.Array
+
+On: TypeAlias = Literal["steps", "last"]
+
+
+class Loss(NamedTuple):
+    """The cost of each prediction; training and evaluation take the mean over the valid ones.
+
+    Args:
+        values: a function of predictions and targets, both with leading axes ``(B, T)``, or
+            ``(B,)`` for the last state, that returns the cost of each, ``(B, T)`` or ``(B,)``.
+        on: "steps" for predictions at every step, "last" for those at the last valid step.
+        check: a function of the shape of all predictions, ``(N, T, ...)`` or ``(N, ...)``, the
+            targets, and booleans ``(N, T)`` or ``(N,)``, True for the targets of valid predictions.
+            It raises ValueError for invalid targets. None: no check.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxgru.finetune import Loss
+    >>> absolute = Loss(lambda predictions, targets: abs(predictions - targets).sum(-1), "steps")
+    >>> absolute.values(jnp.ones((2, 7, 3)), jnp.zeros((2, 7, 3))).shape
+    (2, 7)
+    """
+
+    values: Callable[[Array, Array], Array]
+    on: On
+    check: Callable[[tuple[int, ...], np.ndarray, np.ndarray], None] | None = None
+
+
+def regression(on: On = "steps") -> Loss:
+    """Return the squared error: with p the predictions and y the targets, ``mean((p - y)^2)``.
+
+    Args:
+        on: "steps", targets ``(N, T, O)``, or "last", targets ``(N, O)``.
+
+    Returns:
+        The loss; the mean is over the O numbers of a prediction and over the valid predictions.
+
+    Raises:
+        ValueError: on is neither "steps" nor "last".
+
+    >>> import jax.numpy as jnp
+    >>> from jaxgru.finetune import regression
+    >>> regression("last").values(jnp.array([[1.0, 3.0]]), jnp.zeros((1, 2))).tolist()
+    [5.0]
+    """
+    return Loss(_squared_error, _checked_on(on))
+
+
+def classification(on: On = "steps") -> Loss:
+    """Return the cross-entropy of a softmax: with c the class, ``-log(softmax(p)[c])``.
+
+    Args:
+        on: "steps", targets ``(N, T)``, or "last", targets ``(N,)``; integers from 0 to C - 1,
+            where C is the size of a prediction.
+
+    Returns:
+        The loss, in nats.
+
+    Raises:
+        ValueError: on is neither "steps" nor "last".
+
+    >>> import jax.numpy as jnp
+    >>> from jaxgru.finetune import classification
+    >>> loss = classification("last").values(jnp.zeros((1, 4)), jnp.array([2]))
+    >>> bool(jnp.allclose(loss, jnp.log(4.0)))
+    True
+    """
+    return Loss(_cross_entropy, _checked_on(on), _check_classes)
+
+
+def counted_steps(lengths: Any, inputs: Any, on: On) -> Any:
+    """Return flags of the valid predictions, ``(B, T)`` or ``(B,)``, for inputs ``(B, T, I)``.
+
+    The result is an array of NumPy or JAX, like the lengths; None if lengths is None.
+    """
+    if lengths is None:
+        return None
+    if on == "last":
+        return lengths > 0
+    return np.arange(inputs.shape[1], dtype=lengths.dtype)[None] < lengths[:, None]
+
+
+def total_loss(
+    loss: Loss, predictions: Array, targets: Array, counted: Array | None
+) -> tuple[Array, Array]:
+    """Return the sum of the costs of the valid predictions, and their number.
+
+    Args:
+        loss: the loss.
+        predictions: ``(B, T, ...)``, or ``(B, ...)`` of the last state.
+        targets: with the same leading axes.
+        counted: booleans of these axes, True for valid predictions; None if all are.
+
+    Raises:
+        ValueError: the loss does not give one cost for each prediction.
+    """
+    targets = jnp.asarray(targets)
+    if counted is not None:
+        # Masked before and after the loss: otherwise an infinite derivative at an invalid
+        # prediction, times zero, is NaN.
+        predictions, targets = (_only(counted, array) for array in (predictions, targets))
+    values = loss.values(predictions, targets)
+    expected = predictions.shape[: 1 if loss.on == "last" else 2]
+    if values.shape != expected:
+        raise ValueError(
+            f"the loss gives values of shape {values.shape}: expected {expected}, one for each "
+            "prediction"
+        )
+    values = values.astype(at_least_float32(values.dtype))
+    if counted is None:
+        return values.sum(), jnp.asarray(values.size, values.dtype)
+    return _only(counted, values).sum(), counted.sum().astype(values.dtype)
+
+
+def _only(counted: Array, array: Array) -> Array:
+    flags = counted.reshape(counted.shape + (1,) * (array.ndim - counted.ndim))
+    return jnp.where(flags, array, jnp.zeros((), array.dtype))
+
+
+def _squared_error(predictions: Array, targets: Array) -> Array:
+    if predictions.shape != targets.shape:
+        raise ValueError(f"targets has shape {targets.shape}: expected {predictions.shape}")
+    return jnp.mean((predictions - targets.astype(predictions.dtype)) ** 2, axis=-1)
+
+
+def _cross_entropy(predictions: Array, targets: Array) -> Array:
+    if predictions.shape[:-1] != targets.shape:
+        raise ValueError(f"targets has shape {targets.shape}: expected {predictions.shape[:-1]}")
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise ValueError(f"targets has dtype {targets.dtype}: expected integers, the classes")
+    costs: Array = optax.softmax_cross_entropy_with_integer_labels(predictions, targets)
+    return costs
+
+
+def _check_classes(shape: tuple[int, ...], targets: np.ndarray, counted: np.ndarray) -> None:
+    wrong = np.argwhere(counted & ((targets < 0) | (targets >= shape[-1])))
+    if len(wrong):
+        place = tuple(int(i) for i in wrong[0])
+        raise ValueError(
+            f"targets[{', '.join(map(str, place))}] is {targets[place]}: expected a class from 0 "
+            f"to {shape[-1] - 1}, as a prediction has {shape[-1]} numbers"
+        )
+
+
+def _checked_on(on: On) -> On:
+    if on not in ("steps", "last"):
+        raise ValueError(f"on is {on!r}: expected 'steps' or 'last'")
+    return on

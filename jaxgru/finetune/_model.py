@@ -1,0 +1,239 @@
+"""Models: a net and its readout, and their predictions."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import DTypeLike
+
+from jaxgru._dropout import Dropout
+from jaxgru._net import check_net
+from jaxgru._recurrence.layer import Precision, Remat
+from jaxgru._sequence import gru
+from jaxgru.finetune._lora import merge
+from jaxgru.finetune._losses import On
+
+Array = jax.Array
+
+
+class Model(NamedTuple):
+    """A net and its readout: all weights as one pytree.
+
+    Args:
+        net: as in ``jaxgru.gru``, or a ``LowRank`` net.
+        readout: a callable pytree that maps one output of the net, ``(H,)``, to one prediction,
+            ``(O,)``; it is mapped over batch and time by ``jax.vmap``. Its arrays are weights, its
+            other leaves do not change. A ``linear_readout``, an ``eqx.nn.Linear``, an
+            ``nnx.Linear`` and a ``jax.tree_util.Partial(function, weights)`` are such pytrees.
+            None: the outputs are the predictions.
+
+    >>> import jax, jaxgru
+    >>> from jaxgru.finetune import Model, leaf_paths, linear_readout
+    >>> net = jaxgru.init(jax.random.key(0), 3, 5, use_bias=False)
+    >>> leaf_paths(Model(net, linear_readout(jax.random.key(1), 5, 2)))
+    ['net.kernel', 'net.recurrent_kernel', 'readout.kernel', 'readout.bias']
+    """
+
+    net: Any
+    readout: Any = None
+
+
+class RunOptions(NamedTuple):
+    """Options for running a net in training; the fields are arguments of ``jaxgru.gru``."""
+
+    dropout: float | Dropout = 0.0
+    recurrent_dropout: float = 0.0
+    precision: Precision = None
+    remat: Remat = None
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["kernel", "bias"], meta_fields=[])
+@dataclasses.dataclass(frozen=True)
+class LinearReadout:
+    """An affine map of an output: ``prediction = y W + b``.
+
+    Args:
+        kernel: W, ``(H, O)``.
+        bias: b, ``(O,)``.
+
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxgru.finetune import LinearReadout
+    >>> LinearReadout(2 * jnp.eye(3), jnp.ones(3))(jnp.arange(3.0)).tolist()
+    [1.0, 3.0, 5.0]
+    """
+
+    kernel: Array
+    bias: Array
+
+    def __call__(self, y: Array) -> Array:
+        """Return the prediction ``(O,)`` for an output ``(H,)``."""
+        for name, wanted in (("kernel", (len(y), self.bias.size)), ("bias", self.bias.shape[:1])):
+            if (shape := getattr(self, name).shape) != wanted:
+                raise ValueError(
+                    f"its {name} has shape {shape}: expected {wanted}, as the net has {len(y)} "
+                    f"outputs and the bias {self.bias.size} numbers"
+                )
+        prediction: Array = y @ self.kernel.astype(y.dtype) + self.bias.astype(y.dtype)
+        return prediction
+
+
+def linear_readout(
+    key: Array, inputs: int, outputs: int, *, dtype: DTypeLike = jnp.float32
+) -> LinearReadout:
+    """Return a new linear readout: its kernel is Glorot-uniform, its bias zero.
+
+    Args:
+        key: a JAX random key.
+        inputs: H, the number of outputs of the net.
+        outputs: O, the size of a prediction.
+        dtype: floating-point type of the weights.
+
+    Returns:
+        The readout, its kernel ``(H, O)``.
+
+    Raises:
+        ValueError: a size is below 1.
+
+    >>> import jax
+    >>> from jaxgru.finetune import linear_readout
+    >>> linear_readout(jax.random.key(0), 5, 2).kernel.shape
+    (5, 2)
+
+    Source: Glorot and Bengio 2010; the defaults of Keras' ``Dense``.
+    """
+    for name, size in (("inputs", inputs), ("outputs", outputs)):
+        if size < 1:
+            raise ValueError(f"{name} is {size}: expected at least 1")
+    kernel = jax.nn.initializers.glorot_uniform()(key, (inputs, outputs), dtype)
+    return LinearReadout(kernel, jnp.zeros(outputs, dtype))
+
+
+def predict(model: Model, inputs: Any, lengths: Any = None, *, on: On = "steps") -> Any:
+    """Return the predictions of a model.
+
+    Args:
+        model: the net and its readout.
+        inputs: ``(..., T, I)``.
+        lengths: integers ``(...)``; None if all steps are valid.
+        on: "steps" for predictions at every step, "last" for those at the last valid step.
+
+    Returns:
+        The predictions, ``(..., T, O)`` or ``(..., O)``.
+
+    Raises:
+        ValueError: as in ``jaxgru.gru``.
+
+    >>> import jax, jax.numpy as jnp, jaxgru
+    >>> from jaxgru.finetune import Model, linear_readout, predict
+    >>> net = jaxgru.init(jax.random.key(0), 3, 5)
+    >>> model = Model(net, linear_readout(jax.random.key(1), 5, 2))
+    >>> predict(model, jnp.ones((4, 7, 3))).shape
+    (4, 7, 2)
+    """
+    predictions, _ = run_model(checked_model(model), inputs, lengths, None, on=on)
+    return predictions
+
+
+def run_model(
+    model: Model,
+    inputs: Any,
+    lengths: Any,
+    h0: Any,
+    *,
+    on: On,
+    options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
+    key: Array | None = None,
+) -> tuple[Any, Any]:
+    """Return the predictions of a model and the last state of its net, see ``jaxgru.gru``."""
+    ys, h = gru(
+        merge(model.net),
+        jnp.asarray(inputs),
+        h0,
+        lengths=None if lengths is None else jnp.asarray(lengths),
+        return_sequences=on == "steps",
+        key=key,
+        **options._asdict(),
+    )
+    readout = model.readout
+    if readout is None:
+        return ys, h
+    for _ in range(jax.tree.leaves(ys)[0].ndim - 1):
+        readout = jax.vmap(readout)
+    return readout(ys), h
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["arrays"], meta_fields=["rest"])
+@dataclasses.dataclass(frozen=True)
+class _ReadoutArrays:
+    """A readout for ``jax.jit``: its arrays, and its other leaves as static data."""
+
+    arrays: Any  # the readout, with None for each leaf that is not an array
+    rest: tuple[Any, tuple[Any, ...]]  # its structure, and its leaves with None for each array
+
+    def __call__(self, y: Any) -> Any:
+        return self.whole()(y)
+
+    def whole(self) -> Any:
+        structure, rest = self.rest
+        arrays = iter(jax.tree.leaves(self.arrays))
+        leaves = [next(arrays) if leaf is None else leaf for leaf in rest]
+        return jax.tree.unflatten(structure, leaves)
+
+
+def checked_model(model: Model) -> Model:
+    """Return a model whose leaves are all JAX arrays.
+
+    Raises ValueError unless it is a ``Model`` of a net and a readout that accepts its outputs.
+    """
+    if not isinstance(model, Model):
+        raise ValueError(f"model is a {type(model).__name__}: expected a Model(net, readout)")
+    net, readout = model
+    inputs, _ = check_net(jax.eval_shape(merge, net))
+    if readout is not None:
+        readout = _checked_readout(readout, net, inputs)
+    # The type of a weakly typed array would change in the first step.
+    arrays: Model = jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), Model(net, readout)
+    )
+    return arrays
+
+
+def given_model(model: Model) -> Model:
+    """Return the model with low-rank changes merged and the readout of its original type."""
+    net, readout = merge(model.net), model.readout
+    return Model(net, readout.whole() if isinstance(readout, _ReadoutArrays) else readout)
+
+
+def _checked_readout(readout: Callable[[Array], Array], net: Any, inputs: int) -> Any:
+    if not callable(readout):
+        raise ValueError(f"readout is a {type(readout).__name__}: expected a callable pytree")
+    leaves, structure = jax.tree.flatten(readout)
+    if not all(map(_is_array, leaves)):
+        arrays = [leaf if _is_array(leaf) else None for leaf in leaves]
+        rest = tuple(None if _is_array(leaf) else leaf for leaf in leaves)
+        readout = _ReadoutArrays(jax.tree.unflatten(structure, arrays), (structure, rest))
+    x = jnp.zeros((1, inputs), jnp.result_type(*jax.tree.leaves(net)))
+    y = jax.eval_shape(lambda net: jax.tree.map(lambda ys: ys[0], gru(merge(net), x)[0]), net)
+    try:
+        prediction = jax.eval_shape(lambda readout, y: readout(y), readout, y)
+    except ValueError as error:
+        raise ValueError(f"readout: {error}") from error
+    except Exception as error:  # a readout may raise any error
+        shapes = " and ".join(str(leaf.shape) for leaf in jax.tree.leaves(y))
+        raise ValueError(
+            f"readout: it does not take an output of the net, of shape {shapes}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(prediction, "shape"):
+        raise ValueError(
+            f"readout: it gives a {type(prediction).__name__}: expected one array, the prediction"
+        )
+    return readout
+
+
+def _is_array(leaf: object) -> bool:
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)

@@ -1,0 +1,89 @@
+"""Common parts of plots: a figure without a window system, its file, and heat maps."""
+
+import errno
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxgru._atomic import replacing
+from jaxgru._optional import need
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+
+def check_plot(path: str | os.PathLike[str]) -> None:
+    """Raise errors about the path before anything else.
+
+    Raises:
+        ValueError: Matplotlib has no such format.
+        ImportError: Matplotlib is not installed.
+        OSError: the folder is missing.
+    """
+    need("matplotlib", "plot", "drawing")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    ending = Path(path).suffix
+    formats = sorted(FigureCanvasBase.get_supported_filetypes())
+    if ending.lower().removeprefix(".") not in formats:
+        raise ValueError(
+            f"{os.fspath(path)}: its ending is {ending!r}, expected a picture: {', '.join(formats)}"
+        )
+    if not Path(path).absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "its folder is missing", os.fspath(path))
+
+
+def new_figure(width: float, height: float) -> "Figure":
+    """Return an empty Matplotlib figure; sizes are in inches."""
+    # Without pyplot, which would choose a window system and keep a reference to the figure.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
+    """Write a figure; the suffix of the path is the format."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
+
+
+def heat_map(
+    ax: "Axes", values: np.ndarray, limits: tuple[float, float], **options: Any
+) -> "AxesImage":
+    """Draw an array with its first axis downwards, and return the image.
+
+    Limits of one sign use a sequential color map, others a diverging one with white at zero. NaN
+    and Inf are green.
+    """
+    from matplotlib import colormaps
+
+    colours = colormaps["viridis" if limits[0] >= 0 else "RdBu_r"]
+    return ax.imshow(
+        np.ma.masked_invalid(values),
+        cmap=colours.with_extremes(bad="limegreen"),
+        vmin=limits[0],
+        vmax=limits[1],
+        aspect="auto",
+        **options,
+    )
+
+
+def about_zero(values: np.ndarray) -> tuple[float, float]:
+    """Return symmetric limits of a color scale that include all finite numbers of an array."""
+    largest = float(np.max(np.abs(values), where=np.isfinite(values), initial=0)) or 1.0
+    return -largest, largest
+
+
+def whole_numbers(axis: "Axis", most: int) -> None:
+    """Put ticks at whole numbers only, with at most ``most`` intervals."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(most, integer=True))
