@@ -44,7 +44,7 @@ def read_net(
         path: the weights file.
         arguments: with the options of ``add_source_options``.
         equations: the equations of the weights.
-        read: ``jaxgru._weights.load`` or ``read``.
+        read: ``jaxgru._weights.io.load`` or ``read``.
 
     Raises:
         WeightsError: as ``read``, or the layers of a stack do not fit together.

@@ -24,7 +24,7 @@ def test_flax_writes_what_is_read_to_the_bit(path, dtype, monkeypatch):
     serialization = pytest.importorskip("flax.serialization")
     arrays = params(jnp.dtype(dtype))
     path.write_bytes(serialization.to_bytes({"net": {"~": arrays}}))
-    whole = jaxgru._weights.read(path)
+    whole = jaxgru._weights.io.read(path)
     expected = arrays["w_h"].copy()
     expected[:, :2] *= -1
     assert_same(whole.recurrent_kernel, expected)
@@ -32,7 +32,7 @@ def test_flax_writes_what_is_read_to_the_bit(path, dtype, monkeypatch):
     monkeypatch.setattr(serialization, "MAX_CHUNK_SIZE", 20)  # bytes, for 2**30
     path.write_bytes(serialization.to_bytes({"net": {"~": arrays}}))
     assert b"__msgpack_chunked_array__" in path.read_bytes()
-    assert_same(jaxgru._weights.read(path), whole)
+    assert_same(jaxgru._weights.io.read(path), whole)
 
 
 @pytest.mark.live
