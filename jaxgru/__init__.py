@@ -1,6 +1,6 @@
 """jaxgru: trained GRUs in JAX, with exact conversions and fast derivatives of any order."""
 
-from jaxgru._activations import ACTIVATIONS
+from jaxgru._activations import ACTIVATIONS, Activation
 from jaxgru._cell import gru_cell, gru_gates
 from jaxgru._dropout import Dropout
 from jaxgru._export import export
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS",
+    "Activation",
     "Backward",
     "Bidirectional",
     "Dropout",

@@ -1,184 +1,143 @@
-"""The activations, with their derivatives and their names in other libraries.
+"""Activations: by name, or with parameters."""
 
-To add an activation, add an entry to ``_ACTIVATIONS``. Name a library only if its function is the
-same: ``leaky_relu`` is -0.2 at -1 in Keras and -0.01 in JAX.
-"""
+import dataclasses
+import inspect
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any, TypeAlias, cast
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from jaxgru._functions import BY_ONNX, FAMILIES, FUNCTIONS, ActivationName, FamilyName, Function
 
-import jax
-import jax.numpy as jnp
-
-Array = jax.Array
-
-
-class Keras(NamedTuple):
-    """The names of an activation in Keras' configurations; the first is used for writing."""
-
-    names: tuple[str, ...]
-    versions: tuple[str, ...] = ("1", "2", "3")  # in which the names mean this function
+ActivationLike: TypeAlias = "ActivationName | Activation"
+ACTIVATIONS: tuple[ActivationName, ...] = tuple(FUNCTIONS)
+_ONLY_FAMILIES = tuple(name for name in FAMILIES if name not in FUNCTIONS)
 
 
-class Onnx(NamedTuple):
-    """An activation of ONNX's GRU with its parameters; None for parameters it does not have."""
+@dataclasses.dataclass(frozen=True)
+class Activation:
+    """An activation with parameters other than those of its name alone.
 
-    function: str
+    ==================  ============================================  ==================
+    name                function                                      by the name alone
+    ==================  ============================================  ==================
+    leaky_relu          x for x >= 0, else alpha x                    alpha 0.2
+    elu                 x for x > 0, else alpha (exp(x) - 1)          alpha 1
+    hard_sigmoid        alpha x + beta, limited to [0, 1]             alpha 1/6, beta 1/2
+    thresholded_relu    x for x > alpha, else 0
+    scaled_tanh         alpha tanh(beta x)
+    affine              alpha x + beta
+    ==================  ============================================  ==================
+
+    It may stand wherever the name of an activation may. In a ``GRUParams``, one that is the same
+    function as a name becomes that name, as ``"leaky_relu"`` for ``Activation("leaky_relu", 0.2)``.
+    ONNX's GRU and jaxgru's own files hold it; other formats and libraries refuse it.
+
+    Args:
+        name: one of these, or one of ``jaxgru.ACTIVATIONS`` without parameters.
+        alpha: the first parameter, a finite number; by default that of the name alone.
+        beta: the second parameter, likewise.
+
+    Raises:
+        ValueError: there is no such activation, it does not have that parameter or has no default
+            for it, or the parameter is not a finite number.
+
+    >>> import jax, jaxgru
+    >>> leaky = jaxgru.Activation("leaky_relu", alpha=0.5)
+    >>> jaxgru.init(jax.random.key(0), 3, 5, activation=leaky).activation
+    Activation('leaky_relu', alpha=0.5)
+
+    Source: ``activation_alpha`` and ``activation_beta`` of ONNX's GRU.
+    """
+
+    name: ActivationName | FamilyName
     alpha: float | None = None
     beta: float | None = None
 
+    def __post_init__(self) -> None:
+        name: Any = self.name
+        function = None if name in _ONLY_FAMILIES else get_activation(name, "name")
+        takes: Collection[str] = ()
+        if self.name in FAMILIES:
+            takes = inspect.signature(FAMILIES[self.name]).parameters
+        for parameter in ("alpha", "beta"):
+            value = getattr(self, parameter)
+            if parameter not in takes:
+                if value is not None:
+                    raise ValueError(
+                        f"{parameter} is {value!r}: expected None, as {self.name} does not have it"
+                    )
+                continue
+            if value is None and function is not None:
+                value = getattr(function.onnx, parameter)
+            is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if not (is_number and math.isfinite(value)):
+                raise ValueError(
+                    f"{parameter} of {self.name} is {value!r}: expected a finite number"
+                )
+            # A NumPy scalar has a dtype that would take part in promotion.
+            object.__setattr__(self, parameter, float(value))
 
-class Activation(NamedTuple):
-    """An elementwise function ``y = f(x)``, its derivative, and its names in other libraries.
+    def __repr__(self) -> str:
+        """Show the parameters that it has."""
+        parts = [f"{part}={value!r}" for part, value in self._parameters().items()]
+        return f"Activation({', '.join([repr(self.name), *parts])})"
 
-    The derivative is a function of x and y. Most are computed from y, without x and without another
-    transcendental function. ``keras``, ``onnx`` and ``flax`` are None if the library lacks it.
-    """
+    def __str__(self) -> str:
+        """Return the spelling of the command line, such as ``leaky_relu:alpha=0.5``."""
+        parts = [f"{part}={value!r}" for part, value in self._parameters().items()]
+        return ":".join([self.name, *parts])
 
-    value: Callable[[Array], Array]
-    slope: Callable[[Any, Array], Array]  # of x, which is None unless needs_input, and y
-    needs_input: bool = False
-    keras: Keras | None = None
-    onnx: Onnx | None = None
-    flax: Callable[..., Array] | None = None  # the argument of Flax' cells
+    def _parameters(self) -> dict[str, float]:
+        given = {"alpha": self.alpha, "beta": self.beta}
+        return {name: value for name, value in given.items() if value is not None}
 
 
-def get_activation(name: str, argument: str = "activation") -> Activation:
-    """Return the activation called ``name``.
+def get_activation(activation: ActivationLike, argument: str = "activation") -> Function:
+    """Return the function of an activation.
 
     Raises ValueError, listing the names and naming the argument, if there is none.
     """
+    name: Any = activation
+    if isinstance(activation, Activation):
+        name = activation.name
+        if name in FAMILIES:
+            return FAMILIES[name](**activation._parameters())
     try:
-        return _ACTIVATIONS[name]
+        return FUNCTIONS[name]
     except (KeyError, TypeError):
         raise ValueError(
-            f"{argument} {name!r} is unknown: expected one of {', '.join(_ACTIVATIONS)}"
+            f"{argument} {name!r} is unknown: expected one of {', '.join(FUNCTIONS)}"
         ) from None
 
 
-# selu's two constants (Klambauer et al. 2017, arXiv:1706.02515), as in jax.nn.selu.
-_SELU_SCALE = 1.0507009873554804934193349852946
-_SELU_ALPHA = 1.6732632423543772848170429916717
+def canonical(activation: ActivationLike, argument: str = "activation") -> ActivationLike:
+    """Return the name of a function if it has one, else the ``Activation``.
+
+    Raises ValueError as ``get_activation``.
+    """
+    function = get_activation(activation, argument)
+    if not isinstance(activation, Activation):
+        return activation
+    if activation.name not in FAMILIES:
+        return cast("ActivationName", activation.name)
+    return BY_ONNX.get(function.onnx, activation)
 
 
-def _indicator(condition: Array, like: Array) -> Array:
-    return condition.astype(like.dtype)
+def parse_activation(text: str) -> ActivationLike:
+    """Return the activation of a spelling such as ``leaky_relu:alpha=0.5``.
 
+    Raises ValueError if it is not one, except that a name alone is returned as it is.
 
-def _silu_slope(x: Array, _: Array) -> Array:
-    s = jax.nn.sigmoid(x)
-    return s * (1.0 + x * (1.0 - s))
-
-
-def _gelu_slope(x: Array, _: Array) -> Array:
-    return jax.scipy.stats.norm.cdf(x) + x * jax.scipy.stats.norm.pdf(x)
-
-
-# At a kink, the slope is that of jax.nn: the flat side of relu, the steep side of leaky_relu.
-_ACTIVATIONS = {
-    "tanh": Activation(
-        jnp.tanh,
-        lambda x, y: 1.0 - y * y,
-        keras=Keras(("tanh",)),
-        onnx=Onnx("Tanh"),
-        flax=jnp.tanh,
-    ),
-    "sigmoid": Activation(
-        jax.nn.sigmoid,
-        lambda x, y: y * (1.0 - y),
-        keras=Keras(("sigmoid",)),
-        onnx=Onnx("Sigmoid"),
-        flax=jax.nn.sigmoid,
-    ),
-    # Two functions have this name: x/6 + 1/2 in Keras 3 and PyTorch,
-    "hard_sigmoid": Activation(
-        lambda x: jnp.clip(x / 6.0 + 0.5, 0.0, 1.0),
-        lambda x, y: _indicator((y > 0) & (y < 1), y) / 6.0,
-        keras=Keras(("hard_sigmoid",), versions=("3",)),
-        onnx=Onnx("HardSigmoid", 1 / 6, 0.5),
-        flax=jax.nn.hard_sigmoid,
-    ),
-    # and 0.2 x + 1/2 in Keras 1 and 2, in Theano, and by default in ONNX.
-    "hard_sigmoid_keras2": Activation(
-        lambda x: jnp.clip(0.2 * x + 0.5, 0.0, 1.0),
-        lambda x, y: _indicator((y > 0) & (y < 1), y) * 0.2,
-        keras=Keras(("hard_sigmoid",), versions=("1", "2")),
-        onnx=Onnx("HardSigmoid", 0.2, 0.5),
-    ),
-    "hard_tanh": Activation(
-        lambda x: jnp.clip(x, -1.0, 1.0),
-        lambda x, y: _indicator(jnp.abs(y) < 1, y),
-        keras=Keras(("hard_tanh",)),
-        flax=jax.nn.hard_tanh,
-    ),
-    "relu": Activation(
-        jax.nn.relu,
-        lambda x, y: _indicator(y > 0, y),
-        keras=Keras(("relu",)),
-        onnx=Onnx("Relu"),
-        flax=jax.nn.relu,
-    ),
-    "relu6": Activation(
-        jax.nn.relu6,
-        lambda x, y: _indicator((y > 0) & (y < 6), y),
-        keras=Keras(("relu6",)),
-        flax=jax.nn.relu6,
-    ),
-    # The slope of Keras; the default of jax.nn.leaky_relu and of ONNX is 0.01.
-    "leaky_relu": Activation(
-        lambda x: jax.nn.leaky_relu(x, 0.2),
-        lambda x, y: jnp.where(y >= 0, jnp.ones_like(y), jnp.full_like(y, 0.2)),
-        keras=Keras(("leaky_relu",), versions=("3",)),
-        onnx=Onnx("LeakyRelu", 0.2),
-    ),
-    "elu": Activation(
-        jax.nn.elu,
-        lambda x, y: jnp.where(y > 0, jnp.ones_like(y), y + 1.0),
-        keras=Keras(("elu", "celu")),  # celu with alpha 1 is the same function
-        onnx=Onnx("Elu", 1.0),
-        flax=jax.nn.elu,
-    ),
-    "selu": Activation(
-        jax.nn.selu,
-        lambda x, y: jnp.where(y > 0, jnp.full_like(y, _SELU_SCALE), y + _SELU_SCALE * _SELU_ALPHA),
-        keras=Keras(("selu",)),
-        flax=jax.nn.selu,
-    ),
-    "softplus": Activation(
-        jax.nn.softplus,
-        lambda x, y: -jnp.expm1(-y),
-        keras=Keras(("softplus",)),
-        onnx=Onnx("Softplus"),
-        flax=jax.nn.softplus,
-    ),
-    "softsign": Activation(
-        jax.nn.soft_sign,
-        lambda x, y: (1.0 - jnp.abs(y)) ** 2,
-        keras=Keras(("softsign",)),
-        onnx=Onnx("Softsign"),
-        flax=jax.nn.soft_sign,
-    ),
-    "exponential": Activation(jnp.exp, lambda x, y: y, keras=Keras(("exponential",)), flax=jnp.exp),
-    "linear": Activation(
-        lambda x: x,
-        lambda x, y: jnp.ones_like(y),
-        keras=Keras(("linear",)),
-        onnx=Onnx("Affine", 1.0, 0.0),
-    ),
-    "silu": Activation(
-        jax.nn.silu,
-        _silu_slope,
-        needs_input=True,
-        keras=Keras(("silu", "swish")),
-        flax=jax.nn.silu,
-    ),
-    # jax.nn.gelu is an approximation by tanh by default, unlike that of Keras.
-    "gelu": Activation(
-        lambda x: jax.nn.gelu(x, approximate=False),
-        _gelu_slope,
-        needs_input=True,
-        keras=Keras(("gelu",)),
-    ),
-}
-
-ACTIVATIONS = tuple(_ACTIVATIONS)
+    >>> parse_activation("hard_sigmoid:alpha=0.25:beta=0.5")
+    Activation('hard_sigmoid', alpha=0.25, beta=0.5)
+    """
+    if ":" not in text:
+        return cast("ActivationName", text)
+    name, *parts = text.split(":")
+    given = dict(part.partition("=")[::2] for part in parts)
+    try:
+        values = {parameter: float(value) for parameter, value in given.items()}
+        return Activation(cast("ActivationName", name), **values)
+    except TypeError:
+        raise ValueError(f"{text!r} has other parameters: expected alpha and beta") from None

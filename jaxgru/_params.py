@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from jaxgru._activations import get_activation
+from jaxgru._activations import ActivationLike, canonical
 from jaxgru._pytree import pytree_dataclass
 
 Array = jax.Array
@@ -44,8 +44,9 @@ class GRUParams:
         recurrent_bias: state-side bias ``(3H,)``, or None.
         reset_after: whether the reset gate is applied after the product with the state (Keras 2
             and later, cuDNN, PyTorch) or before it (Keras 1, Haiku, Cho et al. 2014).
-        activation: name of the candidate's activation, one of ``jaxgru.ACTIVATIONS``.
-        recurrent_activation: name of the gates' activation.
+        activation: name of the candidate's activation, one of ``jaxgru.ACTIVATIONS``, or a
+            ``jaxgru.Activation`` with parameters.
+        recurrent_activation: the gates' activation, likewise.
         clip: if given, each pre-activation is limited to ``[-clip, clip]``, as in ONNX.
 
     Raises:
@@ -66,15 +67,15 @@ class GRUParams:
     bias: Array | None = None
     recurrent_bias: Array | None = None
     reset_after: bool = True
-    activation: str = "tanh"
-    recurrent_activation: str = "sigmoid"
+    activation: ActivationLike = "tanh"
+    recurrent_activation: ActivationLike = "sigmoid"
     clip: float | None = None
 
     def __post_init__(self) -> None:
         # Only static fields are checked here, as transformations of pytrees pass leaves that are
         # not arrays. check_params checks the leaves.
-        get_activation(self.activation, "activation")
-        get_activation(self.recurrent_activation, "recurrent_activation")
+        for field in ("activation", "recurrent_activation"):
+            object.__setattr__(self, field, canonical(getattr(self, field), field))
         if self.clip is not None:
             if not (_is_number(self.clip) and math.isfinite(self.clip) and self.clip > 0):
                 raise ValueError(
@@ -114,8 +115,8 @@ def init(
     use_bias: bool = True,
     reset_after: bool = True,
     dtype: DTypeLike = jnp.float32,
-    activation: str = "tanh",
-    recurrent_activation: str = "sigmoid",
+    activation: ActivationLike = "tanh",
+    recurrent_activation: ActivationLike = "sigmoid",
     clip: float | None = None,
 ) -> GRUParams:
     """Return new weights with Keras' initializers.

@@ -1,5 +1,6 @@
 """Dataclasses as pytrees that ``jax.export`` can serialize."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -7,13 +8,16 @@ from typing import Any, TypeVar
 import jax
 from jax import export
 
+from jaxgru._activations import Activation
+
 T = TypeVar("T")
 
 
 def pytree_dataclass(data: tuple[str, ...], meta: tuple[str, ...]) -> Callable[[type[T]], type[T]]:
     """Return a class decorator: the fields ``data`` are leaves, ``meta`` is part of the structure.
 
-    The fields of ``data`` come first in the class. Values of ``meta`` are numbers, strings or None.
+    The fields of ``data`` come first in the class. Values of ``meta`` are numbers, strings, None
+    or an ``Activation``.
     """
 
     def register(cls: type[T]) -> type[T]:
@@ -25,8 +29,13 @@ def pytree_dataclass(data: tuple[str, ...], meta: tuple[str, ...]) -> Callable[[
         return export.register_pytree_node_serialization(
             cls,
             serialized_name=f"jaxgru.{cls.__name__}",
-            serialize_auxdata=lambda values: json.dumps(values).encode(),
-            deserialize_auxdata=lambda stored: tuple(json.loads(stored)),
+            serialize_auxdata=lambda values: json.dumps(
+                values, default=dataclasses.asdict
+            ).encode(),
+            deserialize_auxdata=lambda stored: tuple(
+                Activation(**value) if isinstance(value, dict) else value
+                for value in json.loads(stored)
+            ),
             from_children=rebuild,
         )
 

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from jaxgru._activations import parse_activation
 from jaxgru._net import check_net
 from jaxgru._weights.io import Equations, WeightsError, load
 from jaxgru._weights.unspecified import check_assume
@@ -26,7 +27,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a field that is missing in the file: activation, recurrent_activation, reset_after, "
-        "merge or reverse (repeatable)",
+        "merge or reverse (repeatable); leaky_relu:alpha=0.5 is an activation with a parameter",
     )
     parser.add_argument(
         "--external-data",
@@ -71,8 +72,8 @@ def source_options(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _assumption(text: str) -> tuple[str, Any]:
     field, _, word = text.partition("=")
-    value = _WORDS.get(word.lower(), word)
     try:
+        value = _WORDS.get(word.lower(), parse_activation(word))
         check_assume({field: value})
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} given: {error}") from None

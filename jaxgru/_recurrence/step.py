@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgru._activations import get_activation
+from jaxgru._activations import ActivationLike, get_activation
 from jaxgru._params import GRUParams
 from jaxgru._recurrence.layout import Precision, blocks, product_blocks, projections
 
@@ -29,8 +29,8 @@ class Variant(NamedTuple):
     """The static configuration of a step."""
 
     reset_after: bool
-    activation: str
-    recurrent_activation: str
+    activation: ActivationLike
+    recurrent_activation: ActivationLike
     clip: float | None
     precision: Precision
 

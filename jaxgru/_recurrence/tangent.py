@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxgru._activations import get_activation
+from jaxgru._activations import ActivationLike, get_activation
 from jaxgru._recurrence.layout import blocks, product
 from jaxgru._recurrence.scan import Coefficients, Flags, map_step, where_valid
 from jaxgru._recurrence.step import Step, Variant, Weights, along, clipped, split_candidate
@@ -111,7 +111,7 @@ def _entering(factors: Array | None, hs: Array) -> Array:
     return hs if factors is None else along(factors, hs) * hs
 
 
-def _slope(clip: float | None, activation: str, x: Array | None, y: Array) -> Array:
+def _slope(clip: float | None, activation: ActivationLike, x: Array | None, y: Array) -> Array:
     """Return the derivative of ``y = activation(clipped(x))``."""
     slope = get_activation(activation).slope
     if clip is None or x is None:

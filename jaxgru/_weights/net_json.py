@@ -12,21 +12,23 @@ from typing import Any
 import jax
 from jax.tree_util import keystr, tree_map_with_path
 
+from jaxgru._activations import Activation
 from jaxgru._net import Backward, Bidirectional, Net
 from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError, first_line, listed, shown
 
 _LAYERS = {kind.__name__: kind for kind in (GRUParams, Bidirectional, Backward)}
 _STACKS: dict[str, Any] = {"tuple": tuple, "list": list}
-# The types of the fields of a layer; the constructor checks the names of activations.
+# The types of the fields of a layer; the constructor checks the names of activations. An activation
+# with parameters is an object of its name and its parameters.
 _FIELDS: dict[str, tuple[type, ...]] = {
     "kernel": (str,),
     "recurrent_kernel": (str,),
     "bias": (str, type(None)),
     "recurrent_bias": (str, type(None)),
     "reset_after": (bool,),
-    "activation": (str,),
-    "recurrent_activation": (str,),
+    "activation": (str, Activation),
+    "recurrent_activation": (str, Activation),
     "clip": (float, int, type(None)),
     "merge": (str, type(None)),
 }
@@ -62,8 +64,12 @@ def to_data(named: Any) -> dict[str, Any]:
             return {"kind": kind, "layers": [to_data(layer) for layer in named]}
     fields = {field.name: getattr(named, field.name) for field in dataclasses.fields(named)}
     return {"kind": type(named).__name__} | {
-        name: value if name in _FIELDS else to_data(value) for name, value in fields.items()
+        name: _plain(value) if name in _FIELDS else to_data(value) for name, value in fields.items()
     }
+
+
+def _plain(value: Any) -> Any:
+    return dataclasses.asdict(value) if isinstance(value, Activation) else value
 
 
 def from_data(data: Any, depth: int = _MAX_DEPTH) -> Any:
@@ -85,7 +91,15 @@ def from_data(data: Any, depth: int = _MAX_DEPTH) -> Any:
     for name, value in fields.items():
         if name not in _FIELDS:
             fields[name] = from_data(value, depth - 1)
-        elif type(value) not in _FIELDS[name]:
+            continue
+        if Activation in _FIELDS[name] and isinstance(value, dict):
+            try:
+                value = fields[name] = Activation(**value)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise WeightsError(
+                    f"{name} of a layer is {shown(value)}: {first_line(error)}"
+                ) from None
+        if type(value) not in _FIELDS[name]:
             raise WeightsError(f"{name} of a layer is {shown(value)}: expected another type")
     try:
         return layer(**fields)

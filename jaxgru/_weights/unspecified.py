@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxgru._activations import ACTIVATIONS
+from jaxgru._activations import ACTIVATIONS, Activation, canonical
 from jaxgru._net import MERGES
 from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError
@@ -34,7 +34,9 @@ def check_assume(assume: Mapping[str, Any] | None) -> dict[str, Any]:
     for name, value in checked.items():
         if name not in _ALLOWED:
             raise ValueError(f"assume names {name!r}: expected {', '.join(_ALLOWED)}")
-        if not any(value is allowed or value == allowed for allowed in _ALLOWED[name]):
+        if isinstance(value, Activation) and "activation" in name:
+            checked[name] = canonical(value)
+        elif not any(value is allowed or value == allowed for allowed in _ALLOWED[name]):
             options = ", ".join(map(repr, _ALLOWED[name]))
             raise ValueError(f"assume[{name!r}] is {value!r}: expected one of {options}")
     return checked

@@ -52,10 +52,10 @@ def cell(weights, h, x, factor=1.0, xp=np):
     cz, cr, ch = c[:units], c[units : 2 * units], c[2 * units :]
 
     def sigma(a):
-        return ACTIVATIONS[weights.recurrent_activation](_clip(a, weights.clip, xp), xp)
+        return activation(weights.recurrent_activation)(_clip(a, weights.clip, xp), xp)
 
     def phi(a):
-        return ACTIVATIONS[weights.activation](_clip(a, weights.clip, xp), xp)
+        return activation(weights.activation)(_clip(a, weights.clip, xp), xp)
 
     d = h * factor  # dropout acts on the state in the products, and on no more of it
     z = sigma(x @ Wz + bz + d @ Uz + cz)
@@ -89,6 +89,24 @@ def _erf(x, xp):
     from autograd.scipy.special import erf
 
     return erf(x)
+
+
+def activation(value):
+    """Return the function of a name, or of a ``jaxgru.Activation``."""
+    if isinstance(value, str):
+        return ACTIVATIONS[value]
+    return lambda x, xp=np: _PARAMETRIZED[value.name](x, value.alpha, value.beta, xp)
+
+
+# Each of x, alpha and beta as in the documentation of ONNX's GRU.
+_PARAMETRIZED = {
+    "leaky_relu": lambda x, alpha, _, xp: xp.where(x >= 0, x, alpha * x),
+    "elu": lambda x, alpha, _, xp: xp.where(x > 0, x, alpha * _elu(x, xp)),
+    "hard_sigmoid": lambda x, alpha, beta, xp: _limit(alpha * x + beta, 0.0, 1.0, xp),
+    "thresholded_relu": lambda x, alpha, _, xp: xp.where(x > alpha, x, 0.0 * x),
+    "scaled_tanh": lambda x, alpha, beta, xp: alpha * xp.tanh(beta * x),
+    "affine": lambda x, alpha, beta, xp: alpha * x + beta,
+}
 
 
 # Each of x and the library to compute it with.

@@ -256,15 +256,12 @@ FILES = {
     "one activation": (attributes(activations=["Tanh"]), "activations has 1 functions: expected 2"),
     "unknown activation": (
         attributes(activations=["Sigmoid", "Swish"]), "activations has 'Swish': expected Relu"),
-    "another slope": (
-        attributes(activations=["Sigmoid", "LeakyRelu"]),
-        "LeakyRelu with alpha 0.01: expected one"),
+    "slope that is NaN": (
+        attributes(activations=["Sigmoid", "LeakyRelu"], activation_alpha=[float("nan")]),
+        "activations has LeakyRelu: alpha of leaky_relu is nan: expected a finite number"),
     "no slope": (
         attributes(activations=["Sigmoid", "Affine"]),
         "activation_alpha has 0 values: expected one more"),
-    "slope of a hard sigmoid": (
-        attributes(activations=["HardSigmoid", "Tanh"], activation_alpha=[0.25]),
-        "HardSigmoid with alpha 0.25 and beta 0.5: expected one that"),
     # By position the second number, in turn the first: two readings, two functions.
     "slopes of two readings": (
         attributes(activations=["Sigmoid", "Elu"], activation_alpha=[1.0, 2.0]),

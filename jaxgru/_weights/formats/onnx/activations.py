@@ -1,12 +1,13 @@
-"""The activations of ONNX that are the same functions as those of jaxgru, with parameters."""
+"""The activations of ONNX's GRU, with their parameters."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from jaxgru._activations import ACTIVATIONS, Onnx, get_activation
-from jaxgru._weights.conventions import Holder
+from jaxgru._activations import ACTIVATIONS, Activation, ActivationLike, get_activation
+from jaxgru._functions import BY_ONNX, FAMILIES, Onnx
 from jaxgru._weights.errors import WeightsError, shown
 
 
@@ -16,16 +17,38 @@ def float32(value: Any) -> Any:
         return None if value is None else float(np.float32(value))
 
 
-# The activations of jaxgru as they are stored in a node.
-STORED = {
-    name: Onnx(known.function, float32(known.alpha), float32(known.beta))
-    for name in ACTIVATIONS
-    if (known := get_activation(name).onnx)
-}
-_NAMES = {activation: name for name, activation in STORED.items()} | {
-    Onnx("ScaledTanh", 1.0, 1.0): "tanh"
-}
-HOLDER = Holder("ONNX's GRU", dict.fromkeys(("activation", "recurrent_activation"), tuple(STORED)))
+def rounded(activation: ActivationLike) -> Onnx | None:
+    """Return an activation as it is stored in a node, or None if ONNX has no equal function."""
+    known = get_activation(activation).onnx
+    return known and Onnx(known.function, float32(known.alpha), float32(known.beta))
+
+
+def stored(field: str, activation: ActivationLike, dtype: np.dtype[Any]) -> Onnx:
+    """Return an activation of a layer of this dtype as it is stored in a node.
+
+    Raises WeightsError, naming the field, if ONNX has no equal function or cannot hold a parameter.
+    """
+    function = rounded(activation)
+    if function is None:
+        options = " or ".join(repr(name) for name in ACTIVATIONS if get_activation(name).onnx)
+        raise WeightsError(
+            f"{field} is {activation!r}: expected {options} or a jaxgru.Activation, as ONNX's GRU "
+            "holds no other"
+        )
+    given = get_activation(activation).onnx
+    is_finite = all(value is None or math.isfinite(value) for value in function[1:])
+    # In a net of at most float32, jaxgru also computes with the parameters in float32. Those of a
+    # name are what ONNX means by it.
+    is_exact = isinstance(activation, str) or dtype.itemsize <= 4 or function == given
+    if not (is_finite and is_exact):
+        raise WeightsError(
+            f"{field} is {activation!r}: expected parameters that float32 has, as ONNX's "
+            "attributes are"
+        )
+    return function
+
+
+_NAMES = {rounded(name): name for name in ACTIVATIONS} | BY_ONNX
 # The default of alpha and beta for each function of ONNX; "none" if it does not have the parameter;
 # "unsure" if the default of the specification differs from that of ONNX Runtime, so that a file
 # without the value is ambiguous.
@@ -39,9 +62,12 @@ _PARAMETERS: dict[str, tuple[float | str, float | str]] = {
     "Elu": (1.0, "none"),
 }
 _SPELLED = {function.lower(): function for function in _PARAMETERS}
+_FAMILIES = {_SPELLED[name.replace("_", "")]: name for name in FAMILIES}
 
 
-def names_of(functions: Sequence[str], alpha: Sequence[float], beta: Sequence[float]) -> list[str]:
+def activations_of(
+    functions: Sequence[str], alpha: Sequence[float], beta: Sequence[float]
+) -> list[ActivationLike]:
     """Return the activations of a node, given alpha and beta of the file.
 
     The functions with a parameter take one after the other, as in ONNX Runtime.
@@ -55,7 +81,7 @@ def names_of(functions: Sequence[str], alpha: Sequence[float], beta: Sequence[fl
         spelled.append(_SPELLED[function.lower()])
     alphas = _dealt("activation_alpha", alpha, [_PARAMETERS[name][0] for name in spelled])
     betas = _dealt("activation_beta", beta, [_PARAMETERS[name][1] for name in spelled])
-    return [_name_of(Onnx(*parts)) for parts in zip(spelled, alphas, betas, strict=True)]
+    return [_activation_of(Onnx(*parts)) for parts in zip(spelled, alphas, betas, strict=True)]
 
 
 def _dealt(
@@ -86,13 +112,11 @@ def _dealt(
     return dealt
 
 
-def _name_of(activation: Onnx) -> str:
-    if activation in _NAMES:
-        return _NAMES[activation]
-    numbers = (("alpha", activation.alpha), ("beta", activation.beta))
-    parameters = [f"{name} {value:.6g}" for name, value in numbers if value is not None]
-    having = f" with {' and '.join(parameters)}" if parameters else ""
-    raise WeightsError(
-        f"activations has {activation.function}{having}: expected one that is exactly "
-        f"{', '.join(STORED)}"
-    )
+def _activation_of(function: Onnx) -> ActivationLike:
+    """Return the activation of a function, by its name if it has one."""
+    if function in _NAMES:
+        return _NAMES[function]
+    try:
+        return Activation(_FAMILIES[function.function], function.alpha, function.beta)
+    except ValueError as error:
+        raise WeightsError(f"activations has {function.function}: {error}") from None

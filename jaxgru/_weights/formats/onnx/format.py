@@ -141,8 +141,8 @@ def to_onnx(
 
     Raises:
         WeightsError: ONNX's GRU does not have an activation (hard_tanh, relu6, selu, exponential,
-            silu, gelu), the arrays have several dtypes, clip is not exact in float32 for float64
-            weights, or opset does not fit.
+            silu, gelu), the arrays have several dtypes, clip or a parameter of an activation is not
+            exact in float32 for float64 weights, or opset does not fit.
         ValueError: the layers of the net do not fit together.
         ImportError: onnx is not installed.
 

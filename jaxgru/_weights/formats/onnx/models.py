@@ -21,7 +21,7 @@ from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import arrays_of
 from jaxgru._weights.equations import map_layers
 from jaxgru._weights.errors import WeightsError, damaged, outcome, shown
-from jaxgru._weights.formats.onnx.activations import float32
+from jaxgru._weights.formats.onnx.activations import float32, rounded
 from jaxgru._weights.formats.onnx.constants import Constants
 from jaxgru._weights.formats.onnx.graphs import places
 from jaxgru._weights.formats.onnx.nodes import GRUNode, read_node
@@ -35,6 +35,8 @@ from jaxgru._weights.unspecified import Fields
 KEY = "jaxgru"
 _VERSION = 2
 _LONGEST = 2**20  # of the JSON, in characters
+# The fields of a layer whose numbers a node has as float32, each with how it is rounded.
+_ROUNDED = {"activation": rounded, "recurrent_activation": rounded, "clip": float32}
 _ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
 
@@ -167,7 +169,8 @@ def _filled(named: Any, free: dict[str, tuple[GRUParams, bool]], *, reverse: boo
 
 def _checked(named: GRUParams, params: GRUParams, place: str) -> GRUParams:
     """Return the layer in the metadata, which must be equivalent to the node."""
-    changes: dict[str, Any] = {"clip": named.clip}
+    # Numbers are not rounded there.
+    changes: dict[str, Any] = {field: getattr(named, field) for field in _ROUNDED}
     for field in _ARRAYS:
         if getattr(named, field) is None:
             if np.any(getattr(params, field)):
@@ -175,9 +178,10 @@ def _checked(named: GRUParams, params: GRUParams, place: str) -> GRUParams:
             changes[field] = None
         elif getattr(named, field) != f"{place}/{field}" or getattr(params, field) is None:
             raise WeightsError(f"{field} of {shown(place)} is another array: expected its own")
-    for field in ("reset_after", "activation", "recurrent_activation", "clip"):
+    for field in ("reset_after", *_ROUNDED):
         given, stored = getattr(named, field), getattr(params, field)
-        if (float32(given) if field == "clip" else given) != stored:
+        as_stored = _ROUNDED.get(field, bool)
+        if as_stored(given) != as_stored(stored):
             raise WeightsError(
                 f"{field} of {shown(place)} is {given!r}: expected {stored!r}, as the node has it"
             )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jaxgru._net import Backward, Bidirectional, Net
 from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError, about, shown
-from jaxgru._weights.formats.onnx.activations import names_of
+from jaxgru._weights.formats.onnx.activations import activations_of
 from jaxgru._weights.formats.onnx.constants import Constants
 from jaxgru._weights.formats.onnx.graphs import Place, attributes_of, get, is_standard
 from jaxgru._weights.libraries.names import check_arrays
@@ -132,20 +132,20 @@ def _input(place: Place, index: int) -> str:
     return str(place.node.input[index]) if index < len(place.node.input) else ""
 
 
-def _activations(attributes: dict[str, Any], directions: int) -> list[tuple[str, str]]:
-    """Return recurrent activation and activation for each direction, by their names in jaxgru."""
+def _activations(attributes: dict[str, Any], directions: int) -> list[tuple[Any, Any]]:
+    """Return recurrent activation and activation for each direction."""
     functions = get(attributes, "activations", "strings", [])
     if functions and len(functions) != 2 * directions:
         raise WeightsError(
             f"activations has {len(functions)} functions: expected {2 * directions}, two for each "
             "direction"
         )
-    names = names_of(
+    found = activations_of(
         functions or ["Sigmoid", "Tanh"] * directions,
         get(attributes, "activation_alpha", "floats", []),
         get(attributes, "activation_beta", "floats", []),
     )
-    return list(zip(names[::2], names[1::2], strict=True))
+    return list(zip(found[::2], found[1::2], strict=True))
 
 
 def _are_joined(place: Place) -> bool:

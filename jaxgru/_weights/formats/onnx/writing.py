@@ -8,13 +8,14 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru._functions import Onnx
 from jaxgru._net import Backward, Bidirectional, Net, check_net
 from jaxgru._optional import need
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import both_biases, has_bias
 from jaxgru._weights.dtypes import FLOATS
 from jaxgru._weights.errors import WeightsError
-from jaxgru._weights.formats.onnx.activations import HOLDER, STORED, float32
+from jaxgru._weights.formats.onnx.activations import float32, stored
 from jaxgru._weights.formats.onnx.models import KEY, to_text
 from jaxgru._weights.formats.onnx.tensors import DATA_TYPES, to_tensor
 
@@ -212,7 +213,7 @@ class _Graph:
 def _check_held(net: Net) -> np.dtype[Any]:
     """Return the type of a net's arrays; raise WeightsError unless GRU nodes can hold the net."""
     for params in jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, GRUParams)):
-        HOLDER.check(params)
+        _functions(params)
     leaves = jax.tree.leaves(net)
     dtypes = sorted({str(leaf.dtype) for leaf in leaves})
     if len(dtypes) > 1 or dtypes[0] not in FLOATS:
@@ -255,9 +256,8 @@ def _gru_attributes(sides: Sequence[GRUParams]) -> dict[str, Any]:
                 f"are (the nearest is {rounded!r})"
             )
         attributes["clip"] = rounded
-    names = [name for side in sides for name in (side.recurrent_activation, side.activation)]
-    functions = [STORED[name] for name in names]
-    if names != ["sigmoid", "tanh"] * len(sides):
+    functions = [function for side in sides for function in _functions(side)]
+    if [function.function for function in functions] != ["Sigmoid", "Tanh"] * len(sides):
         attributes["activations"] = [function.function for function in functions]
         # One number after the other for the functions with a parameter, as in ONNX Runtime.
         for attribute in ("alpha", "beta"):
@@ -265,3 +265,9 @@ def _gru_attributes(sides: Sequence[GRUParams]) -> dict[str, Any]:
             if numbers := [number for number in numbers if number is not None]:
                 attributes[f"activation_{attribute}"] = numbers
     return attributes
+
+
+def _functions(params: GRUParams) -> list[Onnx]:
+    """Return the functions of the gates and of the candidate."""
+    fields = ("recurrent_activation", "activation")
+    return [stored(field, getattr(params, field), params.dtype) for field in fields]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru._activations import ActivationLike
 from jaxgru._net import Backward, Bidirectional, Net, check_net
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import both_biases, has_bias, one_bias
@@ -29,8 +30,8 @@ class Cell(NamedTuple):
     """The fields of a GRU cell, without its weights: those of ``GRUParams`` and some more."""
 
     units: int | None  # None: not known
-    activation: str
-    recurrent_activation: str
+    activation: ActivationLike
+    recurrent_activation: ActivationLike
     use_bias: bool
     reset_after: bool
     is_cudnn: bool = False  # of a CuDNNGRU, which lays out its arrays in another way

@@ -81,7 +81,7 @@ def _new_gru(
     *,
     go_backwards: bool = False,
 ) -> Any:
-    names = keras_names(keras.__version__)
+    names: dict[Any, str] = {**keras_names(keras.__version__)}
     return keras.layers.GRU(
         params.hidden_size,
         activation=names[params.activation],

@@ -203,10 +203,10 @@ def keras_names(version: str) -> dict[str, str]:
 
 def resolve_activation(
     config: Mapping[str, Any], key: str, field: str, version: str | None, fields: Fields
-) -> str:
+) -> Any:
     """Return the activation under a key of a configuration, by its name in jaxgru."""
     if key not in config:
-        return str(fields.resolve(field))
+        return fields.resolve(field)
     name = _name_of(config[key])
     known = {ours: keras for ours, keras in _KNOWN.items() if name in keras.names}
     major = (version or "").partition(".")[0]
@@ -219,8 +219,8 @@ def resolve_activation(
         )
     ours, keras = next(iter(known.items()))
     if len(known) == 1 and (major in keras.versions or keras.versions == _VERSIONS):
-        return str(fields.resolve(field, ours))
-    assumed = str(fields.resolve(field))
+        return fields.resolve(field, ours)
+    assumed = fields.resolve(field)
     if assumed not in known:
         raise WeightsError(
             f"{field} is {name!r} of an unknown version of Keras, and they differ: expected assume "
