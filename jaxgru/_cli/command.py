@@ -19,6 +19,9 @@ SUBCOMMANDS = (inspect, run, finetune, convert, export)
 _OPTIONS = {
     "expected layer=, one of": "expected --layer, one of",
     "(assume= changes that)": "(--assume changes that)",
+    'override={"reset_after": True}': "--override reset_after=true",
+    "override=": "--override",
+    "by override": "by --override",
     "external_data=True": "--external-data",
 }
 _BAD_USE = 2

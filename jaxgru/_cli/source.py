@@ -23,11 +23,19 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--assume",
         metavar="FIELD=VALUE",
-        type=_assumption,
+        type=_field("assume"),
         action="append",
         default=[],
         help="a field that is missing in the file: activation, recurrent_activation, reset_after, "
         "merge or reverse (repeatable); leaky_relu:alpha=0.5 is an activation with a parameter",
+    )
+    parser.add_argument(
+        "--override",
+        metavar="FIELD=VALUE",
+        type=_field("override"),
+        action="append",
+        default=[],
+        help="a field that is wrong in the file, one of these (repeatable)",
     )
     parser.add_argument(
         "--external-data",
@@ -67,14 +75,21 @@ def stacked(path: str, nets: list[Any]) -> Any:
 
 def source_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of ``jaxgru._weights.read_all``."""
-    return {"assume": dict(arguments.assume), "external_data": arguments.external_data}
+    return {
+        "assume": dict(arguments.assume),
+        "override": dict(arguments.override),
+        "external_data": arguments.external_data,
+    }
 
 
-def _assumption(text: str) -> tuple[str, Any]:
-    field, _, word = text.partition("=")
-    try:
-        value = _WORDS.get(word.lower(), parse_activation(word))
-        check_assume({field: value})
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} given: {error}") from None
-    return field, value
+def _field(argument: str) -> Callable[[str], tuple[str, Any]]:
+    def parse(text: str) -> tuple[str, Any]:
+        field, _, word = text.partition("=")
+        try:
+            value = _WORDS.get(word.lower(), parse_activation(word))
+            check_assume(**{argument: {field: value}})
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r} given: {error}") from None
+        return field, value
+
+    return parse

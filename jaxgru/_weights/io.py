@@ -35,6 +35,7 @@ def load(
     layer: str | None = None,
     equations: Equations = "keras",
     assume: Mapping[str, Any] | None = None,
+    override: Mapping[str, Any] | None = None,
     external_data: bool = False,
 ) -> Any:
     """Return a GRU in a file, as JAX arrays of the dtype in the file.
@@ -59,6 +60,8 @@ def load(
         assume: values of fields that are missing in the file: ``activation``,
             ``recurrent_activation``, ``reset_after``, ``merge`` (of two directions) and ``reverse``
             (from the last step to the first). They must not contradict the file.
+        override: values of these fields that replace those of the file, in every layer, for a file
+            whose writer is known to be wrong.
         external_data: whether an ONNX model may have weights in other files, which must be in the
             folder of the model.
 
@@ -71,13 +74,13 @@ def load(
             can hold the GRU exactly, or there is no such layer. The message has the file, the
             array, the value found and the value expected.
         OSError: the file is missing or may not be read.
-        ValueError: equations or a field of assume is unknown.
+        ValueError: equations or a field of assume or override is unknown.
         ImportError: the format needs a library; the message names the extra to install.
 
     Warns:
-        WeightsWarning: a field is missing in the file, with the assumed value; an array has NaN or
-            Inf; or the file is float64 and JAX's x64 mode is off, so that the weights were rounded
-            to float32.
+        WeightsWarning: a field is missing in the file, with the assumed value; override contradicts
+            the file, with both values; an array has NaN or Inf; or the file is float64 and JAX's
+            x64 mode is off, so that the weights were rounded to float32.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -87,7 +90,8 @@ def load(
 
     Source: docs/formats.md names that of each format.
     """
-    contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
+    options: Any = {"assume": assume, "override": override, "external_data": external_data}
+    contents = read_all(path, equations=equations, **options)
     with about(path):
         found = pick(contents.gathered, layer)
     return deliver(found, os.fspath(path), stacklevel=2)
@@ -98,6 +102,7 @@ def load_all(
     *,
     equations: Equations = "keras",
     assume: Mapping[str, Any] | None = None,
+    override: Mapping[str, Any] | None = None,
     external_data: bool = False,
 ) -> dict[str, Any]:
     """Return all GRUs in a file by name, in the order of the file.
@@ -113,7 +118,8 @@ def load_all(
 
     Source: as in ``load``.
     """
-    contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
+    options: Any = {"assume": assume, "override": override, "external_data": external_data}
+    contents = read_all(path, equations=equations, **options)
     with about(path):
         found = {name: sound(contents.gathered, name) for name in contents.gathered}
     nets = {}
@@ -128,6 +134,7 @@ def read(
     layer: str | None = None,
     equations: Equations = "keras",
     assume: Mapping[str, Any] | None = None,
+    override: Mapping[str, Any] | None = None,
     external_data: bool = False,
 ) -> Any:
     """Return a GRU in a file, as NumPy arrays.
@@ -135,7 +142,8 @@ def read(
     Unlike ``load``, it never rounds float64, whatever JAX's x64 mode is. Use it to convert files.
     Arguments, errors and warnings are those of ``load``.
     """
-    contents = read_all(path, equations=equations, assume=assume, external_data=external_data)
+    options: Any = {"assume": assume, "override": override, "external_data": external_data}
+    contents = read_all(path, equations=equations, **options)
     with about(path):
         found = pick(contents.gathered, layer)
     warn(found, os.fspath(path), [], stacklevel=2)

@@ -13,7 +13,7 @@ from jaxgru._weights.equations import Equations, check_equations, from_notebook,
 from jaxgru._weights.errors import WeightsError, about
 from jaxgru._weights.registry import find_by_content, read_folder
 from jaxgru._weights.results import Found, Gathered
-from jaxgru._weights.unspecified import check_assume
+from jaxgru._weights.unspecified import check_assume, overridden
 
 StrPath = str | os.PathLike[str]
 
@@ -30,6 +30,7 @@ def read_all(
     *,
     equations: Equations = "keras",
     assume: Mapping[str, Any] | None = None,
+    override: Mapping[str, Any] | None = None,
     external_data: bool = False,
 ) -> Contents:
     """Return all GRUs in a file as NumPy arrays, or the reason why no net can hold one.
@@ -38,7 +39,7 @@ def read_all(
     ``jaxgru.load``; there are no warnings.
     """
     check_equations(equations)
-    assume = check_assume(assume)
+    assume = check_assume(assume, override)
     with about(path):
         if os.path.isdir(path):
             name, gathered = read_folder(Path(path), assume)
@@ -50,6 +51,7 @@ def read_all(
                 name, gathered = format_.name, format_.read(source)
         if not gathered:
             raise WeightsError("there is no GRU in it: expected at least one")
+    gathered = overridden(gathered, assume)
     return Contents(name, {layer: _checked(found, equations) for layer, found in gathered.items()})
 
 

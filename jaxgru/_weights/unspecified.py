@@ -1,12 +1,15 @@
-"""The fields of a GRU that may be missing in a file, and their defaults."""
+"""The fields of a GRU that may be missing in a file, or wrong in it, and their defaults."""
 
+import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from jaxgru._activations import ACTIVATIONS, Activation, canonical
-from jaxgru._net import MERGES
+from jaxgru._net import MERGES, Backward, Bidirectional, Net
 from jaxgru._params import GRUParams
-from jaxgru._weights.errors import WeightsError
+from jaxgru._weights.errors import WeightsError, outcome
+from jaxgru._weights.results import Found, Gathered
 
 _ALLOWED: dict[str, tuple[Any, ...]] = {
     "activation": ACTIVATIONS,
@@ -28,18 +31,87 @@ _LEFT_OUT = object()
 TANH_SIGMOID = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
 
-def check_assume(assume: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return a checked copy of ``assume``, which is empty for None."""
-    checked = dict(assume or {})
+class Assume(dict[str, Any]):
+    """Values of missing fields; those in ``override`` may contradict the file."""
+
+    override: Mapping[str, Any] = MappingProxyType({})
+
+
+def check_assume(
+    assume: Mapping[str, Any] | None = None, override: Mapping[str, Any] | None = None
+) -> Assume:
+    """Return checked copies of ``assume`` and ``override``, which are empty for None."""
+    assumed = _checked("assume", assume or {})
+    overriding = _checked("override", override or {})
+    for name in assumed.keys() & overriding.keys():
+        raise ValueError(f"{name!r} is in assume and in override: expected it in one of them")
+    both = Assume(assumed | overriding)
+    both.override = overriding
+    return both
+
+
+def _checked(argument: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    checked = dict(values)
     for name, value in checked.items():
         if name not in _ALLOWED:
-            raise ValueError(f"assume names {name!r}: expected {', '.join(_ALLOWED)}")
+            raise ValueError(f"{argument} names {name!r}: expected {', '.join(_ALLOWED)}")
         if isinstance(value, Activation) and "activation" in name:
             checked[name] = canonical(value)
         elif not any(value is allowed or value == allowed for allowed in _ALLOWED[name]):
             options = ", ".join(map(repr, _ALLOWED[name]))
-            raise ValueError(f"assume[{name!r}] is {value!r}: expected one of {options}")
+            raise ValueError(f"{argument}[{name!r}] is {value!r}: expected one of {options}")
     return checked
+
+
+def overridden(gathered: Gathered, assume: Assume) -> Gathered:
+    """Return GRUs with the fields of ``override``, with a note on each that the file contradicts.
+
+    Readers have taken its values for fields that the file does not have.
+    """
+    return {
+        name: found if isinstance(found, WeightsError) else outcome(_with, found, assume.override)
+        for name, found in gathered.items()
+    }
+
+
+def _with(found: Found, override: Mapping[str, Any]) -> Found:
+    notes = []
+    for field, value in override.items():
+        before: list[Any] = []
+        found = found._replace(net=_changed(found.net, field, value, before))
+        if not before:
+            raise WeightsError(f"override has {field}: expected fields that this GRU has")
+        notes += [
+            f"{field} is {held!r} in the file: it is {value!r} by override"
+            for held in dict.fromkeys(before)
+            if held != value
+        ]
+    return found._replace(notes=(*found.notes, *notes))
+
+
+def _changed(net: Net, field: str, value: Any, before: list[Any]) -> Any:
+    """Return a net with one field replaced in every layer; add the values before to the list."""
+    if isinstance(net, tuple | list):
+        return type(net)(_changed(each, field, value, before) for each in net)
+    if field == "reverse" and isinstance(net, GRUParams | Backward):
+        before.append(isinstance(net, Backward))
+        layer = net.net if isinstance(net, Backward) else net
+        return Backward(layer) if value else layer
+    if isinstance(net, Backward):
+        return Backward(_changed(net.net, field, value, before))
+    if isinstance(net, Bidirectional):
+        if field == "merge":
+            before.append(net.merge)
+            return dataclasses.replace(net, merge=value)
+        if field != "reverse":
+            forward, backward = (
+                _changed(side, field, value, before) for side in (net.forward, net.backward)
+            )
+            return Bidirectional(forward, backward, net.merge)
+    elif field != "merge":
+        before.append(getattr(net, field))
+        return dataclasses.replace(net, **{field: value})
+    return net
 
 
 class Fields:
@@ -54,6 +126,7 @@ class Fields:
 
     def __init__(self, assume: Mapping[str, Any]) -> None:
         self._assume = assume
+        self._override = assume.override if isinstance(assume, Assume) else {}
         self._assumed: dict[str, Any] = {}
 
     def resolve(self, field: str, in_file: Any = _LEFT_OUT, *, default: Any = _LEFT_OUT) -> Any:
@@ -62,10 +135,11 @@ class Fields:
         ``default`` is the default of the library, if it is not the usual one.
         """
         if in_file is not _LEFT_OUT:
-            if field in self._assume and self._assume[field] != in_file:
+            given = self._assume.get(field, in_file)
+            if given != in_file and field not in self._override:  # see overridden
                 raise WeightsError(
                     f"{field} is {in_file!r} in the file: expected nothing else in assume, which "
-                    f"has {self._assume[field]!r}"
+                    f"has {given!r} (override= contradicts a file)"
                 )
             return in_file
         if field in self._assume:

@@ -135,6 +135,16 @@ def test_convert_to_the_notebooks_equations_and_back(done, weights):
         np.testing.assert_array_equal(array, weights[key])
 
 
+def test_what_a_file_has_can_be_contradicted(run, weights):
+    code, _, errors = run(
+        "convert", "weights.npz", "net.safetensors", "--override", "reset_after=false"
+    )
+    assert (code, jaxgru.load("net.safetensors").reset_after) == (0, False)
+    assert errors == [
+        "warning: weights.npz: reset_after is True in the file: it is False by --override"
+    ]
+
+
 def test_what_a_file_leaves_out_can_be_assumed(done, weights):
     assumed = ("--assume", "activation=relu", "--assume", "reverse=True")
     done("convert", "weights.npz", "net.safetensors", *assumed)

@@ -1,5 +1,6 @@
 """Files of several GRUs: picked by name, listed, what they leave unsaid, what is refused."""
 
+import dataclasses
 import re
 import warnings
 
@@ -110,6 +111,56 @@ def test_an_assumption_that_cannot_be(silent, assume, message):
 def test_an_assumption_that_the_file_contradicts(two):
     with pytest.raises(jaxgru.WeightsError, match="reset_after is True in the file: expected"):
         jaxgru.load(two, layer="rnn_2", assume={"reset_after": False})
+
+
+class TestOverride:
+    """What contradicts a file: fields replaced in every layer, each with a warning."""
+
+    def test_what_a_file_has(self, key, tmp_path):
+        layer = cases.random_params(key, 3, 3)
+        net = (jaxgru.Bidirectional(layer, layer, "sum"), layer)
+        jaxgru.save(net, path := tmp_path / "net.safetensors")
+        override = {"reset_after": False, "activation": "relu", "recurrent_activation": "sigmoid"}
+        with pytest.warns(jaxgru.WeightsWarning) as caught:
+            found = jaxgru.load(path, override=override | {"merge": "mul"})
+        other = dataclasses.replace(layer, reset_after=False, activation="relu")
+        chex.assert_trees_all_equal(found, (jaxgru.Bidirectional(other, other, "mul"), other))
+        # One for each that the file contradicts, not for the gates' sigmoid.
+        assert [str(warning.message).partition(": ")[2] for warning in caught] == [
+            "reset_after is True in the file: it is False by override",
+            "activation is 'tanh' in the file: it is 'relu' by override",
+            "merge is 'sum' in the file: it is 'mul' by override",
+        ]
+        assert {warning.filename for warning in caught} == {__file__}
+
+    @pytest.mark.parametrize("reverse", [True, False])
+    def test_direction(self, key, tmp_path, reverse):
+        layer = cases.random_params(key, 2, 3)
+        backward = jaxgru.Backward(layer)
+        jaxgru.save(layer if reverse else backward, path := tmp_path / "net.safetensors")
+        with pytest.warns(
+            jaxgru.WeightsWarning, match=f"{not reverse} in the file: it is {reverse}"
+        ):
+            found = jaxgru.load_all(path, override={"reverse": reverse})["gru"]
+        chex.assert_trees_all_equal(found, backward if reverse else layer)
+
+    def test_what_a_file_does_not_have_is_as_assumed(self, silent):
+        override = {"activation": "relu", "recurrent_activation": "sigmoid", "reverse": True}
+        with warnings.catch_warnings(action="error"):
+            chex.assert_trees_all_equal(
+                jaxgru.load(silent, override=override), jaxgru.load(silent, assume=override)
+            )
+
+    def test_misuse(self, two):
+        for options, message in (
+            ({"override": {"clip": 1}}, "override names 'clip': expected activation"),
+            ({"override": {"activation": "swish"}}, "override['activation'] is 'swish': expected"),
+            ({"override": {"merge": "sum"}}, "override has merge: expected fields that this GRU"),
+            ({"override": {"reset_after": True}, "assume": {"reset_after": True}},
+             "'reset_after' is in assume and in override"),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=re.escape(message)):
+                jaxgru.load(two, layer="rnn_2", **options)
 
 
 def test_the_equations_apply_to_every_layer_of_a_net(key, tmp_path):

@@ -74,9 +74,10 @@ def read(source: Source) -> Gathered:
             f"it is of version {shown(version)} of jaxgru's format: expected '{_VERSION}'; a newer "
             "jaxgru may read it"
         )
-    if source.assume:
+    assumed = source.assume.keys() - getattr(source.assume, "override", {}).keys()
+    if assumed:
         raise WeightsError(
-            f"assume has {', '.join(source.assume)}: expected nothing, as the file has all of it"
+            f"assume has {', '.join(sorted(assumed))}: expected nothing, as the file has all of it"
         )
     data = parse_json(metadata.get("net", ""), "the net")
     for name, array in arrays.items():

@@ -48,7 +48,7 @@ from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, outcome, shown
 from jaxgru._weights.libraries import names
 from jaxgru._weights.results import UNNAMED, Found, Gathered, deliver, pick, sound
-from jaxgru._weights.unspecified import Fields, check_assume
+from jaxgru._weights.unspecified import Fields, check_assume, overridden
 
 LOOKED_FOR = "ir/kernel to hn/kernel, or dense_i/kernel and dense_h/kernel of Flax"
 APIS = ("linen", "nnx")
@@ -70,7 +70,11 @@ _SIDE = re.compile(r"(?P<outer>.*?)[./,]?(?P<side>forward|backward)_rnn[./,]cell
 
 
 def from_flax(
-    source: Any, *, layer: str | None = None, assume: Mapping[str, Any] | None = None
+    source: Any,
+    *,
+    layer: str | None = None,
+    assume: Mapping[str, Any] | None = None,
+    override: Mapping[str, Any] | None = None,
 ) -> Any:
     """Return the net of a Flax GRU.
 
@@ -82,6 +86,7 @@ def from_flax(
             ``"params/GRUCell_0"``, required if there are several, see ``jaxgru.load``.
         assume: values of fields that parameters do not include, see ``jaxgru.load``. An nnx module
             includes all fields, unless an activation or the merge is a custom function.
+        override: values that replace those of the source, see ``jaxgru.load``.
 
     Returns:
         The net with JAX arrays: a ``GRUParams`` with ``reset_after=True``, or a ``Backward`` or
@@ -104,7 +109,7 @@ def from_flax(
     Source: ``flax.linen.GRUCell`` and ``flax.nnx.GRUCell``.
     """
     nnx = need("flax.nnx", "flax", "from_flax")
-    assume = check_assume(assume)
+    assume = check_assume(assume, override)
     if isinstance(source, nnx.Module):
         gathered = _find_in_module(nnx, source, assume)
     else:
@@ -118,7 +123,7 @@ def from_flax(
         gathered = find(names.named_arrays(source), assume)
     if not gathered:
         raise WeightsError(f"a {type(source).__name__} holds no GRU of Flax: expected a GRUCell")
-    return deliver(pick(gathered, layer), "source", stacklevel=2)
+    return deliver(pick(overridden(gathered, assume), layer), "source", stacklevel=2)
 
 
 def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:

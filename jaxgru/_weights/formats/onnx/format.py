@@ -17,7 +17,7 @@ from jaxgru._weights.formats.onnx.tensors import to_tensor
 from jaxgru._weights.formats.onnx.wire import begins_model, check_fields
 from jaxgru._weights.formats.onnx.writing import Interface, to_model
 from jaxgru._weights.results import Gathered, deliver, pick
-from jaxgru._weights.unspecified import check_assume
+from jaxgru._weights.unspecified import check_assume, overridden
 
 # The limit of the parsing library.
 _LARGEST = 2**31 - 1
@@ -62,6 +62,7 @@ def from_onnx(
     initializers: Mapping[str, Any] | None = None,
     layer: str | None = None,
     assume: Mapping[str, Any] | None = None,
+    override: Mapping[str, Any] | None = None,
 ) -> Any:
     """Return the net of a GRU node, or of a model that has one, as JAX arrays.
 
@@ -72,6 +73,7 @@ def from_onnx(
         layer: the name of the node, required if a model has several, see ``jaxgru.load``.
         assume: the ``merge`` of two directions, which a node does not include, as in
             ``jaxgru.load``.
+        override: values that replace those of the node, as in ``jaxgru.load``.
 
     Returns:
         The net: a ``GRUParams``; a ``Backward`` for the direction "reverse"; a ``Bidirectional``
@@ -94,14 +96,15 @@ def from_onnx(
     Source: ONNX's operator GRU, as implemented by ONNX Runtime.
     """
     onnx = need("onnx", "onnx", "from_onnx")
-    assume = check_assume(assume)
+    assume = check_assume(assume, override)
     whole = _as_model(onnx, model, initializers)
     encode_error = need("google.protobuf.message", "onnx", "from_onnx").EncodeError
     try:
         size = whole.ByteSize()
     except encode_error:
         raise WeightsError("the model is beyond 2 GB: expected less, as protobuf allows") from None
-    return deliver(pick(gather(whole, size, assume), layer), "ONNX model", stacklevel=2)
+    gathered = overridden(gather(whole, size, assume), assume)
+    return deliver(pick(gathered, layer), "ONNX model", stacklevel=2)
 
 
 def to_onnx(

@@ -12,11 +12,15 @@ from jaxgru._weights.libraries.keras.building import build_layer, keras_layers, 
 from jaxgru._weights.libraries.keras.chains import grus, in_model, inputs_of
 from jaxgru._weights.libraries.keras.config import model_of
 from jaxgru._weights.results import Found, Gathered, deliver, pick
-from jaxgru._weights.unspecified import Fields, check_assume
+from jaxgru._weights.unspecified import Fields, check_assume, overridden
 
 
 def from_keras(
-    source: Any, *, layer: str | None = None, assume: Mapping[str, Any] | None = None
+    source: Any,
+    *,
+    layer: str | None = None,
+    assume: Mapping[str, Any] | None = None,
+    override: Mapping[str, Any] | None = None,
 ) -> Any:
     """Return the net of a Keras layer, or of a list of its weights, as JAX arrays.
 
@@ -27,6 +31,7 @@ def from_keras(
         layer: the name of the layer, required if a model has several, see ``jaxgru.load``; inside
             a model or a wrapper, ``"outer/inner"``.
         assume: values of fields that a list of weights does not include, as in ``jaxgru.load``.
+        override: values that replace those of the source, as in ``jaxgru.load``.
 
     Returns:
         The net: a ``GRUParams``; a ``Bidirectional``; a tuple for several cells; a ``Backward``
@@ -48,12 +53,14 @@ def from_keras(
 
     Source: ``keras.layers.GRU``.
     """
-    assume = check_assume(assume)
+    assume = check_assume(assume, override)
     if isinstance(source, list | tuple):
-        return deliver(_from_weights(source, assume), "weights", stacklevel=2)
+        gathered: Gathered = {"weights": _from_weights(source, assume)}
+        return deliver(pick(overridden(gathered, assume), None), "weights", stacklevel=2)
     with using_keras("from_keras of a layer") as keras:
         gathered = _gather(keras, source, assume)
-    return deliver(pick(gathered, layer), f"{source.name!r}", stacklevel=2)
+    found = pick(overridden(gathered, assume), layer)
+    return deliver(found, f"{source.name!r}", stacklevel=2)
 
 
 def to_keras(
