@@ -135,6 +135,7 @@ def test_convert_to_the_notebooks_equations_and_back(done, weights):
         np.testing.assert_array_equal(array, weights[key])
 
 
+@pytest.mark.filterwarnings("default")
 def test_what_a_file_has_can_be_contradicted(run, weights):
     code, _, errors = run(
         "convert", "weights.npz", "net.safetensors", "--override", "reset_after=false"
