@@ -34,10 +34,11 @@ hypothesis.settings.load_profile("suite")
 _WORKER_BYTES = 2.5 * 2**30
 
 
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Return what ``-n auto`` means: no worker where single tests are named, as to debug them."""
-    if any("::" in argument for argument in config.invocation_params.args):
-        return 0
+    """Return what ``-n auto`` means, and let a process take tests from another's queue."""
+    if config.option.dist == "no":
+        config.option.dist = "worksteal"
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     # Hyperthreads do not help: compiling fills a core.
     cores = psutil.cpu_count(logical=False) or 1
