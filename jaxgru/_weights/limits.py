@@ -1,4 +1,4 @@
-"""Limits of the memory that is allocated for a file of weights, for all readers."""
+"""Limits of the memory that is allocated for a file of weights, and reading into that memory."""
 
 import math
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ EXPANSION = 32
 # The largest size of an axis, and the most axes, that an array of a GRU may have.
 MAX_AXIS = 2**31 - 1
 MAX_AXES = 8
+
+_PIECE = 2**20
 
 
 class Budget:
@@ -65,3 +67,13 @@ def bytes_of(name: str, shape: Sequence[int], itemsize: int) -> int:
             f"{name} has shape {cut}: expected at most {MAX_AXES} axes, each from 1 to {MAX_AXIS}"
         )
     return math.prod(shape) * itemsize
+
+
+def fill(file: Any, target: memoryview) -> None:
+    """Read exactly the bytes of a buffer; raise EOFError if the file ends earlier."""
+    # In pieces, because zipfile copies all that one call has read, again for each 4 kB.
+    while target:
+        count = file.readinto(target[:_PIECE])
+        if not count:
+            raise EOFError("the data ends early")
+        target = target[count:]

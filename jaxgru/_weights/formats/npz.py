@@ -34,10 +34,10 @@ from jaxgru._weights.contract import Look, Source
 from jaxgru._weights.conventions import Holder, arrays_of, both_biases, one_bias
 from jaxgru._weights.dtypes import Unread
 from jaxgru._weights.errors import WeightsError, damaged, plain, shown
-from jaxgru._weights.formats.zip import DAMAGE, MAGIC, fill, open_archive
+from jaxgru._weights.formats.zip import DAMAGE, MAGIC, open_archive
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.keras.arrays import params_of
-from jaxgru._weights.limits import check_held
+from jaxgru._weights.limits import check_held, fill
 from jaxgru._weights.results import UNNAMED, Found, Gathered
 from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
 

@@ -32,11 +32,10 @@ from jaxgru._optional import need
 from jaxgru._weights.contract import Look, Source
 from jaxgru._weights.dtypes import Lazy, Unread
 from jaxgru._weights.errors import WeightsError, shown
-from jaxgru._weights.formats.zip import fill
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.torch import state_of
-from jaxgru._weights.limits import check_held
+from jaxgru._weights.limits import check_held, fill
 from jaxgru._weights.net_json import describe, rebuild
 from jaxgru._weights.results import UNNAMED, Found, Gathered
 

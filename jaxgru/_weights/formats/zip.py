@@ -5,10 +5,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
-from jaxgru._weights.limits import check_declared
+from jaxgru._weights.limits import check_declared, fill
 
 # A zip archive begins with an entry, or with the end of the directory if it is empty.
 MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -27,8 +27,6 @@ DAMAGE = (
     RuntimeError,
     ValueError,
 )
-
-_PIECE = 2**20
 
 
 @contextlib.contextmanager
@@ -54,20 +52,8 @@ def read_entry(archive: zipfile.ZipFile, name: str) -> bytearray:
         content = bytearray(entry.file_size)
         with archive.open(entry) as file:
             fill(file, memoryview(content))
-            file.read(1)  # an empty entry has a checksum too, which zipfile compares at the end
+            file.read(1)  # zipfile compares the checksum at the end, also that of an empty entry
     return content
-
-
-def fill(file: Any, target: memoryview) -> None:
-    """Read in pieces: zipfile joins what one call reads by copying, again for each 4 kB.
-
-    With the last byte zipfile compares the checksum.
-    """
-    while target:
-        count = file.readinto(target[:_PIECE])
-        if not count:
-            raise EOFError("the data ends early")
-        target = target[count:]
 
 
 def _check_sizes(entries: list[zipfile.ZipInfo], file_size: int) -> None:
