@@ -109,8 +109,8 @@ def export(
     check_precision(precision)
     if streaming and len(directions(net)) > 1:
         raise ValueError(
-            "streaming is given for a net that goes both ways: expected layers of one direction, "
-            "as the other needs the end of the sequence first"
+            "streaming is True for a bidirectional net: expected layers of one direction, as the "
+            "other starts at the end of the sequence"
         )
     net = jax.tree.map(np.asarray, net)
     chosen = _format(path, format)

@@ -107,7 +107,7 @@ def test_the_signature_is_that_of_either_file(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("net.onnx", {"streaming": True}, "streaming is given for a net that goes both ways"),
+        ("net.onnx", {"streaming": True}, "streaming is True for a bidirectional net"),
         ("net", {"format": "hlo"}, "format is 'hlo': expected onnx or stablehlo"),
         ("net.stablehlo", {"platforms": ()}, r"platforms are \(\): expected some of cpu, cuda"),
         ("net.stablehlo", {"precision": "best"}, "precision is 'best'"),

@@ -141,7 +141,7 @@ def test_bad_arguments(key, tmp_path, monkeypatch):
     for shape in [(2,), (0, 2), (3, 7, 2)]:
         with pytest.raises(ValueError, match=r"xs has shape .*: expected \(T, I\), T at least 1"):
             plot_run(cases.random_params(key, 2, 3), np.ones(shape), tmp_path / "run.png")
-    with pytest.raises(ValueError, match=r"its ending is '.txt', expected a picture: .*png"):
+    with pytest.raises(ValueError, match=r"its suffix is '.txt': expected that of an image: .*png"):
         check_plot(tmp_path / "run.txt")
     with pytest.raises(FileNotFoundError, match="its folder is missing"):
         check_plot(tmp_path / "absent" / "run.png")

@@ -16,7 +16,7 @@ class ArrayFileError(ValueError):
 
 
 class ArrayFileWarning(UserWarning):
-    """An array that was read has NaN or Inf or is ambiguous."""
+    """An array has NaN or Inf, or a file is ambiguous."""
 
 
 class Window(NamedTuple):
@@ -58,7 +58,7 @@ def format_of(path: str | os.PathLike[str]) -> str:
     ending = Path(path).suffix.lower()
     if ending not in FORMATS:
         raise ArrayFileError(
-            f"{os.fspath(path)}: its ending is {ending!r}, expected one of {', '.join(FORMATS)}"
+            f"{os.fspath(path)}: its suffix is {ending!r}: expected one of {', '.join(FORMATS)}"
         )
     return ending
 

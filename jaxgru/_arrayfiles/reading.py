@@ -36,7 +36,7 @@ class ArrayReader:
         self._whole, self._chosen = whole, chosen
         shape, dtype = whole().shape, whole().dtype
         if dtype.kind not in "biuf":
-            raise ArrayFileError(f"{name}: it has dtype {dtype}, expected real numbers")
+            raise ArrayFileError(f"{name}: it has dtype {dtype}: expected real numbers")
         self.shape = shape if chosen is None else (*shape[:-1], len(chosen))
 
     def read(self, window: Window) -> Array:
@@ -67,10 +67,10 @@ class ArrayReader:
             if name not in known:
                 named = f", or one of {', '.join(self.names)}" if self.names else ""
                 raise ArrayFileError(
-                    f"{self.name}: it has no column {name!r}, expected 1 to {len(numbers)}{named}"
+                    f"{self.name}: it has no column {name!r}: expected 1 to {len(numbers)}{named}"
                 )
             if known.index(name) in found:
-                raise ArrayFileError(f"{self.name}: column {name!r} is given twice, expected once")
+                raise ArrayFileError(f"{self.name}: column {name!r} is given twice: expected once")
             found.append(known.index(name))
         return found
 
@@ -98,7 +98,7 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
         OSError: the file is missing or may not be read.
 
     Warns:
-        ArrayFileWarning: the first line of a text could be numbers or a header.
+        ArrayFileWarning: the first line of a text is 0,1,2..., which could be a header.
 
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "numbers.csv")
@@ -113,7 +113,7 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
     # Before opening, because opening a pipe waits for its writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
         kind = "a directory" if Path(path).is_dir() else "not a regular file"
-        raise ArrayFileError(f"{name}: it is {kind}, expected a file of numbers")
+        raise ArrayFileError(f"{name}: it is {kind}: expected a file of numbers")
     if ending == ".npy":
         yield ArrayReader(name, lambda: _map_npy(path))
     elif ending == ".npz":
@@ -121,17 +121,21 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
         yield ArrayReader(name, lambda: array)
     else:
         with tempfile.TemporaryFile() as file:
-            names, shape = convert_text(path, "," if ending == ".csv" else None, file)
+            names, shape = convert_text(path, ",;" if ending == ".csv" else "", file)
             yield ArrayReader(name, lambda: mapped(file, shape, np.float64), names)
 
 
 def _map_npy(path: str | os.PathLike[str]) -> Array:
-    with _damage_told(path, ".npy"):
+    with _damage_as_error(path, ".npy"):
         return np.asarray(np.lib.format.open_memmap(path, mode="r"))
 
 
 def _read_npz(path: str | os.PathLike[str], name: str, key: str) -> Array:
-    with _damage_told(path, ".npz"), open(path, "rb") as file, np.lib.npyio.NpzFile(file) as arrays:
+    with (
+        _damage_as_error(path, ".npz"),
+        open(path, "rb") as file,
+        np.lib.npyio.NpzFile(file) as arrays,
+    ):
         if len(arrays.files) == 1:
             (key,) = arrays.files
         if key in arrays.files:
@@ -139,18 +143,18 @@ def _read_npz(path: str | os.PathLike[str], name: str, key: str) -> Array:
             if isinstance(array, np.ndarray):
                 return array
             raise ValueError(f"{key!a} is not an array")
-        found = ", ".join(map(ascii, sorted(arrays.files))) or "nothing"
-    raise ArrayFileError(f"{name}: it holds {found}, expected one array, or one called {key!r}")
+        found = ", ".join(map(ascii, sorted(arrays.files))) or "none"
+    raise ArrayFileError(f"{name}: its arrays are {found}: expected one, or one called {key!r}")
 
 
 @contextlib.contextmanager
-def _damage_told(path: str | os.PathLike[str], ending: str) -> Iterator[None]:
+def _damage_as_error(path: str | os.PathLike[str], ending: str) -> Iterator[None]:
     """Convert the errors of NumPy, zipfile and zlib for a damaged file to ArrayFileError."""
     try:
         yield
     except MemoryError:
         raise ArrayFileError(
-            f"{os.fspath(path)}: it is larger than memory, expected a .npy file, which is read in "
+            f"{os.fspath(path)}: it is larger than memory: expected a .npy file, which is read in "
             "parts"
         ) from None
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Arrays as text: one step per line, numbers separated by commas or white space."""
+"""Arrays as text: one step per line, numbers separated by commas, semicolons or white space."""
 
 import contextlib
 import csv
@@ -10,19 +10,21 @@ import numpy as np
 
 from jaxgru._arrayfiles.interface import ArrayFileError, ArrayFileWarning
 
+_BLOCK = 1 << 24  # characters at a time
+
 
 def convert_text(
-    path: str | os.PathLike[str], delimiter: str | None, target: IO[bytes]
+    path: str | os.PathLike[str], delimiters: str, target: IO[bytes]
 ) -> tuple[tuple[str, ...], tuple[int, int]]:
     """Write the rows of a text to an open file, as numbers in double precision.
 
     Empty lines and lines that begin with ``#`` are ignored. The first line is a header if none of
-    its cells is a number, or if it is the header of pandas for columns without names: the numbers
-    from 0, with or without an empty cell for the index.
+    its cells is a number.
 
     Args:
         path: the text.
-        delimiter: the separator of numbers; None is any white space.
+        delimiters: the separators; that of the file is the first that occurs in its first line.
+            Empty for any white space.
         target: the file for the numbers, row by row.
 
     Returns:
@@ -33,6 +35,7 @@ def convert_text(
             is not a number. The message has the line and the column, counted from 1.
     """
     names: tuple[str, ...] = ()
+    delimiter = delimiters[:1] or None
     count, width, read = 0, 0, 0
     with open(path, encoding="utf-8-sig", errors="replace") as file:
         while lines := file.readlines(_BLOCK):
@@ -43,21 +46,30 @@ def convert_text(
             }
             read += len(lines)
             if rows and width == 0:
-                first, *others = (_cells(line, delimiter) for line in list(rows.values())[:2])
+                number, line = next(iter(rows.items()))
+                delimiter = next((each for each in delimiters if each in line), delimiter)
+                first = _cells(line, delimiter)
                 width = len(first)
-                if _is_header(path, first, *others):
+                # A line of empty cells is a row with missing numbers.
+                if any(first) and not any(map(_is_number, first)):
                     names = tuple(first)
-                    del rows[next(iter(rows))]
+                    del rows[number]
+                elif first == [str(i) for i in range(width)] and (
+                    width > 1 or "." in "".join(list(rows.values())[1:2])
+                ):
+                    warnings.warn(
+                        f"{os.fspath(path)}: its first line is {line.strip()[:40]}, which is read "
+                        "as numbers: begin it with # if it is a header",
+                        ArrayFileWarning,
+                        stacklevel=2,
+                    )
             if rows:
                 _numbers(path, rows, delimiter, width).tofile(target)
                 count += len(rows)
     if count == 0:
-        raise ArrayFileError(f"{os.fspath(path)}: it holds no rows of numbers")
+        raise ArrayFileError(f"{os.fspath(path)}: it has no rows of numbers: expected at least one")
     target.flush()
     return names, (count, width)
-
-
-_BLOCK = 1 << 24  # characters at a time
 
 
 def _cells(line: str, delimiter: str | None) -> list[str]:
@@ -66,36 +78,6 @@ def _cells(line: str, delimiter: str | None) -> list[str]:
     with contextlib.suppress(csv.Error):  # of an overlong cell
         return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
     return line.strip().split(delimiter)
-
-
-def _is_header(
-    path: str | os.PathLike[str], first: list[str], second: list[str] | None = None
-) -> bool:
-    if not any(map(_is_number, first)):
-        # A line of empty cells is a row with missing numbers, not a header.
-        return any(first)
-    counted = [str(number) for number in range(len(first))]
-    if first == ["", *counted[:-1]]:
-        return True
-    if first != counted or second is None:
-        return False
-    # The header of pandas for columns without names. Before integers it may also be a row, and so
-    # may a single zero, with which many signals begin.
-    whole = all(cell.lstrip("+-").isdecimal() for cell in second)
-    header = not whole and len(first) > 1
-    if header or len(first) > 1 or not whole:
-        taken, otherwise = (
-            ("a header, as pandas writes it", "write 0.0 for a number")
-            if header
-            else ("numbers", "begin it with # if it is a header")
-        )
-        warnings.warn(
-            f"{os.fspath(path)}: its first line, {','.join(first)[:40]}, was taken for {taken}: "
-            f"{otherwise}",
-            ArrayFileWarning,
-            stacklevel=2,
-        )
-    return header
 
 
 def _numbers(
@@ -111,15 +93,17 @@ def _numbers(
     else:
         if table.shape[1] == width:
             return table
-        fault = f"it has {table.shape[1]} columns, expected {width}"
+        fault = f"it has {table.shape[1]} columns: expected {width}"
     for number, line in rows.items():
         cells = _cells(line, delimiter)
         if len(cells) != width:
-            fault = f"line {number} has {len(cells)} columns, expected {width}, as in the first row"
+            fault = f"line {number} has {len(cells)} columns: expected {width}, as in the first row"
             break
         if bad := [column for column, cell in enumerate(cells) if not _is_number(cell)]:
-            shown = ascii(cells[bad[0]][:40])
-            fault = f"line {number}, column {bad[0] + 1} is {shown}, expected a number"
+            cell = cells[bad[0]]
+            fault = f"line {number}, column {bad[0] + 1} is {cell[:40]!a}: expected a number"
+            if delimiter is not None and {",", ";", "\t"} & set(cell):
+                fault += f" with a decimal point, and {delimiter!r} between numbers"
             break
     raise ArrayFileError(f"{os.fspath(path)}: {fault}")
 

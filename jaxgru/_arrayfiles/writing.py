@@ -83,7 +83,7 @@ def create_array(
     ending, name = format_of(path), os.fspath(path)
     if ending in (".csv", ".txt") and len(shape) != 2:
         raise ArrayFileError(
-            f"{name}: it cannot hold shape {shape}, as text holds one sequence, "
+            f"{name}: the array has shape {shape}: expected (T, F), as text holds one sequence; "
             "a batch goes to .npy or .npz"
         )
     with replacing(path) as temporary:

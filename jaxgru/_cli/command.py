@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from jaxgru import __version__
 from jaxgru._cli import convert, export, finetune, inspect, run
-from jaxgru._cli.files import check_files
+from jaxgru._cli.arguments import check_files
 
 SUBCOMMANDS = (inspect, run, finetune, convert, export)
 
@@ -23,6 +23,7 @@ _OPTIONS = {
     "override=": "--override",
     "by override": "by --override",
     "external_data=True": "--external-data",
+    "steps is ": "--chunk is ",
 }
 _BAD_USE = 2
 _INTERRUPTED = 128 + 2  # as a shell reports SIGINT ...

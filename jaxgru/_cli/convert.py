@@ -2,10 +2,9 @@
 
 import argparse
 
+from jaxgru._cli.arguments import Output, Subparsers, add_command, add_equations, add_weights
 from jaxgru._cli.describe import in_a_line
-from jaxgru._cli.files import Output, Weights
 from jaxgru._cli.source import add_source_options, read_net
-from jaxgru._weights.equations import EQUATIONS
 from jaxgru._weights.io import read, save
 
 _EXAMPLES = """\
@@ -31,18 +30,11 @@ of --to, or that of the suffix: .safetensors, .npz, .onnx, .keras or .weights.h5
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add this subcommand to the parser of the command line."""
-    parser = subparsers.add_parser(
-        "convert",
-        help="convert weights to another format, or between two forms of the equations",
-        description="Convert weights to another format, or between two forms of the equations.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "source", metavar="IN", type=Weights, help="the file to read; the format is detected"
-    )
+    text = "convert weights to another format, or between two forms of the equations"
+    parser = add_command(subparsers, "convert", text, _EXAMPLES, _convert)
+    add_weights(parser, "IN")
     parser.add_argument(
         "target", metavar="OUT", type=Output, help="the file to write, or to replace"
     )
@@ -50,26 +42,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--to", metavar="FORMAT", help="the format of OUT, instead of that of its suffix"
     )
     add_source_options(parser)
-    parser.add_argument(
-        "--from-equations",
-        choices=EQUATIONS,
-        default="keras",
-        help="the equations of the weights of IN (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--to-equations",
-        choices=EQUATIONS,
-        default="keras",
-        help="the equations of the weights of OUT (default: %(default)s)",
-    )
-    parser.set_defaults(func=_run)
+    add_equations(parser, "--from-equations", "IN")
+    add_equations(parser, "--to-equations", "OUT")
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _convert(arguments: argparse.Namespace) -> int:
     # Not load: its JAX arrays would be rounded to float32.
-    net = read_net(arguments.source, arguments, arguments.from_equations, read)
+    net = read_net(arguments.weights, arguments, arguments.from_equations, read)
     save(net, arguments.target, format=arguments.to, equations=arguments.to_equations)
-    source = _with_equations(arguments.source, arguments.from_equations)
+    source = _with_equations(arguments.weights, arguments.from_equations)
     target = _with_equations(arguments.target, arguments.to_equations)
     print(f"{source} -> {target}: {in_a_line(net)}")
     return 0

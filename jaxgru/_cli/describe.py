@@ -74,16 +74,16 @@ def summary(params: GRUParams) -> Iterator[str]:
 def table(params: GRUParams) -> Iterator[str]:
     """Yield the lines of a table with a row for each gate's block of each array."""
     blocks = list(_blocks(params))
-    counts = any(np.count_nonzero(~np.isfinite(block)) for _, _, block in blocks)
+    has_non_finite = any(np.count_nonzero(~np.isfinite(block)) for _, _, block in blocks)
     columns = " ".join(f"{name:>11}" for name in ("min", "max", "mean", "norm"))
     yield f"{'array':<17} {'gate':<10} {'shape':>13} {columns}" + (
-        f" {'NaN':>7} {'Inf':>7}" if counts else ""
+        f" {'NaN':>7} {'Inf':>7}" if has_non_finite else ""
     )
     for name, gate, block in blocks:
         shape = " x ".join(map(str, block.shape))
         row = f"{name:<17} {gate:<10} {shape:>13} {_statistics(block)}"
         nan, inf = np.count_nonzero(np.isnan(block)), np.count_nonzero(np.isinf(block))
-        yield row + (f" {nan:>7} {inf:>7}" if counts else "")
+        yield row + (f" {nan:>7} {inf:>7}" if has_non_finite else "")
 
 
 def _parameters(net: Net) -> int:
@@ -104,5 +104,5 @@ def _statistics(block: np.ndarray) -> str:
     finite = block[np.isfinite(block)].astype(np.float64)
     if finite.size == 0:
         return " ".join(["          -"] * 4)
-    values = (finite.min(), finite.max(), finite.mean(), np.linalg.norm(finite))
+    values = (np.min(finite), np.max(finite), np.mean(finite), np.linalg.norm(finite))
     return " ".join(f"{value:>11.5g}" for value in values)

@@ -2,10 +2,9 @@
 
 import argparse
 
-from jaxgru._cli.files import Output, Weights
+from jaxgru._cli.arguments import Output, Subparsers, add_command, add_equations, add_weights
 from jaxgru._cli.source import add_source_options, read_net
 from jaxgru._export import ENDINGS, PLATFORMS, export
-from jaxgru._weights.equations import EQUATIONS
 from jaxgru._weights.io import read
 
 _EXAMPLES = """\
@@ -23,18 +22,11 @@ which batch and time may have any size from 1. docs/deployment.md shows how to r
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add this subcommand to the parser of the command line."""
-    parser = subparsers.add_parser(
-        "export",
-        help="write a net as an ONNX model or a StableHLO program",
-        description="Write a net as an ONNX model or a StableHLO program.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "weights", metavar="WEIGHTS", type=Weights, help="weights; the format is detected"
-    )
+    text = "write a net as an ONNX model or a StableHLO program"
+    parser = add_command(subparsers, "export", text, _EXAMPLES, _export)
+    add_weights(parser)
     parser.add_argument(
         "output", metavar="OUT", type=Output, help="the file to write: .onnx or .stablehlo"
     )
@@ -55,16 +47,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default="cpu",
         help=f"platforms of StableHLO, of {','.join(PLATFORMS)} (default: %(default)s)",
     )
-    parser.add_argument(
-        "--equations",
-        choices=EQUATIONS,
-        default="keras",
-        help="the equations of the weights (default: %(default)s, those of a trained layer)",
-    )
-    parser.set_defaults(func=_run)
+    add_equations(parser, "--equations", "the weights")
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _export(arguments: argparse.Namespace) -> int:
     # Not load: its JAX arrays would be rounded to float32.
     net = read_net(arguments.weights, arguments, arguments.equations, read=read)
     signature = export(

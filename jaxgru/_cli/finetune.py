@@ -1,13 +1,19 @@
 """The arguments of ``jaxgru finetune``; ``finetune_run`` has the command itself."""
 
 import argparse
-import contextlib
-from collections.abc import Callable
 
-from jaxgru._cli.files import Input, Output, OutputFolder, Weights
+from jaxgru._cli.arguments import (
+    Input,
+    Output,
+    Subparsers,
+    add_command,
+    add_equations,
+    add_weights,
+    number,
+    whole,
+)
 from jaxgru._cli.source import add_source_options
 from jaxgru._optional import need
-from jaxgru._weights.equations import EQUATIONS
 
 _EXAMPLES = """\
 examples:
@@ -38,28 +44,25 @@ finite, 2 an error
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+_fraction = number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
+_positive = number(float, lambda value: 0 < value < float("inf"), "a number above 0")
+
+
+def add_parser(subparsers: Subparsers) -> None:
     """Add this subcommand to the parser of the command line."""
-    parser = subparsers.add_parser(
-        "finetune",
-        help="fine-tune weights on data",
-        description="Fine-tune weights on data with Adam, and print the loss on held-out data.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    text = "fine-tune weights on data with Adam, and print the loss on held-out data"
+    parser = add_command(subparsers, "finetune", text, _EXAMPLES, _finetune)
+    add_weights(parser)
     add = parser.add_argument
-    add("weights", metavar="WEIGHTS", type=Weights, help="weights; the format is detected")
     add("data", metavar="DATA", type=Input, help=".npz, .csv or a folder of .csv, see below")
     text = "the file to write; its suffix is the format"
     add("-o", "--output", metavar="TUNED", type=Output, required=True, help=text)
     add("--to", metavar="FORMAT", help="the format of TUNED (default: by its suffix)")
     add_source_options(parser)
-    text = "the equations of WEIGHTS (default: %(default)s); TUNED has those of keras"
-    add("--equations", choices=EQUATIONS, default="keras", help=text)
-    _add_task(parser.add_argument_group("what is learned"))
-    _add_training(parser.add_argument_group("how"))
-    _add_records(parser.add_argument_group("what is kept"))
-    parser.set_defaults(func=_run)
+    add_equations(parser, "--equations", "WEIGHTS; TUNED has those of keras")
+    _add_task(parser.add_argument_group("task"))
+    _add_training(parser.add_argument_group("training"))
+    _add_records(parser.add_argument_group("records"))
 
 
 def _add_task(group: argparse._ArgumentGroup) -> None:
@@ -82,53 +85,32 @@ def _add_task(group: argparse._ArgumentGroup) -> None:
 def _add_training(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     length = group.add_mutually_exclusive_group()
-    length.add_argument("--epochs", metavar="N", type=_whole, help="passes over the data (10)")
-    length.add_argument("--steps", metavar="N", type=_whole, help="training steps")
-    add("--batch-size", metavar="N", type=_whole, default=32, help="(%(default)s)")
+    length.add_argument("--epochs", metavar="N", type=whole, help="passes over the data (10)")
+    length.add_argument("--steps", metavar="N", type=whole, help="training steps")
+    add("--batch-size", metavar="N", type=whole, default=32, help="(%(default)s)")
     add("--learning-rate", metavar="RATE", type=_positive, default=1e-3, help="(%(default)s)")
     add("--clip-norm", metavar="NORM", type=_positive, help="the largest norm of a gradient")
     text = "train only weights of this path, such as recurrent_kernel or '0.forward.*' (repeatable)"
     add("--trainable", metavar="PATTERN", action="append", help=text)
     text = "train low-rank changes of all kernels, or of those of --trainable"
-    add("--low-rank", metavar="RANK", type=_whole, help=text)
-    text = "the strength of decay towards the original weights"
-    add("--pull", metavar="STRENGTH", type=_positive, default=0.0, help=text)
-    add("--window", metavar="STEPS", type=_whole, help="the window of truncated backpropagation")
+    add("--low-rank", metavar="RANK", type=whole, help=text)
+    add("--window", metavar="STEPS", type=whole, help="the window of truncated backpropagation")
     text = "stop after N epochs without a lower held-out loss"
-    add("--patience", metavar="N", type=_whole, help=text)
+    add("--patience", metavar="N", type=whole, help=text)
     add("--seed", metavar="N", type=int, default=0, help="(%(default)s)")
 
 
 def _add_records(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     text = "write a checkpoint after every epoch, and resume from the last"
-    add("--checkpoints", metavar="FOLDER", type=OutputFolder, help=text)
+    add("--checkpoints", metavar="FOLDER", help=text)
     add("--history", metavar="JSONL", type=Output, help="write one line of JSON per epoch")
     add("--plot", metavar="IMAGE", type=Output, help="plot the losses (.png, .svg, .pdf)")
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _finetune(arguments: argparse.Namespace) -> int:
     # Imported here, because the command line works without Optax.
     need("optax", "finetune", "fine-tuning")
     from jaxgru._cli.finetune_run import run
 
     return run(arguments)
-
-
-def _fraction(text: str) -> float:
-    return _number(text, float, lambda value: 0 < value < 1, "a number between 0 and 1")
-
-
-def _positive(text: str) -> float:
-    return _number(text, float, lambda value: 0 < value < float("inf"), "a number above 0")
-
-
-def _whole(text: str) -> int:
-    return int(_number(text, int, lambda value: value >= 1, "a whole number from 1 on"))
-
-
-def _number(text: str, kind: type[float], fits: Callable[[float], bool], expected: str) -> float:
-    with contextlib.suppress(ValueError):
-        if fits(value := kind(text)):
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} given, expected {expected}")

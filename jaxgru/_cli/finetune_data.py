@@ -26,8 +26,10 @@ def read_data(path: str, targets: str | None, loss: str, on: str) -> Sequences:
     """
     is_npz = Path(path).suffix.lower() == ".npz"
     if (targets is not None) == (is_npz or loss == "next-step"):
-        expected = "no --targets" if targets is not None else "--targets COLUMNS, for .csv"
-        raise ArrayFileError(f"{path}: expected {expected} with {_described(is_npz, loss)}")
+        given = f"--targets is {targets!r}" if targets is not None else "--targets is not given"
+        kind = ".npz, which has an array of targets" if is_npz else f".csv with --loss {loss}"
+        expected = "no --targets" if targets is not None else "--targets COLUMNS"
+        raise ArrayFileError(f"{path}: {given}: expected {expected} for {kind}")
     data = _from_npz(path, loss) if is_npz else _from_csv(path, targets, on)
     if loss == "next-step":
         return next_step(data.inputs, data.lengths)
@@ -59,20 +61,17 @@ def split_data(data: Sequences, fraction: float, seed: int) -> tuple[Sequences, 
         )
     if count == 1:
         cut = time - held
-        return tuple(  # type: ignore[return-value]
-            Sequences(data.inputs[:, steps], data.targets[:, steps])
+        first, second = (
+            data._replace(inputs=data.inputs[:, steps], targets=data.targets[:, steps])
             for steps in (slice(0, cut), slice(cut, time))
         )
+        return first, second
     order = np.random.default_rng(seed).permutation(count)
 
     def take(rows: Array) -> Sequences:
-        return Sequences(*(None if array is None else array[rows] for array in data))
+        return type(data)(*(None if array is None else array[rows] for array in data))
 
     return take(np.sort(order[held:])), take(np.sort(order[:held]))
-
-
-def _described(is_npz: bool, loss: str) -> str:
-    return ".npz, which has an array of that name" if is_npz else f"--loss {loss}"
 
 
 def _from_npz(path: str, loss: str) -> Sequences:
@@ -80,16 +79,13 @@ def _from_npz(path: str, loss: str) -> Sequences:
         inputs = reader.read_all()
     with zipfile.ZipFile(path) as archive:
         names = {entry.removesuffix(".npy") for entry in archive.namelist()}
-    arrays = {"inputs": inputs}
-    for name in ("targets", "lengths"):
-        if name in names:
-            with open_array(path, name) as reader:
-                arrays[name] = reader.read_all()
-    if "targets" not in arrays and loss != "next-step":
-        raise ArrayFileError(
-            f"{path}: it holds {', '.join(map(ascii, sorted(names)))}, expected an array called "
-            "'targets'"
-        )
+    arrays = {}
+    for name in {"targets", "lengths"} & names:
+        with open_array(path, name) as reader:
+            arrays[name] = reader.read_all()
+    if "targets" not in names and loss != "next-step":
+        held = ", ".join(map(ascii, sorted(names)))
+        raise ArrayFileError(f"{path}: its arrays are {held}: expected one called 'targets'")
     targets, lengths = arrays.get("targets", inputs), arrays.get("lengths")
     if inputs.ndim == 2 and lengths is None:
         # A single sequence becomes a batch of one.
@@ -102,14 +98,15 @@ def _from_csv(path: str, targets: str | None, on: str) -> Sequences:
     if Path(path).is_dir():
         files = sorted(file for file in Path(path).iterdir() if file.suffix.lower() == ".csv")
         if not files:
-            raise ArrayFileError(f"{path}: it is a folder without .csv files")
-    tables = [_columns(file, targets) for file in files]
-    width = sum(array.shape[1] for array in tables[0])
-    for file, table in zip(files, tables, strict=True):
-        if sum(array.shape[1] for array in table) != width:
             raise ArrayFileError(
-                f"{file}: it has {sum(array.shape[1] for array in table)} columns, expected "
-                f"{width} as in {files[0]}"
+                f"{path}: it is a folder without .csv files: expected at least one"
+            )
+    tables = [_columns(file, targets) for file in files]
+    widths = [inputs.shape[1] + wanted.shape[1] for inputs, wanted in tables]
+    for file, width in zip(files, widths, strict=True):
+        if width != widths[0]:
+            raise ArrayFileError(
+                f"{file}: it has {width} columns: expected {widths[0]}, as in {files[0]}"
             )
     lengths = np.array([len(inputs) for inputs, _ in tables])
     time = int(lengths.max())
@@ -126,7 +123,7 @@ def _columns(file: Path, targets: str | None) -> tuple[Array, Array]:
         chosen = [] if targets is None else reader.columns(targets)
     others = [column for column in range(table.shape[1]) if column not in chosen]
     if not others:
-        raise ArrayFileError(f"{file}: all its columns are targets, expected an input at least")
+        raise ArrayFileError(f"{file}: all its columns are targets: expected at least one input")
     return table[:, others], table[:, chosen]
 
 
@@ -142,9 +139,9 @@ def _classes(targets: Array, path: str, is_npz: bool) -> Array:
     if not is_npz:
         if targets.shape[-1] != 1:
             raise ArrayFileError(
-                f"{path}: {targets.shape[-1]} columns are targets, expected one, of classes"
+                f"{path}: {targets.shape[-1]} columns are targets: expected one, of classes"
             )
         targets = targets[..., 0]
     if not np.array_equal(targets, np.round(targets)):
-        raise ArrayFileError(f"{path}: its targets are not integers, expected classes")
+        raise ArrayFileError(f"{path}: its targets are not integers: expected classes")
     return targets.astype(np.int32)

@@ -21,19 +21,16 @@ from jaxgru._weights.io import WeightsError, save
 from jaxgru.finetune import (
     Epochs,
     LinearReadout,
-    Loss,
     Model,
     Result,
     Sequences,
     Steps,
     classification,
-    evaluate,
     fit,
     linear_readout,
     low_rank,
     patience,
     plot_history,
-    pulled,
     regression,
     write_history,
 )
@@ -49,59 +46,36 @@ _EPOCHS = 10
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return the exit code."""
     net = read_net(arguments.weights, arguments, arguments.equations)
-    _check_formats(net, arguments)
+    _check_outputs(net, arguments)
+    data = read_data(arguments.data, arguments.targets, arguments.loss, arguments.on)
+    data = _in_type_of(net, data)
+    shuffle, factors, readout = jax.random.split(jax.random.key(arguments.seed), 3)
+    model = Model(net, _readout(net, data, arguments, readout))
     loss = (classification if arguments.loss == "classification" else regression)(arguments.on)
-    data = _in_type_of(
-        net, read_data(arguments.data, arguments.targets, arguments.loss, arguments.on)
-    )
-    shuffle, start, readout_key = jax.random.split(jax.random.key(arguments.seed), 3)
-    model = Model(net, _readout(net, data, arguments, readout_key))
-    _check_predictions(model, data, arguments)
-    # All data first, so that positions in messages are positions in the file.
-    data = checked_data(data, model, loss, arguments.data)
+    # Checked before the split, so that positions in errors are those of the file.
+    data = checked_data(data, checked_model(model), loss, arguments.data)
     data, held_out = split_data(data, arguments.held_out, arguments.seed)
-    before = evaluate(model, held_out, loss)
-    print(f"{arguments.data}: {_counted(data)} to learn from, {_counted(held_out)} held out")
-    print(f"loss on held-out data before: {before:.6g}", flush=True)
-    result = _fit(model, data, held_out, loss, arguments, (shuffle, start))
-    after = evaluate(result.model, held_out, loss)
-    print(f"loss on held-out data after:  {after:.6g}, at step {result.step}")
-    _write(result, arguments)
-    return _NO_BETTER if result.step == 0 or result.stopped == "not finite" else 0
-
-
-def _fit(
-    model: Model,
-    data: Sequences,
-    held_out: Sequences,
-    loss: Loss,
-    arguments: argparse.Namespace,
-    keys: tuple[jax.Array, jax.Array],
-) -> Result:
-    optimizer = optax.adam(arguments.learning_rate)
-    if arguments.clip_norm is not None:
-        optimizer = optax.chain(optax.clip_by_global_norm(arguments.clip_norm), optimizer)
-    if arguments.pull:
-        optimizer = pulled(optimizer, arguments.pull)
-    shuffle, start = keys
+    print(f"{arguments.data}: {_size(data)} for training, {_size(held_out)} held out", flush=True)
     trainable = arguments.trainable or ["net.*"]
     if arguments.low_rank is not None:
-        chosen = arguments.trainable or ["kernel", "recurrent_kernel"]
-        net = low_rank(model.net, start, rank=arguments.low_rank, kernels=chosen)
+        kernels = arguments.trainable or ["kernel", "recurrent_kernel"]
+        net = low_rank(model.net, factors, rank=arguments.low_rank, kernels=kernels)
         model, trainable = model._replace(net=net), ["net.deltas.*"]
     if arguments.readout_output is not None:
         trainable = [*trainable, "readout.*"]
-    steps, epochs = arguments.steps, arguments.epochs or _EPOCHS
-    on_round: list[OnRound] = (
-        [] if arguments.history is None else [write_history(arguments.history)]
-    )
+    optimizer = optax.adam(arguments.learning_rate)
+    if arguments.clip_norm is not None:
+        optimizer = optax.chain(optax.clip_by_global_norm(arguments.clip_norm), optimizer)
+    on_round: list[OnRound] = []
+    if arguments.history is not None:
+        on_round.append(write_history(arguments.history))
     if arguments.patience is not None:
         on_round.append(patience(arguments.patience))
-    return fit(
+    result = fit(
         model,
         data,
         loss,
-        Epochs(epochs) if steps is None else Steps(steps),
+        Epochs(arguments.epochs or _EPOCHS) if arguments.steps is None else Steps(arguments.steps),
         key=shuffle,
         validation=held_out,
         batch_size=arguments.batch_size,
@@ -111,10 +85,12 @@ def _fit(
         on_round=on_round,
         checkpoint_dir=arguments.checkpoints,
     )
+    _report(result, arguments)
+    return _NO_BETTER if result.step == 0 or result.stopped == "not finite" else 0
 
 
-def _check_formats(net: Net, arguments: argparse.Namespace) -> None:
-    """Raise errors of the output formats before the training."""
+def _check_outputs(net: Net, arguments: argparse.Namespace) -> None:
+    """Raise the errors of the output formats before the training, by writing the initial net."""
     if arguments.plot is not None:
         check_plot(arguments.plot)
     with tempfile.TemporaryDirectory() as folder:
@@ -133,47 +109,34 @@ def _readout(
         for name in ("kernel", "bias"):
             with open_array(arguments.readout, name) as reader:
                 arrays.append(jnp.asarray(reader.read_all().astype(_dtype(net))))
-        readout = LinearReadout(*arrays)
-        try:
-            checked_model(Model(net, readout))
-        except ValueError as error:
-            message = str(error).removeprefix("readout: ")
-            raise ValueError(f"{arguments.readout}: {message}") from None
-        return readout
-    if arguments.readout_output is None:
-        return None
-    _, outputs = check_net(net)
-    if outputs is None:
-        raise ValueError(f"{arguments.weights}: it gives a pair of outputs: expected one to read")
-    return linear_readout(key, outputs, _outputs_wanted(data, arguments), dtype=_dtype(net))
-
-
-def _check_predictions(model: Model, data: Sequences, arguments: argparse.Namespace) -> None:
-    """Raise ValueError, naming the options of the readout, if targets and predictions differ."""
-    wanted, given = _outputs_wanted(data, arguments), check_net(model.net)[1]
-    source = "the states, which are the predictions,"
-    expected = "expected --readout IN to read them, or --readout-output OUT to train a new one"
-    if model.readout is not None:
-        given, source = model.readout.bias.size, f"the predictions of --readout {arguments.readout}"
-        expected = "expected another --readout, or --readout-output OUT alone for a new one"
-    classes = arguments.loss == "classification"
-    if given is not None and (wanted > given or (not classes and wanted < given)):
+        return LinearReadout(*arrays)
+    is_classes = arguments.loss == "classification"
+    wanted = int(data.targets.max(initial=0)) + 1 if is_classes else int(data.targets.shape[-1])
+    _, given = check_net(net)
+    if given is None:
+        raise ValueError(f"{arguments.weights}: the net gives a pair of outputs: expected one")
+    if arguments.readout_output is not None:
+        return linear_readout(key, given, wanted, dtype=_dtype(net))
+    if wanted > given or (wanted < given and not is_classes):
         raise ValueError(
-            f"{arguments.data}: its targets have {wanted} {'classes' if classes else 'numbers'} "
-            f"and {source} {given}: {expected}"
+            f"{arguments.data}: its targets have {wanted} {'classes' if is_classes else 'numbers'} "
+            f"and the states, which are the predictions, {given}: expected --readout IN for a "
+            "readout of the states, or --readout-output OUT to train a new one"
         )
+    return None
 
 
-def _outputs_wanted(data: Sequences, arguments: argparse.Namespace) -> int:
-    if arguments.loss == "classification":
-        return int(data.targets.max(initial=0)) + 1
-    return int(data.targets.shape[-1])
-
-
-def _write(result: Result, arguments: argparse.Namespace) -> None:
+def _report(result: Result, arguments: argparse.Namespace) -> None:
+    """Write the files and print what was done."""
     net, readout = result.model
     save(net, arguments.output, format=arguments.to)
-    print(f"{arguments.output}: {in_a_line(net)}, stopped by {result.stopped}")
+    after = result.initial_loss
+    for row in result.history:
+        after = row["validation_loss"] if row["step"] == result.step else after
+    if result.initial_loss is not None:
+        print(f"loss on held-out data before: {result.initial_loss:.6g}")
+    print(f"loss on held-out data after:  {after:.6g}, at step {result.step}")
+    print(f"{arguments.output}: {in_a_line(net)}, stop reason: {result.stopped}")
     if arguments.readout_output is not None:
         with replacing(arguments.readout_output) as temporary, open(temporary, "wb") as file:
             np.savez(file, kernel=readout.kernel, bias=readout.bias)
@@ -197,6 +160,6 @@ def _dtype(net: Net) -> np.dtype:
     return at_least_float32(jnp.result_type(*jax.tree.leaves(net)))
 
 
-def _counted(data: Sequences) -> str:
+def _size(data: Sequences) -> str:
     count, time, _ = data.inputs.shape
     return f"{count} {'sequence' if count == 1 else 'sequences'} of up to {time} steps"

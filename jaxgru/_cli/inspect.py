@@ -2,8 +2,8 @@
 
 import argparse
 
+from jaxgru._cli.arguments import Output, Subparsers, add_command, add_weights
 from jaxgru._cli.describe import in_a_line, sizes, structure, summary, table
-from jaxgru._cli.files import Output, Weights
 from jaxgru._cli.source import add_source_options, source_options, stacked
 from jaxgru._layers import layers
 from jaxgru._net import Net
@@ -31,18 +31,11 @@ squares. NaN and Inf are counted, and excluded from the other columns.
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Subparsers) -> None:
     """Add this subcommand to the parser of the command line."""
-    parser = subparsers.add_parser(
-        "inspect",
-        help="show the contents of a weights file",
-        description="Show the contents of a weights file: sizes, variant, statistics of each gate.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "file", metavar="FILE", type=Weights, help="a weights file; the format is detected"
-    )
+    text = "show the contents of a weights file: sizes, variant, statistics of each gate"
+    parser = add_command(subparsers, "inspect", text, _EXAMPLES, _inspect)
+    add_weights(parser, "FILE")
     add_source_options(parser)
     parser.add_argument(
         "--plot",
@@ -50,29 +43,28 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         type=Output,
         help="plot the blocks as heat maps (.png, .svg, .pdf); needs jaxgru[plot]",
     )
-    parser.set_defaults(func=_run)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         check_plot(arguments.plot)  # before anything else
-    contents = read_all(arguments.file, **source_options(arguments))
+    contents = read_all(arguments.weights, **source_options(arguments))
     if arguments.layer is None and len(contents.gathered) > 1:
         _list(arguments, contents)
         return 0
-    with about(arguments.file):
+    with about(arguments.weights):
         found = [pick(contents.gathered, name) for name in arguments.layer or [None]]
     for one in found:
-        warn(one, arguments.file, [], stacklevel=1)
-    _show(arguments, contents.format, stacked(arguments.file, [one.net for one in found]))
+        warn(one, arguments.weights, [], stacklevel=1)
+    _show(arguments, contents.format, stacked(arguments.weights, [one.net for one in found]))
     return 0
 
 
 def _list(arguments: argparse.Namespace, contents: Contents) -> None:
     if arguments.plot is not None:
-        with about(arguments.file):
+        with about(arguments.weights):
             pick(contents.gathered, None)  # an error, as a plot shows one GRU
-    print(f"{arguments.file}: {len(contents.gathered)} GRUs, format {contents.format}\n")
+    print(f"{arguments.weights}: {len(contents.gathered)} GRUs, format {contents.format}\n")
     for name, found in contents.gathered.items():
         if isinstance(found, WeightsError):
             print(f"{name}: refused, {found}")
@@ -83,7 +75,7 @@ def _list(arguments: argparse.Namespace, contents: Contents) -> None:
 
 
 def _show(arguments: argparse.Namespace, format_: str, net: Net) -> None:
-    print(f"{arguments.file}: {structure(net)}, format {format_}")
+    print(f"{arguments.weights}: {structure(net)}, format {format_}")
     several = len(layers(net)) > 1
     if several:
         print(sizes(net))

@@ -28,22 +28,11 @@ def check_inputs(inputs: ArrayReader, net: Net, arguments: argparse.Namespace) -
         named = f"; its columns are {', '.join(map(repr, inputs.names))}" if inputs.names else ""
         choice = " (--columns or --skip chooses)" if shape and shape[-1] > size else ""
         raise ArrayFileError(
-            f"{arguments.inputs}: it has shape {shape}, expected (T, {size}) or (..., T, {size}), "
+            f"{arguments.inputs}: it has shape {shape}: expected (T, {size}) or (..., T, {size}), "
             f"as {arguments.weights} has {size} inputs{named}{choice}"
         )
     if arguments.plot is not None and 0 in shape[:-1]:
-        raise ArrayFileError(f"{arguments.inputs}: its shape {shape} has no step to plot")
-
-
-def check_expected(
-    expected: ArrayReader, shape: tuple[int, ...], arguments: argparse.Namespace
-) -> None:
-    """Raise ArrayFileError unless the expected states have the shape of the states."""
-    if expected.shape != shape:
-        raise ArrayFileError(
-            f"{arguments.expect}: it has shape {expected.shape}, expected {shape}, the shape of "
-            f"the states for {arguments.inputs}"
-        )
+        raise ArrayFileError(f"{arguments.inputs}: it has shape {shape}: expected a step to plot")
 
 
 def read_h0(path: str | None, net: Net, batch: tuple[int, ...]) -> np.ndarray | None:
@@ -68,7 +57,7 @@ def read_h0(path: str | None, net: Net, batch: tuple[int, ...]) -> np.ndarray | 
         wanted = f"({units},)" if each == (units,) else f"({units},) or {each}"
         parts = ", ".join(f"{place} ({size})" for place, size in sizes.items())
         of = f": the states of {parts} side by side" if len(sizes) > 1 else ""
-        raise ArrayFileError(f"{path}: it has shape {h0.shape}, expected {wanted}{of}")
+        raise ArrayFileError(f"{path}: it has shape {h0.shape}: expected {wanted}{of}")
     if not np.isfinite(h0).all():
         place = ", ".join(map(str, np.argwhere(~np.isfinite(h0))[0]))
         warnings.warn(f"{path}: NaN or Inf at [{place}]", ArrayFileWarning, stacklevel=2)

@@ -35,7 +35,7 @@ class Comparison:
         self.scale = max(self.scale, finite.max(initial=0.0))
         if difference.max(initial=0.0) > self.absolute:
             self.absolute = difference.max()
-            row, step, column = map(int, np.unravel_index(difference.argmax(), difference.shape))
+            row, step, column = map(int, np.unravel_index(np.argmax(difference), difference.shape))
             place = chunk.window.place(self._expected.shape[:-2], row, step)
             self._place = f" at {place}, {self._columns.label(column)}"
 

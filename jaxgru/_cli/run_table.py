@@ -104,7 +104,7 @@ class Table:
             and len(self._steps) == self._shape[-2]
             and self._units == self._shape[-1]
         )
-        part = "" if shown else ", shown in part: -o writes all"
+        part = "" if shown else "; truncated; -o writes all"
         return f"states {self._shape}{self._columns}{part}"
 
 

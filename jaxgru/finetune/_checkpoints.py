@@ -71,8 +71,9 @@ class Checkpoints:
             "position": list(progress.position),
             "history": progress.history,
             "best": None if progress.best is None else [progress.best.loss, progress.best.step],
+            "initial_loss": progress.initial_loss,
         }
-        arrays = _by_path(gather(_arrays(progress)))
+        arrays = _by_path(gather(_models_and_state(progress)))
         orbax = self._orbax.args
         args = orbax.Composite(arrays=orbax.StandardSave(arrays), notes=orbax.JsonSave(notes))
         try:
@@ -99,12 +100,17 @@ class Checkpoints:
         args = self._orbax.args
         notes = self._read(step, args.Composite(notes=args.JsonRestore())).notes
         self._refuse_other_runs(step, notes)
-        like = _arrays(begin)
+        like = _models_and_state(begin)
         found = self._read(step, args.Composite(arrays=args.StandardRestore(_by_path(like)))).arrays
         arrays = _like(like, found)
         best = None if notes["best"] is None else Best(arrays["best"], *notes["best"])
         return Progress(
-            arrays["state"], arrays["good"], best, Position(*notes["position"]), notes["history"]
+            arrays["state"],
+            arrays["good"],
+            best,
+            notes.get("initial_loss"),
+            Position(*notes["position"]),
+            notes["history"],
         )
 
     def close(self) -> None:
@@ -147,9 +153,9 @@ def described(tree: Any) -> dict[str, str]:
     }
 
 
-def _arrays(progress: Progress) -> dict[str, Any]:
+def _models_and_state(progress: Progress) -> dict[str, Any]:
     best = None if progress.best is None else progress.best.model
-    return {"state": progress.state, "good": progress.good, "best": best}
+    return {"state": progress.state, "good": progress.last_finite, "best": best}
 
 
 def _checksum(tree: Any) -> str:

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,11 +15,11 @@ import numpy as np
 import optax  # type: ignore[import-untyped]
 
 from jaxgru._net import Backward, Bidirectional
+from jaxgru._progress import progress_bar
 from jaxgru.finetune._batches import Batch, Position, batches, count_batches
 from jaxgru.finetune._checkpoints import Checkpoints, described
 from jaxgru.finetune._data import Sequences
 from jaxgru.finetune._evaluate import mean_loss
-from jaxgru.finetune._history import Row
 from jaxgru.finetune._loop import (
     NOT_FINITE,
     Best,
@@ -27,16 +27,16 @@ from jaxgru.finetune._loop import (
     FinetuneWarning,
     OnRound,
     Progress,
+    Row,
     Steps,
     check_sizes,
     run_rounds,
 )
 from jaxgru.finetune._lora import LowRank, merge
 from jaxgru.finetune._losses import Loss
-from jaxgru.finetune._model import Model, RunOptions, checked_model, given_model, run_model
-from jaxgru.finetune._progress import training_bar
+from jaxgru.finetune._model import Model, RunOptions, checked_model, run_model
 from jaxgru.finetune._sharding import batch_size_of, place, replicate
-from jaxgru.finetune._train_step import TrainState, init_state, make_train_step, result_model
+from jaxgru.finetune._train_step import TrainState, init_state, make_train_step
 from jaxgru.finetune._trainable import leaf_paths, partition, trainable_mask
 from jaxgru.finetune._validation import checked_data
 
@@ -53,12 +53,14 @@ class Result(NamedTuple):
             returned by a function of ``on_round``, such as "patience".
         step: the step of the model: with validation data, the step of the lowest validation loss,
             0 if no round improved on the initial model.
+        initial_loss: the validation loss of the initial model; None without validation data.
     """
 
     model: Model
     history: list[Row]
     stopped: str
     step: int
+    initial_loss: float | None = None
 
 
 def fit(
@@ -96,7 +98,7 @@ def fit(
         validation: data that is not used for training.
         batch_size: the number of sequences in a step, limited to the number of sequences.
         window: the number of steps of a window; each window is a training step, see ``batches``.
-        optimizer: an Optax optimizer; see also ``averaged`` and ``pulled``.
+        optimizer: an Optax optimizer.
         trainable: patterns of the trained weights, as in ``trainable_mask``. None: all
             floating-point weights; for a ``LowRank`` net, its changes and the readout. Other
             weights do not change by a bit and have no optimizer state.
@@ -148,8 +150,9 @@ def fit(
     carry = None if window is None else _first_carry(model, loss, data.inputs, size)
     begin = Progress(
         state=init_state(model, optimizer, mask=mask, key=step_key, carry=carry),
-        good=model,
+        last_finite=model,
         best=None if validation is None else Best(model, math.inf, 0),
+        initial_loss=None,
         position=Position(),
         history=[],
     )
@@ -185,29 +188,53 @@ def fit(
         if shown and start.steps:
             done = f"step {start.steps}, {start.position.epoch} epochs done"
             print(f"{checkpoint_dir}: resumes after {done}", file=sys.stderr)
-        with training_bar(until, start, count_batches(data, size), shown=shown) as on_step:
+        with _training_bar(until, start, count_batches(data, size), shown=shown) as on_step:
             end, stopped = run_rounds(
                 start,
                 step,
                 batches(data, size, data_key, window=window, start=start.position),
                 until,
-                mask=mask,
                 validate=None if validation is None else validate,
                 on_step=on_step,
                 save=checkpoints.save,
                 on_round=[on_round] if callable(on_round) else on_round,
             )
-    if end.best is None:
-        last = end.good if stopped == NOT_FINITE else result_model(end.state, mask)
-        return Result(given_model(last), end.history, stopped, end.steps)
-    if end.best.step == 0 and end.history:
+    best, step_of_best = end.state.model, end.steps
+    if end.best is not None:
+        best, step_of_best = end.best.model, end.best.step
+    elif stopped == NOT_FINITE:
+        best = end.last_finite
+    if end.best is not None and end.best.step == 0 and end.history:
         warnings.warn(
             f"no round has a lower validation loss than the {end.best.loss:.6g} before the first "
             "step: the result is the model as it was",
             FinetuneWarning,
             stacklevel=2,
         )
-    return Result(given_model(end.best.model), end.history, stopped, end.best.step)
+    best = best._replace(net=merge(best.net))
+    return Result(best, end.history, stopped, step_of_best, end.initial_loss)
+
+
+@contextlib.contextmanager
+def _training_bar(
+    until: Epochs | Steps, start: Progress, batches_of_epoch: int, *, shown: bool
+) -> Iterator[Callable[[int, Position, float], None]]:
+    """Yield a function to call after every step, with its number, the position and the loss."""
+    total, unit = until.count, "step"
+
+    def done(steps: int, position: Position) -> int:
+        return steps
+
+    if isinstance(until, Epochs):
+        # With windows, the number of steps of an epoch is not known in advance.
+        total, unit = until.count * batches_of_epoch, "batch"
+
+        def done(steps: int, position: Position) -> int:
+            return position.epoch * batches_of_epoch + position.batch
+
+    initial = done(start.steps, start.position)
+    with progress_bar(total, unit, initial=initial, shown=shown) as advance:
+        yield lambda steps, position, loss: advance(done(steps, position), f"loss {loss:.4g}")
 
 
 def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
@@ -257,6 +284,6 @@ def _on_devices(progress: Progress, mesh: jax.sharding.Mesh | None) -> Progress:
     best = progress.best
     return progress._replace(
         state=state._replace(carry=place(progress.state.carry, mesh)),
-        good=replicate(progress.good, mesh),
+        last_finite=replicate(progress.last_finite, mesh),
         best=None if best is None else best._replace(model=replicate(best.model, mesh)),
     )

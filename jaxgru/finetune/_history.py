@@ -5,17 +5,13 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax
 
 from jaxgru._atomic import replacing
+from jaxgru.finetune._loop import Round, Row
 from jaxgru.plot._figure import check_plot, new_figure, save_figure, whole_numbers
 
-if TYPE_CHECKING:
-    from jaxgru.finetune._loop import Round
-
-Row: TypeAlias = dict[str, Any]
 StrPath = str | os.PathLike[str]
 
 _MOST_DOTS = 60
@@ -57,7 +53,7 @@ def read_history(path: StrPath) -> list[Row]:
     return rows
 
 
-def write_history(path: StrPath) -> Callable[["Round"], None]:
+def write_history(path: StrPath) -> Callable[[Round], None]:
     """Return a function for the ``on_round`` of ``fit`` that keeps the history in a file.
 
     The first round replaces the file, with all previous rows if the run resumes, so no round is
@@ -80,7 +76,7 @@ def write_history(path: StrPath) -> Callable[["Round"], None]:
         raise FileNotFoundError(errno.ENOENT, "its folder is missing", os.fspath(path))
     written = 0  # rows
 
-    def write(now: "Round") -> None:
+    def write(now: Round) -> None:
         nonlocal written
         if jax.process_index() != 0:
             return

@@ -5,14 +5,17 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from jaxgru.finetune._batches import Batch, Position
-from jaxgru.finetune._history import Row
-from jaxgru.finetune._model import Model, given_model
-from jaxgru.finetune._train_step import TrainState, result_model
+from jaxgru.finetune._lora import merge
+from jaxgru.finetune._model import Model
+from jaxgru.finetune._train_step import TrainState
 
 NOT_FINITE = "not finite"
+
+# Of a round: step, epoch, loss, seconds and, with validation data, validation_loss.
+Row: TypeAlias = dict[str, Any]
 
 
 class FinetuneWarning(UserWarning):
@@ -65,7 +68,7 @@ class Round(NamedTuple):
     """The state of a run at the end of a round, for the functions of ``on_round``.
 
     Args:
-        model: the model; its weights are averaged if the optimizer is ``averaged``.
+        model: the model, low-rank changes merged.
         history: one row per round, this one last; see ``read_history``.
         best: the step of the lowest validation loss, 0 for the start; None without validation data.
         resumed: whether the run has just resumed from this round, so that this is a repeated call.
@@ -123,15 +126,17 @@ class Progress(NamedTuple):
 
     Args:
         state: the state of the training.
-        good: the last model with a finite loss.
+        last_finite: the last model with a finite loss.
         best: the model of the lowest validation loss, None without validation.
+        initial_loss: the validation loss before the first step; None if it is not known.
         position: the position in the data.
         history: one row per round.
     """
 
     state: TrainState
-    good: Model
+    last_finite: Model
     best: Best | None
+    initial_loss: float | None
     position: Position
     history: list[Row]
 
@@ -147,7 +152,6 @@ def run_rounds(
     stream: Iterator[tuple[Position, Batch]],
     until: Epochs | Steps,
     *,
-    mask: object,
     validate: Callable[[Model], float] | None,
     on_step: Callable[[int, Position, float], None],
     save: Callable[[Progress], None],
@@ -165,26 +169,26 @@ def run_rounds(
     began = time.monotonic() - (progress.history[-1]["seconds"] if progress.history else 0.0)
     stopped = None
     if progress.history:
-        stopped = _called(on_round, progress, mask, resumed=True)
+        stopped = _reason_to_stop(on_round, progress, resumed=True)
     elif validate is not None:
-        start = result_model(progress.state, mask)
-        if not math.isfinite(loss := validate(start)):
+        start = progress.state.model
+        progress = progress._replace(initial_loss=(loss := validate(start)))
+        if not math.isfinite(loss):
             _warn("the validation loss is not finite before the first step")
             return progress, NOT_FINITE
         progress = progress._replace(best=Best(start, loss, steps))
     stopped = stopped or until.reached(steps, position)
     losses: list[float] = []
     while stopped is None:
-        state, good = progress.state, progress.good
+        state, last_finite = progress.state, progress.last_finite
         losses.clear()
         while not losses or not until.ends_round(steps, position):
             position, batch = next(stream)
             after, loss = step(state, batch)
             if not math.isfinite(loss):
                 _warn(f"the loss is not finite at step {steps + 1}")
-                return progress._replace(state=state, good=good), NOT_FINITE
-            # Weights are good if the loss computed with them is finite.
-            state, good, steps = after, result_model(state, mask), steps + 1
+                return progress._replace(state=state, last_finite=last_finite), NOT_FINITE
+            state, last_finite, steps = after, state.model, steps + 1
             losses.append(loss)
             on_step(steps, position, loss)
         row: Row = {
@@ -195,16 +199,16 @@ def run_rounds(
         }
         best = progress.best
         if validate is not None:
-            model = result_model(state, mask)
-            row["validation_loss"] = validate(model)
+            row["validation_loss"] = validate(state.model)
             if not math.isfinite(row["validation_loss"]):
                 _warn(f"the validation loss is not finite after step {steps}")
-                return progress._replace(state=state, good=good), NOT_FINITE
+                return progress._replace(state=state, last_finite=last_finite), NOT_FINITE
             if best is not None and row["validation_loss"] < best.loss:
-                best = Best(model, row["validation_loss"], steps)
-        progress = Progress(state, good, best, position, [*progress.history, row])
+                best = Best(state.model, row["validation_loss"], steps)
+        history = [*progress.history, row]
+        progress = Progress(state, last_finite, best, progress.initial_loss, position, history)
         save(progress)
-        stopped = _called(on_round, progress, mask) or until.reached(steps, position)
+        stopped = _reason_to_stop(on_round, progress) or until.reached(steps, position)
     return progress, stopped
 
 
@@ -215,14 +219,15 @@ def check_sizes(**sizes: int | None) -> None:
             raise ValueError(f"{name} is {size}: expected at least 1")
 
 
-def _called(
-    functions: Sequence[OnRound], progress: Progress, mask: object, *, resumed: bool = False
+def _reason_to_stop(
+    functions: Sequence[OnRound], progress: Progress, *, resumed: bool = False
 ) -> str | None:
     """Call all functions with the round, and return the first reason to stop."""
     if not functions:
         return None
     best = None if progress.best is None else progress.best.step
-    model = given_model(result_model(progress.state, mask))
+    model = progress.state.model
+    model = model._replace(net=merge(model.net))
     now = Round(model, list(progress.history), best, resumed)
     reasons = []
     for function in functions:

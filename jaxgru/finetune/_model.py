@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -26,10 +25,10 @@ class Model(NamedTuple):
     Args:
         net: as in ``jaxgru.gru``, or a ``LowRank`` net.
         readout: a callable pytree that maps one output of the net, ``(H,)``, to one prediction,
-            ``(O,)``; it is mapped over batch and time by ``jax.vmap``. Its arrays are weights, its
-            other leaves do not change. A ``linear_readout``, an ``eqx.nn.Linear``, an
-            ``nnx.Linear`` and a ``jax.tree_util.Partial(function, weights)`` are such pytrees.
-            None: the outputs are the predictions.
+            ``(O,)``; it is mapped over batch and time by ``jax.vmap``. Its leaves are arrays, the
+            weights. A ``linear_readout``, an ``eqx.nn.Linear``, an ``nnx.Linear`` and a
+            ``jax.tree_util.Partial(function, weights)`` are such pytrees. None: the outputs are
+            the predictions.
 
     >>> import jax, jaxgru
     >>> from jaxgru.finetune import Model, leaf_paths, linear_readout
@@ -166,24 +165,6 @@ def run_model(
     return readout(ys), h
 
 
-@functools.partial(jax.tree_util.register_dataclass, data_fields=["arrays"], meta_fields=["rest"])
-@dataclasses.dataclass(frozen=True)
-class _ReadoutArrays:
-    """A readout for ``jax.jit``: its arrays, and its other leaves as static data."""
-
-    arrays: Any  # the readout, with None for each leaf that is not an array
-    rest: tuple[Any, tuple[Any, ...]]  # its structure, and its leaves with None for each array
-
-    def __call__(self, y: Any) -> Any:
-        return self.whole()(y)
-
-    def whole(self) -> Any:
-        structure, rest = self.rest
-        arrays = iter(jax.tree.leaves(self.arrays))
-        leaves = [next(arrays) if leaf is None else leaf for leaf in rest]
-        return jax.tree.unflatten(structure, leaves)
-
-
 def checked_model(model: Model) -> Model:
     """Return a model whose leaves are all JAX arrays.
 
@@ -191,31 +172,23 @@ def checked_model(model: Model) -> Model:
     """
     if not isinstance(model, Model):
         raise ValueError(f"model is a {type(model).__name__}: expected a Model(net, readout)")
-    net, readout = model
-    inputs, _ = check_net(jax.eval_shape(merge, net))
-    if readout is not None:
-        readout = _checked_readout(readout, net, inputs)
+    inputs, _ = check_net(jax.eval_shape(merge, model.net))
+    if model.readout is not None:
+        _check_readout(model.readout, model.net, inputs)
     # The type of a weakly typed array would change in the first step.
-    arrays: Model = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), Model(net, readout)
-    )
+    arrays: Model = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), model)
     return arrays
 
 
-def given_model(model: Model) -> Model:
-    """Return the model with low-rank changes merged and the readout of its original type."""
-    net, readout = merge(model.net), model.readout
-    return Model(net, readout.whole() if isinstance(readout, _ReadoutArrays) else readout)
-
-
-def _checked_readout(readout: Callable[[Array], Array], net: Any, inputs: int) -> Any:
+def _check_readout(readout: Any, net: Any, inputs: int) -> None:
     if not callable(readout):
         raise ValueError(f"readout is a {type(readout).__name__}: expected a callable pytree")
-    leaves, structure = jax.tree.flatten(readout)
-    if not all(map(_is_array, leaves)):
-        arrays = [leaf if _is_array(leaf) else None for leaf in leaves]
-        rest = tuple(None if _is_array(leaf) else leaf for leaf in leaves)
-        readout = _ReadoutArrays(jax.tree.unflatten(structure, arrays), (structure, rest))
+    for leaf in jax.tree.leaves(readout):
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
+            raise ValueError(
+                f"readout: one of its leaves is a {type(leaf).__name__}: expected arrays; use "
+                "jax.tree_util.Partial(function, weights) for a function"
+            )
     x = jnp.zeros((1, inputs), jnp.result_type(*jax.tree.leaves(net)))
     y = jax.eval_shape(lambda net: jax.tree.map(lambda ys: ys[0], gru(merge(net), x)[0]), net)
     try:
@@ -232,8 +205,3 @@ def _checked_readout(readout: Callable[[Array], Array], net: Any, inputs: int) -
         raise ValueError(
             f"readout: it gives a {type(prediction).__name__}: expected one array, the prediction"
         )
-    return readout
-
-
-def _is_array(leaf: object) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray | np.generic)

@@ -11,7 +11,6 @@ import optax  # type: ignore[import-untyped]
 from jaxgru.finetune._batches import Batch
 from jaxgru.finetune._losses import Loss, counted_steps, total_loss
 from jaxgru.finetune._model import Model, RunOptions, run_model
-from jaxgru.finetune._optimizers import average_in
 from jaxgru.finetune._trainable import combine, partition
 
 Array = jax.Array
@@ -159,16 +158,6 @@ def make_train_step(
         return after, mean
 
     return step
-
-
-def result_model(state: TrainState, mask: Any) -> Model:
-    """Return the model of a state, with averaged weights if the optimizer is ``averaged``."""
-    average = average_in(state.optimizer_state)
-    if average is None:
-        return state.model
-    _, fixed = partition(state.model, mask)
-    model: Model = combine(average, fixed)
-    return model
 
 
 @contextlib.contextmanager

@@ -14,11 +14,17 @@ from jaxgru.finetune._losses import Loss, counted_steps, total_loss
 from jaxgru.finetune._model import Model, run_model
 
 
-def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Sequences:
+class CheckedSequences(Sequences):
+    """The result of ``checked_data``, which is not checked again."""
+
+
+def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> CheckedSequences:
     """Return data as NumPy arrays.
 
     Raises ValueError, naming the place, unless the data is valid and fits the model and the loss.
     """
+    if isinstance(data, CheckedSequences):
+        return data
     if not isinstance(loss, Loss):
         raise ValueError(f"loss is a {type(loss).__name__}: expected a Loss, as regression()")
     if not isinstance(data, Sequences):
@@ -44,7 +50,7 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Seque
             loss.check(shapes.shape, targets, everything if counted is None else counted)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
-    return Sequences(inputs, targets, lengths)
+    return CheckedSequences(inputs, targets, lengths)
 
 
 def _array(name: str, value: Any) -> np.ndarray:

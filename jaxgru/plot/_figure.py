@@ -28,11 +28,12 @@ def check_plot(path: str | os.PathLike[str]) -> None:
     need("matplotlib", "plot", "drawing")
     from matplotlib.backend_bases import FigureCanvasBase
 
-    ending = Path(path).suffix
+    suffix = Path(path).suffix
     formats = sorted(FigureCanvasBase.get_supported_filetypes())
-    if ending.lower().removeprefix(".") not in formats:
+    if suffix.lower().removeprefix(".") not in formats:
         raise ValueError(
-            f"{os.fspath(path)}: its ending is {ending!r}, expected a picture: {', '.join(formats)}"
+            f"{os.fspath(path)}: its suffix is {suffix!r}: expected that of an image: "
+            f"{', '.join(formats)}"
         )
     if not Path(path).absolute().parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "its folder is missing", os.fspath(path))
@@ -65,10 +66,10 @@ def heat_map(
     """
     from matplotlib import colormaps
 
-    colours = colormaps["viridis" if limits[0] >= 0 else "RdBu_r"]
+    colors = colormaps["viridis" if limits[0] >= 0 else "RdBu_r"]
     return ax.imshow(
         np.ma.masked_invalid(values),
-        cmap=colours.with_extremes(bad="limegreen"),
+        cmap=colors.with_extremes(bad="limegreen"),
         vmin=limits[0],
         vmax=limits[1],
         aspect="auto",

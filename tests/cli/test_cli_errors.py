@@ -24,12 +24,12 @@ _REFUSED = {
     "inspect text.npz": "text.npz: it begins with b'wMatrix': expected",
     "inspect gru.npz --assume activation=swish": "argument --assume: 'activation=swish' given: "
     "assume['activation'] is 'swish': expected one of ",
-    "inspect gru.npz --plot a.xyz": "a.xyz: its ending is '.xyz', expected a picture",
+    "inspect gru.npz --plot a.xyz": "a.xyz: its suffix is '.xyz': expected that of an image",
     "convert a b --to-equations tf": "argument --to-equations: invalid choice: 'tf'",
     "convert gru.npz out.h5": "out.h5 was not written: its name ends in '.h5': expected .",
     "convert gru.npz old.npz --to-equations notebook": "old.npz was not written: the recurrent "
     "bias of the cand",
-    "export gru.npz gru.npz": "gru.npz: it is the input gru.npz: expected another output",
+    "export gru.npz gru.npz": "gru.npz is also the input gru.npz: expected another file",
     "export gru.npz none/net.onnx": "none/net.onnx: its folder is missing",
     "export gru.npz net.h5": "net.h5 was not written: its name ends in '.h5': expected .onnx or .s",
     "export gru.npz net.stablehlo --platforms gpu": "platforms are ('gpu',): expected some of cpu",
@@ -38,68 +38,65 @@ _REFUSED = {
     # Arrays
     "run gru.npz none.npy -o old.npy": "none.npy: No such file or directory",
     "run gru.npz old.npz -o old.npy": "old.npz: it is not a .npz file, or it is damaged",
-    "run gru.npz wide.npy -o old.npy": f"wide.npy: it has shape (12, 4), {_SHAPE}",
-    "run gru.npz flat.npy": f"flat.npy: it has shape (3,), {_SHAPE}",
-    "run gru.npz scalar.npy": f"scalar.npy: it has shape (), {_SHAPE}",
-    "run gru.npz complex.npy": "complex.npy: it has dtype complex128, expected real",
-    "run gru.npz empty.npy --plot p.png": "empty.npy: its shape (2, 0, 3) has no step to plot",
-    "run gru.npz log.csv": f"log.csv: it has shape (12, 4), {_SHAPE}; its columns are 't', 'ax', "
+    "run gru.npz wide.npy -o old.npy": f"wide.npy: it has shape (12, 4): {_SHAPE}",
+    "run gru.npz flat.npy": f"flat.npy: it has shape (3,): {_SHAPE}",
+    "run gru.npz scalar.npy": f"scalar.npy: it has shape (): {_SHAPE}",
+    "run gru.npz complex.npy": "complex.npy: it has dtype complex128: expected real",
+    "run gru.npz empty.npy --plot p.png": "empty.npy: it has shape (2, 0, 3): expected a step",
+    "run gru.npz log.csv": f"log.csv: it has shape (12, 4): {_SHAPE}; its columns are 't', 'ax', "
     "'ay', 'az' (--columns or --skip chooses)",
-    "run gru.npz log.csv --columns x": "log.csv: it has no column 'x', expected 1 to 4, or one of ",
+    "run gru.npz log.csv --columns x": "log.csv: it has no column 'x': expected 1 to 4, or one of ",
     "run gru.npz log.csv --columns t --skip t": "argument --skip: not allowed with argument --colu",
     **{
-        f"run gru.npz xs.npy --h0 h{i}.npy": f"h{i}.npy: it has shape {shape}, expected (4,) or "
+        f"run gru.npz xs.npy --h0 h{i}.npy": f"h{i}.npy: it has shape {shape}: expected (4,) or "
         "(2, 4)"
         for i, shape in enumerate([(5,), (3, 4), (2, 2), (2, 4, 1)])
     },
-    "run gru.npz xs.npy --expect xs.npy": f"xs.npy: it has shape (2, 12, 3), {_STATES}",
-    "run gru.npz xs.npy --tolerance -1": "argument --tolerance: '-1' given, expected a number from",
-    "run gru.npz xs.npy --tolerance nan": "argument --tolerance: 'nan' given, expected a number",
-    "run gru.npz xs.npy --chunk 0": "argument --chunk: '0' given, expected a whole number from 1",
-    "run gru.npz xs.npy --chunk 2.5": "argument --chunk: '2.5' given, expected a whole number from",
+    "run gru.npz xs.npy --expect xs.npy": f"xs.npy: it has shape (2, 12, 3): {_STATES}",
+    "run gru.npz xs.npy --tolerance -1": "argument --tolerance: it is '-1': expected a number from",
+    "run gru.npz xs.npy --tolerance nan": "argument --tolerance: it is 'nan': expected a number",
+    "run gru.npz xs.npy --chunk 0": "argument --chunk: it is '0': expected a whole number from 1",
+    "run gru.npz xs.npy --chunk 2.5": "argument --chunk: it is '2.5': expected a whole number from",
     "run gru.npz xs.npy --equations mine": "argument --equations: invalid choice: 'mine'",
-    "run gru.npz xs.npy -o o.csv": "o.csv: it cannot hold shape (2, 12, 4), as text",
-    "run gru.npz xs.npy -o o.dat": "o.dat: its ending is '.dat', expected one of .npy",
-    "run gru.npz xs.npy --plot p.dat": "p.dat: its ending is '.dat', expected a picture",
+    "run gru.npz xs.npy -o o.csv": "o.csv: the array has shape (2, 12, 4): expected (T, F), as",
+    "run gru.npz xs.npy -o o.dat": "o.dat: its suffix is '.dat': expected one of .npy",
+    "run gru.npz xs.npy --plot p.dat": "p.dat: its suffix is '.dat': expected that of an image",
     "run gru.npz xs.npy --layer a": "gru.npz: layer is 'a': expected",
-    "run both.safetensors xs.npy --chunk 5": "both.safetensors: its net goes both ways and needs "
-    "whole sequences: expected no --chunk",
-    "run both.safetensors xs.npy --reverse": "both.safetensors: its net has a backward direction: "
-    "expected no --reverse",
-    "run both.safetensors xs.npy --h0 flat.npy": "flat.npy: it has shape (3,), expected (8,) or "
+    "run both.safetensors xs.npy --chunk 5": "--chunk is 5: expected None, as a ",
+    "run both.safetensors xs.npy --h0 flat.npy": "flat.npy: it has shape (3,): expected (8,) or "
     "(2, 8): the states of net.forward (4), net.backward (4) side by side",
     # Fine-tuning
     "finetune gru.npz none.npz -o t.npz": "none.npz: No such file or directory",
     "finetune gru.npz data.npz": "the following arguments are required: -o/--output (see jaxgru fi",
     "finetune gru.npz data.npz -o t.foo": "t.foo was not written: its name ends in '.foo': expect",
-    "finetune gru.npz data.npz -o t.npz --plot x.foo": "x.foo: its ending is '.foo', expected ",
+    "finetune gru.npz data.npz -o t.npz --plot x.foo": "x.foo: its suffix is '.foo': expected ",
     "finetune gru.npz data.npz -o t.npz": "data.npz: its targets have 2 numbers and the states, "
-    "which are the predictions, 4: expected --readout IN to read them, or --readout-output ",
-    "finetune gru.npz data.npz -o t.npz --readout r3.npz": "data.npz: its targets have 2 numbers "
-    "and the predictions of --readout r3.npz 3: expected another --readout, or ",
-    "finetune gru.npz data.npz -o t.npz --readout r52.npz": "r52.npz: its kernel has shape (5, 2): "
+    "which are the predictions, 4: expected --readout IN for a readout of the states, or ",
+    "finetune gru.npz data.npz -o t.npz --readout r3.npz": "data.npz: targets has shape (8, 6, 2): "
+    "expected (8, 6, 3)",
+    "finetune gru.npz data.npz -o t.npz --readout r52.npz": "readout: its kernel has shape (5, 2): "
     "expected (4, 2), as the net has 4 outputs",
-    "finetune gru.npz data.npz -o t.npz --targets 1": "data.npz: expected no --targets with ",
-    "finetune gru.npz csv -o t.npz": "csv: expected --targets COLUMNS, for .csv with --loss ",
-    "finetune gru.npz csv -o t.npz --targets 1 --loss next-step": "csv: expected no --targets wi",
+    "finetune gru.npz data.npz -o t.npz --targets 1": "data.npz: --targets is '1': expected no ",
+    "finetune gru.npz csv -o t.npz": "csv: --targets is not given: expected --targets COLUMNS for ",
+    "finetune gru.npz csv -o t.npz --targets 1 --loss next-step": "csv: --targets is '1': expected",
     "finetune gru.npz classes.npz -o t.npz --loss classification": "classes.npz: its targets have "
     "7 classes and the states, which are the predictions, 4: expected --readout IN",
-    "finetune gru.npz csv -o t.npz --targets x": "csv/0.csv: it has no column 'x', expected 1 to "
+    "finetune gru.npz csv -o t.npz --targets x": "csv/0.csv: it has no column 'x': expected 1 to "
     "4, or one of t, ax, ay, az",
     "finetune gru.npz csv -o t.npz --targets 1,2,3,4": "csv/0.csv: all its columns are ",
     "finetune gru.npz csv -o t.npz --targets 4 --loss classification": "csv: its targets are not "
-    "integers, expected classes",
+    "integers: expected classes",
     "finetune gru.npz csv -o t.npz --targets 3,4 --loss classification": "csv: 2 columns are ",
     "finetune gru.npz step.npz -o t.npz": "1 sequences of 1 steps cannot be divided with ",
-    "finetune pair data.npz -o t.safetensors --readout-output r.npz": "pair: it gives a pair of "
-    "outputs: expected one to read",
-    "finetune gru.npz unlike -o t.npz --targets 1": "unlike/1.csv: it has 3 columns, expected 4 as "
-    "in unlike/0.csv",
-    "finetune gru.npz none -o t.npz --targets 1": "none: its ending is '', expected one of .npy, ",
+    "finetune pair data.npz -o t.safetensors --readout-output r.npz": "pair: the net gives a pair "
+    "of outputs: expected one",
+    "finetune gru.npz unlike -o t.npz --targets 1": "unlike/1.csv: it has 3 columns: expected 4, "
+    "as in unlike/0.csv",
+    "finetune gru.npz none -o t.npz --targets 1": "none: its suffix is '': expected one of .npy, ",
     "finetune gru.npz hollow -o t.npz --targets 1": "hollow: it is a folder without .csv files",
-    "finetune gru.npz gru.npz -o t.npz": "gru.npz: it holds 'biases', 'uMatrix', 'wMatrix', expect",
-    "finetune gru.npz xs.npz -o t.npz": "xs.npz: it holds 'inputs', expected an array called 'tar",
-    "finetune gru.npz data.npz -o t.npz --held-out 1": "argument --held-out: '1' given, expected a "
+    "finetune gru.npz gru.npz -o t.npz": "gru.npz: its arrays are 'biases', 'uMatrix', 'wMatrix': ",
+    "finetune gru.npz xs.npz -o t.npz": "xs.npz: its arrays are 'inputs': expected one called 'tar",
+    "finetune gru.npz data.npz -o t.npz --held-out 1": "argument --held-out: it is '1': expected a "
     "number between 0 and 1",
 }
 

@@ -52,26 +52,26 @@ def test_tunes_as_fit_does_and_says_what_that_did(tune, folder):
         "data.npz", "-o", "tuned.npz", "--readout", "readout.npz", "--readout-output", "new.npz",
         "--epochs", "3", "--batch-size", "2", "--held-out", "0.25", "--learning-rate", "0.01",
         "--history", "run.jsonl", "--plot", "run.png", "--checkpoints", "new/run", "--window", "4",
-        "--clip-norm", "0.1", "--pull", "0.5",
+        "--clip-norm", "0.1",
     )  # fmt: skip
     assert (code, err) == (0, [])
     # The oracle: the library, called with the held-out part that the seed says.
     learned, held_out = _divided()
-    before = ft.evaluate(finetuning.small_model(), held_out, ft.regression())
+    before = ft.evaluate(finetuning.small_model(), held_out, ft.regression(), batch_size=2)
     clipped = optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.01))
     result = finetuning.tune(
         finetuning.small_model(), learned, ft.Epochs(3), batch_size=2, validation=held_out,
-        optimizer=ft.pulled(clipped, 0.5), window=4, key=jax.random.split(jax.random.key(0), 3)[0],
+        optimizer=clipped, window=4, key=jax.random.split(jax.random.key(0), 3)[0],
     )  # fmt: skip
     tuned_readout = ft.LinearReadout(**np.load("new.npz"))
     assert equal.same(ft.Model(jaxgru.load("tuned.npz"), tuned_readout), result.model)
-    after = ft.evaluate(result.model, held_out, ft.regression())
+    after = ft.evaluate(result.model, held_out, ft.regression(), batch_size=2)
     assert out == [
-        "data.npz: 6 sequences of up to 6 steps to learn from, "
+        "data.npz: 6 sequences of up to 6 steps for training, "
         "2 sequences of up to 6 steps held out",
         f"loss on held-out data before: {before:.6g}",
         f"loss on held-out data after:  {after:.6g}, at step {result.step}",
-        "tuned.npz: a GRU layer: 3 inputs, 4 outputs, 108 parameters, float32, stopped by epochs",
+        "tuned.npz: a GRU layer: 3 inputs, 4 outputs, 108 parameters, float32, stop reason: epochs",
         "new.npz: the readout, kernel (4, 2)",
         "run.jsonl: 3 lines",
         "run.png: the losses",
@@ -106,7 +106,7 @@ def test_one_sequence_is_divided_in_time(tune):
     )  # fmt: skip
     assert code != 2
     assert out[0] == (
-        "csv/0.csv: 1 sequence of up to 3 steps to learn from, 1 sequence of up to 3 steps held out"
+        "csv/0.csv: 1 sequence of up to 3 steps for training, 1 sequence of up to 3 steps held out"
     )
     assert np.load("readout_new.npz")["kernel"].shape == (4, 2)
 
@@ -117,7 +117,7 @@ def test_the_next_step_of_one_sequence_is_learned(tune):
         "one.npz", "-o", "tuned.npz", "--loss", "next-step", "--readout-output", "r.npz",
     )  # fmt: skip
     assert code != 2
-    assert out[0].startswith("one.npz: 1 sequence of up to 4 steps to learn from, 1 sequence of ")
+    assert out[0].startswith("one.npz: 1 sequence of up to 4 steps for training, 1 sequence of ")
     assert np.load("r.npz")["kernel"].shape == (4, 3)
 
 
@@ -157,7 +157,7 @@ def test_run_that_makes_nothing_better_is_an_exit_code(tune, rate, warning, stop
     )  # fmt: skip
     assert code == 1
     assert err[0].startswith(f"warning: {warning}")
-    assert out[3].endswith(f", stopped by {stopped}")
+    assert out[3].endswith(f", stop reason: {stopped}")
     assert out[2] == f"{out[1].replace('before:', 'after: ')}, at step 0"
     assert equal.same(jaxgru.load("tuned.npz"), finetuning.small_model().net)
 

@@ -23,7 +23,7 @@ import pytest
 
 import jaxgru
 from jaxgru._cli import command as cli
-from jaxgru._cli import progress
+from jaxgru._progress import progress_bar
 
 INPUTS, UNITS, TIME = 3, 4, 12
 TOLERANCE = 1e-6
@@ -184,15 +184,15 @@ def test_nan_and_inf_are_run_and_warned_about_once(run_net, xs, bad):
 
 @warnings_are_shown
 def test_warnings_name_the_column_and_the_header(run_net):
-    Path("xs.csv").write_text("0,1,2\n0.5,1.0,2.0\n0.5,nan,0.0\n")  # as pandas writes it
+    Path("xs.csv").write_text("0,1,2\n0.5,nan,0.0\n")  # a header, as pandas writes it, or not
     code, text, errors = run_net("xs.csv", "--h0", store("h0.npy", np.array([0, np.nan, 0, 0])))
     assert code == 0
     assert text.endswith("states (2, 4)\n")
     assert [line.removeprefix("warning: ") for line in errors] == [
-        "xs.csv: its first line, 0,1,2, was taken for a header, as pandas writes it: write 0.0 for "
-        "a number",
+        "xs.csv: its first line is 0,1,2, which is read as numbers: begin it with # if it is a "
+        "header",
         "h0.npy: NaN or Inf at [1]",
-        "xs.csv: NaN or Inf at step 1, input 1 (1)",
+        "xs.csv: NaN or Inf at step 1, input 1",
     ]
 
 
@@ -203,7 +203,7 @@ def test_of_a_long_sequence_both_ends_are_shown(shown, params, key):
     xs = numbers(key, (60, INPUTS))
     lines = shown(store("long.npy", xs), "--chunk", "12").splitlines()
     assert lines[0].split() == ["step", "unit", "0", "unit", "1", "unit", "2", "unit", "3"]
-    assert lines[-1] == f"states (60, {UNITS}), shown in part: -o writes all"
+    assert lines[-1] == f"states (60, {UNITS}); truncated; -o writes all"
     rows = {int(line.split()[0]): line.split()[1:] for line in lines if line.split()[0].isdigit()}
     assert list(rows) == [*range(10), *range(50, 60)]
     assert [line.strip() for line in lines].count("...") == 1
@@ -220,7 +220,7 @@ def test_of_many_sequences_and_units_the_first_are_shown(shown, key, monkeypatch
     named = [line for line in lines if line.startswith("sequence")]
     assert named == ["sequence (0, 0)", "sequence (0, 1)", "sequence (0, 2)"]
     assert max(map(len, lines[:-1])) <= 40
-    assert lines[-1] == "states (2, 3, 1, 4), shown in part: -o writes all"
+    assert lines[-1] == "states (2, 3, 1, 4); truncated; -o writes all"
 
 
 # --expect
@@ -279,7 +279,7 @@ def test_the_plot_shows_the_first_sequence(
     h0 = numbers(key, (2, 2 * UNITS if both_ways else UNITS))
     given = "xs.npy", "--h0", store("h.npy", h0), "--plot", "run.png"
     text = shown(*given, *options, weights="n.safetensors")
-    # A net that goes both ways has to see all steps.
+    # A bidirectional net needs all steps.
     assert f"of sequence 0, steps {first} to {last} of {TIME}" in text
     ((_, plotted, _, state), named) = drawn.pop()
     np.testing.assert_array_equal(plotted, xs[0, first : last + 1])
@@ -364,13 +364,13 @@ def test_the_bar_shows_how_far_a_long_run_is_to_who_watches(monkeypatch):
     terminal, file = io.StringIO(), io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", file)
-    with progress.progress_bar(8) as unseen:
+    with progress_bar(8, "step", delay=1) as unseen:
         monkeypatch.setattr(sys, "stderr", terminal)
-        with progress.progress_bar(8) as advance:
+        with progress_bar(8, "step", delay=1) as advance:
             advance(2)
             assert terminal.getvalue() == ""  # a short run needs no bar
             time.sleep(1.2)
-            advance(4)
+            advance(6)
             unseen(4)
     assert "75%" in terminal.getvalue()
     assert file.getvalue() == ""

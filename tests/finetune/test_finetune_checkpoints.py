@@ -58,7 +58,7 @@ def test_everything_that_computes_with_weights_resumes(key, tmp_path, capsys, dt
         inputs=data.inputs.astype(data_dtype), targets=data.targets.astype(data_dtype)
     )
     options = {
-        "optimizer": ft.pulled(ft.averaged(optax.adam(0.02), optax.ema(0.5)), 0.01),
+        "optimizer": optax.adam(0.02),
         "window": 3,
         "validation": data,
         "progress": True,

@@ -91,9 +91,10 @@ _CALLS = [
     (lambda: readout(ft.LinearReadout(np.ones((4, 2)), np.ones((1, 2)))),
      r"^readout: its bias has shape \(1,"),
     (lambda: readout({"kernel": np.ones((4, 2))}), "^readout is a dict: expected a callable pytr"),
-    (lambda: readout(lambda y: y @ np.ones((3, 2))), r"^readout: it does not take an output of the "
-     r"net, of shape \(4,\): TypeError: "),
-    (lambda: readout(lambda y: (y, y)), "^readout: it gives a tuple: expected one array, the pred"),
+    (lambda: readout(lambda y: y[:2]), "^readout: one of its leaves is a function: expected arra"),
+    (lambda: readout(Partial(lambda y: y @ np.ones((3, 2)))), r"^readout: it does not take an "
+     r"output of the net, of shape \(4,\): TypeError: "),
+    (lambda: readout(Partial(lambda y: (y, y))), "^readout: it gives a tuple: expected one array"),
     # What is trained
     (lambda: ft.trainable_mask(NET, ["kernel", "gamma"]), "the pattern 'gamma' matches no weight: "
      "expected a pattern for some of kernel, recurrent_kernel, bias, recurrent_bias"),

@@ -70,7 +70,7 @@ def test_streaming_answers_each_line_and_goes_on_where_it_stopped(tmp_path):
     [
         (["streaming.py"], "1 2 3", "^line 1 has 3 numbers: expected 6.*\n$"),
         (["streaming.py"], "1 x", "^line 1: could not convert.*\n$"),
-        (["derivatives.py", "--plot", "reach.xyz"], "", "its ending is '.xyz'"),
+        (["derivatives.py", "--plot", "reach.xyz"], "", "its suffix is '.xyz'"),
     ],
 )
 def test_what_is_refused(command, line, message):

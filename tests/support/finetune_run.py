@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def run(folder: Path, epochs: int, mesh: jax.sharding.Mesh | None) -> None:
-    """Tune a small net with all that a checkpoint has to hold: windows, dropout, an average."""
+    """Tune a small net with all that a checkpoint has to hold: windows and dropout."""
     data = finetuning.small_data(lengths=finetuning.LENGTHS)
     result = finetuning.tune(
         finetuning.small_model(),
@@ -36,7 +36,7 @@ def run(folder: Path, epochs: int, mesh: jax.sharding.Mesh | None) -> None:
         batch_size=8,  # to be shared by as many devices
         window=3,
         options=ft.RunOptions(recurrent_dropout=0.2),
-        optimizer=ft.averaged(optax.adam(0.01), optax.ema(0.9)),
+        optimizer=optax.adam(0.01),
         validation=finetuning.small_data(seed=1),
         on_round=[ft.write_history(folder / "history.jsonl"), ft.patience(400)],
         checkpoint_dir=folder / "checkpoints",
