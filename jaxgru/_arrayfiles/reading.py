@@ -20,7 +20,7 @@ class ArrayReader:
 
     Args:
         name: the name in error messages.
-        whole: returns the array, preferably without reading it.
+        whole: returns the array, if possible without reading it.
         names: the names of the columns, if the file has a header.
         chosen: the selected columns, from 0; all if None.
     """
@@ -52,13 +52,9 @@ class ArrayReader:
         return np.array(whole if self._chosen is None else whole[..., self._chosen])
 
     def columns(self, wanted: str) -> list[int]:
-        """Return the columns of a list with commas, from 0.
+        """Return the columns, from 0, of a list with commas of names or of numbers from 1.
 
-        Args:
-            wanted: names in the header, or numbers from 1.
-
-        Raises:
-            ArrayFileError: there is no such column, or one is named twice.
+        Raises ArrayFileError if there is no such column, or one is given twice.
         """
         numbers = [str(number) for number in range(1, self.shape[-1] + 1)] if self.shape else []
         found: list[int] = []
@@ -85,16 +81,12 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
     r"""Yield a reader of the array in a file, and close the file at the end.
 
     Args:
-        path: a .npy, .npz, .csv or .txt file. For .npy and text files, only the requested window is
-            in memory; an array of a .npz file is read whole. Text is converted once to numbers in a
-            temporary file.
+        path: a .npy, .npz, .csv or .txt file. An array of a .npz file is read whole, others window
+            by window; text is converted to numbers in a temporary file.
         key: the name of the array in a .npz file with several.
 
-    Yields:
-        The reader: its ``shape``, ``names`` of columns, ``read(window)`` and ``read_all()``.
-
     Raises:
-        ArrayFileError: the ending is unknown, the content does not fit it, or this is a directory.
+        ArrayFileError: the suffix is unknown, the content does not fit it, or this is a directory.
         OSError: the file is missing or may not be read.
 
     Warns:
@@ -162,5 +154,5 @@ def _damage_as_error(path: str | os.PathLike[str], ending: str) -> Iterator[None
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ArrayFileError(
-            f"{os.fspath(path)}: it is not a {ending} file, or it is damaged: {reason}"
+            f"{os.fspath(path)}: it is damaged or not a {ending} file: {reason}"
         ) from None

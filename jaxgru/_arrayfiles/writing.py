@@ -17,19 +17,15 @@ from jaxgru._atomic import replacing
 
 
 class ArrayWriter:
-    """An array in a file that is written window by window.
+    """An array ``(..., T, F)`` in a file that is written window by window.
 
-    Parts are written to the file instead of a mapping, because on a full disk that is an error,
-    while a mapping would end the process.
+    Not a mapping, because on a full disk that would end the process.
 
     Args:
         file: the file, open for binary writing, at the position of the first number.
         name: the name in error messages.
-        shape: the shape of the whole array, ``(..., T, F)``.
+        shape: the shape of the whole array.
         dtype: its type.
-
-    Raises:
-        OSError: the disk is full (at once, if the system can reserve space).
     """
 
     def __init__(
@@ -62,11 +58,8 @@ def create_array(
         dtype: its type, float32 or float64.
         key: the name of the array in a .npz file.
 
-    Yields:
-        The writer: its ``write(window, part)`` takes the parts in any order.
-
     Raises:
-        ArrayFileError: the suffix is unknown, or a batch should be written to text.
+        ArrayFileError: the suffix is unknown, or the array is a batch and the file text.
         OSError: the folder is missing or not writable, or the disk is full.
 
     >>> import pathlib, tempfile, numpy as np

@@ -1,4 +1,4 @@
-"""Orbax checkpoints that are written atomically and identify their run."""
+"""Orbax checkpoints that identify their run."""
 
 import os
 import zlib
@@ -16,7 +16,7 @@ from jaxgru.finetune._sharding import gather
 from jaxgru.finetune._trainable import leaf_paths
 
 _KEPT = 2  # the newest, and the one before it
-_NAMED = 4  # differences listed in an error
+_MOST_NAMED = 4  # differences listed in an error
 
 
 class Checkpoints:
@@ -26,14 +26,10 @@ class Checkpoints:
     remains after any interruption.
 
     Args:
-        folder: the folder; created if missing. None: no checkpoints are kept.
-        inputs: pytrees of arrays that identify the run. The names describe a difference in an
-            error, as "other data".
+        folder: the folder; created if missing. None: no checkpoints.
+        inputs: pytrees of arrays that identify the run, by the name of a difference, such as
+            "other data".
         settings: the other values that identify the run, by name.
-
-    Raises:
-        ImportError: Orbax is not installed.
-        OSError: the folder cannot be created.
     """
 
     def __init__(
@@ -83,7 +79,7 @@ class Checkpoints:
             before = self._manager.latest_step()
             intact = "there is none before it" if before is None else f"that of {before} is intact"
             raise OSError(
-                f"{self._folder}: the checkpoint of step {progress.steps} could not be written, "
+                f"{self._folder}: the checkpoint of step {progress.steps} was not written, "
                 f"{intact}: {_in_one_line(error)}"
             ) from error
 
@@ -132,12 +128,12 @@ class Checkpoints:
         here = self._settings
         differences = [name for name, checksum in self._inputs.items() if inputs[name] != checksum]
         differences += [
-            f"{name} {settings.get(name, 'absent')} in place of {here.get(name, 'none')}"
+            f"{name} {settings.get(name, 'absent')} instead of {here.get(name, 'none')}"
             for name in settings | here
             if settings.get(name) != here.get(name)
         ]
-        if len(differences) > _NAMED:
-            differences[_NAMED:] = [f"{len(differences) - _NAMED} more differences"]
+        if len(differences) > _MOST_NAMED:
+            differences[_MOST_NAMED:] = [f"{len(differences) - _MOST_NAMED} more differences"]
         if differences:
             raise ValueError(
                 f"{self._folder}: its checkpoint of step {step} is of another run, with "
@@ -161,12 +157,12 @@ def _models_and_state(progress: Progress) -> dict[str, Any]:
 def _checksum(tree: Any) -> str:
     checksum = 0
     for leaf in jax.tree.leaves(tree):
-        checksum = zlib.crc32(_numbers(leaf).tobytes(), checksum)
+        checksum = zlib.crc32(_as_numpy(leaf).tobytes(), checksum)
     return f"{checksum:08x}"
 
 
 def _by_path(tree: Any) -> dict[str, np.ndarray]:
-    return dict(zip(leaf_paths(tree), map(_numbers, jax.tree.leaves(tree)), strict=True))
+    return dict(zip(leaf_paths(tree), map(_as_numpy, jax.tree.leaves(tree)), strict=True))
 
 
 def _like(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -180,7 +176,7 @@ def _like(tree: Any, arrays: dict[str, np.ndarray]) -> Any:
     return jax.tree.unflatten(jax.tree.structure(tree), leaves)
 
 
-def _numbers(leaf: Any) -> np.ndarray:
+def _as_numpy(leaf: Any) -> np.ndarray:
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 

@@ -49,8 +49,8 @@ class Result(NamedTuple):
     Args:
         model: the tuned net and readout, low-rank changes merged.
         history: one row per round, see ``read_history``.
-        stopped: the reason why the run ended: "epochs", "steps", "not finite", or the value
-            returned by a function of ``on_round``, such as "patience".
+        stopped: the reason why the run stopped: "epochs", "steps", "not finite", or the value of
+            a function of ``on_round``, such as "patience".
         step: the step of the model: with validation data, the step of the lowest validation loss,
             0 if no round improved on the initial model.
         initial_loss: the validation loss of the initial model; None without validation data.
@@ -92,8 +92,8 @@ def fit(
         data: the training data.
         loss: the loss to minimize.
         until: the length of the run and of its rounds, ``Epochs(100)`` or
-            ``Steps(10_000, every=500)``. Each round ends with a row in the history, a validation
-            and a checkpoint, so a round should take seconds or longer.
+            ``Steps(10_000, every=500)``. Each round ends with a validation and a checkpoint, so
+            it should take seconds or longer.
         key: a JAX random key, for the order of the data and for dropout.
         validation: data that is not used for training.
         batch_size: the number of sequences in a step, limited to the number of sequences.
@@ -101,21 +101,21 @@ def fit(
         optimizer: an Optax optimizer.
         trainable: patterns of the trained weights, as in ``trainable_mask``. None: all
             floating-point weights; for a ``LowRank`` net, its changes and the readout. Other
-            weights do not change by a bit and have no optimizer state.
+            weights stay bit-for-bit identical and have no optimizer state.
         options: options for running the net in training.
-        on_round: one or more functions, called with the ``Round`` after each round, such as
-            ``patience(10)`` or ``write_history("run.jsonl")``. If a function returns a str, the run
-            stops with this reason; None continues it. A resumed run first calls them with the round
-            from which it resumes. Each process calls them, and all must return the same value.
+        on_round: one or more functions of a ``Round``, such as ``patience(10)`` or
+            ``write_history("run.jsonl")``, called after each round and, in a resumed run, with the
+            round from which it resumes. If one returns a str, the run stops with this reason. Each
+            process calls them, and all must return the same value.
         checkpoint_dir: a folder for checkpoints. If it contains any, the run resumes from the last,
-            and the final weights are equal to the bit to those without the interruption.
+            and the final weights are bit-for-bit identical to those without the interruption.
         mesh: the devices among which each batch is split, as ``data_mesh()``; batch_size must be a
             multiple of their number. None: JAX's default device.
         progress: show a progress bar on stderr, if that is a terminal and tqdm is installed, and a
             line when a run resumes.
 
     Returns:
-        The tuned model, the history, and the reason why the run ended.
+        The tuned model, the history, and the reason why the run stopped.
 
     Raises:
         ValueError: the data is invalid or does not fit, a pattern matches nothing, a function of
@@ -124,8 +124,8 @@ def fit(
         OSError: a checkpoint cannot be written or read.
 
     Warns:
-        FinetuneWarning: a loss was NaN or infinite, with the step; or no round has a lower
-            validation loss than the initial model, which is the result.
+        FinetuneWarning: a loss is not finite; or no round has a lower validation loss than the
+            initial model, which is the result.
 
     >>> import jax, numpy as np, jaxgru
     >>> from jaxgru.finetune import Epochs, Model, Sequences, fit, regression
@@ -206,8 +206,8 @@ def fit(
         best = end.last_finite
     if end.best is not None and end.best.step == 0 and end.history:
         warnings.warn(
-            f"no round has a lower validation loss than the {end.best.loss:.6g} before the first "
-            "step: the result is the model as it was",
+            f"no round has a lower validation loss than the initial model, {end.best.loss:.6g}: "
+            "the result is the initial model",
             FinetuneWarning,
             stacklevel=2,
         )
@@ -220,18 +220,13 @@ def _training_bar(
     until: Epochs | Steps, start: Progress, batches_of_epoch: int, *, shown: bool
 ) -> Iterator[Callable[[int, Position, float], None]]:
     """Yield a function to call after every step, with its number, the position and the loss."""
-    total, unit = until.count, "step"
+    by_steps = isinstance(until, Steps)
 
     def done(steps: int, position: Position) -> int:
-        return steps
-
-    if isinstance(until, Epochs):
         # With windows, the number of steps of an epoch is not known in advance.
-        total, unit = until.count * batches_of_epoch, "batch"
+        return steps if by_steps else position.epoch * batches_of_epoch + position.batch
 
-        def done(steps: int, position: Position) -> int:
-            return position.epoch * batches_of_epoch + position.batch
-
+    total, unit = (until.count, "step") if by_steps else (until.count * batches_of_epoch, "batch")
     initial = done(start.steps, start.position)
     with progress_bar(total, unit, initial=initial, shown=shown) as advance:
         yield lambda steps, position, loss: advance(done(steps, position), f"loss {loss:.4g}")
@@ -250,7 +245,7 @@ def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
     for path, leaf in zip(leaf_paths(trained), jax.tree.leaves(trained), strict=True):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise ValueError(
-                f"{path} has dtype {leaf.dtype}: expected a floating-point type, as it is trained"
+                f"{path} has dtype {leaf.dtype}: expected a floating-point type for training"
             )
     return mask
 
@@ -261,12 +256,12 @@ def _first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) 
     Raises ValueError if windows are impossible.
     """
     if loss.on != "steps":
-        raise ValueError("window is given and the loss is on 'last': expected one on 'steps'")
+        raise ValueError("window is given for a loss on 'last': expected a loss on 'steps'")
     nodes = jax.tree.leaves(merge(model.net), is_leaf=_goes_backward)
     if any(map(_goes_backward, nodes)):
         raise ValueError(
-            "window is given and a part of the net goes backward: expected a net that goes "
-            "forward, as the state of the other direction comes from later windows"
+            "window is given for a net with a backward direction: expected forward layers only, "
+            "as a backward state comes from later windows"
         )
     batch = np.broadcast_to(np.zeros((), inputs.dtype), (batch_size, *inputs.shape[1:]))
     run = functools.partial(run_model, lengths=None, h0=None, on="steps")

@@ -19,12 +19,12 @@ Row: TypeAlias = dict[str, Any]
 
 
 class FinetuneWarning(UserWarning):
-    """A run ended early or without an improvement."""
+    """A run stopped early or had no improvement."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Epochs:
-    """The length of a run: ``count`` passes over the data, at least 1. Each is a round."""
+    """The length of a run: ``count`` epochs, at least 1. Each is a round."""
 
     count: int
 
@@ -44,7 +44,7 @@ class Epochs:
 class Steps:
     """The length of a run: ``count`` steps of the optimizer, at least 1.
 
-    A round is ``every`` steps, or a pass over the data if None; the last one may be shorter.
+    A round is ``every`` steps, or an epoch if None; the last one may be shorter.
     """
 
     count: int
@@ -107,7 +107,7 @@ def patience(rounds: int) -> OnRound:
 
     def stop(now: Round) -> str | None:
         if now.best is None:
-            raise ValueError(f"patience({rounds}) is given without validation data: expected both")
+            raise ValueError(f"patience is {rounds} without validation data: expected both")
         return "patience" if sum(row["step"] > now.best for row in now.history) >= rounds else None
 
     return stop
@@ -159,10 +159,10 @@ def run_rounds(
 ) -> tuple[Progress, str]:
     """Train until the length is reached, a function stops the run or a loss is not finite.
 
-    ``on_step`` is called after every step, with its number, the position and the loss. After every
-    round, ``save`` is called with the progress, then ``on_round``, which is also called when a run
-    resumes. Returns the progress, at the end of a round or before the loss that was not finite,
-    and the reason why the run ended.
+    Calls ``on_step`` after every step, with its number, the position and the loss; ``save`` with
+    the progress and then ``on_round`` after every round, and ``on_round`` when a run resumes.
+    Returns the progress, at the end of a round or before the loss that was not finite, and the
+    reason why the run stopped.
     """
     steps, position = progress.steps, progress.position
     # The seconds include the time before an interruption.
@@ -235,7 +235,7 @@ def _reason_to_stop(
         if answer is not None and not (isinstance(answer, str) and answer):
             raise ValueError(
                 f"on_round: {getattr(function, '__name__', function)} returned {answer!r}: "
-                "expected None to go on, or a str, the reason to stop"
+                "expected None, or a str to stop"
             )
         reasons.append(answer)
     return next(filter(None, reasons), None)

@@ -1,4 +1,4 @@
-"""Losses over padded sequences: the cost of each prediction, and the mean over the valid ones."""
+"""Losses over padded sequences: the mean of the costs of the valid predictions."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -81,10 +81,7 @@ def classification(on: On = "steps") -> Loss:
 
 
 def counted_steps(lengths: Any, inputs: Any, on: On) -> Any:
-    """Return flags of the valid predictions, ``(B, T)`` or ``(B,)``, for inputs ``(B, T, I)``.
-
-    The result is an array of NumPy or JAX, like the lengths; None if lengths is None.
-    """
+    """Return flags of the valid predictions, ``(B, T)`` or ``(B,)``; None without lengths."""
     if lengths is None:
         return None
     if on == "last":
@@ -97,34 +94,28 @@ def total_loss(
 ) -> tuple[Array, Array]:
     """Return the sum of the costs of the valid predictions, and their number.
 
-    Args:
-        loss: the loss.
-        predictions: ``(B, T, ...)``, or ``(B, ...)`` of the last state.
-        targets: with the same leading axes.
-        counted: booleans of these axes, True for valid predictions; None if all are.
-
-    Raises:
-        ValueError: the loss does not give one cost for each prediction.
+    ``counted`` are the flags of ``counted_steps``. Raises ValueError unless the loss returns one
+    cost for each prediction.
     """
     targets = jnp.asarray(targets)
     if counted is not None:
         # Masked before and after the loss: otherwise an infinite derivative at an invalid
         # prediction, times zero, is NaN.
-        predictions, targets = (_only(counted, array) for array in (predictions, targets))
+        predictions, targets = (_masked(counted, array) for array in (predictions, targets))
     values = loss.values(predictions, targets)
     expected = predictions.shape[: 1 if loss.on == "last" else 2]
     if values.shape != expected:
         raise ValueError(
-            f"the loss gives values of shape {values.shape}: expected {expected}, one for each "
+            f"the values of the loss have shape {values.shape}: expected {expected}, one for each "
             "prediction"
         )
     values = values.astype(at_least_float32(values.dtype))
     if counted is None:
         return values.sum(), jnp.asarray(values.size, values.dtype)
-    return _only(counted, values).sum(), counted.sum().astype(values.dtype)
+    return _masked(counted, values).sum(), counted.sum().astype(values.dtype)
 
 
-def _only(counted: Array, array: Array) -> Array:
+def _masked(counted: Array, array: Array) -> Array:
     flags = counted.reshape(counted.shape + (1,) * (array.ndim - counted.ndim))
     return jnp.where(flags, array, jnp.zeros((), array.dtype))
 
@@ -150,7 +141,7 @@ def _check_classes(shape: tuple[int, ...], targets: np.ndarray, counted: np.ndar
         place = tuple(int(i) for i in wrong[0])
         raise ValueError(
             f"targets[{', '.join(map(str, place))}] is {targets[place]}: expected a class from 0 "
-            f"to {shape[-1] - 1}, as a prediction has {shape[-1]} numbers"
+            f"to {shape[-1] - 1}, the last of a prediction"
         )
 
 

@@ -70,12 +70,12 @@ class LinearReadout:
 
     def __call__(self, y: Array) -> Array:
         """Return the prediction ``(O,)`` for an output ``(H,)``."""
-        for name, wanted in (("kernel", (len(y), self.bias.size)), ("bias", self.bias.shape[:1])):
-            if (shape := getattr(self, name).shape) != wanted:
-                raise ValueError(
-                    f"its {name} has shape {shape}: expected {wanted}, as the net has {len(y)} "
-                    f"outputs and the bias {self.bias.size} numbers"
-                )
+        shapes, wanted = (self.kernel.shape, self.bias.shape), (len(y), self.bias.size)
+        if shapes != (wanted, wanted[1:]):
+            raise ValueError(
+                f"its kernel and bias have shapes {shapes}: expected ({len(y)}, O) and (O,), as "
+                f"the net has {len(y)} outputs"
+            )
         prediction: Array = y @ self.kernel.astype(y.dtype) + self.bias.astype(y.dtype)
         return prediction
 
@@ -198,10 +198,8 @@ def _check_readout(readout: Any, net: Any, inputs: int) -> None:
     except Exception as error:  # a readout may raise any error
         shapes = " and ".join(str(leaf.shape) for leaf in jax.tree.leaves(y))
         raise ValueError(
-            f"readout: it does not take an output of the net, of shape {shapes}: "
+            f"readout: it does not accept an output of the net, of shape {shapes}: "
             f"{type(error).__name__}: {error}"
         ) from error
     if not hasattr(prediction, "shape"):
-        raise ValueError(
-            f"readout: it gives a {type(prediction).__name__}: expected one array, the prediction"
-        )
+        raise ValueError(f"readout: its result is a {type(prediction).__name__}: expected an array")

@@ -47,35 +47,35 @@ def batch_size_of(batch_size: int, count: int, mesh: jax.sharding.Mesh | None) -
 
 
 def place(batch: Any, mesh: Mesh | None) -> Any:
-    """Return a batch with its arrays sharded by their first axis and its numbers replicated."""
+    """Return a batch with its arrays sharded over their first axis and its scalars replicated."""
     if mesh is None:
         return batch
-    return jax.tree.map(lambda array: _placed(array, mesh, shared=np.ndim(array) > 0), batch)
+    return jax.tree.map(lambda array: _sharded(array, mesh, by_row=np.ndim(array) > 0), batch)
 
 
 def replicate(tree: Any, mesh: Mesh | None) -> Any:
     """Return a pytree of arrays replicated on each device."""
     if mesh is None:
         return tree
-    return jax.tree.map(lambda array: _placed(array, mesh, shared=False), tree)
+    return jax.tree.map(lambda array: _sharded(array, mesh, by_row=False), tree)
 
 
 def gather(tree: Any) -> Any:
     """Return a pytree with the full arrays in this process."""
 
-    def whole(array: Any) -> Any:
+    def gathered(array: Any) -> Any:
         if array.is_fully_addressable or array.is_fully_replicated:
             return array
         return multihost_utils.process_allgather(array, tiled=True)
 
-    return jax.tree.map(whole, tree)
+    return jax.tree.map(gathered, tree)
 
 
-def _placed(array: Any, mesh: Mesh, *, shared: bool) -> jax.Array:
-    axes = (_BATCH_AXIS,) if shared else ()
+def _sharded(array: Any, mesh: Mesh, *, by_row: bool) -> jax.Array:
+    axes = (_BATCH_AXIS,) if by_row else ()
     sharding = NamedSharding(mesh, PartitionSpec(*axes))  # type: ignore[no-untyped-call]
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        numbers = _placed(jax.random.key_data(array), mesh, shared=shared)
+        numbers = _sharded(jax.random.key_data(array), mesh, by_row=by_row)
         key: jax.Array = jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
         return key
     # Each process has the full array and copies the parts to its devices.

@@ -51,14 +51,14 @@ def trainable_mask(tree: Any, patterns: str | Sequence[str]) -> Any:
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     paths = leaf_paths(tree)
     for pattern in patterns:
-        if not any(_fits(pattern, path) for path in paths):
+        if not any(_matches(pattern, path) for path in paths):
             raise ValueError(
                 f"the pattern {pattern!r} matches no weight: expected a pattern for some of "
                 f"{', '.join(paths)}"
             )
     if not patterns:
         raise ValueError(f"no pattern is given: expected one for some of {', '.join(paths)}")
-    chosen = [any(_fits(pattern, path) for pattern in patterns) for path in paths]
+    chosen = [any(_matches(pattern, path) for pattern in patterns) for path in paths]
     return jax.tree.unflatten(jax.tree.structure(tree), chosen)
 
 
@@ -90,7 +90,7 @@ def combine(chosen: Any, others: Any) -> Any:
     )
 
 
-def _fits(pattern: str, path: str) -> bool:
+def _matches(pattern: str, path: str) -> bool:
     names = path.split(".")
     tails = (".".join(names[start:]) for start in range(len(names)))
     return any(fnmatch.fnmatchcase(tail, pattern) for tail in tails)

@@ -30,8 +30,8 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Check
     if not isinstance(data, Sequences):
         raise ValueError(f"{where} is a {type(data).__name__}: expected Sequences")
     try:
-        inputs, targets = _array("inputs", data.inputs), _array("targets", data.targets)
-        lengths = None if data.lengths is None else _array("lengths", data.lengths)
+        inputs, targets = _as_numpy("inputs", data.inputs), _as_numpy("targets", data.targets)
+        lengths = None if data.lengths is None else _as_numpy("lengths", data.lengths)
         _check_inputs(inputs, model)
         _check_lengths(lengths, inputs)
         _check_targets(inputs, targets, loss)
@@ -43,7 +43,7 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Check
         run = functools.partial(run_model, lengths=None, h0=None, on=loss.on)
         shapes, _ = jax.eval_shape(run, model, inputs)
         if not hasattr(shapes, "shape"):
-            raise ValueError("the net gives a pair of outputs: expected a readout of both")
+            raise ValueError("the net has a pair of outputs: expected a readout of both")
         jax.eval_shape(functools.partial(total_loss, loss, counted=None), shapes, targets)
         if loss.check is not None:
             everything = np.ones(targets.shape[: 1 if loss.on == "last" else 2], bool)
@@ -53,8 +53,8 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Check
     return CheckedSequences(inputs, targets, lengths)
 
 
-def _array(name: str, value: Any) -> np.ndarray:
-    shape_of(name, value)  # refuses anything but an array, as jaxgru.gru does
+def _as_numpy(name: str, value: Any) -> np.ndarray:
+    shape_of(name, value)  # an error for anything but an array, as in jaxgru.gru
     return np.asarray(value)
 
 

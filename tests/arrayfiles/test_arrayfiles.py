@@ -229,8 +229,8 @@ def test_columns_by_name_and_by_number(tmp_path):
             "line 2, column 1 is '0,5': expected a number with a decimal po",
         ),
         ("a.txt", b"1 2\n3 0x10\n", "line 2, column 2 is '0x10': expected a number"),
-        ("a.npy", b"", "it is not a .npy file, or it is damaged: EOF"),
-        ("a.npy", b"\x93NUMPY\x01\x00\x04\x00{'a'", "it is not a .npy file, or it is damaged: "),
+        ("a.npy", b"", "it is damaged or not a .npy file: EOF"),
+        ("a.npy", b"\x93NUMPY\x01\x00\x04\x00{'a'", "it is damaged or not a .npy file: "),
     ],
 )
 def test_a_file_that_is_not_what_it_should_be(tmp_path, name, content, message):

@@ -37,7 +37,7 @@ _REFUSED = {
     "export gru.npz net.onnx --layer x": "gru.npz: layer is 'x': expected one of 'gru'",
     # Arrays
     "run gru.npz none.npy -o old.npy": "none.npy: No such file or directory",
-    "run gru.npz old.npz -o old.npy": "old.npz: it is not a .npz file, or it is damaged",
+    "run gru.npz old.npz -o old.npy": "old.npz: it is damaged or not a .npz file",
     "run gru.npz wide.npy -o old.npy": f"wide.npy: it has shape (12, 4): {_SHAPE}",
     "run gru.npz flat.npy": f"flat.npy: it has shape (3,): {_SHAPE}",
     "run gru.npz scalar.npy": f"scalar.npy: it has shape (): {_SHAPE}",
@@ -74,8 +74,8 @@ _REFUSED = {
     "which are the predictions, 4: expected --readout IN for a readout of the states, or ",
     "finetune gru.npz data.npz -o t.npz --readout r3.npz": "data.npz: targets has shape (8, 6, 2): "
     "expected (8, 6, 3)",
-    "finetune gru.npz data.npz -o t.npz --readout r52.npz": "readout: its kernel has shape (5, 2): "
-    "expected (4, 2), as the net has 4 outputs",
+    "finetune gru.npz data.npz -o t.npz --readout r52.npz": "readout: its kernel and bias have "
+    "shapes ((5, 2), (2,)): expected (4, O) and (O,), as the net has 4 outputs",
     "finetune gru.npz data.npz -o t.npz --targets 1": "data.npz: --targets is '1': expected no ",
     "finetune gru.npz csv -o t.npz": "csv: --targets is not given: expected --targets COLUMNS for ",
     "finetune gru.npz csv -o t.npz --targets 1 --loss next-step": "csv: --targets is '1': expected",

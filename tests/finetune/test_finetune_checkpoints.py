@@ -89,15 +89,15 @@ def test_everything_that_computes_with_weights_resumes(key, tmp_path, capsys, dt
     ("change", "message"),
     [
         ({"model": ft.Model(cases.random_params(jax.random.key(0), 3, 2))}, r"other weights at the "
-         r"start, model\.net\.kernel float32 \(3, 12\) in place of float32 \(3, 6\), .*, \d+ more "
+         r"start, model\.net\.kernel float32 \(3, 12\) instead of float32 \(3, 6\), .*, \d+ more "
          "differences: expected"),
         ({"model": finetuning.small_model(seed=5)}, "with other weights at the start: expected"),
         ({"data": finetuning.small_data(seed=1)}, "with other data: expected the same run, or an"),
         ({"key": jax.random.key(8)}, r"with another key \(of another seed\): expected the same"),
         ({"validation": finetuning.small_data()}, "with other validation data: expected the same"),
-        ({"batch_size": 2}, "with batch_size 8 in place of 2: expected the same"),
-        ({"trainable": "net.*"}, "with trainable net.kernel, .* in place of net.kernel, .*, optim"),
-        ({"options": ft.RunOptions(0.5)}, "with options RunOptions.dropout=0.0, .* in place of"),
+        ({"batch_size": 2}, "with batch_size 8 instead of 2: expected the same"),
+        ({"trainable": "net.*"}, "with trainable net.kernel, .* instead of net.kernel, .*, optim"),
+        ({"options": ft.RunOptions(0.5)}, "with options RunOptions.dropout=0.0, .* instead of"),
     ],
 )  # fmt: skip
 def test_checkpoint_of_another_run_is_refused_for_what_differs(folder, change, message):
@@ -138,7 +138,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 assert equal.same(tune(1).model, first.model)
 """
     assert fresh.python("-c", script).startswith(
-        f"{tmp_path}: the checkpoint of step 2 could not be written, that of 1 is intact: "
+        f"{tmp_path}: the checkpoint of step 2 was not written, that of 1 is intact: "
     )
 
 

@@ -56,7 +56,9 @@ def test_result_is_the_best_round_and_functions_see_every_round():
 
 
 def test_start_that_no_round_is_better_than_is_the_result():
-    with pytest.warns(ft.FinetuneWarning, match="no round has a lower validation loss than the 0 "):
+    with pytest.warns(
+        ft.FinetuneWarning, match="lower validation loss than the initial model, 0: "
+    ):
         result = _rising_run(start=1.0)
     assert (result.step, _scale(result)) == (0, 1.0)
     assert len(result.history) == 8
