@@ -3,29 +3,34 @@
 from jaxgru._activations import ACTIVATIONS, Activation
 from jaxgru._cell import gru_cell, gru_gates
 from jaxgru._dropout import Dropout
-from jaxgru._export import export
-from jaxgru._net import Backward, Bidirectional
+from jaxgru._export import Signature, export
+from jaxgru._net import Backward, Bidirectional, Net, State
 from jaxgru._params import GRUParams, init
 from jaxgru._recurrence.step import Gates
 from jaxgru._sequence import gru
 from jaxgru._weights.formats.onnx.format import from_onnx, to_onnx
-from jaxgru._weights.io import WeightsError, WeightsWarning, load, load_all, save
+from jaxgru._weights.io import WeightsError, WeightsWarning, load, load_all, load_layer, save
 from jaxgru._weights.libraries.equinox import from_equinox, to_equinox
 from jaxgru._weights.libraries.flax import from_flax, to_flax
 from jaxgru._weights.libraries.haiku import from_haiku, to_haiku
 from jaxgru._weights.libraries.keras.objects import from_keras, to_keras
 from jaxgru._weights.libraries.torch import from_torch, to_torch
+from jaxgru._weights.unspecified import Assume
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ACTIVATIONS",
     "Activation",
+    "Assume",
     "Backward",
     "Bidirectional",
     "Dropout",
     "GRUParams",
     "Gates",
+    "Net",
+    "Signature",
+    "State",
     "WeightsError",
     "WeightsWarning",
     "export",
@@ -41,6 +46,7 @@ __all__ = [
     "init",
     "load",
     "load_all",
+    "load_layer",
     "save",
     "to_equinox",
     "to_flax",

@@ -9,7 +9,6 @@ from typing import Any, TypeAlias, cast
 
 from jaxgru._functions import BY_ONNX, FAMILIES, FUNCTIONS, ActivationName, FamilyName, Function
 
-ActivationLike: TypeAlias = "ActivationName | Activation"
 ACTIVATIONS: tuple[ActivationName, ...] = tuple(FUNCTIONS)
 _ONLY_FAMILIES = tuple(name for name in FAMILIES if name not in FUNCTIONS)
 
@@ -91,6 +90,9 @@ class Activation:
     def _parameters(self) -> dict[str, float]:
         given = {"alpha": self.alpha, "beta": self.beta}
         return {name: value for name, value in given.items() if value is not None}
+
+
+ActivationLike: TypeAlias = ActivationName | Activation
 
 
 def get_activation(activation: ActivationLike, argument: str = "activation") -> Function:

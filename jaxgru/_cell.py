@@ -4,7 +4,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxgru._checks import as_arrays, check_last_axis, check_params, check_precision, state_dtype
 from jaxgru._params import GRUParams
@@ -14,7 +15,9 @@ from jaxgru._recurrence.step import Gates, fold, project, step, variant_of
 Array = jax.Array
 
 
-def gru_cell(params: GRUParams, h: Array, x: Array, *, precision: Precision = None) -> Array:
+def gru_cell(
+    params: GRUParams, h: ArrayLike, x: ArrayLike, *, precision: Precision = None
+) -> Array:
     """Return the state after one step.
 
     The equations are those of ``GRUParams``: ``h' = z * h + (1 - z) * n``.
@@ -42,7 +45,9 @@ def gru_cell(params: GRUParams, h: Array, x: Array, *, precision: Precision = No
     return gru_gates(params, h, x, precision=precision).h
 
 
-def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = None) -> Gates:
+def gru_gates(
+    params: GRUParams, h: ArrayLike, x: ArrayLike, *, precision: Precision = None
+) -> Gates:
     """Return the update gate, the reset gate, the candidate and the new state of one step.
 
     The equations are those of ``GRUParams``.
@@ -73,10 +78,11 @@ def gru_gates(params: GRUParams, h: Array, x: Array, *, precision: Precision = N
     check_precision(precision)
     dtype = state_dtype(params, h=h, x=x)
     try:
-        jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
+        jnp.broadcast_shapes(np.shape(h)[:-1], np.shape(x)[:-1])
     except ValueError:
         raise ValueError(
-            f"h has shape {h.shape} and x {x.shape}: expected leading axes that broadcast together"
+            f"h has shape {np.shape(h)} and x {np.shape(x)}: expected leading axes that broadcast "
+            "together"
         ) from None
     gates: Gates = _gates(*as_arrays((params, h, x)), precision=precision, dtype=dtype)
     return gates

@@ -74,7 +74,7 @@ def ways_in(value: object) -> str:
     return ""
 
 
-def check_last_axis(name: str, value: Array, size: int, what: str) -> None:
+def check_last_axis(name: str, value: Any, size: int, what: str) -> None:
     """Raise ValueError unless the last axis of ``value`` has the given size."""
     shape = shape_of(name, value)
     if not shape or shape[-1] != size:
@@ -148,9 +148,9 @@ def _is_known_precision(precision: Any) -> bool:
 
 
 def check_masks(
-    lengths: Array | None,
-    mask: Array | None,
-    resets: Array | None,
+    lengths: Any,
+    mask: Any,
+    resets: Any,
     steps: tuple[int, ...],
     batch: tuple[int, ...],
     time: int,
@@ -175,7 +175,7 @@ def check_masks(
             raise ValueError(f"{name} has dtype {flags.dtype}: expected bool")
 
 
-def _check_lengths(lengths: Array, batch: tuple[int, ...], time: int) -> None:
+def _check_lengths(lengths: Any, batch: tuple[int, ...], time: int) -> None:
     shape = shape_of("lengths", lengths)
     if shape != batch:
         raise ValueError(f"lengths has shape {shape}: expected {batch}, the batch axes of xs")
@@ -194,7 +194,7 @@ def _check_lengths(lengths: Array, batch: tuple[int, ...], time: int) -> None:
         )
 
 
-def check_state(batch: tuple[int, ...], layer: GRUParams, h: Array | None, where: str) -> None:
+def check_state(batch: tuple[int, ...], layer: GRUParams, h: Any, where: str) -> None:
     """Raise ValueError unless a layer's part of a state broadcasts to ``(*batch, H)``."""
     if h is None:
         return

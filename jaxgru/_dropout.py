@@ -1,7 +1,7 @@
 """Dropout of inputs and of the state."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ class Dropout:
     """
 
     rate: float
-    on: str = "between"
+    on: Literal["between", "inputs"] = "between"
     shared: bool = False
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ class Signature(NamedTuple):
 
     inputs: dict[str, _Shape]
     outputs: dict[str, _Shape]
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any]  # Any: of every floating-point type
 
 
 def export(

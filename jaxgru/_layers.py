@@ -105,7 +105,7 @@ def run_layers(
         for i, layer in enumerate(net):
             xs, h = run(layer, xs, h0[i], f"{place}[{i}]", reverse)
             last.append(h)
-        return xs, type(net)(last)
+        return xs, list(last) if isinstance(net, list) else tuple(last)
 
     # A None in the state stands for None in each layer of that part.
     h0 = map_state(lambda _, h, __: h, net, h0, "h0")

@@ -3,11 +3,11 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
+from jax.typing import ArrayLike
 
 from jaxgru._checks import check_params, type_name, ways_in
 from jaxgru._params import GRUParams
@@ -15,16 +15,15 @@ from jaxgru._pytree import pytree_dataclass
 
 Array = jax.Array
 
-Net: TypeAlias = "GRUParams | Bidirectional | Backward | tuple[Net, ...] | list[Net]"
-# The state of a net has its structure, with an array for each layer. None means zeros.
-State: TypeAlias = "Array | np.ndarray | Bidirectional | Backward | Sequence[State] | None"
+T = TypeVar("T", covariant=True)  # a net, its state or its outputs
 
-MERGES = ("concat", "sum", "mul", "ave", None)
+Merge: TypeAlias = Literal["concat", "sum", "mul", "ave"] | None
+MERGES: tuple[Merge, ...] = ("concat", "sum", "mul", "ave", None)
 
 
 @pytree_dataclass(data=("forward", "backward"), meta=("merge",))
 @dataclasses.dataclass(frozen=True)
-class Bidirectional:
+class Bidirectional(Generic[T]):
     """Two nets of equal sizes that run over the same input in opposite directions.
 
     Their outputs are merged. With ``f`` and ``b`` the outputs at the same step of the input::
@@ -58,10 +57,9 @@ class Bidirectional:
     Source: Schuster and Paliwal 1997; the merges are those of Keras' ``Bidirectional``.
     """
 
-    # Nets, or states or outputs of nets.
-    forward: Any
-    backward: Any
-    merge: str | None = "concat"
+    forward: T
+    backward: T
+    merge: Merge = "concat"
 
     def __post_init__(self) -> None:
         # Only static fields are checked, as transformations of pytrees pass any leaves.
@@ -72,7 +70,7 @@ class Bidirectional:
 
 @pytree_dataclass(data=("net",), meta=())
 @dataclasses.dataclass(frozen=True)
-class Backward:
+class Backward(Generic[T]):
     """A net that runs over its input from the last step to the first.
 
     The outputs are in the order of the input, as in ONNX; Keras' ``go_backwards=True`` returns them
@@ -91,10 +89,18 @@ class Backward:
     Source: the ``direction`` attribute of ONNX's GRU.
     """
 
-    net: Any  # or the state of a net
+    net: T
 
 
-def merged(merge: str | None, forward: Array, backward: Array) -> Array | tuple[Array, Array]:
+# Strings within, as the names are those that are being defined.
+Net: TypeAlias = GRUParams | Bidirectional["Net"] | Backward["Net"] | Sequence["Net"]
+"""A net: a layer, both directions, the backward one, or a sequence of nets, first one first."""
+
+State: TypeAlias = ArrayLike | Bidirectional["State"] | Backward["State"] | Sequence["State"] | None
+"""The state of a net, in its structure, with an array for each layer. None means zeros."""
+
+
+def merged(merge: Merge, forward: Array, backward: Array) -> Array | tuple[Array, Array]:
     """Return the merged outputs of both directions, or the pair if merge is None."""
     if merge is None:
         return forward, backward
@@ -130,7 +136,7 @@ def check_net(net: Net, where: str = "net") -> tuple[int, int | None]:
     )
 
 
-def _check_bidirectional(net: Bidirectional, where: str) -> tuple[int, int | None]:
+def _check_bidirectional(net: Bidirectional[Net], where: str) -> tuple[int, int | None]:
     sides = {side: f"{where}.{side}" for side in ("forward", "backward")}
     forward, backward = (check_net(getattr(net, side), sides[side]) for side in sides)
     for (_, outputs), place in zip((forward, backward), sides.values(), strict=True):
@@ -147,7 +153,7 @@ def _check_bidirectional(net: Bidirectional, where: str) -> tuple[int, int | Non
     return inputs, 2 * outputs if net.merge == "concat" else outputs
 
 
-def _check_stack(net: "tuple[Net, ...] | list[Net]", where: str) -> tuple[int, int | None]:
+def _check_stack(net: Sequence[Net], where: str) -> tuple[int, int | None]:
     if not net:
         raise ValueError(f"{where} is an empty {type(net).__name__}: expected at least one layer")
     places = [f"{where}[{i}]" for i in range(len(net))]

@@ -3,10 +3,11 @@
 import dataclasses
 import math
 import numbers
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxgru._activations import ActivationLike, canonical
 from jaxgru._pytree import pytree_dataclass
@@ -70,6 +71,20 @@ class GRUParams:
     activation: ActivationLike = "tanh"
     recurrent_activation: ActivationLike = "sigmoid"
     clip: float | None = None
+
+    if TYPE_CHECKING:  # arrays of NumPy are taken as well
+
+        def __init__(
+            self,
+            kernel: ArrayLike,
+            recurrent_kernel: ArrayLike,
+            bias: ArrayLike | None = None,
+            recurrent_bias: ArrayLike | None = None,
+            reset_after: bool = True,
+            activation: ActivationLike = "tanh",
+            recurrent_activation: ActivationLike = "sigmoid",
+            clip: float | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         # Only static fields are checked here, as transformations of pytrees pass leaves that are

@@ -3,12 +3,13 @@
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxgru._checks import (
     as_arrays,
@@ -41,14 +42,39 @@ from jaxgru._recurrence.layer import Implementation, Precision, Remat, choose, s
 Array = jax.Array
 
 
+@overload
+def gru(
+    net: GRUParams,
+    xs: ArrayLike,
+    h0: ArrayLike | None = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reset_state: ArrayLike | None = None,
+    reverse: bool = False,
+    time_major: bool = False,
+    zero_masked: bool = False,
+    return_sequences: bool = True,
+    dropout: float | Dropout = 0.0,
+    recurrent_dropout: float = 0.0,
+    key: ArrayLike | None = None,
+    precision: Precision = None,
+    remat: Remat = None,
+    implementation: Implementation = "auto",
+) -> tuple[Array, Array]: ...
+
+
+# Any: arrays, or pairs and structures of them, by values that types do not have (a merge of None).
+@overload
 def gru(
     net: Net,
-    xs: Array,
+    xs: ArrayLike,
     h0: State = None,
     *,
-    lengths: Array | None = None,
-    mask: Array | None = None,
-    resets: Array | None = None,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
     reset_state: State = None,
     reverse: bool = False,
     time_major: bool = False,
@@ -56,11 +82,33 @@ def gru(
     return_sequences: bool = True,
     dropout: float | Dropout = 0.0,
     recurrent_dropout: float = 0.0,
-    key: Array | None = None,
+    key: ArrayLike | None = None,
     precision: Precision = None,
     remat: Remat = None,
     implementation: Implementation = "auto",
-) -> tuple[Any, Any]:
+) -> tuple[Any, Any]: ...  # Any: see above
+
+
+def gru(
+    net: Net,
+    xs: ArrayLike,
+    h0: State = None,
+    *,
+    lengths: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    resets: ArrayLike | None = None,
+    reset_state: State = None,
+    reverse: bool = False,
+    time_major: bool = False,
+    zero_masked: bool = False,
+    return_sequences: bool = True,
+    dropout: float | Dropout = 0.0,
+    recurrent_dropout: float = 0.0,
+    key: ArrayLike | None = None,
+    precision: Precision = None,
+    remat: Remat = None,
+    implementation: Implementation = "auto",
+) -> tuple[Any, Any]:  # Any: see above
     """Return the states of a GRU at every step of its input, and the last state.
 
     ``h_t = cell(h_{t-1}, x_t)`` for t = 1 ... T, where ``cell`` is the step of ``GRUParams``. In a
@@ -146,10 +194,10 @@ def gru(
     check_implementation(implementation)
     inputs, _ = check_net(net)
     check_last_axis("xs", xs, inputs, "inputs")
-    if len(xs.shape) < 2:
+    if np.ndim(xs) < 2:
         layout = "(T, ..., I)" if time_major else "(..., T, I)"
-        raise ValueError(f"xs has shape {xs.shape}: expected {layout}, a sequence of inputs")
-    *steps, _ = xs.shape
+        raise ValueError(f"xs has shape {np.shape(xs)}: expected {layout}, a sequence of inputs")
+    *steps, _ = np.shape(xs)
     time, *batch = steps if time_major else (steps[-1], *steps[:-1])
     check_masks(lengths, mask, resets, tuple(steps), tuple(batch), time)
     if reset_state is not None and resets is None:

@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,8 @@ def split_data(data: Sequences, fraction: float, seed: int) -> tuple[Sequences, 
     order = np.random.default_rng(seed).permutation(count)
 
     def take(rows: Array) -> Sequences:
-        return type(data)(*(None if array is None else array[rows] for array in data))
+        taken: Any = (None if array is None else array[rows] for array in data)
+        return Sequences(*taken)
 
     return take(np.sort(order[held:])), take(np.sort(order[:held]))
 
@@ -134,7 +136,7 @@ def _padded(sequences: list[Array], time: int) -> Array:
     return padded
 
 
-def _classes(targets: Array, path: str, is_npz: bool) -> Array:
+def _classes(targets: Any, path: str, is_npz: bool) -> Array:
     """Return the targets as integers; text must have one column."""
     if not is_npz:
         if targets.shape[-1] != 1:
@@ -144,4 +146,4 @@ def _classes(targets: Array, path: str, is_npz: bool) -> Array:
         targets = targets[..., 0]
     if not np.array_equal(targets, np.round(targets)):
         raise ArrayFileError(f"{path}: its targets are not integers: expected classes")
-    return targets.astype(np.int32)
+    return np.asarray(targets, np.int32)

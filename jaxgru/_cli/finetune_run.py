@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax  # type: ignore[import-untyped]
+import optax
 
 from jaxgru._arrayfiles import open_array
 from jaxgru._atomic import replacing
@@ -29,6 +29,7 @@ from jaxgru.finetune import (
     fit,
     linear_readout,
     low_rank,
+    merge,
     patience,
     plot_history,
     regression,
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     trainable = arguments.trainable or ["net.*"]
     if arguments.low_rank is not None:
         kernels = arguments.trainable or ["kernel", "recurrent_kernel"]
-        net = low_rank(model.net, factors, rank=arguments.low_rank, kernels=kernels)
+        net = low_rank(merge(model.net), factors, rank=arguments.low_rank, kernels=kernels)
         model, trainable = model._replace(net=net), ["net.deltas.*"]
     if arguments.readout_output is not None:
         trainable = [*trainable, "readout.*"]
@@ -128,7 +129,7 @@ def _readout(
 
 def _report(result: Result, arguments: argparse.Namespace) -> None:
     """Write the files and print what was done."""
-    net, readout = result.model
+    net, readout = merge(result.model.net), result.model.readout
     save(net, arguments.output, format=arguments.to)
     after = result.initial_loss
     for row in result.history:

@@ -7,7 +7,7 @@ general layout is used. The measurements are in benchmarks/README.md.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jax import lax
 Array = jax.Array
 
 # The ``precision`` of jax.lax.dot_general.
-Precision = Any
+Precision: TypeAlias = lax.PrecisionLike
 
 # Elements in each (steps, B, H) array of a sequence that is not cut, and of a chunk of a longer
 # one. A dozen arrays of a chunk are used again while they are in the last level cache, and stay

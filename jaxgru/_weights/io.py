@@ -1,20 +1,22 @@
 """Loading weights from files and saving them, as NumPy or JAX arrays."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 
 from jaxgru._atomic import replacing
 from jaxgru._net import Net, check_net
+from jaxgru._params import GRUParams
 from jaxgru._weights.equations import Equations, check_equations, map_layers, to_notebook
 from jaxgru._weights.errors import WeightsError, WeightsWarning, about
 from jaxgru._weights.reading import Contents, StrPath, read_all
 from jaxgru._weights.registry import find_writer
 from jaxgru._weights.results import deliver, pick, sound, warn
+from jaxgru._weights.unspecified import Assume
 
 __all__ = [
     "Contents",
@@ -23,6 +25,7 @@ __all__ = [
     "WeightsWarning",
     "load",
     "load_all",
+    "load_layer",
     "read",
     "read_all",
     "save",
@@ -34,10 +37,10 @@ def load(
     *,
     layer: str | None = None,
     equations: Equations = "keras",
-    assume: Mapping[str, Any] | None = None,
-    override: Mapping[str, Any] | None = None,
+    assume: Assume | None = None,
+    override: Assume | None = None,
     external_data: bool = False,
-) -> Any:
+) -> Net:
     """Return a GRU in a file, as JAX arrays of the dtype in the file.
 
     The format is detected by the content: npz, safetensors, msgpack, Keras' ``.keras``,
@@ -97,14 +100,51 @@ def load(
     return deliver(found, os.fspath(path), stacklevel=2)
 
 
+def load_layer(
+    path: StrPath,
+    *,
+    layer: str | None = None,
+    equations: Equations = "keras",
+    assume: Assume | None = None,
+    override: Assume | None = None,
+    external_data: bool = False,
+) -> GRUParams:
+    """Return a GRU in a file that is a single forward layer, as ``load`` returns it.
+
+    Arguments, warnings and further errors are those of ``load``.
+
+    Raises:
+        WeightsError: the GRU is a net of several layers or directions, or a backward one.
+
+    >>> import jax, jaxgru, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
+    >>> jaxgru.save(jaxgru.init(jax.random.key(0), 3, 5), path)
+    >>> jaxgru.load_layer(path).hidden_size
+    5
+
+    Source: as in ``load``.
+    """
+    options: Any = {"assume": assume, "override": override, "external_data": external_data}
+    contents = read_all(path, equations=equations, **options)
+    with about(path):
+        found = pick(contents.gathered, layer)
+        if not isinstance(found.net, GRUParams):
+            of = f" of {len(found.net)}" if isinstance(found.net, Sequence) else ""
+            raise WeightsError(
+                f"the GRU is a {type(found.net).__name__}{of}: expected one forward layer; "
+                "jaxgru.load returns any net"
+            )
+    return cast("GRUParams", deliver(found, os.fspath(path), stacklevel=2))
+
+
 def load_all(
     path: StrPath,
     *,
     equations: Equations = "keras",
-    assume: Mapping[str, Any] | None = None,
-    override: Mapping[str, Any] | None = None,
+    assume: Assume | None = None,
+    override: Assume | None = None,
     external_data: bool = False,
-) -> dict[str, Any]:
+) -> dict[str, Net]:
     """Return all GRUs in a file by name, in the order of the file.
 
     Arguments, errors and warnings are those of ``load``. If no net can hold one of them exactly,
@@ -133,10 +173,10 @@ def read(
     *,
     layer: str | None = None,
     equations: Equations = "keras",
-    assume: Mapping[str, Any] | None = None,
-    override: Mapping[str, Any] | None = None,
+    assume: Assume | None = None,
+    override: Assume | None = None,
     external_data: bool = False,
-) -> Any:
+) -> Net:
     """Return a GRU in a file, as NumPy arrays.
 
     Unlike ``load``, it never rounds float64, whatever JAX's x64 mode is. Use it to convert files.

@@ -5,7 +5,7 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from jaxgru._net import check_net
 from jaxgru._weights.contract import Source
@@ -29,8 +29,8 @@ def read_all(
     path: StrPath,
     *,
     equations: Equations = "keras",
-    assume: Mapping[str, Any] | None = None,
-    override: Mapping[str, Any] | None = None,
+    assume: Mapping[str, object] | None = None,
+    override: Mapping[str, object] | None = None,
     external_data: bool = False,
 ) -> Contents:
     """Return all GRUs in a file as NumPy arrays, or the reason why no net can hold one.

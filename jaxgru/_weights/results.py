@@ -76,12 +76,13 @@ def stack_of_all(gathered: Gathered) -> Found | None:
     return _stacked(gathered, list(gathered)) if follow and len(gathered) > 1 else None
 
 
-def deliver(found: Found, place: str, *, stacklevel: int) -> Any:
+def deliver(found: Found, place: str, *, stacklevel: int) -> Net:
     """Return the net of a GRU with JAX arrays, with warnings about assumptions and rounding.
 
     ``place`` is its source, for messages; ``stacklevel`` is that of ``warnings.warn``.
     """
     with about(place):
+        net: Net
         net, rounded = to_jax(found.net)
     warn(found, place, rounded, stacklevel=stacklevel + 1)
     return net

@@ -3,15 +3,26 @@
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict
 
-from jaxgru._activations import ACTIVATIONS, Activation, canonical
-from jaxgru._net import MERGES, Backward, Bidirectional, Net
+from jaxgru._activations import ACTIVATIONS, Activation, ActivationLike, canonical
+from jaxgru._net import MERGES, Backward, Bidirectional, Merge, Net
 from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError, outcome
 from jaxgru._weights.results import Found, Gathered
 
-_ALLOWED: dict[str, tuple[Any, ...]] = {
+
+class Assume(TypedDict, total=False):
+    """The fields of a GRU that ``assume=`` and ``override=`` may have, see ``load``."""
+
+    activation: ActivationLike
+    recurrent_activation: ActivationLike
+    reset_after: bool
+    reverse: bool
+    merge: Merge
+
+
+ALLOWED: dict[str, tuple[Any, ...]] = {
     "activation": ACTIVATIONS,
     "recurrent_activation": ACTIVATIONS,
     "reset_after": (True, False),
@@ -31,39 +42,39 @@ _LEFT_OUT = object()
 TANH_SIGMOID = {"activation": "tanh", "recurrent_activation": "sigmoid"}
 
 
-class Assume(dict[str, Any]):
+class Assumed(dict[str, Any]):
     """Values of missing fields; those in ``override`` may contradict the file."""
 
     override: Mapping[str, Any] = MappingProxyType({})
 
 
 def check_assume(
-    assume: Mapping[str, Any] | None = None, override: Mapping[str, Any] | None = None
-) -> Assume:
+    assume: Mapping[str, object] | None = None, override: Mapping[str, object] | None = None
+) -> Assumed:
     """Return checked copies of ``assume`` and ``override``, which are empty for None."""
     assumed = _checked("assume", assume or {})
     overriding = _checked("override", override or {})
     for name in assumed.keys() & overriding.keys():
         raise ValueError(f"{name!r} is in assume and in override: expected it in one of them")
-    both = Assume(assumed | overriding)
+    both = Assumed(assumed | overriding)
     both.override = overriding
     return both
 
 
-def _checked(argument: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    checked = dict(values)
+def _checked(argument: str, values: Mapping[str, object]) -> dict[str, Any]:
+    checked: dict[str, Any] = dict(values)
     for name, value in checked.items():
-        if name not in _ALLOWED:
-            raise ValueError(f"{argument} names {name!r}: expected {', '.join(_ALLOWED)}")
+        if name not in ALLOWED:
+            raise ValueError(f"{argument} names {name!r}: expected {', '.join(ALLOWED)}")
         if isinstance(value, Activation) and "activation" in name:
             checked[name] = canonical(value)
-        elif not any(value is allowed or value == allowed for allowed in _ALLOWED[name]):
-            options = ", ".join(map(repr, _ALLOWED[name]))
+        elif not any(value is allowed or value == allowed for allowed in ALLOWED[name]):
+            options = ", ".join(map(repr, ALLOWED[name]))
             raise ValueError(f"{argument}[{name!r}] is {value!r}: expected one of {options}")
     return checked
 
 
-def overridden(gathered: Gathered, assume: Assume) -> Gathered:
+def overridden(gathered: Gathered, assume: Assumed) -> Gathered:
     """Return GRUs with the fields of ``override``, with a note on each that the file contradicts.
 
     Readers have taken its values for fields that the file does not have.
@@ -108,7 +119,7 @@ def _changed(net: Net, field: str, value: Any, before: list[Any]) -> Any:
                 _changed(side, field, value, before) for side in (net.forward, net.backward)
             )
             return Bidirectional(forward, backward, net.merge)
-    elif field != "merge":
+    elif isinstance(net, GRUParams) and field != "merge":
         before.append(getattr(net, field))
         return dataclasses.replace(net, **{field: value})
     return net
@@ -126,7 +137,7 @@ class Fields:
 
     def __init__(self, assume: Mapping[str, Any]) -> None:
         self._assume = assume
-        self._override = assume.override if isinstance(assume, Assume) else {}
+        self._override = assume.override if isinstance(assume, Assumed) else {}
         self._assumed: dict[str, Any] = {}
 
     def resolve(self, field: str, in_file: Any = _LEFT_OUT, *, default: Any = _LEFT_OUT) -> Any:

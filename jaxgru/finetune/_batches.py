@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxgru.finetune._data import Sequences
 
@@ -37,10 +38,10 @@ class Batch(NamedTuple):
             carried from the previous window.
     """
 
-    inputs: Any
-    targets: Any
-    lengths: Any
-    begins: Any
+    inputs: jax.Array | np.ndarray
+    targets: jax.Array | np.ndarray
+    lengths: jax.Array | np.ndarray | None
+    begins: ArrayLike
 
 
 def batches(

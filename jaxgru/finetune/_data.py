@@ -1,8 +1,10 @@
 """Training data: sequences, their targets and their lengths."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 
 class Sequences(NamedTuple):
@@ -22,12 +24,12 @@ class Sequences(NamedTuple):
     (8, 20, 2)
     """
 
-    inputs: Any
-    targets: Any
-    lengths: Any = None
+    inputs: jax.Array | np.ndarray
+    targets: jax.Array | np.ndarray
+    lengths: jax.Array | np.ndarray | None = None
 
 
-def next_step(inputs: Any, lengths: Any = None) -> Sequences:
+def next_step(inputs: ArrayLike, lengths: ArrayLike | None = None) -> Sequences:
     """Return data whose target at every step is the input of the next step.
 
     With ``x`` the inputs and ``n`` the lengths::
@@ -52,6 +54,5 @@ def next_step(inputs: Any, lengths: Any = None) -> Sequences:
     inputs = np.asarray(inputs)
     if inputs.ndim != 3 or inputs.shape[1] < 2:
         raise ValueError(f"inputs has shape {inputs.shape}: expected (N, T, I), T at least 2")
-    if lengths is not None:
-        lengths = np.maximum(np.asarray(lengths) - 1, 0)
-    return Sequences(inputs[:, :-1], inputs[:, 1:], lengths)
+    shorter = None if lengths is None else np.maximum(np.asarray(lengths) - 1, 0)
+    return Sequences(inputs[:, :-1], inputs[:, 1:], shorter)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax  # type: ignore[import-untyped]
+import optax
 
 from jaxgru._net import Backward, Bidirectional
 from jaxgru._progress import progress_bar
@@ -250,7 +250,7 @@ def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
     return mask
 
 
-def _first_carry(model: Model, loss: Loss, inputs: np.ndarray, batch_size: int) -> Any:
+def _first_carry(model: Model, loss: Loss, inputs: Any, batch_size: int) -> Any:
     """Return the state of the net before the first window, for a batch.
 
     Raises ValueError if windows are impossible.

@@ -15,7 +15,7 @@ from jaxgru.finetune._train_step import TrainState
 NOT_FINITE = "not finite"
 
 # Of a round: step, epoch, loss, seconds and, with validation data, validation_loss.
-Row: TypeAlias = dict[str, Any]
+Row: TypeAlias = dict[str, Any]  # Any: numbers as JSON has them
 
 
 class FinetuneWarning(UserWarning):

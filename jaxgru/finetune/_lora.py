@@ -4,12 +4,13 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxgru._net import Net
 from jaxgru.finetune._trainable import leaf_paths, trainable_mask
 
 Array = jax.Array
@@ -42,12 +43,12 @@ class LowRank:
     Source: Hu et al. 2021 (arXiv:2106.09685).
     """
 
-    net: Any
+    net: Net
     deltas: dict[str, Delta]
 
 
 def low_rank(
-    net: Any,
+    net: Net,
     key: Array,
     *,
     rank: int,
@@ -93,7 +94,7 @@ def low_rank(
     return LowRank(net, deltas)
 
 
-def merge(net: Any) -> Any:
+def merge(net: Net | LowRank) -> Net:
     """Return a ``LowRank`` net with its changes added to the kernels; any other net unchanged.
 
     Training uses the same function, so the outputs of the merged net equal those in training.
@@ -118,7 +119,8 @@ def merge(net: Any) -> Any:
         _changed(leaf, net.deltas[path]) if path in net.deltas else leaf
         for path, leaf in zip(leaf_paths(net.net), leaves, strict=True)
     ]
-    return jax.tree.unflatten(structure, changed)
+    merged: Net = jax.tree.unflatten(structure, changed)
+    return merged
 
 
 @jax.jit

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax  # type: ignore[import-untyped]
+import optax
 
 from jaxgru._params import at_least_float32
 
@@ -90,7 +90,7 @@ def counted_steps(lengths: Any, inputs: Any, on: On) -> Any:
 
 
 def total_loss(
-    loss: Loss, predictions: Array, targets: Array, counted: Array | None
+    loss: Loss, predictions: Array, targets: Any, counted: Array | None
 ) -> tuple[Array, Array]:
     """Return the sum of the costs of the valid predictions, and their number.
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import DTypeLike
+from jax.typing import ArrayLike, DTypeLike
 
 from jaxgru._dropout import Dropout
-from jaxgru._net import check_net
+from jaxgru._net import Net, check_net
 from jaxgru._recurrence.layer import Precision, Remat
 from jaxgru._sequence import gru
-from jaxgru.finetune._lora import merge
+from jaxgru.finetune._lora import LowRank, merge
 from jaxgru.finetune._losses import On
 
 Array = jax.Array
@@ -37,8 +37,8 @@ class Model(NamedTuple):
     ['net.kernel', 'net.recurrent_kernel', 'readout.kernel', 'readout.bias']
     """
 
-    net: Any
-    readout: Any = None
+    net: Net | LowRank
+    readout: Any = None  # Any: a callable pytree of any library, with attributes of its own
 
 
 class RunOptions(NamedTuple):
@@ -111,7 +111,9 @@ def linear_readout(
     return LinearReadout(kernel, jnp.zeros(outputs, dtype))
 
 
-def predict(model: Model, inputs: Any, lengths: Any = None, *, on: On = "steps") -> Any:
+def predict(
+    model: Model, inputs: ArrayLike, lengths: ArrayLike | None = None, *, on: On = "steps"
+) -> Any:  # Any: an array, or a pair of them for a merge of None
     """Return the predictions of a model.
 
     Args:

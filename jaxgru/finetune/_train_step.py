@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax  # type: ignore[import-untyped]
+import optax
 
+from jaxgru._net import State
 from jaxgru.finetune._batches import Batch
 from jaxgru.finetune._losses import Loss, counted_steps, total_loss
 from jaxgru.finetune._model import Model, RunOptions, run_model
@@ -28,19 +29,19 @@ class TrainState(NamedTuple):
     """
 
     model: Model
-    optimizer_state: Any
+    optimizer_state: optax.OptState
     step: Array
     key: Array
-    carry: Any
+    carry: State
 
 
 def init_state(
     model: Model,
     optimizer: optax.GradientTransformation,
     *,
-    mask: Any,
+    mask: Any,  # Any: a pytree
     key: Array,
-    carry: Any = None,
+    carry: State = None,
 ) -> TrainState:
     """Return the state before the first step.
 
@@ -76,7 +77,7 @@ def make_train_step(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     *,
-    mask: Any,
+    mask: Any,  # Any: a pytree
     options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Array]]:
     """Return the compiled training step.

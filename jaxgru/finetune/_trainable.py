@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 
-def leaf_paths(tree: Any) -> list[str]:
+def leaf_paths(tree: object) -> list[str]:
     """Return the dotted path of every array of a pytree, in the order of ``jax.tree.leaves``.
 
     >>> import jax, jaxgru
@@ -22,7 +22,7 @@ def leaf_paths(tree: Any) -> list[str]:
     ]
 
 
-def trainable_mask(tree: Any, patterns: str | Sequence[str]) -> Any:
+def trainable_mask(tree: object, patterns: str | Sequence[str]) -> Any:  # Any: a pytree of flags
     """Return a mask of the weights of a net or a model whose paths match some patterns.
 
     A pattern matches a weight if it matches its path, such as ``0.forward.kernel``, or the end of

@@ -16,7 +16,7 @@ Source: ``equinox/nn/_rnn.py``.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 from jax.tree_util import keystr, tree_flatten_with_path
@@ -31,6 +31,9 @@ from jaxgru._weights.libraries import names
 from jaxgru._weights.results import Gathered, deliver, pick
 from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
 
+if TYPE_CHECKING:
+    import equinox
+
 LOOKED_FOR = "weight_ih (3H, I), weight_hh (3H, H), bias and bias_n of Equinox"
 _HOLDER = Holder("Equinox's cell", {**USUAL, "reset_after": (True,)})
 _SHAPES: names.Shapes = {
@@ -41,7 +44,7 @@ _SHAPES: names.Shapes = {
 }
 
 
-def from_equinox(module: Any, *, layer: str | None = None) -> GRUParams:
+def from_equinox(module: object, *, layer: str | None = None) -> GRUParams:
     """Return the layer of an Equinox GRU cell.
 
     Args:
@@ -78,11 +81,10 @@ def from_equinox(module: Any, *, layer: str | None = None) -> GRUParams:
             gathered |= names.attempts(names.cells(arrays, module, _SHAPES, _params), {})
     if not gathered:
         raise WeightsError(f"a {type(module).__name__} has no equinox.nn.GRUCell: expected one")
-    net: GRUParams = deliver(pick(gathered, layer), "module", stacklevel=2)
-    return net
+    return cast("GRUParams", deliver(pick(gathered, layer), "module", stacklevel=2))
 
 
-def to_equinox(net: Net) -> Any:
+def to_equinox(net: Net) -> "equinox.nn.GRUCell":
     """Return a net of one layer as an Equinox GRU cell.
 
     Args:

@@ -26,7 +26,7 @@ Source: ``flax/linen/recurrent.py`` and ``flax/nnx/nn/recurrent.py``.
 import functools
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -48,7 +48,7 @@ from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, outcome, shown
 from jaxgru._weights.libraries import names
 from jaxgru._weights.results import UNNAMED, Found, Gathered, deliver, pick, sound
-from jaxgru._weights.unspecified import Fields, check_assume, overridden
+from jaxgru._weights.unspecified import Assume, Fields, check_assume, overridden
 
 LOOKED_FOR = "ir/kernel to hn/kernel, or dense_i/kernel and dense_h/kernel of Flax"
 APIS = ("linen", "nnx")
@@ -70,12 +70,12 @@ _SIDE = re.compile(r"(?P<outer>.*?)[./,]?(?P<side>forward|backward)_rnn[./,]cell
 
 
 def from_flax(
-    source: Any,
+    source: object,
     *,
     layer: str | None = None,
-    assume: Mapping[str, Any] | None = None,
-    override: Mapping[str, Any] | None = None,
-) -> Any:
+    assume: Assume | None = None,
+    override: Assume | None = None,
+) -> Net:
     """Return the net of a Flax GRU.
 
     Args:
@@ -109,9 +109,9 @@ def from_flax(
     Source: ``flax.linen.GRUCell`` and ``flax.nnx.GRUCell``.
     """
     nnx = need("flax.nnx", "flax", "from_flax")
-    assume = check_assume(assume, override)
+    checked = check_assume(assume, override)
     if isinstance(source, nnx.Module):
-        gathered = _find_in_module(nnx, source, assume)
+        gathered = _find_in_module(nnx, source, checked)
     else:
         if isinstance(source, nnx.State):
             source = nnx.to_pure_dict(source)
@@ -120,13 +120,15 @@ def from_flax(
                 f"source is a {type(source).__name__}: expected the variables of a linen module, "
                 "or an nnx module or its state"
             )
-        gathered = find(names.named_arrays(source), assume)
+        gathered = find(names.named_arrays(source), checked)
     if not gathered:
         raise WeightsError(f"a {type(source).__name__} holds no GRU of Flax: expected a GRUCell")
-    return deliver(pick(overridden(gathered, assume), layer), "source", stacklevel=2)
+    return deliver(pick(overridden(gathered, checked), layer), "source", stacklevel=2)
 
 
-def to_flax(net: Net, *, api: str = "linen") -> dict[str, Any]:
+def to_flax(
+    net: Net, *, api: Literal["linen", "nnx"] = "linen"
+) -> dict[str, Any]:  # Any: nested dicts of arrays, which Flax itself types so
     """Return a net as the parameters of Flax's modules.
 
     Args:

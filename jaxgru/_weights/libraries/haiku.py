@@ -16,7 +16,7 @@ Source: ``haiku/_src/recurrent.py``.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 
@@ -35,7 +35,7 @@ _SHAPES: names.Shapes = {"w_h": ("H", "3H"), "w_i": ("I", "3H"), "b": ("3H",)}
 _HOLDER = Holder("Haiku's GRU", {**USUAL, "reset_after": (False,)}, has_stacks=True)
 
 
-def from_haiku(params: Mapping[str, Any], *, layer: str | None = None) -> GRUParams:
+def from_haiku(params: Mapping[str, object], *, layer: str | None = None) -> GRUParams:
     """Return the layer of a Haiku GRU.
 
     The update gate of Haiku is the complement, so the weights of z are negated, which is exact.
@@ -64,8 +64,7 @@ def from_haiku(params: Mapping[str, Any], *, layer: str | None = None) -> GRUPar
     gathered = find(names.named_arrays(params), {})
     if not gathered:
         raise WeightsError("params holds no GRU: expected a module with w_i, w_h and b")
-    net: GRUParams = deliver(pick(gathered, layer), "params", stacklevel=2)
-    return net
+    return cast("GRUParams", deliver(pick(gathered, layer), "params", stacklevel=2))
 
 
 def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:

@@ -23,7 +23,7 @@ import functools
 import itertools
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,13 @@ from jaxgru._weights.libraries.names import Module, attempts, by_place, called, 
 from jaxgru._weights.results import Gathered, deliver, pick
 from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
 
+if TYPE_CHECKING:
+    import torch
 
-def from_torch(source: Any, *, layer: str | None = None) -> Any:
+
+def from_torch(
+    source: "torch.nn.Module | Mapping[str, torch.Tensor]", *, layer: str | None = None
+) -> Net:
     """Return the net of a PyTorch GRU as JAX arrays.
 
     Args:
@@ -87,7 +92,7 @@ def from_torch(source: Any, *, layer: str | None = None) -> Any:
     return deliver(pick(gathered, layer), "state dict", stacklevel=2)
 
 
-def to_torch(net: Net, *, cell: bool = False) -> dict[str, Any]:
+def to_torch(net: Net, *, cell: bool = False) -> "dict[str, torch.Tensor]":
     """Return a net as a state dict of ``torch.nn.GRU``.
 
     Args:

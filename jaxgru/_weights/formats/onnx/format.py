@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxgru._net import Net
 from jaxgru._optional import need
@@ -17,7 +18,10 @@ from jaxgru._weights.formats.onnx.tensors import to_tensor
 from jaxgru._weights.formats.onnx.wire import begins_model, check_fields
 from jaxgru._weights.formats.onnx.writing import Interface, to_model
 from jaxgru._weights.results import Gathered, deliver, pick
-from jaxgru._weights.unspecified import check_assume, overridden
+from jaxgru._weights.unspecified import Assume, check_assume, overridden
+
+if TYPE_CHECKING:
+    import onnx
 
 # The limit of the parsing library.
 _LARGEST = 2**31 - 1
@@ -57,13 +61,13 @@ def _parsed(onnx: Any, source: Source) -> Any:
 
 
 def from_onnx(
-    model: Any,
+    model: "onnx.ModelProto | onnx.GraphProto | onnx.NodeProto",
     *,
-    initializers: Mapping[str, Any] | None = None,
+    initializers: Mapping[str, ArrayLike] | None = None,
     layer: str | None = None,
-    assume: Mapping[str, Any] | None = None,
-    override: Mapping[str, Any] | None = None,
-) -> Any:
+    assume: Assume | None = None,
+    override: Assume | None = None,
+) -> Net:
     """Return the net of a GRU node, or of a model that has one, as JAX arrays.
 
     Args:
@@ -96,14 +100,14 @@ def from_onnx(
     Source: ONNX's operator GRU, as implemented by ONNX Runtime.
     """
     onnx = need("onnx", "onnx", "from_onnx")
-    assume = check_assume(assume, override)
+    checked = check_assume(assume, override)
     whole = _as_model(onnx, model, initializers)
     encode_error = need("google.protobuf.message", "onnx", "from_onnx").EncodeError
     try:
         size = whole.ByteSize()
     except encode_error:
         raise WeightsError("the model is beyond 2 GB: expected less, as protobuf allows") from None
-    gathered = overridden(gather(whole, size, assume), assume)
+    gathered = overridden(gather(whole, size, checked), checked)
     return deliver(pick(gathered, layer), "ONNX model", stacklevel=2)
 
 
@@ -114,7 +118,7 @@ def to_onnx(
     lengths: bool = False,
     initial_states: bool = False,
     opset: int | None = None,
-) -> Any:
+) -> "onnx.ModelProto":
     """Return an ONNX model of GRU nodes that is equivalent to ``jaxgru.gru``.
 
     The inputs are ``x (batch, time, I)`` and the optional ones below. The outputs are ``y (batch,
@@ -161,7 +165,7 @@ def to_onnx(
     )
 
 
-def _as_model(onnx: Any, model: Any, initializers: Mapping[str, Any] | None) -> Any:
+def _as_model(onnx: Any, model: Any, initializers: Mapping[str, ArrayLike] | None) -> Any:
     if isinstance(model, onnx.NodeProto):
         arrays = {name: np.asarray(array) for name, array in (initializers or {}).items()}
         check_floats(arrays)

@@ -135,7 +135,9 @@ class _Graph:
             ir_version=helper.find_min_ir_version_for(opsets),
         )
 
-    def _both(self, net: Bidirectional, xs: str, place: str, *, reverse: bool) -> tuple[str, str]:
+    def _both(
+        self, net: Bidirectional[Net], xs: str, place: str, *, reverse: bool
+    ) -> tuple[str, str]:
         sides: Any = (net.forward, net.backward)
         places = (f"{place}_forward", f"{place}_backward")
         # Two directions with the same attributes become one node.

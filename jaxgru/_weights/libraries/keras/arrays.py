@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru._activations import ActivationLike
-from jaxgru._net import Backward, Bidirectional, Net, check_net
+from jaxgru._net import Backward, Bidirectional, Merge, Net, check_net
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import both_biases, has_bias, one_bias
 from jaxgru._weights.dtypes import Arrays, check_floats
@@ -48,7 +48,7 @@ class GRULayer(NamedTuple):
     # One direction or two, each a stack of cells, the first one first.
     sides: tuple[tuple[Cell, ...], ...]
     is_backward: bool = False
-    merge: str | None = None  # of two directions
+    merge: Merge = None  # of two directions
     notes: tuple[str, ...] = ()
 
     @property

@@ -1,9 +1,10 @@
 """The conversion of Keras' GRU layers in memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxgru._net import Net
 from jaxgru._weights.errors import WeightsError, outcome
@@ -12,16 +13,19 @@ from jaxgru._weights.libraries.keras.building import build_layer, keras_layers, 
 from jaxgru._weights.libraries.keras.chains import grus, in_model, inputs_of
 from jaxgru._weights.libraries.keras.config import model_of
 from jaxgru._weights.results import Found, Gathered, deliver, pick
-from jaxgru._weights.unspecified import Fields, check_assume, overridden
+from jaxgru._weights.unspecified import Assume, Fields, check_assume, overridden
+
+if TYPE_CHECKING:
+    import keras
 
 
 def from_keras(
-    source: Any,
+    source: "keras.Layer | Sequence[ArrayLike]",
     *,
     layer: str | None = None,
-    assume: Mapping[str, Any] | None = None,
-    override: Mapping[str, Any] | None = None,
-) -> Any:
+    assume: Assume | None = None,
+    override: Assume | None = None,
+) -> Net:
     """Return the net of a Keras layer, or of a list of its weights, as JAX arrays.
 
     Args:
@@ -53,14 +57,15 @@ def from_keras(
 
     Source: ``keras.layers.GRU``.
     """
-    assume = check_assume(assume, override)
+    checked = check_assume(assume, override)
+    given: Any = source
     if isinstance(source, list | tuple):
-        gathered: Gathered = {"weights": _from_weights(source, assume)}
-        return deliver(pick(overridden(gathered, assume), None), "weights", stacklevel=2)
+        gathered: Gathered = {"weights": _from_weights(given, checked)}
+        return deliver(pick(overridden(gathered, checked), None), "weights", stacklevel=2)
     with using_keras("from_keras of a layer") as keras:
-        gathered = _gather(keras, source, assume)
-    found = pick(overridden(gathered, assume), layer)
-    return deliver(found, f"{source.name!r}", stacklevel=2)
+        gathered = _gather(keras, given, checked)
+    found = pick(overridden(gathered, checked), layer)
+    return deliver(found, f"{given.name!r}", stacklevel=2)
 
 
 def to_keras(
@@ -69,7 +74,7 @@ def to_keras(
     return_sequences: bool = True,
     return_state: bool = False,
     name: str | None = None,
-) -> Any:
+) -> "keras.Layer":
     """Return a built Keras layer that is exactly equivalent to a net.
 
     Args:

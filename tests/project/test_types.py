@@ -1,0 +1,92 @@
+"""What type checkers know of the public names: a user's script, and where Any is left."""
+
+import ast
+import importlib
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import typing
+from pathlib import Path
+
+import pytest
+
+import jaxgru
+from jaxgru._net import MERGES, Merge
+from jaxgru._weights.unspecified import ALLOWED
+
+_ROOT = Path(__file__).parents[2]
+_SCRIPT = "tests/typing/user_script.py"
+
+
+@pytest.mark.slow
+def test_the_script_passes_mypy():
+    pytest.importorskip("mypy")
+    command = [sys.executable, "-m", "mypy", "--strict", _SCRIPT]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_script_passes_basedpyright():
+    command = shutil.which("basedpyright", path=str(Path(sys.executable).parent))
+    if command is None:
+        pytest.skip("basedpyright is not installed")
+    done = subprocess.run([command], cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_names_for_checkers_are_those_at_run_time():
+    merges, _ = typing.get_args(Merge)  # the names, and None
+    assert {*typing.get_args(merges), None} == set(MERGES)
+    assert jaxgru.Assume.__annotations__.keys() == ALLOWED.keys()
+
+
+@pytest.mark.parametrize("module", ["jaxgru", "jaxgru.finetune"])
+def test_any_has_a_reason_beside_it(module):
+    public = importlib.import_module(module)
+    found = [use for name in public.__all__ for use in _uses_of_any(getattr(public, name))]
+    assert [line for line in found if "# Any: " not in line] == []
+
+
+def _uses_of_any(thing):
+    """Return the lines of a public function or class on which its signatures have Any."""
+    if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+        return []
+    source = textwrap.dedent(inspect.getsource(thing))
+    lines = source.splitlines()
+    hidden = {
+        name
+        for name, value in vars(inspect.getmodule(thing)).items()
+        if typing.get_origin(value) is not None and "typing.Any" in repr(value)
+    } | {"Any"}
+    for path in (_ROOT / "jaxgru").rglob("*.py"):  # aliases that have the reason themselves
+        hidden -= {*re.findall(r"^(\w+): TypeAlias = .*# Any: ", path.read_text(), re.MULTILINE)}
+    hidden -= {"DTypeLike"}  # of JAX
+    return [
+        lines[name.end_lineno - 1]
+        for annotation in _annotations(ast.parse(source).body[0])
+        for name in ast.walk(annotation)
+        if isinstance(name, ast.Name) and name.id in hidden
+    ]
+
+
+def _annotations(node):
+    """Yield the annotations of a function, or of the public fields and methods of a class."""
+    if isinstance(node, ast.FunctionDef):
+        arguments = node.args
+        several = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        for argument in [*several, arguments.vararg, arguments.kwarg]:
+            if argument is not None and argument.annotation is not None:
+                yield argument.annotation
+        if node.returns is not None:
+            yield node.returns
+        return
+    for part in node.body:
+        if isinstance(part, ast.AnnAssign) and not part.target.id.startswith("_"):
+            yield part.annotation
+        public = isinstance(part, ast.FunctionDef) and not part.name.startswith("_")
+        if public or (isinstance(part, ast.FunctionDef) and part.name in ("__init__", "__call__")):
+            yield from _annotations(part)
