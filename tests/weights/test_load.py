@@ -273,3 +273,32 @@ def _keras_model(folder, classes, arrays, **options):
 def _call(name):
     history = {"class_name": "__keras_tensor__", "config": {"keras_history": [name, 0, 0]}}
     return {"args": [history], "kwargs": {"mask": None}}
+
+
+class TestLoadLayer:
+    """The same as load for one layer, and an error for anything else."""
+
+    def test_one_layer(self, two):
+        chex.assert_trees_all_equal(
+            jaxgru.load_layer(two, layer="rnn_2"), jaxgru.load(two, layer="rnn_2")
+        )
+
+    @pytest.mark.parametrize(
+        ("wrap", "what"),
+        [
+            (jaxgru.Backward, "Backward"),
+            (lambda layer: jaxgru.Bidirectional(layer, layer), "Bidirectional"),
+            (lambda layer: (layer, layer), "tuple of 2"),
+        ],
+    )
+    def test_another_net(self, key, tmp_path, wrap, what):
+        path = tmp_path / "net.safetensors"
+        jaxgru.save(wrap(cases.random_params(key, 4, 4)), path)
+        with pytest.raises(jaxgru.WeightsError, match=f"net.safetensors: the GRU is a {what}: exp"):
+            jaxgru.load_layer(path)
+
+    def test_fields_and_warnings_as_load(self, two):
+        leaky = jaxgru.Activation("leaky_relu", 0.5)
+        with pytest.warns(jaxgru.WeightsWarning, match="activation is 'tanh' in the file"):
+            layer = jaxgru.load_layer(two, layer="rnn_2", override={"activation": leaky})
+        assert layer.activation == leaky
