@@ -1,13 +1,9 @@
-"""Measures the tables of docs/formats.md, and writes them there.
+"""Measures the table of errors in docs/formats.md, every variant against its library: a minute.
 
-    python tests/support/formats_tables.py errors  # a minute: every variant against its library
-    python tests/support/formats_tables.py fuzz  # ten minutes: 10,000 mutations a format
-
-Each prints its table, and puts it into the page between the lines ``<!-- table: NAME -->`` and
+Prints it, and puts it into the page between the lines ``<!-- table: errors -->`` and
 ``<!-- end -->``. All libraries must be installed: ``pip install "jaxgru[test,live]" torch``.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -23,18 +19,14 @@ PAGE = ROOT / "docs" / "formats.md"
 END = "<!-- end -->"
 
 HEADINGS = ("library", "variant", "files", "steps", "largest", "error in", "error out", "exact in")
-MUTATIONS = 10_000
 
 
 def main() -> None:
-    """Measure one of the tables and put it into the page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=("errors", "fuzz"))
-    name = parser.parse_args().table
-    text = errors_table() if name == "errors" else fuzz_table()
+    """Measure the table and put it into the page."""
+    text = errors_table()
     print(text)
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(put(page, name, text), encoding="utf-8")
+    PAGE.write_text(put(page, "errors", text), encoding="utf-8")
 
 
 def errors_table() -> str:
@@ -72,16 +64,6 @@ def cells(library: str, row) -> tuple[str, ...]:
     files = ", ".join(row.files)
     steps = str(row.steps)
     return library, row.variant, files, steps, largest, _error(row.error_in), out, exact
-
-
-def fuzz_table() -> str:
-    """Return a Markdown table of what came of mutations of every format."""
-    from fuzz import report
-    from fuzz.campaign import run_all
-    from fuzz.formats import FORMATS
-
-    summaries = run_all(FORMATS, count=MUTATIONS, jobs=os.cpu_count() or 1)
-    return f"{machine()}\n\n{markdown(report.HEADINGS, report.rows(summaries))}"
 
 
 def machine() -> str:

@@ -60,18 +60,6 @@ def test_a_row_measured_anew(name, variant):
         assert not error[0].isdigit() or float(error) <= 2e-6 * max(1.0, float(cells[4]))
 
 
-def test_every_format_was_fuzzed_and_none_failed(monkeypatch):
-    monkeypatch.syspath_prepend(formats_tables.ROOT)
-    from fuzz import formats, report
-
-    column = {heading: place for place, heading in enumerate(report.HEADINGS)}
-    rows = list(formats_tables.rows_of(PAGE, "fuzz"))
-    assert [row[0] for row in rows] == list(formats.NAMES)
-    for row in rows:
-        assert row[column["mutations"]] == f"{formats_tables.MUTATIONS:,}"
-        assert row[column["failures"]] == "0"
-
-
 def test_a_table_is_put_between_its_marks():
     page = "a\n<!-- table: x -->\nold\n<!-- end -->\nb <!-- end -->"
     text = formats_tables.markdown(("one", "two"), [("1", "2")])

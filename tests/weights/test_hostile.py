@@ -1,6 +1,6 @@
 """Every wrong file is one clean error, or does nothing, and takes no more memory than it may.
 
-The files are in ``hostile``, a row each. The fuzzer makes more of them.
+The files are in ``hostile``, a row each. ``test_fuzz.py`` makes more of them.
 """
 
 import os
