@@ -4,7 +4,7 @@ import argparse
 
 from jaxgru._cli.arguments import Output, Subparsers, add_command, add_weights
 from jaxgru._cli.describe import in_a_line, sizes, structure, summary, table
-from jaxgru._cli.source import add_source_options, source_options, stacked
+from jaxgru._cli.source import add_source_options, layer_option, source_options
 from jaxgru._layers import layers
 from jaxgru._net import Net
 from jaxgru._weights.errors import about
@@ -53,10 +53,9 @@ def _inspect(arguments: argparse.Namespace) -> int:
         _list(arguments, contents)
         return 0
     with about(arguments.weights):
-        found = [pick(contents.gathered, name) for name in arguments.layer or [None]]
-    for one in found:
-        warn(one, arguments.weights, [], stacklevel=1)
-    _show(arguments, contents.format, stacked(arguments.weights, [one.net for one in found]))
+        found = pick(contents.gathered, layer_option(arguments))
+    warn(found, arguments.weights, [], stacklevel=1)
+    _show(arguments, contents.format, found.net)
     return 0
 
 

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxgru._activations import parse_activation
-from jaxgru._net import check_net
-from jaxgru._weights.io import Equations, WeightsError, load
+from jaxgru._weights.io import Equations, load
 from jaxgru._weights.unspecified import check_assume
 
 _WORDS = {"true": True, "false": False, "none": None}
@@ -18,7 +17,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         "--layer",
         metavar="NAME",
         action="append",
-        help="the GRU of a file with several (repeat for the next layer of a stack)",
+        help="the GRU of a file with several; joined by + or repeated, a stack of them; * for all",
     )
     parser.add_argument(
         "--assume",
@@ -27,7 +26,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="a field that is missing in the file: activation, recurrent_activation, reset_after, "
-        "merge or reverse (repeatable); leaky_relu:alpha=0.5 is an activation with a parameter",
+        "merge, reverse or subclass (repeatable); leaky_relu:alpha=0.5 is an activation with a "
+        "parameter",
     )
     parser.add_argument(
         "--override",
@@ -56,21 +56,15 @@ def read_net(
         read: ``jaxgru._weights.io.load`` or ``read``.
 
     Raises:
-        WeightsError: as ``read``, or the layers of a stack do not fit together.
+        WeightsError: as ``read``.
     """
-    options = {"equations": equations, **source_options(arguments)}
-    return stacked(path, [read(path, layer=name, **options) for name in arguments.layer or [None]])
+    layer = layer_option(arguments)
+    return read(path, layer=layer, equations=equations, **source_options(arguments))
 
 
-def stacked(path: str, nets: list[Any]) -> Any:
-    """Return a single net, or several as a stack; raise WeightsError if they do not fit."""
-    if len(nets) == 1:
-        return nets[0]
-    try:
-        check_net(tuple(nets))
-    except ValueError as error:
-        raise WeightsError(f"{path}: {error}") from None
-    return tuple(nets)
+def layer_option(arguments: argparse.Namespace) -> str | None:
+    """Return the argument ``layer`` of ``jaxgru.load``; several options are joined."""
+    return "+".join(arguments.layer) if arguments.layer else None
 
 
 def source_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from jaxgru._weights.equations import Equations, check_equations, map_layers, to
 from jaxgru._weights.errors import WeightsError, WeightsWarning, about
 from jaxgru._weights.reading import Contents, StrPath, read_all
 from jaxgru._weights.registry import find_writer
-from jaxgru._weights.results import deliver, pick, sound, warn
+from jaxgru._weights.results import deliver, every, pick, warn
 from jaxgru._weights.unspecified import Assume
 
 __all__ = [
@@ -161,7 +161,7 @@ def load_all(
     options: Any = {"assume": assume, "override": override, "external_data": external_data}
     contents = read_all(path, equations=equations, **options)
     with about(path):
-        found = {name: sound(contents.gathered, name) for name in contents.gathered}
+        found = every(contents.gathered)
     nets = {}
     for name, one in found.items():  # not a comprehension: a warning would point at that
         nets[name] = deliver(one, f"{os.fspath(path)}: {name}", stacklevel=2)

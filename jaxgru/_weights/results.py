@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgru._net import Net, check_net
 from jaxgru._weights.conventions import is_traced
-from jaxgru._weights.errors import WeightsError, WeightsWarning, about, listed, plain
+from jaxgru._weights.errors import WeightsError, WeightsWarning, about, listed, outcome, plain
 
 # The name of a GRU whose file has none for it.
 UNNAMED = "gru"
@@ -21,14 +21,22 @@ _MOST_NAMES = 20  # in a message
 _X64 = 'call jax.config.update("jax_enable_x64", True) first'
 
 
+# The inputs of a GRU, or of each of its calls: the name of the GRU whose outputs they are, perhaps
+# with the number of its call, or a phrase for others. None: the file does not have it.
+Inputs = str | tuple[str | tuple[str, int], ...] | None
+
+
 class Found(NamedTuple):
     """A GRU found by a reader."""
 
     net: Net  # of NumPy arrays
     notes: tuple[str, ...] = ()  # the assumed values of missing fields
-    # The name of the GRU whose outputs are its inputs, or a phrase for other inputs; None: the
-    # file does not have it.
-    inputs: str | None = None
+    inputs: Inputs = None
+
+    @property
+    def calls(self) -> tuple[str | tuple[str, int], ...]:
+        """The inputs of each call, none if the file does not have them."""
+        return (self.inputs,) if isinstance(self.inputs, str) else self.inputs or ()
 
 
 # All GRUs of a file by name, in the order of the file. If no net can hold one exactly, it is
@@ -49,12 +57,35 @@ def pick(gathered: Gathered, layer: str | None) -> Found:
                 f"{_one_net(gathered)}"
             )
         layer = next(iter(gathered))
-    if layer in gathered:
-        return sound(gathered, layer)
     names = list(gathered) if layer == ALL else layer.split("+")
+    if layer in gathered:
+        if len(names) > 1 and gathered.keys() >= set(names):
+            raise WeightsError(
+                f"layer is {layer!r}: expected another, as it is one GRU and several"
+            )
+        return sound(gathered, layer)
+    if layer == ALL:
+        for name in names:
+            if len(sound(gathered, name).calls) > 1:
+                raise WeightsError(
+                    f"{plain(name)} is called several times: expected layer= with the names of the "
+                    "calls to return, joined by '+'"
+                )
+        if len(names) == 1:
+            return sound(gathered, names[0])
     if len(names) < 2 or not gathered.keys() >= set(names):
         raise WeightsError(f"layer is {layer!r}: expected one of {known}")
     return _stacked(gathered, names)
+
+
+def every(gathered: Gathered) -> dict[str, Found]:
+    """Return all GRUs; raise the WeightsError of one that no net can hold, with the others."""
+    others = [name for name, found in gathered.items() if isinstance(found, Found)]
+    try:
+        return {name: sound(gathered, name) for name in gathered}
+    except WeightsError as error:
+        hint = f"; load(layer=) returns the others: {listed(others)}" if others else ""
+        raise WeightsError(f"{error}{hint}") from error.__cause__
 
 
 def sound(gathered: Gathered, name: str) -> Found:
@@ -69,11 +100,11 @@ def sound(gathered: Gathered, name: str) -> Found:
 
 def stack_of_all(gathered: Gathered) -> Found | None:
     """Return all GRUs of a file as one net if the file shows that they are consecutive."""
-    follow = all(
-        isinstance(found, Found) and (i == 0 or found.inputs == before)
-        for i, (before, found) in enumerate(zip(["", *gathered], gathered.values(), strict=False))
-    )
-    return _stacked(gathered, list(gathered)) if follow and len(gathered) > 1 else None
+    once = all(isinstance(found, Found) and len(found.calls) == 1 for found in gathered.values())
+    if not once or len(gathered) < 2:
+        return None
+    stack = outcome(_stacked, gathered, list(gathered))
+    return stack if isinstance(stack, Found) else None
 
 
 def deliver(found: Found, place: str, *, stacklevel: int) -> Net:
@@ -118,13 +149,18 @@ def to_jax(net: Any) -> tuple[Any, list[str]]:
 def _stacked(gathered: Gathered, names: list[str]) -> Found:
     parts = [sound(gathered, name) for name in names]
     notes = [note for part in parts for note in part.notes]
-    for before, (name, part) in itertools.pairwise(zip(names, parts, strict=True)):
-        if part.inputs is None:
-            notes.append(f"the file does not show that {name!r} takes the outputs of {before[0]!r}")
-        elif part.inputs != before[0]:
+    calls: Collection[int] | None = None  # of the one before that are in the chain; None: any
+    for (before, _), (name, part) in itertools.pairwise(zip(names, parts, strict=True)):
+        if not part.calls:
+            notes.append(f"the file does not show that {name!r} takes the outputs of {before!r}")
+            calls = None
+            continue
+        calls = [i for i, source in enumerate(part.calls) if _is_of(source, before, calls)]
+        if not calls:
+            inputs = (source if isinstance(source, str) else source[0] for source in part.calls)
             raise WeightsError(
-                f"the inputs of {name!r} are {part.inputs}: expected the outputs of {before[0]!r}, "
-                "to be one net"
+                f"the inputs of {name!r} are {' or '.join(dict.fromkeys(inputs))}: expected the "
+                f"outputs of {before!r}, to be one net"
             )
     net = tuple(part.net for part in parts)
     try:
@@ -132,6 +168,13 @@ def _stacked(gathered: Gathered, names: list[str]) -> Found:
     except ValueError as error:
         raise WeightsError(f"{' and '.join(map(repr, names))} are not a net: {error}") from None
     return Found(net, tuple(dict.fromkeys(notes)), parts[0].inputs)
+
+
+def _is_of(source: str | tuple[str, int], name: str, calls: Collection[int] | None) -> bool:
+    """Return whether inputs are the outputs of a GRU, of one of these calls."""
+    if isinstance(source, str):
+        return source == name
+    return source[0] == name and (calls is None or source[1] in calls)
 
 
 def _one_net(gathered: Gathered) -> str:

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from jaxgru._activations import ACTIVATIONS, Activation, ActivationLike, canonical
 from jaxgru._net import MERGES, Backward, Bidirectional, Merge, Net
@@ -20,6 +20,7 @@ class Assume(TypedDict, total=False):
     reset_after: bool
     reverse: bool
     merge: Merge
+    subclass: Literal["gru"]  # in assume alone: what a user's own class computes
 
 
 ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -28,6 +29,7 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "reset_after": (True, False),
     "reverse": (True, False),
     "merge": MERGES,
+    "subclass": ("gru",),
 }
 # The defaults of Keras 2 and 3, PyTorch and Flax.
 _DEFAULTS: dict[str, Any] = {
@@ -56,6 +58,8 @@ def check_assume(
     overriding = _checked("override", override or {})
     for name in assumed.keys() & overriding.keys():
         raise ValueError(f"{name!r} is in assume and in override: expected it in one of them")
+    if "subclass" in overriding:
+        raise ValueError("override names 'subclass': expected it in assume")
     both = Assumed(assumed | overriding)
     both.override = overriding
     return both
@@ -139,6 +143,10 @@ class Fields:
         self._assume = assume
         self._override = assume.override if isinstance(assume, Assumed) else {}
         self._assumed: dict[str, Any] = {}
+
+    def given(self, field: str) -> Any:
+        """Return what the caller has assumed of a field, None for nothing."""
+        return self._assume.get(field)
 
     def resolve(self, field: str, in_file: Any = _LEFT_OUT, *, default: Any = _LEFT_OUT) -> Any:
         """Return the value of a field, given the value in the file if there is one.

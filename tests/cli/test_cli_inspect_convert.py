@@ -95,7 +95,15 @@ def test_inspect_warns_of_nan_and_counts_it(key, run):
     assert rows["bias", "update"][4:] == [0, 0]
 
 
-def test_layers_of_a_file_make_a_stack(run, done):
+@pytest.mark.filterwarnings("default:.*does not show that 'b' takes the outputs of 'a'")
+def test_layers_of_a_file_make_a_stack(run):
+    def done(*arguments):
+        code, output, errors = run(*arguments)
+        # One way and one check: as --layer a+b, which says what the file does not show.
+        notes = [error for error in errors if "does not show that 'b' takes" in error]
+        assert (code, errors, len(notes)) == (0, notes, int("--layer" in arguments))
+        return output
+
     rng, arrays = np.random.default_rng(0), {}
     for name, inputs, units in (("a", 2, 3), ("b", 3, 4)):  # as PyTorch names them
         for kind, size in (("ih", inputs), ("hh", units)):
@@ -113,7 +121,7 @@ def test_layers_of_a_file_make_a_stack(run, done):
         np.testing.assert_array_equal(np.split(layer.kernel, 3, axis=1)[1], expected)
     message = "net[0] gives 4 outputs and net[1] takes 2 inputs: expected the same"
     wrong = run("inspect", "two.npz", "--layer", "b", "--layer", "a")
-    assert wrong == (2, "", [f"error: two.npz: {message}"])
+    assert wrong == (2, "", [f"error: two.npz: 'b' and 'a' are not a net: {message}"])
     _, _, (error,) = run("inspect", "two.npz", "--plot", "two.png")
     assert error.startswith("error: two.npz: it holds 2 GRUs: expected --layer, one of 'a', 'b'")
     del arrays["a.weight_hh_l0"]

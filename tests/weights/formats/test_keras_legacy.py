@@ -91,7 +91,7 @@ def _refusals():
         "reset_after": (
             {"reset_after": False}, arrays,
             r"gru/bias has shape \(2, 12\): expected \(3H,\) for 4 units"),
-        "kernel alone": ({}, {"kernel": kernel}, "weights of 0 cells for it: expected 1"),
+        "kernel alone": ({}, {"kernel": kernel}, "weights of 0 cells for it, by name or"),
         "other inputs": (
             {}, arrays | {"kernel": kernel[:, :9]},
             r"/gru/kernel has shape \(3, 9\): expected \(I, 3H\) for 4 units"),

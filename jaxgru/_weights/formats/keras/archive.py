@@ -40,7 +40,9 @@ def read(source: Source) -> Gathered:
     version = version if isinstance(version, str) else None
     h5 = Hdf5(io.BytesIO(content), len(content))
     root, model = groups.read_groups(h5), model_of(config)
-    by_layer = dict(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
+    held = list(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
+    by_layer = {id(layer): group for layer, group in held}
+    paths = {group.path: layer for layer, group in held if group}
     gathered: Gathered = {}
     known: set[str] = set()  # paths of the groups of the GRUs gathered
     stored: dict[str, Configured] = {}  # by the names of the layers
@@ -56,15 +58,15 @@ def read(source: Source) -> Gathered:
         known |= {group.path} if group else set()
     if model.name == STACK and (stack := stack_of_all(gathered)) is not None:
         return {UNNAMED: stack}
-    return gathered | groups.find(h5, root, source.assume, known, gathered)
+    return gathered | groups.find(h5, root, source.assume, known, gathered, paths)
 
 
 def _by_layer(
     layers: Sequence[Layer], found: Sequence[groups.Group | None]
-) -> Iterator[tuple[int, groups.Group | None]]:
-    """Return the group of each layer of a model and of inner layers, by the id of the layer."""
+) -> Iterator[tuple[Layer, groups.Group | None]]:
+    """Yield each layer of a model and of inner layers with its group."""
     for layer, group in zip(layers, found, strict=True):
-        yield id(layer), group
+        yield layer, group
         yield from _by_layer(layer.inner, groups.inner_groups(group, layer))
 
 
@@ -74,6 +76,7 @@ def _found(h5: Hdf5, one: Configured, group: groups.Group | None) -> Found:
         raise WeightsError(
             f"{_WEIGHTS} has no group for it: expected one for each layer of {_CONFIG}"
         )
+    groups.check_one_class(group)
     cells = groups.cell_groups(group)
     if len(cells) != count:
         raise WeightsError(

@@ -15,10 +15,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxgru._net import Net
-from jaxgru._weights.errors import WeightsError, shown
+from jaxgru._weights.errors import WeightsError, listed, shown
 from jaxgru._weights.formats.hdf5 import Hdf5
 from jaxgru._weights.libraries.keras.arrays import net_from_arrays
-from jaxgru._weights.libraries.keras.config import Layer
+from jaxgru._weights.libraries.keras.config import Layer, check_subclass
 from jaxgru._weights.libraries.names import attempt
 from jaxgru._weights.results import UNNAMED, Gathered
 from jaxgru._weights.unspecified import Fields
@@ -72,6 +72,18 @@ def cell_groups(group: Group) -> list[Group]:
         cells = inner["cells"].inner
         return [cells[name] for name in in_order(cells)]
     return [group]
+
+
+def check_one_class(group: Group) -> None:
+    """Raise WeightsError for a stack of cells of several classes, which are counted by class."""
+    for name, inner in group.inner.items():
+        classes = {_class_and_number(cell)[0] for cell in inner.inner}
+        if name == "cells" and len(classes) > 1:
+            raise WeightsError(
+                f"{inner.path} has cells of the classes {listed(sorted(classes))}, whose order is "
+                "not in the file: expected one class"
+            )
+        check_one_class(inner)
 
 
 def inner_groups(group: Group | None, layer: Layer) -> list[Group | None]:
@@ -163,11 +175,13 @@ def find(
     assume: Mapping[str, Any],
     known: Collection[str] = (),
     taken: Collection[str] = (),
+    layers: Mapping[str, Layer] | None = None,
 ) -> Gathered:
     """Return the GRUs among the groups of a model, except known ones, by unused names.
 
     They are found by the shapes of their arrays, which show the position of the reset gate. Groups
-    show both directions and stacks of cells. The other fields are assumed.
+    show both directions and stacks of cells. The other fields are assumed. ``layers`` has those of
+    the configuration by the paths of their groups: one with such arrays is of a user's own class.
     """
     gathered: Gathered = {}
     for names, group in _recurrent(h5, root, known, ()):
@@ -177,7 +191,8 @@ def find(
         if name in gathered or name in taken:
             name = group.path
         sides = [group.inner[side] for side in _SIDES if side in group.inner] or [group]
-        gathered[name] = attempt(functools.partial(_net, h5, sides), assume)
+        layer = (layers or {}).get(group.path)
+        gathered[name] = attempt(functools.partial(_net, h5, sides, layer), assume)
     return gathered
 
 
@@ -207,10 +222,14 @@ def _is_cell(h5: Hdf5, group: Group) -> bool:
         return False
     wide = 3 * recurrent_kernel[0]
     fits = kernel[1] == recurrent_kernel[1] == wide
-    return fits and all(bias in ((wide,), (2, wide)) for bias in biases)
+    return fits and all(bias in ((wide,), (2, wide), (2 * wide,)) for bias in biases)
 
 
-def _net(h5: Hdf5, sides: Sequence[Group], fields: Fields) -> Net:
+def _net(h5: Hdf5, sides: Sequence[Group], custom: Layer | None, fields: Fields) -> Net:
+    if custom is not None:
+        check_subclass(custom, fields)
+    for side in sides:
+        check_one_class(side)
     stored = [
         [([h5.read(path) for path in cell.arrays], cell.path) for cell in cell_groups(side)]
         for side in sides

@@ -16,8 +16,8 @@ stacks of cells             ``rnn/stacked_rnn_cells/gru_cell_1/...``, or ``rnn/k
 ==========================  =====================================================================
 """
 
-import collections
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,15 +25,16 @@ from numpy.typing import NDArray
 
 from jaxgru._net import Net
 from jaxgru._weights.contract import Look, Source
-from jaxgru._weights.errors import WeightsError, each_once, outcome, shown
+from jaxgru._weights.errors import WeightsError, each_once, listed, outcome, shown
 from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru._weights.formats.hdf5 import shown as shown_path
 from jaxgru._weights.formats.keras.groups import find, read_groups
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.keras.arrays import join_gates, net_from_arrays
 from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
-from jaxgru._weights.libraries.keras.config import LARGEST, model_of
+from jaxgru._weights.libraries.keras.config import LARGEST, Layer, check_subclass, model_of
 from jaxgru._weights.libraries.keras.names import Place, as_layers, find_places
+from jaxgru._weights.libraries.keras.order import assign
 from jaxgru._weights.libraries.names import attempt
 from jaxgru._weights.results import Found, Gathered
 from jaxgru._weights.unspecified import Fields
@@ -41,6 +42,7 @@ from jaxgru._weights.unspecified import Fields
 _MODEL_WEIGHTS = "model_weights"
 _KERAS_1 = 9  # arrays of a cell there
 _LONGEST_NAME = 512
+_MOST_CELLS = 6  # of a stack whose order follows from their shapes
 
 
 def recognises(look: Look) -> bool:
@@ -71,10 +73,12 @@ def read(source: Source) -> Gathered:
         inside = [layers[name]] if name in layers else []
         expected = list(grus(inside, inputs, version, assume))
         if expected:
-            matched = zip(expected, _matched(group.places, expected), strict=True)
-            gathered |= {gru.name: outcome(_found, group, gru, cells) for gru, cells in matched}
+            places = assign(layers[name], group.places, version)
+            for gru in expected:
+                gathered[gru.name] = outcome(_found, group, gru, places[id(gru.layer)])
         else:
-            gathered |= _by_shape(group, name, version, assume)
+            custom = {one.name: one for layer in inside for one in layer.within}
+            gathered |= _by_shape(group, name, version, assume, custom)
     return gathered
 
 
@@ -107,6 +111,11 @@ class _Group:
             cells.append((join_gates(arrays, where) if len(arrays) == _KERAS_1 else arrays, where))
         return cells
 
+    def sizes(self, place: Place) -> tuple[int, ...]:
+        """Return the number of inputs and of units of a cell."""
+        shapes = [self._h5.shape(f"{self._path}/{name}") for name in place.arrays[:2]]
+        return tuple(shape[0] if shape else 0 for shape in shapes)
+
     def _is_gru(self, place: Place) -> bool:
         """Return whether a recurrent cell has the three gates of a GRU."""
         paths = [f"{self._path}/{name}" for name in place.arrays]
@@ -120,37 +129,53 @@ def _found(group: _Group, gru: Configured, places: Sequence[Place]) -> Found:
     count = len(gru.checked().cells)
     if len(places) != count:
         raise WeightsError(
-            f"the file has the weights of {len(places)} cells for it: expected {count}, as in "
-            "model_config"
+            f"the file shows the weights of {len(places)} cells for it, by name or by order: "
+            f"expected {count}, as in model_config"
         )
     return gru.found(group.read(places))
 
 
-def _matched(places: list[Place], expected: Sequence[Configured]) -> list[list[Place]]:
-    """Return the places of each GRU in one group; a nested model may have several."""
-    if len(expected) == 1:
-        return [places]
-    wanted = [gru.cell_count for gru in expected]
-    by_part = collections.defaultdict(list)
-    for place in places:
-        for part in set(place.path.split("/")):
-            by_part[part].append(place)
-    named = [by_part[gru.layer.name] for gru in expected]
-    if [len(found) for found in named] == wanted or sum(wanted) != len(places):
-        return named
-    rest = iter(places)
-    return [[next(rest) for _ in range(count)] for count in wanted]
-
-
-def _by_shape(group: _Group, name: str, version: str, assume: Mapping[str, Any]) -> Gathered:
+def _by_shape(
+    group: _Group, name: str, version: str, assume: Mapping[str, Any], custom: Mapping[str, Layer]
+) -> Gathered:
     layers = as_layers(group.places)
     gathered: Gathered = {}
     for path, sides in layers:
         # The group of a layer repeats its name; that of a nested model has several layers.
         own = name if len(layers) == 1 else f"{name}/{path.removeprefix(f'{name}/')}"
-        gathered[own] = attempt(functools.partial(_guessed, group, sides, version), assume)
+        layer = custom.get(path.rpartition("/")[2] or name)
+        guess = functools.partial(_guessed, group, sides, version, layer)
+        gathered[own] = attempt(guess, assume)
     return gathered
 
 
-def _guessed(group: _Group, sides: list[list[Place]], version: str, fields: Fields) -> Net:
-    return net_from_arrays(list(map(group.read, sides)), fields, version)
+def _guessed(
+    group: _Group, sides: list[list[Place]], version: str, custom: Layer | None, fields: Fields
+) -> Net:
+    if custom is not None:
+        check_subclass(custom, fields)
+    return net_from_arrays([group.read(_in_order(group, side)) for side in sides], fields, version)
+
+
+def _in_order(group: _Group, cells: list[Place]) -> list[Place]:
+    """Return the cells of a stack, first one first.
+
+    It is known if only one order has shapes that fit, or if that of the file, which may have frozen
+    cells last, is also that of the numbers, which count cells as they were made.
+    """
+    orders = itertools.permutations(cells) if len(cells) <= _MOST_CELLS else ()
+    sizes = {cell: group.sizes(cell) for cell in cells}
+    fitting = [
+        order
+        for order in orders
+        if all(sizes[a][1] == sizes[b][0] for a, b in itertools.pairwise(order))
+    ]
+    if len(fitting) == 1:
+        return list(fitting[0])
+    counted = [cell.counted for cell in cells]
+    if counted != sorted(set(counted)) or len({name for name, _ in counted}) > 1:
+        raise WeightsError(
+            f"its cells are {listed([cell.path for cell in cells])} in the order of the file, "
+            "which may have frozen ones last: expected a file with the configuration of the model"
+        )
+    return cells

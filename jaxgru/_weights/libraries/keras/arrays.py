@@ -75,6 +75,8 @@ class GRULayer(NamedTuple):
 
 def to_params(arrays: Sequence[NDArray[Any]], cell: Cell, where: str) -> GRUParams:
     """Return the weights of a cell, given its arrays in order and its name for errors."""
+    if not arrays:
+        raise WeightsError(f"{where} has no weights: expected a layer that was built when saved")
     if len(arrays) != cell.array_count:
         raise WeightsError(
             f"{where} has {len(arrays)} arrays: expected {cell.array_count}, as its configuration "

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from jaxgru._weights.errors import WeightsError, outcome, plain
 from jaxgru._weights.libraries.keras.arrays import GRULayer, to_params
-from jaxgru._weights.libraries.keras.config import Layer, gru_layer, has_gru
-from jaxgru._weights.results import Found
+from jaxgru._weights.libraries.keras.config import Layer, function_name, gru_layer, has_gru
+from jaxgru._weights.results import Found, Inputs
 from jaxgru._weights.unspecified import Fields
 
 # Layers that change no value in inference. (Masking changes none at valid steps.)
@@ -25,8 +25,12 @@ _TRANSPARENT = frozenset(
     }
 )
 _SEQUENTIAL = "Sequential"
-_FUNCTIONAL = ("Functional", "Model")
+_MODELS = (_SEQUENTIAL, "Functional", "Model")
+_OUTSIDE, _SEVERAL = "those of the model", "those of the model, or of several layers"
+_MOST_STEPS = 256  # from a layer to the GRU before it
 _DEEPEST = 12  # of the lists that a call's arguments are in
+
+_Tensor = tuple[str, int, int]  # the name of its layer, the call and the index of the output
 
 
 class Configured(NamedTuple):
@@ -36,7 +40,7 @@ class Configured(NamedTuple):
     layer: Layer
     gru: GRULayer | WeightsError  # the error is the reason why no net can hold it
     fields: Fields
-    inputs: str | None  # see Found
+    inputs: Inputs  # see Found
 
     @property
     def cell_count(self) -> int:
@@ -59,12 +63,12 @@ class Configured(NamedTuple):
 
 def grus(
     layers: Iterable[Layer],
-    inputs: Mapping[str, str],
+    inputs: Mapping[str, Inputs],
     version: str | None,
     assume: Mapping[str, Any],
     prefix: str = "",
 ) -> Iterator[Configured]:
-    """Yield the GRUs in layers, given the inputs of those among them.
+    """Yield the GRUs in layers, given the inputs of each by name, see ``inputs_of``.
 
     ``version`` is that of Keras, None if unknown; ``assume`` is that of the caller.
     """
@@ -72,69 +76,129 @@ def grus(
         name, fields = f"{prefix}{layer.name}", Fields(assume)
         gru = outcome(gru_layer, layer, version, fields)
         if gru is None:
-            yield from grus(layer.inner, inputs_of(layer), version, assume, f"{name}/")
+            yield from grus(layer.inner, inputs, version, assume, f"{name}/")
         else:
-            yield Configured(name, layer, gru, fields, in_model(inputs, layer.name, prefix))
+            yield Configured(name, layer, gru, fields, inputs.get(name))
 
 
-def inputs_of(model: Layer) -> dict[str, str]:
-    """Return the inputs of each GRU of a model by name: the name of another GRU, or a phrase.
+def inputs_of(model: Layer, prefix: str = "") -> dict[str, Inputs]:
+    """Return the inputs of the GRUs of a model and of models in it by name in the file.
 
-    A custom model has no such information.
+    Other layers and custom models do not show the inputs of what is in them.
     """
-    if model.is_custom or model.class_name not in (_SEQUENTIAL, *_FUNCTIONAL):
-        return {}
-    layers = {layer.name: layer for layer in model.inner}
-    before: dict[str, str | None] = {}
-    for i, layer in enumerate(model.inner):
-        if model.class_name == _SEQUENTIAL:
-            before[layer.name] = model.inner[i - 1].name if i else None
+    scope = _Scope(model, prefix, None) if _is_model(model) else None
+    return dict(_inputs(model.inner, prefix, scope))
+
+
+class _Scope:
+    """A model and, if it is in another model, that one."""
+
+    def __init__(self, model: Layer, prefix: str, outer: "_Scope | None") -> None:
+        self.model, self.prefix, self.outer = model, prefix, outer
+        self.layers = {layer.name: layer for layer in model.inner}
+        self.is_sequential = model.class_name == _SEQUENTIAL
+        self._before = dict(zip(self.layers, ("", *self.layers), strict=False))
+        self._inner: dict[str, _Scope] = {}
+
+    def inner(self, model: Layer) -> "_Scope":
+        """Return the scope of a model in this one."""
+        if model.name not in self._inner:
+            self._inner[model.name] = _Scope(model, f"{self.prefix}{model.name}/", self)
+        return self._inner[model.name]
+
+    def call_count(self, layer: Layer) -> int:
+        """Return the number of calls of a layer."""
+        return 1 if self.is_sequential or not isinstance(layer.calls, list) else len(layer.calls)
+
+    def source(self, layer: Layer, call: int) -> _Tensor | str:
+        """Return the tensor that is the input of a call, or a phrase."""
+        if self.is_sequential:
+            before = self._before[layer.name]
+            return (before, 0, 0) if before else _OUTSIDE
+        calls = layer.calls if isinstance(layer.calls, list) else []
+        return _only(_histories(calls[call : call + 1], 0))
+
+    def output(self, index: int) -> _Tensor | str:
+        """Return the tensor that is an output of the model, or a phrase."""
+        if self.is_sequential:
+            return (next(reversed(self.layers)), 0, 0) if self.layers else _SEVERAL
+        outputs = list(_histories(self.model.config.get("output_layers"), 0))
+        return _only(outputs[index : index + 1])
+
+    def has_one_input(self) -> bool:
+        """Return whether the model has one input and is called once."""
+        if self.outer is None or self.outer.call_count(self.model) != 1:
+            return False
+        inputs = _histories(self.model.config.get("input_layers"), 0)
+        return self.is_sequential or len(list(inputs)) == 1
+
+
+def _inputs(
+    layers: Sequence[Layer], prefix: str, scope: _Scope | None
+) -> Iterator[tuple[str, Inputs]]:
+    for layer in layers:
+        name = f"{prefix}{layer.name}"
+        if has_gru(layer):
+            if scope is not None:
+                calls = range(scope.call_count(layer))
+                yield name, tuple(_trace(scope, scope.source(layer, call)) for call in calls)
+        elif _is_model(layer):
+            inner = scope.inner(layer) if scope else _Scope(layer, f"{name}/", None)
+            yield from _inputs(layer.inner, f"{name}/", inner)
         else:
-            before[layer.name] = _only_input(layer)
-    return {
-        layer.name: _source(layer.name, before, layers) for layer in model.inner if has_gru(layer)
-    }
+            yield from _inputs(layer.inner, f"{name}/", None)
 
 
-def in_model(inputs: Mapping[str, str], name: str, prefix: str) -> str | None:
-    """Return the inputs of a GRU, with the name in the file of the GRU that computes them."""
-    found = inputs.get(name)
-    return f"{prefix}{found}" if found in inputs else found
-
-
-def _source(name: str, before: Mapping[str, str | None], layers: Mapping[str, Layer]) -> str:
-    for _ in layers:  # limits the steps, as there may be a cycle
-        found = before.get(name)
-        if found is None or found not in layers:
-            return "those of the model, or of several layers"
-        layer = layers[found]
-        if layer.is_custom or layer.class_name not in _TRANSPARENT:
-            return _outputs(layer)
-        name = found
+def _trace(scope: _Scope, tensor: _Tensor | str) -> tuple[str, int] | str:
+    """Return the GRU and its call that compute a tensor of a model, or a phrase."""
+    for _ in range(_MOST_STEPS):  # as there may be a cycle
+        name, call, index = (tensor, 0, 0) if isinstance(tensor, str) else tensor
+        layer = None if isinstance(tensor, str) else scope.layers.get(name)
+        if tensor == _OUTSIDE or (layer and layer.class_name == "InputLayer"):
+            if scope.outer is None:
+                return _OUTSIDE
+            outer, model = scope.outer, scope.model
+            tensor = outer.source(model, 0) if scope.has_one_input() else _SEVERAL
+            scope = outer
+        elif layer is None:
+            return _SEVERAL
+        elif _is_transparent(layer):
+            tensor = scope.source(layer, call)
+        elif _is_model(layer):
+            scope = scope.inner(layer)
+            tensor = scope.output(index)
+        elif not has_gru(layer):
+            return f"the outputs of {plain(layer.class_name)} {plain(layer.name)}"
+        elif index or not _gives_sequence(layer):
+            return f"no sequence of {plain(layer.name)} in the order of time"
+        else:
+            return f"{scope.prefix}{name}", call
     return "those of layers in a circle"
 
 
-def _outputs(layer: Layer) -> str:
-    if layer.class_name == "InputLayer":
-        return "those of the model"
-    if not has_gru(layer):
-        return f"the outputs of {plain(layer.class_name)} {plain(layer.name)}"
+def _is_model(layer: Layer) -> bool:
+    return layer.class_name in _MODELS and not layer.is_custom
+
+
+def _is_transparent(layer: Layer) -> bool:
+    if layer.class_name == "Activation" and "activation" in layer.config:
+        return not layer.is_custom and function_name(layer.config["activation"]) == "linear"
+    return not layer.is_custom and layer.class_name in _TRANSPARENT
+
+
+def _gives_sequence(layer: Layer) -> bool:
     # The options are those of the layer, or of the one that a Bidirectional is made of.
-    config = layer.inner[0].config if layer.class_name == "Bidirectional" else layer.config
-    gives_sequence = config.get("return_sequences") is True and not config.get("go_backwards")
-    if not gives_sequence or layer.config.get("merge_mode", "concat") is None:
-        return f"no sequence of {plain(layer.name)} in the order of time"
-    return layer.name
+    config = layer.inner[0].config if layer.kind == "Bidirectional" else layer.config
+    gives = config.get("return_sequences") is True and not config.get("go_backwards")
+    return gives and layer.config.get("merge_mode", "concat") is not None
 
 
-def _only_input(layer: Layer) -> str | None:
-    """Return the name of the layer whose first output is the input of a layer's only call."""
-    if not isinstance(layer.calls, list) or len(layer.calls) != 1:
-        return None
-    sources = list(_histories(layer.calls[0], 0))
-    if len(sources) != 1 or sources[0][1:] != [0, 0]:
-        return None
-    return str(sources[0][0])
+def _only(histories: Iterable[list[Any]]) -> _Tensor | str:
+    """Return the only tensor of several, or a phrase."""
+    match list(histories):
+        case [[str(name), int(call), int(index)]] if call >= 0 and index >= 0:
+            return name, call, index
+    return _SEVERAL
 
 
 def _histories(value: Any, depth: int) -> Iterator[list[Any]]:

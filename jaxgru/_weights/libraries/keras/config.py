@@ -20,6 +20,15 @@ _LONGEST_NAME = 512
 LARGEST = 8 * 2**20
 
 _GRUS = ("GRU", "CuDNNGRU")
+CELLS = (*_GRUS, "GRUCell")  # the classes of one cell
+# The fields by which the class is known that a user's own class derives from, the first that fits.
+_FIELDS_OF = {
+    "GRU": {"units", "reset_after", "return_sequences"},
+    "GRUCell": {"units", "reset_after"},
+    "Bidirectional": {"layer", "merge_mode"},
+    "RNN": {"cell", "return_sequences"},
+    "StackedRNNCells": {"cells"},
+}
 _KNOWN = {name: known for name in ACTIVATIONS if (known := get_activation(name).keras)}
 _NAMES = sorted({name for known in _KNOWN.values() for name in known.names})
 _VERSIONS = ("1", "2", "3")
@@ -42,8 +51,23 @@ class Layer(NamedTuple):
     config: Mapping[str, Any]
     # The layers of a model in order, the wrapped layer of a wrapper, or the cells of a stack.
     inner: tuple["Layer", ...]
-    is_custom: bool  # registered by a user, perhaps under a name of Keras
+    is_custom: bool  # a class of a user's own, perhaps with a name of Keras
     calls: Any = None  # in a functional model: the arguments of each call of the layer
+
+    @property
+    def kind(self) -> str:
+        """Its class or, of a class of a user's own, that of Keras whose fields it has, or none."""
+        if not self.is_custom and self.class_name in (*_FIELDS_OF, *_GRUS):
+            return self.class_name
+        fits = (kind for kind, fields in _FIELDS_OF.items() if fields <= self.config.keys())
+        return next(fits, "" if self.is_custom else self.class_name)
+
+    @property
+    def within(self) -> "Iterator[Layer]":
+        """The layer and all layers in it."""
+        yield self
+        for layer in self.inner:
+            yield from layer.within
 
 
 def model_of(config: Any) -> Layer:
@@ -55,7 +79,10 @@ def gru_layer(layer: Layer, version: str | None, fields: Fields) -> GRULayer | N
     """Return the fields of a layer of GRU cells, None for other layers."""
     if not has_gru(layer):
         return None
-    if layer.class_name == "Bidirectional":
+    for inner in layer.within:
+        if inner.is_custom or inner.kind != inner.class_name:
+            check_subclass(inner, fields)
+    if layer.kind == "Bidirectional":
         return _both_directions(layer, version, fields)
     cells = _cells_of(layer, version, fields)
     is_backward = bool(fields.resolve("reverse", _flag(layer.config, "go_backwards", False)))
@@ -80,8 +107,9 @@ def _layer(entry: Any, depth: int) -> Layer:
             f"{_LONGEST_NAME} characters"
         )
     inner = tuple(_layer(one, depth + 1) for one in _within(config) if _is_layer(one))
-    registered = entry.get("registered_name")
+    registered, module = entry.get("registered_name"), entry.get("module")
     is_custom = ">" in class_name or (isinstance(registered, str) and ">" in registered)
+    is_custom |= isinstance(module, str) and module.partition(".")[0] not in _KERAS_MODULES
     calls = entry.get("inbound_nodes")
     return Layer(class_name, name, config, inner, is_custom, calls)
 
@@ -99,21 +127,34 @@ def _within(config: Mapping[str, Any]) -> Iterator[Any]:
 
 def has_gru(layer: Layer) -> bool:
     """Return whether a layer is a GRU, or a layer of cells or GRUs."""
-    if layer.is_custom:
-        return False
-    if layer.class_name in _GRUS:
+    if layer.kind in _GRUS:
         return True
-    if layer.class_name == "RNN":
+    if layer.kind == "RNN":
         return any(map(_has_gru_cell, layer.inner))
-    return layer.class_name == "Bidirectional" and any(map(has_gru, layer.inner))
+    return layer.kind == "Bidirectional" and any(map(has_gru, layer.inner))
 
 
 def _has_gru_cell(layer: Layer) -> bool:
-    return _is_gru_cell(layer) or any(map(_has_gru_cell, layer.inner))
+    return layer.kind == "GRUCell" or any(map(_has_gru_cell, layer.inner))
 
 
-def _is_gru_cell(layer: Layer) -> bool:
-    return layer.class_name == "GRUCell" and not layer.is_custom
+def check_subclass(layer: Layer, fields: Fields) -> None:
+    """Raise WeightsError for a user's own class, unless it is assumed to compute what GRU does."""
+    if fields.given("subclass") == "gru":
+        return
+    has = {
+        field: function_name(layer.config[field]) or layer.config[field] for field in _shown(layer)
+    }
+    values = "".join(f", {field}={shown(value, 40)}" for field, value in has.items())
+    raise WeightsError(
+        f"its class is {shown(layer.class_name)}{values}, which may compute anything: expected a "
+        "class of Keras, or assume={'subclass': 'gru'} if it computes what GRU does with that"
+    )
+
+
+def _shown(layer: Layer) -> list[str]:
+    fields = ("units", "activation", "recurrent_activation", "reset_after", "go_backwards")
+    return [field for field in fields if field in layer.config]
 
 
 def _both_directions(layer: Layer, version: str | None, fields: Fields) -> GRULayer:
@@ -138,13 +179,13 @@ def _both_directions(layer: Layer, version: str | None, fields: Fields) -> GRULa
 
 
 def _cells_of(layer: Layer, version: str | None, fields: Fields) -> tuple[Cell, ...]:
-    if layer.class_name in _GRUS:
+    if layer.kind in _GRUS:
         return (_cell(layer, version, fields),)
     cells = layer.inner
-    if len(cells) == 1 and cells[0].class_name == "StackedRNNCells":
+    if len(cells) == 1 and cells[0].kind == "StackedRNNCells":
         cells = cells[0].inner
     for cell in cells:
-        if not _is_gru_cell(cell):
+        if cell.kind != "GRUCell":
             raise WeightsError(
                 f"it has a cell of class {shown(cell.class_name)}: expected GRUCell alone"
             )
@@ -207,7 +248,7 @@ def resolve_activation(
     """Return the activation under a key of a configuration, by its name in jaxgru."""
     if key not in config:
         return fields.resolve(field)
-    name = _name_of(config[key])
+    name = function_name(config[key])
     known = {ours: keras for ours, keras in _KNOWN.items() if name in keras.names}
     major = (version or "").partition(".")[0]
     if major in _VERSIONS:
@@ -229,7 +270,7 @@ def resolve_activation(
     return assumed
 
 
-def _name_of(value: Any) -> str | None:
+def function_name(value: Any) -> str | None:
     """Return the name in Keras of a function in a configuration, None for other functions."""
     if value is None:
         return "linear"

@@ -14,6 +14,7 @@ _NAME = re.compile(
     r"(?P<place>.*?)(?:(?:^|/)(?P<new>kernel|recurrent_kernel|bias)|_(?P<old>[WUb](?:_[zrh])?)"
     r"|(?:^|/)param_(?P<position>\d))(?P<number>_\d+)?(?::\d+)?"
 )
+_COUNTED = re.compile(r"(.*)_(\d{1,9})", re.DOTALL)
 _CELL = re.compile(r"(gru_cell|stacked_rnn_cells|rnn_cell|cell)(_\d+)?")
 _SIDE = re.compile(r"(forward|backward)_.*")
 
@@ -37,6 +38,18 @@ class Place(NamedTuple):
         """The direction in a ``Bidirectional``: forward, backward or none."""
         found = _SIDE.fullmatch(self.parts[-1]) if self.parts else None
         return found[1] if found else None
+
+    @property
+    def counted(self) -> tuple[str, int]:
+        """The path without the number of the cell, and that number."""
+        name = _NAME.fullmatch(self.arrays[0])
+        found = _COUNTED.fullmatch(f"{self.path}{(name and name['number']) or ''}")
+        return (found[1], int(found[2])) if found else (self.path, 0)
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether it is a cell of a stack: in a layer of cells, or with numbered arrays."""
+        return "stacked_rnn_cells" in self.path or self.counted[0] == self.path
 
 
 def find_places(names: Iterable[str]) -> list[Place]:
@@ -81,5 +94,12 @@ def as_layers(places: Sequence[Place]) -> list[tuple[str, list[list[Place]]]]:
         alone: dict[str, list[Place]] = collections.defaultdict(list)
         for cell in cells:
             alone["/".join(cell.parts)].append(cell)
-        layers += [(path, [stack]) for path, stack in alone.items()]
+        for path, stack in alone.items():
+            if all(cell.is_stacked for cell in stack):
+                layers.append((path, [stack]))
+            else:  # cells side by side in a layer of a user's own
+                layers += [
+                    ("/".join(cell.parts) if len(stack) == 1 else cell.path, [[cell]])
+                    for cell in stack
+                ]
     return layers

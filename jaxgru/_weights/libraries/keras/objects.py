@@ -10,9 +10,9 @@ from jaxgru._net import Net
 from jaxgru._weights.errors import WeightsError, outcome
 from jaxgru._weights.libraries.keras.arrays import net_from_arrays
 from jaxgru._weights.libraries.keras.building import build_layer, keras_layers, using_keras
-from jaxgru._weights.libraries.keras.chains import grus, in_model, inputs_of
+from jaxgru._weights.libraries.keras.chains import grus, inputs_of
 from jaxgru._weights.libraries.keras.config import model_of
-from jaxgru._weights.results import Found, Gathered, deliver, pick
+from jaxgru._weights.results import Found, Gathered, Inputs, deliver, pick
 from jaxgru._weights.unspecified import Assume, Fields, check_assume, overridden
 
 if TYPE_CHECKING:
@@ -127,7 +127,11 @@ def _from_weights(weights: Sequence[Any], assume: Mapping[str, Any]) -> Found:
     cells = [arrays] if count < 4 else [arrays[: count // 2], arrays[count // 2 :]]
     fields = Fields(assume)
     net = net_from_arrays([[(cell, "weights")] for cell in cells], fields)
-    return Found(net, fields.notes())
+    order = (
+        "the list does not show the order of its directions: forward first, as in Keras 3, is "
+        "assumed; get_weights() of Keras 2 lists a frozen direction last",
+    )
+    return Found(net, fields.notes() + order * (len(cells) == 2))
 
 
 def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
@@ -137,44 +141,48 @@ def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
             "that get_weights() gives"
         )
     name = "" if isinstance(source, keras.Model) else source.name
-    gathered: Gathered = dict(_found_in(keras, source, name, assume, None))
+    gathered: Gathered = dict(_found_in(keras, source, name, assume, {}))
     if not gathered:
         raise WeightsError(f"there is no GRU in {source.name!r}: expected at least one")
     return gathered
 
 
 def _found_in(
-    keras: Any, layer: Any, name: str, assume: Mapping[str, Any], inputs: str | None
+    keras: Any, layer: Any, name: str, assume: Mapping[str, Any], inputs: dict[str, Inputs]
 ) -> Iterator[tuple[str, Found | WeightsError]]:
-    """Yield each GRU in a layer with its name, given the inputs of the layer, see Found."""
+    """Yield each GRU in a layer with its name, given the inputs of those in the model around it."""
     cells = _cells(keras, layer)
-    if any(type(cell) is keras.layers.GRUCell for cell in cells):
+    if any(isinstance(cell, keras.layers.GRUCell) for cell in cells):
         found = outcome(_found, keras, layer, cells, name, assume)
-        yield name, found._replace(inputs=inputs) if isinstance(found, Found) else found
+        if isinstance(found, Found):
+            found = found._replace(inputs=inputs.get(name))
+        yield name, found
         return
-    known: dict[str, str] = {}
+    prefix = f"{name}/" if name else ""
     if isinstance(layer, keras.Model):
         inner = layer.layers
-        if type(layer).__module__.startswith("keras."):  # not of a class of a user's own
-            known = inputs_of(model_of(keras.saving.serialize_keras_object(layer)))
+        # Not of a class of a user's own, and not in a model that has shown them.
+        if type(layer).__module__.startswith("keras.") and not inputs:
+            inputs = inputs_of(model_of(keras.saving.serialize_keras_object(layer)), prefix)
     elif isinstance(layer, keras.layers.Wrapper):
         inner = [layer.layer]
     else:
         return
-    prefix = f"{name}/" if name else ""
     for each in inner:
-        inputs = in_model(known, each.name, prefix)
         yield from _found_in(keras, each, f"{prefix}{each.name}", assume, inputs)
 
 
 def _found(keras: Any, layer: Any, cells: list[Any], name: str, assume: Mapping[str, Any]) -> Found:
     config = keras.saving.serialize_keras_object(layer)
-    if type(layer) is keras.layers.GRUCell:
+    if isinstance(layer, keras.layers.GRUCell):
         config = {"class_name": "RNN", "config": {"cell": config}}
     model = model_of({"class_name": "Model", "config": {"layers": [config]}})
     found = list(grus(model.inner, {}, keras.__version__, assume))
     if len(found) != 1 or found[0].layer is not model.inner[0]:
-        raise WeightsError(f"{name} is a {type(layer).__name__}: expected a layer of Keras' own")
+        raise WeightsError(
+            f"{name} is a {type(layer).__name__}, whose configuration has not the fields of a GRU: "
+            "expected a layer of Keras' own"
+        )
     found[0].checked()
     weights = [cell.get_weights() for cell in cells]
     if not all(weights):
