@@ -205,6 +205,7 @@ class TestNotes:
         # As PyTorch joins both directions; in another order of axes they are not joined.
         last = node("Reshape", ["turned", "shape"], ["joined"])
         model.graph.node.extend([node("Transpose", ["Y"], ["turned"], perm=[0, 2, 1, 3]), last])
+        model.graph.output.add(name="joined")
         assert jaxgru.from_onnx(model).merge == "concat"
         model.graph.node[1].attribute[0].ints[:] = [0, 2, 3, 1]
         with pytest.warns(jaxgru.WeightsWarning, match="not specify merge"):

@@ -69,7 +69,7 @@ class Constants:
         """Return one output of a node with constant inputs."""
         if not is_standard(node) or node.op_type not in (*FOLDED, "Constant"):
             raise WeightsError(
-                f"{shown(name)} is computed by {_described(node)}: expected a constant, or one "
+                f"{shown(name)} is computed by {described(node)}: expected a constant, or one "
                 f"made by {', '.join(FOLDED)}"
             )
         if node.op_type == "Constant":
@@ -77,7 +77,7 @@ class Constants:
         inputs = [self.value(scope, key, steps + 1) if key else None for key in node.input]
         growth = FOLDED[node.op_type]
         self.budget.spend(sum(growth * array.nbytes for array in inputs if array is not None))
-        with about(_described(node)):
+        with about(described(node)):
             return fold(node, inputs, scope.opset, name)
 
     def _constant(self, attributes: dict[str, Any]) -> NDArray[Any]:
@@ -95,7 +95,8 @@ class Constants:
         raise WeightsError(f"a Constant node has {held}: expected numbers that are not sparse")
 
 
-def _described(node: Any) -> str:
+def described(node: Any) -> str:
+    """Return the operator and the name of a node, for a message."""
     called = f" {shown(node.name)}" if node.name else ""
     return f"{shown(node.op_type)[1:-1]} node{called}"
 

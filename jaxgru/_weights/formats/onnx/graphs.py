@@ -51,10 +51,18 @@ class Scope:
         self.producers: dict[str, Any] = {}
         self.users: dict[str, list[Any]] = {}  # nodes of this graph that have the value as input
         self.inputs: set[str] = set()
+        self.outputs: set[str] = set()
+        self.sizes: set[int] = set()  # of the axes of the inputs
         if arguments is None:
             self.tensors = each_once(((t.name, t) for t in graph.initializer), "initializer ")
             self.sparse = {sparse.values.name for sparse in graph.sparse_initializer}
             self.inputs = {value.name for value in graph.input}
+            self.outputs = {value.name for value in graph.output}
+            self.sizes = {
+                axis.dim_value for value in graph.input for axis in value.type.tensor_type.shape.dim
+            }
+        else:
+            self.outputs = set(graph.output)
         for node in graph.node:
             for name in filter(None, node.input):
                 self.users.setdefault(name, []).append(node)

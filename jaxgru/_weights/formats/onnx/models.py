@@ -23,7 +23,8 @@ from jaxgru._weights.equations import map_layers
 from jaxgru._weights.errors import WeightsError, damaged, outcome, shown
 from jaxgru._weights.formats.onnx.activations import float32, rounded
 from jaxgru._weights.formats.onnx.constants import Constants
-from jaxgru._weights.formats.onnx.graphs import places
+from jaxgru._weights.formats.onnx.flow import Flow, Wired
+from jaxgru._weights.formats.onnx.graphs import Place, places
 from jaxgru._weights.formats.onnx.nodes import GRUNode, read_node
 from jaxgru._weights.formats.onnx.tensors import External
 from jaxgru._weights.json_text import parse_json
@@ -50,6 +51,7 @@ def gather(
     budget = Budget(size)
     constants = Constants(budget, External(data_folder, budget))
     nodes: dict[str, GRUNode | WeightsError] = {}
+    where: dict[str, Place] = {}
     kinds: collections.Counter[str] = collections.Counter()
     numbers: collections.Counter[str] = collections.Counter()
     for place in places(model):
@@ -63,14 +65,20 @@ def gather(
         while name in nodes:
             numbers[wanted] += 1
             name = f"{wanted}_{numbers[wanted]}"
-        nodes[name] = outcome(read_node, place, constants, assume)
+        nodes[name], where[name] = outcome(read_node, place, constants, assume), place
     if not nodes:
         raise WeightsError(_nothing(kinds))
-    return _as_written(model, nodes, assume) or _as_nodes(nodes, assume)
+    sound = {name: node for name, node in nodes.items() if isinstance(node, GRUNode)}
+    flow = Flow({name: (where[name], node.direction) for name, node in sound.items()}, constants)
+    wired = {name: flow.wired(name) for name in sound}
+    return _as_written(model, nodes, wired, assume) or _as_nodes(nodes, wired, assume)
 
 
 def _as_written(
-    model: Any, nodes: dict[str, GRUNode | WeightsError], assume: Mapping[str, Any]
+    model: Any,
+    nodes: dict[str, GRUNode | WeightsError],
+    wired: Mapping[str, Wired],
+    assume: Mapping[str, Any],
 ) -> Gathered | None:
     """Return the net of a model by jaxgru, None for other models."""
     texts = [str(entry.value) for entry in model.metadata_props if entry.key == KEY]
@@ -78,10 +86,10 @@ def _as_written(
         return None
     held = {name: node for name, node in nodes.items() if isinstance(node, GRUNode)}
     try:
-        net = from_text(texts[0], held)
+        net = from_text(texts[0], held, wired)
     except WeightsError as error:
         note = f"its GRUs are given one by one, as its metadata do not fit them: {error}"
-        return _as_nodes(nodes, assume, note)
+        return _as_nodes(nodes, wired, assume, note)
     fields = Fields(assume)
     try:
         fields.resolve("reverse", isinstance(net, Backward))
@@ -93,12 +101,22 @@ def _as_written(
 
 
 def _as_nodes(
-    nodes: dict[str, GRUNode | WeightsError], assume: Mapping[str, Any], *notes: str
+    nodes: dict[str, GRUNode | WeightsError],
+    wired: Mapping[str, Wired],
+    assume: Mapping[str, Any],
+    *notes: str,
 ) -> Gathered:
-    return {
-        name: node if isinstance(node, WeightsError) else outcome(node.found, assume, notes)
-        for name, node in nodes.items()
-    }
+    gathered: Gathered = {}
+    partners = {wiring.partner for wiring in wired.values()}
+    for name, node in nodes.items():
+        if isinstance(node, WeightsError):
+            gathered[name] = node
+        elif name not in partners:
+            other = wired[name].partner
+            partner: Any = None if other is None else nodes[other]
+            pair = name if other is None else f"{name},{other}"
+            gathered[pair] = outcome(node.found, wired[name], assume, notes, partner)
+    return gathered
 
 
 def _nothing(kinds: Mapping[str, int]) -> str:
@@ -126,7 +144,7 @@ def to_text(net: Net, seats: Iterable[str]) -> str:
     return json.dumps({"version": _VERSION, "net": to_data(map_layers(named, net))})
 
 
-def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
+def from_text(text: str, nodes: Mapping[str, GRUNode], wired: Mapping[str, Wired]) -> Net:
     """Return the net of a model, given its GRU nodes by name."""
     parsed = parse_json(text, "it", _LONGEST)
     if not isinstance(parsed, dict) or not {"version", "net"} <= parsed.keys():
@@ -135,7 +153,10 @@ def from_text(text: str, nodes: Mapping[str, GRUNode]) -> Net:
     if version != _VERSION:
         raise WeightsError(f"it has version {shown(version)}: expected {_VERSION}")
     free = {
-        f"{name}/{side}": (params, node.direction == "reverse" or side == 1)
+        f"{name}/{side}": (
+            params,
+            wired[name].goes_back != (node.direction == "reverse" or side == 1),
+        )
         for name, node in nodes.items()
         for side, params in enumerate(node.sides)
     }

@@ -17,6 +17,7 @@ from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError, about, shown
 from jaxgru._weights.formats.onnx.activations import activations_of
 from jaxgru._weights.formats.onnx.constants import Constants
+from jaxgru._weights.formats.onnx.flow import Wired
 from jaxgru._weights.formats.onnx.graphs import Place, attributes_of, get, is_standard
 from jaxgru._weights.libraries.names import check_arrays
 from jaxgru._weights.results import Found
@@ -41,20 +42,26 @@ class GRUNode(NamedTuple):
 
     sides: tuple[GRUParams, ...]  # one layer for each direction
     direction: str  # forward, reverse or bidirectional
-    is_joined: bool  # whether the graph concatenates the outputs of both directions
     notes: tuple[str, ...]
 
-    def found(self, assume: Mapping[str, Any], more: tuple[str, ...]) -> Found:
-        """Return the net of the node; raise WeightsError if the caller contradicts it."""
+    def found(
+        self,
+        wired: Wired,
+        assume: Mapping[str, Any],
+        more: tuple[str, ...],
+        partner: "GRUNode | None" = None,
+    ) -> Found:
+        """Return the net of the node, or of a pair; raise WeightsError for a contradiction."""
         fields = Fields(assume)
-        fields.resolve("reverse", self.direction == "reverse")
-        net: Net = self.sides[0]
-        if self.direction == "bidirectional":
-            merge = fields.resolve("merge", *(("concat",) if self.is_joined else ()))
-            net = Bidirectional(self.sides[0], self.sides[1], merge)
-        elif self.direction == "reverse":
-            net = Backward(net)
-        return Found(net, (*self.notes, *fields.notes(), *more))
+        sides = self.sides if partner is None else (*self.sides, *partner.sides)
+        goes_back = wired.goes_back != (self.direction == "reverse")
+        net: Net = sides[0]
+        if len(sides) == 2:
+            net = Bidirectional(*sides, fields.resolve("merge", *filter(None, [wired.merge])))
+        else:
+            fields.resolve("reverse", goes_back)
+        notes = (*self.notes, *wired.notes, *fields.notes(), *more)
+        return Found(Backward(net) if goes_back else net, notes, wired.inputs)
 
 
 def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> GRUNode:
@@ -98,8 +105,7 @@ def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> 
             _activations(attributes, _DIRECTIONS[direction])
         )
     )
-    is_joined = direction == "bidirectional" and _are_joined(place)
-    return GRUNode(sides, direction, is_joined, _notes(place, constants))
+    return GRUNode(sides, direction, _notes(place, constants))
 
 
 def _layer_arrays(arrays: dict[str, NDArray[Any]], side: int) -> dict[str, Any]:
@@ -146,26 +152,6 @@ def _activations(attributes: dict[str, Any], directions: int) -> list[tuple[Any,
         get(attributes, "activation_beta", "floats", []),
     )
     return list(zip(found[::2], found[1::2], strict=True))
-
-
-def _are_joined(place: Place) -> bool:
-    """Return whether the outputs of both directions are concatenated, and not used otherwise.
-
-    ``Y (time, 2, batch, H)`` is then transposed to ``(time, batch, 2, H)`` and its last two axes
-    are merged, as in models by PyTorch.
-    """
-    turned = _only_user(place, place.node, "Transpose")
-    if turned is None or get(attributes_of(turned), "perm", "ints") != [0, 2, 1, 3]:
-        return False
-    return _only_user(place, turned, "Reshape") is not None
-
-
-def _only_user(place: Place, node: Any, op_type: str) -> Any:
-    """Return the only node that uses the first output of a node, if it has this operator."""
-    users = place.scope.users.get(node.output[0], ()) if node.output else ()
-    if len(users) != 1 or users[0].op_type != op_type or not is_standard(users[0]):
-        return None
-    return users[0]
 
 
 def _notes(place: Place, constants: Constants) -> tuple[str, ...]:
