@@ -15,7 +15,7 @@ from benchmarks.timing import Timing
 from jaxgru._atomic import replacing
 
 # A strong color for jaxgru, lighter ones for the others.
-COLOURS = {
+COLORS = {
     library: "#c1121f" if library == OURS else matplotlib.colormaps["tab20"](2 * number - 1)
     for number, library in enumerate(LIBRARIES)
 }
@@ -93,10 +93,10 @@ def plot_features(
             ratios = {name: timing.median / plain for name, timing in by_feature.items()}
             shift = (number - (len(by_library) - 1) / 2) * width
             places = [features.index(name) + shift for name in ratios]
-            bars = axes.bar(places, ratios.values(), width, color=COLOURS[library], label=library)
+            bars = axes.bar(places, ratios.values(), width, color=COLORS[library], label=library)
             # With a white halo over the lines at 1 and of the grid.
             axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1, path_effects=[_HALO])
-        axes.axhline(1, color=COLOURS[OURS], linewidth=0.8, zorder=0)
+        axes.axhline(1, color=COLORS[OURS], linewidth=0.8, zorder=0)
         axes.set_ylabel(f"{kind}, jaxgru's plain layer = 1")
         axes.grid(axis="y", alpha=0.3)
         axes.set_axisbelow(True)
@@ -113,7 +113,7 @@ def _draw_curves(axes: Axes, rows: Sequence[Row], size: str, value: Callable[[Ro
         points = [
             (getattr(row.shape, size), value(row)) for row in train if row.entry.library == library
         ]
-        axes.loglog(*zip(*points, strict=True), "o-", color=COLOURS[library], label=library)
+        axes.loglog(*zip(*points, strict=True), "o-", color=COLORS[library], label=library)
     sizes = sorted({getattr(row.shape, size) for row in train})
     axes.set_xticks(sizes, [f"{number:,}" for number in sizes])
     axes.xaxis.set_minor_locator(NullLocator())
@@ -148,12 +148,12 @@ def _draw_ratios(axes: Axes, kind: str, tasks: Sequence[Sequence[Row]]) -> None:
         places = [place + (number - (len(peers) - 1) / 2) * width for place in range(len(tasks))]
         # On a logarithmic axis, a bar needs a base: 1, the time of jaxgru.
         heights = [ratio - 1 for ratio in ratios]
-        axes.bar(places, heights, width, bottom=1, color=COLOURS[library], label=library)
+        axes.bar(places, heights, width, bottom=1, color=COLORS[library], label=library)
         for place, ratio in zip(places, ratios, strict=True):
             text = f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
             above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center"}
             axes.annotate(text, (place, max(ratio, 1)), fontsize=7, path_effects=[_HALO], **above)
-    axes.axhline(1, color=COLOURS[OURS], label=OURS)
+    axes.axhline(1, color=COLORS[OURS], label=OURS)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -56,8 +56,8 @@ def main(steps: int = 400) -> None:
         "gru": jaxgru.init(key_gru, len(alphabet), UNITS),
         "readout": 0.1 * jax.random.normal(key_readout, (UNITS, len(alphabet))),
     }
-    optimiser = optax.adam(optax.cosine_decay_schedule(0.01, steps))
-    state = optimiser.init(model)
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.01, steps))
+    state = optimizer.init(model)
 
     def logits(model, codes, h):
         states, h = jaxgru.gru(model["gru"], jax.nn.one_hot(codes, len(alphabet)), h)
@@ -71,7 +71,7 @@ def main(steps: int = 400) -> None:
     @jax.jit
     def step(model, state, codes, h):
         (bits, h), gradient = jax.value_and_grad(loss, has_aux=True)(model, codes, h)
-        updates, state = optimiser.update(gradient, state)
+        updates, state = optimizer.update(gradient, state)
         return optax.apply_updates(model, updates), state, bits, h
 
     @jax.jit

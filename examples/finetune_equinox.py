@@ -55,7 +55,7 @@ def main(steps: int = 300) -> None:
         lambda m: (m.gru.kernel, m.readout.weight, m.readout.bias), learns, (True, True, True)
     )
     tuned, frozen = eqx.partition(model, learns)
-    optimiser = optax.adam(0.01)
+    optimizer = optax.adam(0.01)
 
     @eqx.filter_jit
     def error(tuned, readings, truth):
@@ -65,10 +65,10 @@ def main(steps: int = 300) -> None:
     @eqx.filter_jit
     def step(tuned, state):
         gradient = eqx.filter_grad(error)(tuned, readings[:TRAINING], truth[:TRAINING])
-        updates, state = optimiser.update(gradient, state)
+        updates, state = optimizer.update(gradient, state)
         return eqx.apply_updates(tuned, updates), state
 
-    state = optimiser.init(tuned)
+    state = optimizer.init(tuned)
     print(f"mean square error on {HELD_OUT} recordings held out")
     print(f"  before  {error(tuned, readings[TRAINING:], truth[TRAINING:]):.4f}")
     for _ in range(steps):

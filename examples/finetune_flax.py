@@ -57,15 +57,15 @@ def loss(model, readings, truth):
 
 def learn(model, which, rate, steps, readings, truth):
     """Train the parameters of a model that are selected by Flax's filter ``which``."""
-    optimiser = nnx.Optimizer(model, optax.adam(rate), wrt=which)
+    optimizer = nnx.Optimizer(model, optax.adam(rate), wrt=which)
 
     @nnx.jit
-    def step(model, optimiser, readings, truth):
+    def step(model, optimizer, readings, truth):
         gradient = nnx.grad(loss, argnums=nnx.DiffState(0, which))(model, readings, truth)
-        optimiser.update(model, gradient)
+        optimizer.update(model, gradient)
 
     for _ in range(steps):
-        step(model, optimiser, readings, truth)
+        step(model, optimizer, readings, truth)
 
 
 if __name__ == "__main__":

@@ -37,20 +37,20 @@ def main(steps: int = 300, out: Path = Path("tuned.npz")) -> None:
         return ((states @ readout["kernel"] + readout["bias"] - truth) ** 2).mean()
 
     # GRUParams is a plain pytree, so any optimizer accepts it.
-    optimiser = optax.chain(
+    optimizer = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adam(optax.cosine_decay_schedule(0.01, steps))
     )
 
     @jax.jit
     def step(params, state, readings, truth):
         gradient = jax.grad(loss)(params, readings, truth)
-        updates, state = optimiser.update(gradient, state, params)
+        updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state
 
     error = jax.jit(loss)
     before = error(params, *held_out)
     print(f"mean square error on {HELD_OUT} recordings held out: before {before:.4f}")
-    state = optimiser.init(params)
+    state = optimizer.init(params)
     for number in range(1, steps + 1):
         batch = generator.choice(TRAINING, BATCH, replace=False)
         params, state = step(params, state, readings[batch], truth[batch])

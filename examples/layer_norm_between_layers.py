@@ -27,15 +27,15 @@ def init(key):
     }
 
 
-def normalised(x, scale):
-    centred = x - x.mean(axis=-1, keepdims=True)
-    deviation = jnp.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6)
-    return scale * centred / deviation
+def normalized(x, scale):
+    centered = x - x.mean(axis=-1, keepdims=True)
+    deviation = jnp.sqrt((centered**2).mean(axis=-1, keepdims=True) + 1e-6)
+    return scale * centered / deviation
 
 
 def apply(model, xs, lengths):
     for layer, scale, h0 in zip(model["layers"], model["scales"], model["h0"], strict=True):
-        ys, _ = jaxgru.gru(layer, normalised(xs, scale), h0, lengths=lengths)
+        ys, _ = jaxgru.gru(layer, normalized(xs, scale), h0, lengths=lengths)
         xs = xs + ys
     return xs
 

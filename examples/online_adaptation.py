@@ -34,7 +34,7 @@ def main(seconds: int = 2000) -> None:
     readings = np.concatenate([readings[0, :change], drifted(readings[0, change:])])
     params = jaxgru.load(DATA / "gru.npz")
     readout = dict(np.load(DATA / "readout.npz"))
-    optimiser = optax.adam(0.001)
+    optimizer = optax.adam(0.001)
 
     def loss(params, h, readings, truth):
         states, h = jaxgru.gru(params, readings, h)
@@ -44,7 +44,7 @@ def main(seconds: int = 2000) -> None:
         """Return the error before the update."""
         params, state, h = carry
         (error, h), gradient = jax.value_and_grad(loss, has_aux=True)(params, h, *happened)
-        updates, state = optimiser.update(gradient, state)
+        updates, state = optimizer.update(gradient, state)
         return (optax.apply_updates(params, updates), state, h), error
 
     def by_second(array):
@@ -52,7 +52,7 @@ def main(seconds: int = 2000) -> None:
 
     h = jnp.zeros(params.hidden_size)
     stream = by_second(readings), by_second(truth[0])
-    start = params, optimiser.init(params), h
+    start = params, optimizer.init(params), h
     _, adapting = jax.jit(lambda start: jax.lax.scan(one_second, start, stream))(start)
     states, _ = jaxgru.gru(params, readings)
     estimate = states @ readout["kernel"] + readout["bias"]

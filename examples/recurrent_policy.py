@@ -93,14 +93,14 @@ def main(updates: int = 200) -> None:
         jnp.arange(CORRIDORS) % 2 + LEFT,
         jnp.ones(CORRIDORS, bool),
     )
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
-    state = optimiser.init(model)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01))
+    state = optimizer.init(model)
 
     @jax.jit
     def update(model, state, corridors, h, key):
         (corridors, after), happened = rollout(model, corridors, h, key)
         gradient = jax.grad(loss)(model, h, happened)
-        updates, state = optimiser.update(gradient, state)
+        updates, state = optimizer.update(gradient, state)
         model = optax.apply_updates(model, updates)
         *_, reward, ends = happened
         return model, state, corridors, after, reward.sum() / ends.sum()

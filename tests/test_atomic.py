@@ -1,4 +1,4 @@
-"""Writing aside: the old file stays until the new one is complete, whatever happens between."""
+"""Atomic replacement: the old file stays until the new one is complete."""
 
 import os
 import stat

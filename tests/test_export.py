@@ -142,9 +142,9 @@ def test_the_page_runs_as_shown(tmp_path, monkeypatch, capsys):
     for command in commands.splitlines():
         assert cli.main(shlex.split(command.removeprefix("jaxgru "))) == 0
     assert capsys.readouterr().out.strip() == shown
-    onnx_whole, onnx_chunks, deserialised, refined = pages.blocks(page, "python")
+    onnx_whole, onnx_chunks, deserialized, refined = pages.blocks(page, "python")
     # A process of their own for each way, in which jaxgru cannot be imported.
-    for program in (f"{onnx_whole}\n{onnx_chunks}", deserialised, refined):
+    for program in (f"{onnx_whole}\n{onnx_chunks}", deserialized, refined):
         fresh.python("-c", f"import sys\nsys.modules['jaxgru'] = None\n{program}", PYTHONPATH="")
     # The C++ program is not run: it must at least name what is there.
     (source,) = pages.blocks(page, "cpp")

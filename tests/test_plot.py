@@ -1,4 +1,4 @@
-"""The pictures: what is drawn is what the oracle computes, and what the weights are.
+"""Plots show the values of the oracle, and the weights.
 
 Float32 against float64 over ten steps of states within 1 is off by a few roundings of 6e-8 each.
 """
@@ -86,7 +86,7 @@ def test_the_layers_of_a_net_stand_side_by_side(key, tmp_path, figures):
     assert titles[1].startswith("net[0].backward, 3 units\n")
 
 
-def test_nan_stands_out_and_leaves_the_colour_scale(key, tmp_path, figures):
+def test_nan_stands_out_and_leaves_the_color_scale(key, tmp_path, figures):
     params = cases.random_params(key, 2, 9)
     xs = jnp.ones((10, 2)).at[4].set(jnp.nan)
     plot_run(params, xs, tmp_path / "run.png")
@@ -115,7 +115,7 @@ def test_weights_are_drawn_block_by_block(key, tmp_path, figures, biases):
     for array, images in zip(rows, np.reshape(maps, (-1, 3)), strict=True):
         for block, image in zip(np.split(array, 3, axis=1), images, strict=True):
             np.testing.assert_array_equal(image.get_array(), np.ma.masked_invalid(block))
-    # A large number in one array leaves the colours of another as they are.
+    # A large number in one array leaves the colors of another as they are.
     assert maps[3].get_clim() == (-100, 100)
     assert maps[0].get_clim()[1] == pytest.approx(np.abs(params.kernel).max())
 

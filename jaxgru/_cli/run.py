@@ -137,7 +137,7 @@ def _run(arguments: argparse.Namespace) -> int:
             with create_array(arguments.output, shape, dtype, "outputs") as writer:
                 consumers.append(lambda chunk: writer.write(chunk.window, chunk.ys))
                 _consume(chunks, consumers, shape)
-            print(f"{arguments.output}: states {shape} of {dtype}{columns}")
+            print(f"{arguments.output}: states {shape} of {dtype}{columns.slices()}")
         if arguments.plot is not None:
             _plot(net, inputs, h0, arguments)
     return 0 if comparison is None else _report(comparison, arguments)

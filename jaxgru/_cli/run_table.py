@@ -1,7 +1,8 @@
 """A table of states: all of a short sequence, the beginning and the end of a long one."""
 
-import dataclasses
+import itertools
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,18 +11,17 @@ from jaxgru._layers import layers, output_size
 from jaxgru._net import Net
 from jaxgru.streaming import Chunk
 
+_EDGE = 10  # shown steps at each end
+_SEQUENCES = 3
+_STEP_WIDTH = 8
+_CELL_WIDTH = 12
 
-@dataclasses.dataclass(frozen=True)
-class Columns:
-    """The labels of the last axis of the states, which consists of named parts.
 
-    Args:
-        sizes: the size of each part; the name of a single part is not shown.
-        word: the word for a column: "unit" or "output".
-    """
+class Columns(NamedTuple):
+    """The last axis of the states: the outputs of a net, or the units of each layer."""
 
-    sizes: dict[str, int]
-    word: str
+    sizes: dict[str, int]  # of each part by its position; that of a single part is not shown
+    word: str  # "unit" or "output"
 
     @classmethod
     def of(cls, net: Net, all_layers: bool) -> "Columns":
@@ -40,13 +40,13 @@ class Columns:
         """Return the name of a column."""
         return " ".join(self.labels[column][len(self.sizes) == 1 :])
 
-    def __str__(self) -> str:
-        """Return the slices of the parts; nothing if there is one part."""
+    def slices(self) -> str:
+        """Return the slice of each part as text; empty for a single part."""
         if len(self.sizes) == 1:
             return ""
-        ends = np.cumsum([0, *self.sizes.values()])
-        parts = zip(self.sizes, ends, ends[1:], strict=False)
-        return ": " + ", ".join(f"{place} in [..., {i}:{j}]" for place, i, j in parts)
+        ends = itertools.pairwise(itertools.accumulate(self.sizes.values(), initial=0))
+        parts = zip(self.sizes, ends, strict=True)
+        return ": " + ", ".join(f"{place} in [..., {i}:{j}]" for place, (i, j) in parts)
 
 
 class Table:
@@ -61,7 +61,7 @@ class Table:
     def __init__(self, shape: tuple[int, ...], columns: Columns, width: int) -> None:
         *batch, time, units = shape
         self._shape, self._columns = shape, columns
-        self._sequences = math.prod(batch)
+        self._sequences = min(math.prod(batch), _SEQUENCES)
         self._steps = [*range(min(time, _EDGE)), *range(max(_EDGE, time - _EDGE), time)]
         self._units = min(units, max(1, (width - _STEP_WIDTH) // _CELL_WIDTH))
         self._rows: dict[tuple[int, int], np.ndarray] = {}
@@ -69,7 +69,7 @@ class Table:
     def add(self, chunk: Chunk) -> None:
         """Keep the shown states of one more chunk."""
         rows, steps = chunk.window
-        for number in range(rows.start, min(rows.stop, _SEQUENCES)):
+        for number in range(rows.start, min(rows.stop, self._sequences)):
             for step in self._steps:
                 if steps.start <= step < steps.stop:
                     states = chunk.ys[number - rows.start, step - steps.start, : self._units]
@@ -77,7 +77,7 @@ class Table:
 
     def __str__(self) -> str:
         lines = []
-        for number in range(min(self._sequences, _SEQUENCES)):
+        for number in range(self._sequences):
             if len(self._shape) > 2:
                 lines.append(sequence_name(self._shape[:-2], number))
             lines += self._heading()
@@ -86,29 +86,18 @@ class Table:
                     lines.append(f"{'...':>{_STEP_WIDTH}}")
                 cells = "".join(f"{value:{_CELL_WIDTH}.8f}" for value in self._rows[number, step])
                 lines.append(f"{step:{_STEP_WIDTH}}{cells}")
-        return "\n".join([*lines, self._remark()])
+        *batch, time, units = self._shape
+        whole = (math.prod(batch), time, units)
+        truncated = (self._sequences, len(self._steps), self._units) != whole
+        note = "; truncated; -o writes all" if truncated else ""
+        return "\n".join([*lines, f"states {self._shape}{self._columns.slices()}{note}"])
 
     def _heading(self) -> list[str]:
         labels = self._columns.labels[: self._units]
         cells = "".join(f"{name:>{_CELL_WIDTH}}" for _, name in labels)
         heading = [f"{'step':>{_STEP_WIDTH}}{cells}"]
-        if len(self._columns.sizes) > 1:  # each place above the first column of its part
+        if len(self._columns.sizes) > 1:  # each position above the first column of its part
             starts = (place if name.endswith(" 0") else "" for place, name in labels)
             cells = "".join(f"{start:>{_CELL_WIDTH}}" for start in starts)
             heading.insert(0, f"{'':{_STEP_WIDTH}}{cells}".rstrip())
         return heading
-
-    def _remark(self) -> str:
-        shown = (
-            min(self._sequences, _SEQUENCES) == self._sequences
-            and len(self._steps) == self._shape[-2]
-            and self._units == self._shape[-1]
-        )
-        part = "" if shown else "; truncated; -o writes all"
-        return f"states {self._shape}{self._columns}{part}"
-
-
-_EDGE = 10  # shown steps at each end
-_SEQUENCES = 3
-_STEP_WIDTH = 8
-_CELL_WIDTH = 12

@@ -1,6 +1,6 @@
-"""Arrays in files: what is written is read back, in parts or whole, and bad files are refused.
+"""Arrays in files: written ones are read back, in parts or whole, and bad files are refused.
 
-The oracle is NumPy's own reading and writing, to the bit: no tolerance is needed.
+The oracle is NumPy's own reading and writing, bit for bit: no tolerance is needed.
 """
 
 import errno
@@ -65,7 +65,7 @@ def assert_holds(path, array):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("ending", FORMATS)
-def test_parts_written_in_any_order_come_back_to_the_bit(tmp_path, ending, dtype):
+def test_parts_written_in_any_order_come_back_bit_for_bit(tmp_path, ending, dtype):
     path = tmp_path / f"array{ending}"
     shapes = [(11, 3), (1, 1)]
     if ending in BATCHED:
@@ -167,7 +167,7 @@ def test_white_space_of_any_kind_and_numbers_that_are_not_finite(tmp_path):
         (",a\n0,0.5\n", ("", "a"), None),
     ],
 )
-def test_a_header_of_numbers_is_told_from_numbers(tmp_path, content, names, warning):
+def test_a_first_line_that_could_be_a_header_is_a_warning(tmp_path, content, names, warning):
     path = tmp_path / "numbers.csv"
     path.write_text(content)
     with warnings.catch_warnings(record=True) as caught:
@@ -203,7 +203,7 @@ def test_columns_by_name_and_by_number(tmp_path):
                 reader.columns(wanted)
 
 
-# Files that are not what they should be
+# Damaged files
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_columns_by_name_and_by_number(tmp_path):
         ("a.npy", b"\x93NUMPY\x01\x00\x04\x00{'a'", "it is damaged or not a .npy file: "),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be(tmp_path, name, content, message):
+def test_a_damaged_file(tmp_path, name, content, message):
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ArrayFileError, match=message) as caught:
@@ -268,7 +268,7 @@ def test_arrays_that_hold_no_real_numbers(tmp_path, ending, array, message):
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (10**9, 10**9), (10**30, 2), (-2, -3)])
-def test_a_header_that_promises_what_the_file_has_not(tmp_path, shape):
+def test_a_header_that_declares_more_than_the_file_has(tmp_path, shape):
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     with open(tmp_path / "array.npy", "wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -323,7 +323,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, e
         writer.write(Window(slice(0, 1), slice(0, 1)), np.ones((1, 1, 3), np.float32))
         raise ZeroDivisionError
     if hasattr(os, "posix_fallocate"):
-        # A disk without room is told before the work.
+        # A full disk is an error before the work.
         monkeypatch.setattr(os, "posix_fallocate", full)
         message = "No space left on device"
         with pytest.raises(OSError, match=message) as caught, create_array(*array):

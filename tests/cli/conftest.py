@@ -9,7 +9,7 @@ from jaxgru._cli import command as cli
 
 @pytest.fixture
 def run(capsys, tmp_path, monkeypatch):
-    """Run the command line; its exit code, output, and error lines without the name of it."""
+    """Run the command line; its exit code, output, and error lines without the program's name."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
@@ -22,7 +22,7 @@ def run(capsys, tmp_path, monkeypatch):
 
 @pytest.fixture
 def done(run):
-    """Run a command that has to succeed without a word on stderr; its output."""
+    """Run a command that must succeed without output on stderr; its output."""
 
     def done(*arguments):
         code, output, errors = run(*arguments)
@@ -34,7 +34,7 @@ def done(run):
 
 @pytest.fixture
 def refused(run):
-    """Run a command that has to fail in one line and to leave every file as it was; that line."""
+    """Run a command that must fail in one line and change no file; that line."""
 
     def content():
         return {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")}

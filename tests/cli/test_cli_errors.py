@@ -1,4 +1,4 @@
-"""What the subcommands refuse: one line, exit code 2, and every file as it was."""
+"""Errors of the subcommands: one line, exit code 2, and unchanged files."""
 
 import shlex
 
@@ -134,14 +134,12 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("arguments", _REFUSED)
-def test_an_error_is_one_line_and_leaves_every_file_as_it_was(
-    refused, folder, monkeypatch, arguments
-):
+def test_an_error_is_one_line_and_changes_no_file(refused, folder, monkeypatch, arguments):
     monkeypatch.chdir(folder)
     assert refused(*shlex.split(arguments)).startswith(_REFUSED[arguments])
 
 
-def test_debug_gives_the_traceback(run):
+def test_debug_shows_the_traceback(run):
     for arguments in (["--debug", "inspect"], ["inspect", "--debug"]):
         code, _, errors = run(*arguments, "none.npz")
         assert code == 2
@@ -156,7 +154,7 @@ def test_debug_gives_the_traceback(run):
         (KeyboardInterrupt(), 130, "interrupted"),  # 128 + SIGINT, as a shell reports it
     ],
 )
-def test_what_was_not_foreseen_is_one_line(run, folder, monkeypatch, error, code, line):
+def test_an_unexpected_error_is_one_line(run, folder, monkeypatch, error, code, line):
     def fail(*_args, **_options):
         raise error
 

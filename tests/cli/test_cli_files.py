@@ -1,6 +1,6 @@
-"""No command may destroy what it reads: the refusals come before any file is opened.
+"""No command may overwrite its input: the error comes before any file is opened.
 
-The inputs here are no weights and no arrays, so any other error says that one was read first.
+The inputs here are neither weights nor arrays, so any other error shows that one was read first.
 """
 
 import os
@@ -63,13 +63,13 @@ def test_two_outputs_are_two_files(fails, tmp_path, exists):
         ("WEIGHTS/new.npz", "WEIGHTS/new.npz: its folder is missing"),
     ],
 )
-def test_a_place_that_cannot_be_written_is_refused(fails, output, message):
+def test_a_path_that_cannot_be_written_is_refused(fails, output, message):
     assert fails("convert", "INPUTS", output) == message
     assert fails("finetune", "INPUTS", "H0", "-o", output) == message
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="devices as POSIX has them")
-def test_a_device_has_nothing_to_lose(fails):
+def test_a_device_may_be_every_output(fails):
     null = os.devnull
     line = fails("finetune", "WEIGHTS", "DATA", "-o", null, "--history", null, "--plot", null)
     assert not line.startswith(null)

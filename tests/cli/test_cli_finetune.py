@@ -1,4 +1,4 @@
-"""``jaxgru finetune``: every form of data, what it writes and what it prints."""
+"""``jaxgru finetune``: every form of data, its files and its output."""
 
 import json
 
@@ -47,7 +47,7 @@ def tune(run, folder):
     return tune
 
 
-def test_tunes_as_fit_does_and_says_what_that_did(tune, folder):
+def test_the_result_is_that_of_fit(tune, folder):
     code, out, err = tune(
         "data.npz", "-o", "tuned.npz", "--readout", "readout.npz", "--readout-output", "new.npz",
         "--epochs", "3", "--batch-size", "2", "--held-out", "0.25", "--learning-rate", "0.01",
@@ -56,7 +56,7 @@ def test_tunes_as_fit_does_and_says_what_that_did(tune, folder):
     )  # fmt: skip
     assert (code, err) == (0, [])
     # The oracle: the library, called with the held-out part that the seed says.
-    learned, held_out = _divided()
+    learned, held_out = _split()
     before = ft.evaluate(finetuning.small_model(), held_out, ft.regression(), batch_size=2)
     clipped = optax.chain(optax.clip_by_global_norm(0.1), optax.adam(0.01))
     result = finetuning.tune(
@@ -88,18 +88,18 @@ def test_csv_files_are_the_same_data(tune):
         "csv", "-o", "tuned.npz", "--readout", "readout.npz", "--steps", "1", "--held-out", "0.25",
         "--targets", " position , 5",
     )  # fmt: skip
-    before = ft.evaluate(finetuning.small_model(), _divided()[1], ft.regression())
+    before = ft.evaluate(finetuning.small_model(), _split()[1], ft.regression())
     assert code != 2
     assert out[1] == f"loss on held-out data before: {before:.6g}"
 
 
-def _divided():
-    """Return what is learned from and what is held out."""
+def _split():
+    """Return the training data and the held-out data."""
     data, rest = finetuning.small_data(), np.setdiff1d(np.arange(8), HELD_OUT)
     return [ft.Sequences(*(array[rows] for array in data[:2])) for rows in (rest, HELD_OUT)]
 
 
-def test_one_sequence_is_divided_in_time(tune):
+def test_one_sequence_is_split_in_time(tune):
     code, out, _ = tune(
         "csv/0.csv", "-o", "tuned.npz", "--steps", "1", "--targets", "position,velocity",
         "--readout-output", "readout_new.npz", "--held-out", "0.5", "--learning-rate", "1e-9",
@@ -150,7 +150,7 @@ def test_classes_of_sequences_of_different_lengths(tune, folder):
         ("9", "no round has a lower vali", "patience"),
     ],
 )
-def test_run_that_makes_nothing_better_is_an_exit_code(tune, rate, warning, stopped):
+def test_without_an_improvement_the_exit_code_is_1(tune, rate, warning, stopped):
     code, out, err = tune(
         "data.npz", "-o", "tuned.npz", "--readout", "readout.npz", "--readout-output", "r.npz",
         "--learning-rate", rate, "--epochs", "3", "--patience", "2",
@@ -162,7 +162,7 @@ def test_run_that_makes_nothing_better_is_an_exit_code(tune, rate, warning, stop
     assert equal.same(jaxgru.load("tuned.npz"), finetuning.small_model().net)
 
 
-def test_resumed_run_names_where_and_another_is_refused(tune):
+def test_a_run_resumes_and_another_is_refused(tune):
     options = ("-o", "tuned.npz", "--readout", "readout.npz", "--checkpoints", "run")
     assert tune("data.npz", *options, "--epochs", "1")[0] == 0
     code, _, (line,) = tune("data.npz", *options, "--epochs", "2")

@@ -1,7 +1,7 @@
 """``jaxgru inspect`` and ``jaxgru convert``, help and version.
 
 The oracles are NumPy's minimum, maximum, mean and norm, of which the table shows five digits, and
-the arrays in the files, to the bit.
+the arrays in the files, bit for bit.
 """
 
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""``jaxgru run``: files of every format in and out, nets, checks, pictures and interrupts.
+"""``jaxgru run``: files of every format, nets, checks, plots and interrupts.
 
 The oracle is the float64 loop of ``oracle.py``. Float32 against float64 over a dozen steps of
 states within 1 is off by a few roundings of 6e-8 each: hence the tolerance of 1e-6.
@@ -104,7 +104,7 @@ def test_every_format_whole_and_in_chunks(shown, params, xs, ending):
 
 
 @pytest.mark.parametrize("ending", FORMATS)
-def test_states_to_begin_with(shown, params, xs, key, ending):
+def test_first_states(shown, params, xs, key, ending):
     h0 = numbers(key, (2, UNITS))
     shapes = {".npy": (UNITS,), ".npz": (1, UNITS), ".csv": (1, UNITS), ".txt": (UNITS, 1)}
     given = [h0[0].reshape(shapes[ending]), *([h0] if ending in (".npy", ".npz") else [])]
@@ -238,7 +238,7 @@ def test_errors_are_reported_with_their_place(run_net, shown, params, xs):
         f"{0.25 / np.abs(expected).max():.3g} of the largest state; "
         "BEYOND the tolerance of 1e-06"
     )
-    # The states are right whatever was expected: they are written all the same.
+    # The states are written although they differ from the expected ones.
     for options, message in {
         ("e.npy", "--tolerance", 0.26): "; within the tolerance of 0.26",
         ("o.npy", "--tolerance", 0): "largest absolute error 0, 0 of the largest state; within",
@@ -359,7 +359,7 @@ def test_a_run_that_is_stopped_leaves_the_old_output(params, tmp_path, ending, s
 # The progress bar
 
 
-def test_the_bar_shows_how_far_a_long_run_is_to_who_watches(monkeypatch):
+def test_the_bar_is_shown_on_a_terminal_in_a_long_run(monkeypatch):
     pytest.importorskip("tqdm")
     terminal, file = io.StringIO(), io.StringIO()
     terminal.isatty = lambda: True
@@ -376,6 +376,6 @@ def test_the_bar_shows_how_far_a_long_run_is_to_who_watches(monkeypatch):
     assert file.getvalue() == ""
 
 
-def test_without_tqdm_all_else_is_the_same(shown, xs, monkeypatch):
+def test_tqdm_is_not_needed(shown, xs, monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert shown("xs.npy").endswith("states (2, 12, 4)\n")

@@ -1,4 +1,4 @@
-"""The order of the data: a function of key and position, all of it once an epoch."""
+"""The order of the data: a function of key and position, all sequences once per epoch."""
 
 import itertools
 
@@ -14,7 +14,7 @@ LENGTHS = finetuning.LENGTHS
 
 @pytest.mark.parametrize("window", [None, 4])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
-def test_going_on_at_a_position_gives_what_would_have_come(key, window, lengths):
+def test_a_start_position_continues_the_same_batches(key, window, lengths):
     data = finetuning.small_data(lengths=lengths)
     whole = list(itertools.islice(ft.batches(data, 3, key, window=window), 16))
     assert whole[-1][0].epoch >= 2
@@ -28,7 +28,7 @@ def test_going_on_at_a_position_gives_what_would_have_come(key, window, lengths)
             assert equal.same(batch, expected)
 
 
-def test_an_epoch_has_every_sequence_once_in_an_order_of_its_own(key):
+def test_an_epoch_has_every_sequence_once_in_a_new_order(key):
     data = finetuning.small_data(lengths=LENGTHS)
     orders = []
     for epoch in range(3):

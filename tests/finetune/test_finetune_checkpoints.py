@@ -1,6 +1,6 @@
-"""Checkpoints: of this run alone, in every precision, and intact whatever fails.
+"""Checkpoints: of the same run only, in every precision, and intact after a failure.
 
-The oracle is the run that was not interrupted: the same weights to the bit.
+The oracle is the uninterrupted run: its weights are bit-for-bit identical.
 """
 
 import shutil
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_shorter_run_goes_on_to_the_end_of_the_longer(folder, tmp_path):
+def test_a_shorter_run_continues_to_the_end_of_the_longer(folder, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "run")
     whole, rest = _tune(None, 3), _tune(copy, 3)
     assert equal.same(rest.model, whole.model)
@@ -50,7 +50,7 @@ def test_shorter_run_goes_on_to_the_end_of_the_longer(folder, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(("dtype", "data_dtype"), [("bfloat16", "float32"), ("float64", "float64")])
-def test_everything_that_computes_with_weights_resumes(key, tmp_path, capsys, dtype, data_dtype):
+def test_every_precision_and_option_resumes(key, tmp_path, capsys, dtype, data_dtype):
     net, readout = jax.tree.map(lambda w: w.astype(jnp.dtype(dtype)), finetuning.small_model())
     model = ft.Model(ft.low_rank(net, key, rank=1), readout)
     data = finetuning.small_data(lengths=finetuning.LENGTHS)
@@ -79,7 +79,7 @@ def test_everything_that_computes_with_weights_resumes(key, tmp_path, capsys, dt
     assert rest.step == 2 * (np.argmin(losses) + 1)
     before, after = ((m.net, m.readout) for m in (ft.Model(net, readout), rest.model))
     assert [w.dtype for w in jax.tree.leaves(after)] == [w.dtype for w in jax.tree.leaves(before)]
-    # And once more there is nothing to do.
+    # A finished run has no step left.
     again = _tune(tmp_path, 6, model=model, data=data, **options)
     assert equal.same(again.model, whole.model)
     assert again.history == rest.history
@@ -100,12 +100,12 @@ def test_everything_that_computes_with_weights_resumes(key, tmp_path, capsys, dt
         ({"options": ft.RunOptions(0.5)}, "with options RunOptions.dropout=0.0, .* instead of"),
     ],
 )  # fmt: skip
-def test_checkpoint_of_another_run_is_refused_for_what_differs(folder, change, message):
+def test_a_checkpoint_of_another_run_is_refused_with_the_differences(folder, change, message):
     with pytest.raises(ValueError, match=f"checkpoint of step 1 is of another run, .*{message}"):
         _tune(folder, **change)
 
 
-def test_folder_that_is_a_file(tmp_path):
+def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(OSError, match="File exists"):
         _tune(tmp_path / "run")
@@ -113,7 +113,7 @@ def test_folder_that_is_a_file(tmp_path):
 
 @pytest.mark.slow
 def test_full_disk_leaves_the_last_good_checkpoint(tmp_path):
-    # A full disk, as far as a test can have one: no file may grow beyond some bytes.
+    # In place of a full disk: no file may grow beyond some bytes.
     script = f"""
 import resource, signal, sys
 sys.path.insert(0, {str(Path(finetuning.__file__).parent)!r})
@@ -142,7 +142,7 @@ assert equal.same(tune(1).model, first.model)
     )
 
 
-def test_damaged_checkpoint_is_named(tmp_path):
+def test_a_damaged_checkpoint_is_named(tmp_path):
     _tune(tmp_path)
     (tmp_path / "1" / "notes" / "metadata").write_text("{")
     with pytest.raises(OSError, match="the checkpoint of step 1 cannot be read"):

@@ -1,4 +1,4 @@
-"""Without its libraries fine-tuning says which extra to install, and the rest needs none."""
+"""A missing library of fine-tuning is an error that names the extra; the rest needs none."""
 
 import fresh
 import pytest
@@ -23,7 +23,7 @@ except ImportError as error:
 
 
 @pytest.mark.slow
-def test_runs_without_the_libraries_of_comfort_and_imports_none_unasked(tmp_path):
+def test_optional_libraries_are_not_needed_and_not_imported(tmp_path):
     script = f"""
 import sys
 import jaxgru, jaxgru._cli

@@ -1,4 +1,4 @@
-"""The history: a row a round, in a file as it goes; its plot; a bar on a terminal alone."""
+"""The history: a row per round, its file and its plot; the progress bar."""
 
 import io
 import re
@@ -9,7 +9,7 @@ import pytest
 import jaxgru.finetune as ft
 
 
-def test_rows_are_written_as_they_come_and_replace_what_was_there(tmp_path):
+def test_rows_are_written_after_each_round_and_replace_the_old_file(tmp_path):
     path = tmp_path / "history.jsonl"
     path.write_text("the history of another run\n")
     data, written = finetuning.small_data(), []
@@ -24,7 +24,7 @@ def test_rows_are_written_as_they_come_and_replace_what_was_there(tmp_path):
         ["step", "epoch", "loss", "seconds", "validation_loss"]
     ] * 3
     assert [row["epoch"] for row in result.history] == [0, 1, 1]
-    # Another run, and one that resumes: the file is of the run, from its first row on.
+    # After another run, and after a resumed one, the file has all rows of that run.
     for rows in (result.history[:1], result.history):
         keep(ft.Round(None, rows, best=None, resumed=True))
         assert ft.read_history(path) == rows
@@ -52,12 +52,12 @@ def test_plot_has_a_line_for_each_loss(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_bar_is_seen_on_a_terminal_alone(monkeypatch, is_terminal):
+def test_the_bar_is_shown_only_on_a_terminal(monkeypatch, is_terminal):
     pytest.importorskip("tqdm")
     stderr = io.StringIO()
     stderr.isatty = lambda: is_terminal
     monkeypatch.setattr("sys.stderr", stderr)
     finetuning.tune(finetuning.small_model(), finetuning.small_data(), ft.Steps(2), progress=True)
-    # Loss, how much is done and how long the rest may take.
+    # The loss, the completed steps and the remaining time.
     bar = re.search(r"1/2 \[.*<.*step.*, loss \d", stderr.getvalue())
     assert bar if is_terminal else stderr.getvalue() == ""

@@ -1,7 +1,7 @@
-"""Runs killed at any moment, shared by devices, and by processes: to the weights of one left alone.
+"""Killed runs, and runs on several devices and processes, end with the same weights.
 
-The oracle is that one run: to the bit where it is killed and resumes on one device, within rounding
-where sums are shared out.
+The oracle is an uninterrupted run on one device: bit-for-bit identical for a resumed run, within
+rounding where sums are distributed.
 """
 
 import os
@@ -30,27 +30,27 @@ ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """The folder of a run that is neither killed nor shared."""
-    folder = tmp_path_factory.mktemp("alone")
+def uninterrupted(tmp_path_factory):
+    """The folder of an uninterrupted run on one device."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
     _wait(_start(folder))
     return folder
 
 
 @pytest.fixture
 def chance():
-    """Random moments, of a seed that is printed where the test fails."""
+    """Random moments; the seed is printed if the test fails."""
     seed = int(time.time())
     print("seed", seed)
     return random.Random(seed)
 
 
 @pytest.mark.slow
-def test_killed_run_ends_as_one_that_was_not(alone, tmp_path, chance):
+def test_a_killed_run_resumes_to_identical_weights(uninterrupted, tmp_path, chance):
     kills = 0
     while kills < 3:
         process = _start(tmp_path)
-        # From a new line of the history on: every start comes further than the one before.
+        # Not before a new line of the history, so that every start makes progress.
         before = _rounds(tmp_path)
         while process.poll() is None and _rounds(tmp_path) <= before + 1:
             time.sleep(0.002)
@@ -62,24 +62,24 @@ def test_killed_run_ends_as_one_that_was_not(alone, tmp_path, chance):
         kills += 1
     assert kills, "the run was never killed"
     _wait(_start(tmp_path))
-    assert _weights(tmp_path).tobytes() == _weights(alone).tobytes()
-    # The history is that of one run, without a round twice or missing; only its clock is its own.
+    assert _weights(tmp_path).tobytes() == _weights(uninterrupted).tobytes()
+    # The history has every round once; only the seconds differ.
     rows, expected = (
         [row | {"seconds": 0} for row in ft.read_history(folder / "history.jsonl")]
-        for folder in (tmp_path, alone)
+        for folder in (tmp_path, uninterrupted)
     )
     assert rows == expected
     assert len(rows) == 2 * EPOCHS
 
 
 @pytest.mark.slow
-def test_eight_devices_end_where_one_does(alone, tmp_path):
+def test_eight_devices_give_the_same_weights(uninterrupted, tmp_path):
     _wait(_start(tmp_path, 1, 0, _free_port(), **fresh.EIGHT_DEVICES))
-    np.testing.assert_allclose(_weights(tmp_path), _weights(alone), **ROUNDING)
+    np.testing.assert_allclose(_weights(tmp_path), _weights(uninterrupted), **ROUNDING)
 
 
 @pytest.mark.slow
-def test_two_processes_end_where_one_does_though_one_of_them_is_killed(alone, tmp_path, chance):
+def test_two_processes_give_the_same_weights_after_one_is_killed(uninterrupted, tmp_path, chance):
     processes = _start_both(tmp_path)
     while _rounds(tmp_path) < 2:
         assert all(process.poll() is None for process in processes), "ended before it was killed"
@@ -92,7 +92,7 @@ def test_two_processes_end_where_one_does_though_one_of_them_is_killed(alone, tm
         process.communicate()
     for process in _start_both(tmp_path):
         _wait(process)
-    np.testing.assert_allclose(_weights(tmp_path), _weights(alone), **ROUNDING)
+    np.testing.assert_allclose(_weights(tmp_path), _weights(uninterrupted), **ROUNDING)
     assert _rounds(tmp_path) == 2 * EPOCHS
 
 

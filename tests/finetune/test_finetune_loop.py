@@ -1,4 +1,4 @@
-"""The loop: its length, the best round, functions of one's own, a loss that is not finite.
+"""The loop: its length, the best round, functions of on_round, a loss that is not finite.
 
 The oracle is a run made to fall and rise again: the training data is at 2, the validation data at
 1, and the one weight that is trained, a scale that begins at 0, passes 1 on its way to 2. A step is
@@ -55,7 +55,7 @@ def test_result_is_the_best_round_and_functions_see_every_round():
     )
 
 
-def test_start_that_no_round_is_better_than_is_the_result():
+def test_without_an_improvement_the_result_is_the_initial_model():
     with pytest.warns(
         ft.FinetuneWarning, match="lower validation loss than the initial model, 0: "
     ):
@@ -73,15 +73,14 @@ def test_a_function_stops_the_run(tmp_path):
         assert len(seen) == rounds
 
 
-def test_loss_that_is_not_finite_names_the_step_and_keeps_the_last_good_weights(tmp_path):
+def test_after_a_loss_that_is_not_finite_the_last_finite_weights_are_the_result(tmp_path):
     # A small rate until the third update, which is infinite: the loss of step 4 is the first that
-    # is not finite, so the weights before the third update are the last that were seen to be good.
+    # is not finite, so the weights before the third update are the last with a finite loss.
     optimizer = optax.sgd(lambda count: jnp.where(count == 2, jnp.inf, 0.01))
     options = {"batch_size": 8, "optimizer": optimizer}
     data, model = finetuning.small_data(), finetuning.small_model()
     seen = []
-    # Resumed, it comes to the same end: the checkpoint of step 3 is of weights that are not good,
-    # and has the good ones beside them.
+    # A resumed run has the same end: the checkpoint of step 3 also has the last finite weights.
     for _ in range(2):
         with pytest.warns(ft.FinetuneWarning, match="the loss is not finite at step 4"):
             result = finetuning.tune(
@@ -99,7 +98,7 @@ def test_validation_loss_that_is_not_finite_stops_too():
     with pytest.warns(ft.FinetuneWarning, match="loss is not finite before the first step"):
         result = finetuning.tune(model, data, ft.Epochs(9), validation=far)
     assert (result.stopped, result.history, result.step) == ("not finite", [], 0)
-    # A step that goes too far: the start is the best that was seen.
+    # The first step is too large: the initial model is the best.
     with pytest.warns(ft.FinetuneWarning, match="the validation loss is not finite after step 1"):
         result = finetuning.tune(
             model, data, ft.Steps(3, every=1), validation=data, optimizer=optax.sgd(1e30)

@@ -1,4 +1,4 @@
-"""Low-rank changes: of the rank asked for, alone trained, and merged as they were trained."""
+"""Low-rank changes: their rank, their training, and the merged net."""
 
 import equal
 import finetuning
@@ -11,7 +11,7 @@ import jaxgru.finetune as ft
 
 
 def test_merged_net_has_the_outputs_of_training(key):
-    # Merged outside the compiled step and within it: equal to the bit, values and states.
+    # Merged outside the compiled step and within it: bit-for-bit identical.
     net = ft.low_rank(finetuning.small_model().net, key, rank=2)
     changed = jax.tree.map(lambda leaf: leaf + 0.3, net.deltas)
     net = ft.LowRank(net.net, changed)
@@ -31,7 +31,7 @@ def test_merged_net_has_the_outputs_of_training(key):
             assert equal.same(kernel, original)
 
 
-def test_fit_trains_the_changes_alone_and_merges_them(key):
+def test_fit_trains_only_the_changes_and_merges_them(key):
     net, readout = finetuning.small_model()
     low = ft.low_rank(net, key, rank=1)
     data = finetuning.small_data()
@@ -45,15 +45,15 @@ def test_fit_trains_the_changes_alone_and_merges_them(key):
         assert equal.same(before, after) != is_changed
         if is_changed:
             singular = np.linalg.svd(np.asarray(after - before, np.float64), compute_uv=False)
-            # Of rank 1 but for the rounding of float32 numbers near 1.
+            # Of rank 1, except for the rounding of float32 numbers near 1.
             assert singular[1] < 1e-6 < singular[0]
     assert not equal.same(tuned.readout, readout)
-    # The row of the best round is of the very weights that come back.
+    # The row of the best round is that of the resulting weights.
     evaluated = ft.evaluate(tuned, data, ft.regression(), batch_size=4)
     assert evaluated == min(row["validation_loss"] for row in result.history)
 
 
-def test_changes_begin_at_zero_and_can_be_of_one_kernel(key):
+def test_changes_begin_at_zero_and_can_be_for_one_kernel(key):
     layer = finetuning.small_model().net
     net = (jaxgru.Bidirectional(layer, layer), layer)
     low = ft.low_rank(net, key, rank=2, kernels="0.forward.recurrent_kernel")

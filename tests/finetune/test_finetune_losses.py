@@ -1,4 +1,4 @@
-"""Losses over padded sequences are those over sequences cut to their lengths."""
+"""Losses over padded sequences equal those over sequences cut to their lengths."""
 
 import equal
 import finetuning

@@ -81,7 +81,7 @@ def test_any_callable_pytree_is_trained_as_the_linear_readout(of):
             np.testing.assert_allclose(leaf, wanted[leaf.shape], **ROUNDING)
 
 
-def test_weights_that_are_no_floating_point_numbers_are_left_alone():
+def test_weights_of_integers_are_not_trained():
     net, _ = finetuning.small_model()
     integers = Partial(lambda which, y: y[which], jnp.array([0, 1]))
     with_integers, without = (

@@ -1,4 +1,4 @@
-"""What fine-tuning refuses before a run begins: by what is wrong and where, in one line."""
+"""Errors before a run begins: one line with the value, what was expected, and where."""
 
 import finetuning
 import jax
@@ -127,7 +127,7 @@ _CALLS = [
 
 
 @pytest.mark.parametrize(("change", "message"), _DATA)
-def test_unsound_data(change, message):
+def test_invalid_data(change, message):
     with pytest.raises(ValueError, match=message):
         evaluate(good(**change))
 
@@ -145,19 +145,19 @@ def test_bad_arguments(call, message):
         call()
 
 
-def test_what_padding_holds_is_not_looked_at():
+def test_padding_is_not_checked():
     classes, inputs = put(np.zeros((8, 6), int), (1, 3), 99), put(GOOD.inputs, (1, 3), np.nan)
     assert np.isfinite(evaluate(good(inputs=inputs, targets=classes), ft.classification()))
 
 
-def test_which_data_is_bad():
+def test_the_error_names_the_data():
     bad = good(targets=put(GOOD.targets, (0, 0, 0), np.nan))
     for name, data, validation in (("data", bad, GOOD), ("validation", GOOD, bad)):
         with pytest.raises(ValueError, match=rf"^{name}: targets\[0, 0, 0\] is nan"):
             tune(data=data, validation=validation)
 
 
-def test_file_that_is_no_history(tmp_path):
+def test_a_file_that_is_not_a_history(tmp_path):
     path = tmp_path / "history.jsonl"
     for text, message in (
         ('{"step": 1}\n[]\n{"step": 3}\n', "line 2 is not a JSON object"),

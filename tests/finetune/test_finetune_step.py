@@ -1,4 +1,4 @@
-"""A step of training is a step down the gradient that one would write down by hand.
+"""A training step equals gradient descent written by hand.
 
 The oracle is JAX's own gradient, through a scan over the oracle's step, of the loss over sequences
 cut to their lengths. It shares neither the derivative rule nor masks, batches, windows or losses.
@@ -74,7 +74,7 @@ def test_windows_are_those_of_a_loop_by_hand():
     _compare(result, losses, expected)
 
 
-def test_step_keeps_what_it_is_given(key):
+def test_a_step_does_not_change_its_arguments(key):
     model, data = finetuning.small_model(), finetuning.small_data()
     mask = ft.trainable_mask(model, "*")
     optimizer = optax.adam(RATE)
@@ -90,7 +90,7 @@ def test_step_keeps_what_it_is_given(key):
     assert not equal.same(first.model, model)
 
 
-def test_dropout_is_drawn_anew_at_each_step_and_not_in_validation():
+def test_dropout_has_new_draws_at_each_step_and_none_in_validation():
     model, data = finetuning.small_model(), finetuning.small_data()
     with pytest.warns(ft.FinetuneWarning, match="no round has a lower validation loss"):
         result = finetuning.tune(

@@ -1,4 +1,4 @@
-"""What is trained is what a pattern fits; the rest stays equal to the bit and costs no state."""
+"""Patterns choose the trained weights; others stay bit-for-bit identical, without state."""
 
 import equal
 import finetuning
@@ -21,7 +21,7 @@ import jaxgru.finetune as ft
         (["2.kernel", "2.b?as"], {"2.kernel", "2.bias"}),
     ],
 )  # fmt: skip
-def test_patterns_fit_paths_and_their_tails(key, patterns, expected):
+def test_patterns_match_paths_and_their_ends(key, patterns, expected):
     net = jax.eval_shape(lambda: nets.random_net(key, "bidirectional stack"))
     mask = ft.trainable_mask(net, patterns)
     chosen = {
@@ -30,9 +30,9 @@ def test_patterns_fit_paths_and_their_tails(key, patterns, expected):
     assert chosen == expected
 
 
-def test_frozen_weights_stay_and_have_no_optimiser_state(key):
+def test_frozen_weights_stay_and_have_no_optimizer_state(key):
     model, patterns = finetuning.small_model(), ["recurrent_kernel", "readout.bias"]
-    # Weight decay and momentum would move what is merely given no gradient.
+    # Weight decay and momentum would move weights that merely have a gradient of zero.
     optimizer = optax.adamw(0.1, weight_decay=0.1)
     result = finetuning.tune(
         model, finetuning.small_data(), ft.Epochs(2), optimizer=optimizer, trainable=patterns

@@ -1,6 +1,6 @@
 """The examples and the page of fine-tuning do what they claim, in a small setting.
 
-Hundreds of steps of an optimiser carry on what the processor rounds, so no test holds a printed
+Hundreds of steps of an optimizer carry on what the processor rounds, so no test holds a printed
 loss to its digits: each holds what the docstring claims of it.
 """
 
@@ -167,7 +167,7 @@ def test_the_adapting_layer_follows_the_drift(numbers_of):
 
 @pytest.mark.slow
 def test_a_penalty_on_the_jacobian_makes_noise_matter_less(numbers_of):
-    table = np.array(numbers_of("jacobian_regularised", steps=60)).reshape(3, 3)
+    table = np.array(numbers_of("jacobian_regularized", steps=60)).reshape(3, 3)
     jacobian, error, with_noise = table.T
     assert np.all(np.diff(jacobian) < 0)
     assert np.all(np.diff(with_noise) < 0)

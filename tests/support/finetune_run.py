@@ -1,4 +1,4 @@
-"""A run for tests to kill and to share out.
+"""A run for tests that kill or distribute it.
 
 ``python finetune_run.py FOLDER EPOCHS [PROCESSES PROCESS PORT]``
 

@@ -44,11 +44,11 @@ def main(steps: int = 200) -> None:
         values, moved = jax.jvp(lambda xs: estimate(model, xs), (xs,), (probe,))
         return ((values - ys) ** 2).mean() + weight * (moved**2).mean()
 
-    optimiser = optax.adam(0.003)
+    optimizer = optax.adam(0.003)
 
     @jax.jit
     def step(model, state, key, weight):
-        updates, state = optimiser.update(jax.grad(loss)(model, key, weight), state)
+        updates, state = optimizer.update(jax.grad(loss)(model, key, weight), state)
         return optax.apply_updates(model, updates), state
 
     @jax.jit
@@ -62,7 +62,7 @@ def main(steps: int = 200) -> None:
 
     print("weight    |J|^2    error  with noise")
     for weight in (0.0, 0.03, 0.09):
-        tuned, state = model, optimiser.init(model)
+        tuned, state = model, optimizer.init(model)
         for key in jax.random.split(jax.random.key(0), steps):
             tuned, state = step(tuned, state, key, weight)
         numbers = squared_jacobian(tuned), error(tuned, readings), error(tuned, noisy)
