@@ -28,7 +28,7 @@ def read_data(path: str, targets: str | None, loss: str, on: str) -> Sequences:
     is_npz = Path(path).suffix.lower() == ".npz"
     if (targets is not None) == (is_npz or loss == "next-step"):
         given = f"--targets is {targets!r}" if targets is not None else "--targets is not given"
-        kind = ".npz, which has an array of targets" if is_npz else f".csv with --loss {loss}"
+        kind = ".npz, which has an array of targets" if is_npz else f"columns and --loss {loss}"
         expected = "no --targets" if targets is not None else "--targets COLUMNS"
         raise ArrayFileError(f"{path}: {given}: expected {expected} for {kind}")
     data = _from_npz(path, loss) if is_npz else _from_csv(path, targets, on)
