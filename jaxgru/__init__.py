@@ -1,5 +1,6 @@
 """jaxgru: trained GRUs in JAX, with exact conversions and fast derivatives of any order."""
 
+from jaxgru import _public
 from jaxgru._activations import ACTIVATIONS, Activation
 from jaxgru._cell import gru_cell, gru_gates
 from jaxgru._dropout import Dropout
@@ -55,3 +56,6 @@ __all__ = [
     "to_onnx",
     "to_torch",
 ]
+
+_public.set_modules(__name__)
+_public.add_aliases()

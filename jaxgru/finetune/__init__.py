@@ -1,5 +1,6 @@
 """Fine-tuning: a small trainer, and its parts for custom loops."""
 
+from jaxgru import _public
 from jaxgru.finetune import _optax  # noqa: F401 (first, for its error)
 from jaxgru.finetune._batches import Batch, Position, batches
 from jaxgru.finetune._data import Sequences, next_step
@@ -55,3 +56,5 @@ __all__ = [
     "trainable_mask",
     "write_history",
 ]
+
+_public.set_modules(__name__)

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 import typing
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from jaxgru._net import MERGES, Merge
 from jaxgru._weights.unspecified import ALLOWED
 
 _ROOT = Path(__file__).parents[2]
+_PATHS = sorted((_ROOT / "jaxgru").rglob("*.py"))
 _SCRIPT = "tests/typing/user_script.py"
 
 
@@ -55,19 +55,24 @@ def _uses_of_any(thing):
     """Return the lines of a public function or class on which its signatures have Any."""
     if not (inspect.isclass(thing) or inspect.isfunction(thing)):
         return []
-    source = textwrap.dedent(inspect.getsource(thing))
-    lines = source.splitlines()
+    # By name, as a class names the public module instead of its own.
+    opening = re.compile(rf"^(class|def) {thing.__name__}\b", re.MULTILINE)
+    (path,) = (path for path in _PATHS if opening.search(path.read_text()))
+    module = importlib.import_module(".".join(path.relative_to(_ROOT).with_suffix("").parts))
+    nodes = ast.parse(path.read_text()).body
+    *_, node = (node for node in nodes if getattr(node, "name", "") == thing.__name__)
     hidden = {
         name
-        for name, value in vars(inspect.getmodule(thing)).items()
+        for name, value in vars(module).items()
         if typing.get_origin(value) is not None and "typing.Any" in repr(value)
     } | {"Any"}
-    for path in (_ROOT / "jaxgru").rglob("*.py"):  # aliases that have the reason themselves
-        hidden -= {*re.findall(r"^(\w+): TypeAlias = .*# Any: ", path.read_text(), re.MULTILINE)}
+    for each in _PATHS:  # aliases that have the reason themselves
+        hidden -= {*re.findall(r"^(\w+): TypeAlias = .*# Any: ", each.read_text(), re.MULTILINE)}
     hidden -= {"DTypeLike"}  # of JAX
+    lines = path.read_text().splitlines()
     return [
         lines[name.end_lineno - 1]
-        for annotation in _annotations(ast.parse(source).body[0])
+        for annotation in _annotations(node)
         for name in ast.walk(annotation)
         if isinstance(name, ast.Name) and name.id in hidden
     ]
