@@ -18,6 +18,12 @@ def check_params(params: GRUParams) -> None:
     """Raise ValueError, naming the array and the shape expected, unless the arrays fit together."""
     if not isinstance(params, GRUParams):
         raise ValueError(f"params is a {type_name(params)}: expected a GRUParams{ways_in(params)}")
+    if axes := leading_axes(params):
+        raise ValueError(
+            f"the arrays are stacked over {' x '.join(map(str, axes))}: expected those of one "
+            "layer; run all with jax.vmap(lambda net: jaxgru.gru(net, xs))(net), or take one, as "
+            "jax.tree.map(lambda array: array[0], net)"
+        )
     shape = shape_of("recurrent_kernel", params.recurrent_kernel)
     if len(shape) != 2 or shape[1] != 3 * shape[0]:
         raise ValueError(f"recurrent_kernel has shape {shape}: expected (H, 3H)")
@@ -40,6 +46,18 @@ def check_params(params: GRUParams) -> None:
             raise ValueError(
                 f"{name} has dtype {jnp.result_type(value).name}: expected a floating-point type"
             )
+
+
+def leading_axes(params: GRUParams) -> tuple[int, ...]:
+    """Return the axes over which all arrays of a layer are stacked, ``()`` for one layer's own."""
+    ranks = {"kernel": 2, "recurrent_kernel": 2, "bias": 1, "recurrent_bias": 1}
+    arrays = {name: getattr(params, name) for name in ranks}
+    found = {
+        tuple(getattr(array, "shape", ()))[: -ranks[name]]
+        for name, array in arrays.items()
+        if array is not None
+    }
+    return found.pop() if len(found) == 1 else ()
 
 
 def shape_of(name: str, value: Any) -> tuple[int, ...]:

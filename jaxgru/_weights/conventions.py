@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgru._checks import leading_axes
 from jaxgru._net import Backward, Bidirectional, Net, check_net
 from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError
@@ -49,6 +50,22 @@ def negate_update(array: Any) -> Any:
     bits = block.view(f"u{array.itemsize}")
     bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
     return array
+
+
+def check_stackable(net: Net) -> tuple[int, ...]:
+    """Check a net, or each of the nets stacked along leading axes of all arrays; return the axes.
+
+    Raises ValueError as ``check_net`` does.
+    """
+    layers = jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, GRUParams))
+    found = {leading_axes(layer) for layer in layers if isinstance(layer, GRUParams)}
+    axes = found.pop() if len(found) == 1 else ()
+    if axes:
+        rest = len(axes)
+        struct: Any = jax.ShapeDtypeStruct
+        net = jax.tree.map(lambda array: struct(array.shape[rest:], array.dtype), net)
+    check_net(net)
+    return axes
 
 
 def has_bias(params: GRUParams) -> bool:

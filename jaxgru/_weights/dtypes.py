@@ -1,6 +1,6 @@
 """The dtypes of weights, and placeholders for arrays of other types, which are not read."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import ml_dtypes
@@ -16,48 +16,36 @@ FLOATS: dict[str, np.dtype[Any]] = {
 
 
 class Unread(NamedTuple):
-    """An array in a file that is not read, because weights do not have this type."""
+    """An array in a file: not read yet, or never, as weights do not have its type."""
 
     shape: tuple[int, ...]
-    dtype: str  # by its name in the file
+    dtype: str  # by its name; in the file, if it is not read at all
+    read: "Callable[[], NDArray[Any]] | None" = None  # None: not a type of weights
 
 
 # The arrays of a file by name. Those that do not belong to a GRU may have any type.
 Arrays: TypeAlias = Mapping[str, "NDArray[Any] | Unread"]
 
 
-class Lazy(Mapping[str, "NDArray[Any] | Unread"]):
-    """Arrays by name, each of which is read when it is accessed."""
-
-    def __init__(
-        self, names: Collection[str], read: Callable[[str], "NDArray[Any] | Unread"]
-    ) -> None:
-        self._names = dict.fromkeys(names)
-        self._read = read
-
-    def __getitem__(self, name: str) -> "NDArray[Any] | Unread":
-        return self._read(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
+def read_now(array: "NDArray[Any] | Unread") -> Any:
+    """Return an array that may be read by now, of a type of weights."""
+    return array.read() if isinstance(array, Unread) and array.read else array
 
 
 def check_floats(arrays: Arrays) -> None:
-    """Raise WeightsError unless the arrays of a GRU were read, have one dtype and are not empty."""
+    """Raise WeightsError unless the arrays of a GRU have one dtype of weights and are not empty."""
+    found: dict[str, str] = {}
     for name, array in arrays.items():
-        if isinstance(array, Unread) or array.dtype.name not in FLOATS:
-            dtype = array.dtype if isinstance(array, Unread) else array.dtype.name
+        dtype = array.dtype if isinstance(array, Unread) else array.dtype.name
+        if dtype not in FLOATS or (isinstance(array, Unread) and array.read is None):
             raise WeightsError(
                 f"{name} has dtype {dtype}: expected floating-point numbers ({', '.join(FLOATS)})"
             )
-        if array.size == 0:
+        if 0 in array.shape:
             raise WeightsError(
                 f"{name} has shape {array.shape}: expected every size to be 1 or more"
             )
-    found = {str(array.dtype): name for name, array in arrays.items()}
+        found[dtype] = name
     if len(found) > 1:
         (one, first), (other, second) = list(found.items())[:2]
         raise WeightsError(f"{first} is {one} and {second} {other}: expected one dtype in a GRU")

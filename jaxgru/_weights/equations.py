@@ -56,8 +56,8 @@ def from_notebook(params: GRUParams) -> GRUParams:
     candidate = slice(2 * params.hidden_size, None)
     recurrent_bias: Any = params.recurrent_bias.copy()
     bias: Any = np.zeros_like(recurrent_bias) if params.bias is None else params.bias.copy()
-    bias[candidate] += recurrent_bias[candidate]
-    recurrent_bias[candidate] = 0
+    bias[..., candidate] += recurrent_bias[..., candidate]
+    recurrent_bias[..., candidate] = 0
     return dataclasses.replace(params, bias=bias, recurrent_bias=recurrent_bias)
 
 
@@ -68,7 +68,7 @@ def to_notebook(params: GRUParams) -> GRUParams:
     """
     _HOLDER.check(params)
     if params.recurrent_bias is not None:
-        inside = np.count_nonzero(params.recurrent_bias[2 * params.hidden_size :])
+        inside = np.count_nonzero(params.recurrent_bias[..., 2 * params.hidden_size :])
         if inside:
             raise WeightsError(
                 f"the recurrent bias of the candidate is non-zero in {inside} of "

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from jaxgru._atomic import replacing
-from jaxgru._net import Net, check_net
+from jaxgru._net import Net
 from jaxgru._params import GRUParams
+from jaxgru._weights.conventions import check_stackable
 from jaxgru._weights.equations import Equations, check_equations, map_layers, to_notebook
 from jaxgru._weights.errors import WeightsError, WeightsWarning, about
 from jaxgru._weights.reading import Contents, StrPath, read_all
@@ -234,7 +235,7 @@ def save(
     Source: docs/formats.md names that of each format.
     """
     check_equations(equations)
-    check_net(net)
+    check_stackable(net)
     net = jax.tree.map(np.asarray, net)
     with about(f"{os.fspath(path)} was not written"):
         write = find_writer(path, format)

@@ -6,7 +6,6 @@ layer has two directions.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ from jax.tree_util import keystr, tree_map_with_path
 from jaxgru._activations import Activation
 from jaxgru._net import Backward, Bidirectional, Net
 from jaxgru._params import GRUParams
+from jaxgru._weights.dtypes import Arrays, read_now
 from jaxgru._weights.errors import WeightsError, first_line, listed, shown
 
 _LAYERS = {kind.__name__: kind for kind in (GRUParams, Bidirectional, Backward)}
@@ -41,7 +41,7 @@ def describe(net: Net) -> tuple[dict[str, Any], dict[str, Any]]:
     return to_data(named), dict(zip(jax.tree.leaves(named), jax.tree.leaves(net), strict=True))
 
 
-def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
+def rebuild(data: Any, arrays: Arrays) -> Net:
     """Return the net of such data; raise WeightsError unless the arrays are those of the net."""
     named = from_data(data)
     names = jax.tree.leaves(named)
@@ -53,7 +53,7 @@ def rebuild(data: Any, arrays: Mapping[str, Any]) -> Net:
         raise WeightsError(
             f"the net has {len(names)} arrays and the file {len(arrays)}: expected each once"
         )
-    net: Net = jax.tree.map(arrays.__getitem__, named)
+    net: Net = jax.tree.map(lambda name: read_now(arrays[name]), named)
     return net
 
 

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from jaxgru._net import check_net
 from jaxgru._weights.contract import Source
+from jaxgru._weights.conventions import check_stackable
 from jaxgru._weights.equations import Equations, check_equations, from_notebook, map_layers
 from jaxgru._weights.errors import WeightsError, about
 from jaxgru._weights.registry import find_by_content, read_folder
 from jaxgru._weights.results import Found, Gathered
 from jaxgru._weights.unspecified import check_assume, overridden
 
+_SOURCES = ("keras", "onnx")  # formats of one library
 StrPath = str | os.PathLike[str]
 
 
@@ -49,6 +50,10 @@ def read_all(
                 source = Source(file, os.fstat(file.fileno()).st_size, assume, folder)
                 format_ = find_by_content(source)
                 name, gathered = format_.name, format_.read(source)
+        if name in _SOURCES and assume.get("source", name) != name:
+            raise WeightsError(
+                f"assume has source {assume['source']!r}: expected none, as it is a file of {name}"
+            )
         if not gathered:
             raise WeightsError("there is no GRU in it: expected at least one")
     gathered = overridden(gathered, assume)
@@ -59,7 +64,7 @@ def _checked(found: Found | WeightsError, equations: Equations) -> Found | Weigh
     if isinstance(found, WeightsError):
         return found
     try:
-        check_net(found.net)
+        check_stackable(found.net)
         if equations == "notebook":
             return found._replace(net=map_layers(from_notebook, found.net))
     except ValueError as error:  # of sizes that do not fit together, or of the equations

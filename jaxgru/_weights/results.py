@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgru._net import Net, check_net
-from jaxgru._weights.conventions import is_traced
+from jaxgru._net import Net
+from jaxgru._weights.conventions import check_stackable, is_traced
 from jaxgru._weights.errors import WeightsError, WeightsWarning, about, listed, outcome, plain
 
 # The name of a GRU whose file has none for it.
@@ -164,7 +164,7 @@ def _stacked(gathered: Gathered, names: list[str]) -> Found:
             )
     net = tuple(part.net for part in parts)
     try:
-        check_net(net)
+        check_stackable(net)
     except ValueError as error:
         raise WeightsError(f"{' and '.join(map(repr, names))} are not a net: {error}") from None
     return Found(net, tuple(dict.fromkeys(notes)), parts[0].inputs)

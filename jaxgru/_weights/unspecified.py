@@ -3,13 +3,16 @@
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 from jaxgru._activations import ACTIVATIONS, Activation, ActivationLike, canonical
 from jaxgru._net import MERGES, Backward, Bidirectional, Merge, Net
 from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError, outcome
 from jaxgru._weights.results import Found, Gathered
+
+
+Source = Literal["keras", "torch", "flax", "haiku", "equinox", "mlx"]
 
 
 class Assume(TypedDict, total=False):
@@ -21,6 +24,7 @@ class Assume(TypedDict, total=False):
     reverse: bool
     merge: Merge
     subclass: Literal["gru"]  # in assume alone: what a user's own class computes
+    source: Source  # in assume alone: the library of arrays whose names do not show it
 
 
 ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -30,6 +34,7 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "reverse": (True, False),
     "merge": MERGES,
     "subclass": ("gru",),
+    "source": get_args(Source),
 }
 # The defaults of Keras 2 and 3, PyTorch and Flax.
 _DEFAULTS: dict[str, Any] = {
@@ -58,8 +63,8 @@ def check_assume(
     overriding = _checked("override", override or {})
     for name in assumed.keys() & overriding.keys():
         raise ValueError(f"{name!r} is in assume and in override: expected it in one of them")
-    if "subclass" in overriding:
-        raise ValueError("override names 'subclass': expected it in assume")
+    for name in overriding.keys() & {"subclass", "source"}:
+        raise ValueError(f"override names {name!r}: expected it in assume")
     both = Assumed(assumed | overriding)
     both.override = overriding
     return both
@@ -143,6 +148,7 @@ class Fields:
         self._assume = assume
         self._override = assume.override if isinstance(assume, Assumed) else {}
         self._assumed: dict[str, Any] = {}
+        self._notes: list[str] = []
 
     def given(self, field: str) -> Any:
         """Return what the caller has assumed of a field, None for nothing."""
@@ -179,13 +185,18 @@ class Fields:
         variant = {name: self.resolve(name, in_file.get(name, _LEFT_OUT)) for name in names}
         return GRUParams(kernel, recurrent_kernel, bias, recurrent_bias, **variant)
 
+    def note(self, note: str) -> None:
+        """Add a note on how the GRU was read."""
+        self._notes.append(note)
+
     def notes(self) -> tuple[str, ...]:
-        """Return a note on the assumed values, or none."""
+        """Return the notes, and one on the assumed values, if any."""
         if not self._assumed:
-            return ()
+            return tuple(self._notes)
         values = ", ".join(map(repr, self._assumed.values()))
         are = "is" if len(self._assumed) == 1 else "are"
         return (
+            *self._notes,
             f"the file does not specify {', '.join(self._assumed)}: {values} {are} assumed "
             "(assume= changes that)",
         )

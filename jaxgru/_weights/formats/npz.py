@@ -32,7 +32,7 @@ from jaxgru._net import Backward, Net
 from jaxgru._params import GRUParams
 from jaxgru._weights.contract import Look, Source
 from jaxgru._weights.conventions import Holder, arrays_of, both_biases, one_bias
-from jaxgru._weights.dtypes import Unread
+from jaxgru._weights.dtypes import FLOATS, Unread
 from jaxgru._weights.errors import WeightsError, damaged, plain, shown
 from jaxgru._weights.formats.zip import DAMAGE, MAGIC, open_archive
 from jaxgru._weights.libraries.finding import find
@@ -44,6 +44,19 @@ from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
 KEYS = ("wMatrix", "uMatrix", "biases")
 _HOLDER = Holder("npz")
 _ENDING = ".npy"
+# Files of weights in archives of other tools, such as policy.pth of Stable-Baselines3.
+_WEIGHTS = (
+    ".pth",
+    ".pt",
+    ".bin",
+    ".pkl",
+    ".ckpt",
+    ".safetensors",
+    ".h5",
+    ".keras",
+    ".onnx",
+    ".npz",
+)
 _MAGIC = b"\x93NUMPY"
 # A header is a Python dict, which NumPy writes with these keys in this order. NumPy reads it with
 # Python's parser, which may use much memory. (Python 2 wrote sizes such as 5L.)
@@ -52,6 +65,8 @@ _HEADER = re.compile(
     r"\s*'shape':\s*\((?P<shape>[\s\d,L-]*)\),?\s*\}\s*"
 )
 _LONGEST_HEADER = 10_000
+# NumPy has no name for bfloat16: two bytes without a type.
+_BFLOAT16 = re.compile(r"'[<|]V2'")
 _DTYPE = re.compile(r"'([<>=|])f([248])'")
 
 
@@ -105,11 +120,19 @@ def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
             if not entry.filename.endswith(_ENDING):
                 raise WeightsError(
                     f"{shown(entry.filename)} is there: expected names that end in {_ENDING}, as "
-                    "those of NumPy's arrays do"
+                    f"those of NumPy's arrays do{_inner([entry.filename for entry in entries])}"
                 )
         return {
             entry.filename.removesuffix(_ENDING): _read_array(archive, entry) for entry in entries
         }
+
+
+def _inner(names: list[str]) -> str:
+    """Return the end of an error: the step that reads a file within an archive of another tool."""
+    inner = next((name for name in names if name.endswith(_WEIGHTS)), None)
+    if inner is None:
+        return ""
+    return f"; take {shown(inner)} out of it (python -m zipfile -e FILE FOLDER), and load that"
 
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any] | Unread:
@@ -117,9 +140,9 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any
     whole = damaged(f"{name} is damaged", *DAMAGE, expected=": expected an array")
     with whole, archive.open(entry) as file:
         shape, is_fortran, dtype = _read_header(file)
-        if (known := _DTYPE.fullmatch(dtype)) is None:
+        if (known := _DTYPE.fullmatch(dtype)) is None and not _BFLOAT16.fullmatch(dtype):
             return Unread(shape, shown(dtype.strip("'")))
-        stored = np.dtype(f"{known[1]}f{known[2]}")
+        stored = np.dtype(f"{known[1]}f{known[2]}") if known else FLOATS["bfloat16"]
         held = entry.file_size - file.tell()
         declared = check_held(name, shape, stored, held, may_be_empty=True)
         content = np.empty(declared, np.uint8)

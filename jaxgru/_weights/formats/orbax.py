@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru._optional import need
-from jaxgru._weights.dtypes import FLOATS, Lazy, Unread
+from jaxgru._weights.dtypes import FLOATS, Unread
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find
@@ -56,22 +56,30 @@ def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
     )
     # One walk through a folder, whatever is read of it.
     size_of = functools.cache(lambda path: sum(part.stat().st_size for part in path.rglob("*")))
-    return find(Lazy(specs, lambda name: _read_array(name, *specs[name], size_of)), assume)
+
+    class Arrays(dict[str, Any]):
+        def __getitem__(self, name: str) -> Unread:  # opened when they are asked for
+            return _opened(name, *specs[name], size_of)
+
+    return find(Arrays(specs), assume)
 
 
-def _read_array(
+def _opened(
     name: str, folder: Path, spec: dict[str, Any], size_of: Callable[[Path], int]
-) -> NDArray[Any] | Unread:
+) -> Unread:
     tensorstore = need("tensorstore", "orbax", "reading a checkpoint of Orbax")
     # Whatever the library meets in damaged files.
     with damaged(f"{shown(name)} is missing or damaged", Exception):
         store = tensorstore.open(spec, read=True).result()
-        dtype = store.dtype.numpy_dtype
-        if dtype.name not in FLOATS:
-            return Unread(tuple(store.shape), str(dtype))
-        size = bytes_of(shown(name), store.shape, dtype.itemsize)
+        shape, dtype = tuple(store.shape), store.dtype.numpy_dtype
+
+    def read() -> NDArray[Any]:
+        size = bytes_of(shown(name), shape, dtype.itemsize)
         check_declared(size, size_of(folder), shown(name))
-        return np.asarray(store.read().result())
+        with damaged(f"{shown(name)} is missing or damaged", Exception):
+            return np.asarray(store.read().result())
+
+    return Unread(shape, dtype.name, read if dtype.name in FLOATS else None)
 
 
 def _steps(folder: Path) -> list[str]:

@@ -18,6 +18,7 @@ not return float8 as NumPy.
 Source: the format's description in the README of huggingface/safetensors.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 from jaxgru._net import Net
 from jaxgru._optional import need
 from jaxgru._weights.contract import Look, Source
-from jaxgru._weights.dtypes import Lazy, Unread
+from jaxgru._weights.dtypes import Unread
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find
@@ -80,7 +81,7 @@ def read(source: Source) -> Gathered:
         )
     data = parse_json(metadata.get("net", ""), "the net")
     for name, array in arrays.items():
-        if isinstance(array, Unread) or array.size == 0:
+        if array.read is None or 0 in array.shape:
             raise WeightsError(
                 f"{shown(name)} has dtype {array.dtype} and shape {array.shape[:8]}: expected "
                 "floating-point numbers, one at least"
@@ -121,7 +122,7 @@ class _Entry(NamedTuple):
     end: int
 
 
-def _opened(source: Source) -> tuple[dict[str, str], Lazy]:
+def _opened(source: Source) -> tuple[dict[str, str], dict[str, Unread]]:
     """Return the text in a file's header, and its arrays in the header's order."""
     length = _header_length(source.file.read(8))
     start = 8 + length
@@ -136,16 +137,20 @@ def _opened(source: Source) -> tuple[dict[str, str], Lazy]:
     entries = {name: _entry(name, described) for name, described in header.items()}
     _check_places(entries, source.size - start)
 
-    def read(name: str) -> NDArray[Any] | Unread:
-        entry = entries[name]
-        if entry.dtype not in _DTYPES:
-            return Unread(entry.shape, shown(entry.dtype))
+    def read(entry: _Entry) -> NDArray[Any]:
         content = np.empty(entry.end - entry.begin, np.uint8)
         source.file.seek(start + entry.begin)
         fill(source.file, content.data)
         return content.view(_DTYPES[entry.dtype]).reshape(entry.shape)
 
-    return metadata, Lazy(entries, read)
+    arrays = {}
+    for name, entry in entries.items():
+        if entry.dtype in _DTYPES:
+            dtype = _DTYPES[entry.dtype].name
+            arrays[name] = Unread(entry.shape, dtype, functools.partial(read, entry))
+        else:
+            arrays[name] = Unread(entry.shape, shown(entry.dtype))
+    return metadata, arrays
 
 
 def _header_length(head: bytes) -> int:

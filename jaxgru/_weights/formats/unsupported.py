@@ -37,7 +37,8 @@ FORMATS = (
         # Users of Equinox often put a line of JSON before them.
         lambda look: look.head.startswith(_NPY) or look.head.partition(b"\n")[2].startswith(_NPY),
         "load them into the model they were saved from (equinox.tree_deserialise_leaves) and hand "
-        "that to jaxgru.from_equinox"),
+        "that to jaxgru.from_equinox; or, if it is a dict or list that you trust, write it by "
+        "numpy.savez(new_path, **numpy.load(path, allow_pickle=True).item()), or *list(...)"),
     _format(
         "sharded", "the index of weights in several files",
         _matches(rb'\s*\{.*"(?:weight_map|total_size)"'),
@@ -69,8 +70,16 @@ FORMATS = (
         lambda look: any(f"/{name}".endswith("/archive_format") for name in look.entries or ()),
         _IN_TORCH),
     _format(
-        "pickle-0", "a pickle of protocol 0, which Python 2 wrote",
-        _matches(rb"\(?[dl]p[01]\r?\n"), "load it in Python and pickle it again with protocol=2"),
+        "pickle-0", "a pickle of protocol 0 or 1, as of Python 2",
+        # A dict, list, object or global name as text, or a container of protocol 1.
+        _matches(rb"\(?[dl]p\d+\r?\n|\(?[ci][\w.]+\r?\n[\w.]+\r?\n|\(?c[\w.]+\n|[}\])]q.|\(\]q"),
+        "if you trust it, load it in Python (pickle.load(file, encoding='latin1')) and write it "
+        "again by pickle.dump(value, new_file, protocol=2)"),
+    _format(
+        "compressed", "a compressed file",
+        _begins(b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"x\x9c", b"x\xda"),
+        "decompress it first, with gunzip, bunzip2, unxz or zstd -d (a file of joblib by "
+        "joblib.dump(joblib.load(path), new_path))"),
     _format(
         "matlab", "a file of MATLAB", _begins(b"MATLAB "),
         "numpy.savez(path, **scipy.io.loadmat(path)) writes a file that is read, given the names "
@@ -84,6 +93,12 @@ def refuse_folder(names: Collection[str]) -> WeightsError:
         kind, instead = "a TensorFlow SavedModel", _IN_KERAS
     elif any(name.endswith(".index") for name in names):
         kind, instead = "a directory with a TensorFlow checkpoint", _IN_KERAS
+    elif any(name.endswith(".distcp") for name in names):
+        kind = "a checkpoint of torch.distributed.checkpoint"
+        instead = (
+            "torch.distributed.checkpoint.format_utils.dcp_to_torch_save(folder, 'model.pt') "
+            "writes a file that is read"
+        )
     else:
         kind, instead = "a directory", f"in it are {listed(sorted(names)) or 'no files'}"
     return WeightsError(

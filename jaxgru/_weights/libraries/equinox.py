@@ -49,7 +49,7 @@ def from_equinox(module: object, *, layer: str | None = None) -> GRUParams:
 
     Args:
         module: an ``equinox.nn.GRUCell``, or a module or any other pytree that contains some. Its
-            arrays may be traced by ``jax.jit`` and ``jax.grad``.
+            arrays may be traced by ``jax.jit`` and ``jax.grad``, and stacked along leading axes.
         layer: the path of the cell, such as ``"encoder.cells.0"``, required if there are several,
             see ``jaxgru.load``.
 
@@ -59,7 +59,7 @@ def from_equinox(module: object, *, layer: str | None = None) -> GRUParams:
 
     Raises:
         WeightsError: there is no cell, several and no ``layer``, or its arrays do not fit
-            together, for example those of a cell created under ``vmap``.
+            together.
         ImportError: Equinox is not installed.
 
     >>> import jax, jaxgru
@@ -75,10 +75,11 @@ def from_equinox(module: object, *, layer: str | None = None) -> GRUParams:
     gathered: Gathered = {}
     for path, node in nodes:
         if isinstance(node, eqx.nn.GRUCell):
+            place = keystr(path, simple=True, separator=".")
             held = {name: getattr(node, name) for name in _SHAPES}
             arrays = {n: names.read_array(array) for n, array in held.items() if array is not None}
-            module = {keystr(path, simple=True, separator="."): {name: name for name in arrays}}
-            gathered |= names.attempts(names.cells(arrays, module, _SHAPES, _params), {})
+            cell = names.cells(arrays, {place: {own: own for own in arrays}}, _SHAPES, params_of)
+            gathered |= names.attempts(cell, {}, "equinox")
     if not gathered:
         raise WeightsError(f"a {type(module).__name__} has no equinox.nn.GRUCell: expected one")
     return cast("GRUParams", deliver(pick(gathered, layer), "module", stacklevel=2))
@@ -134,20 +135,21 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     A cell without biases has the names of PyTorch, and is found as such.
     """
     modules = names.holding(arrays, _SHAPES)
-    return names.attempts(names.cells(arrays, modules, _SHAPES, _params), assume)
+    return names.attempts(names.cells(arrays, modules, _SHAPES, params_of), assume, "equinox")
 
 
-def _params(weights: dict[str, Any], fields: Fields) -> GRUParams:
+def params_of(weights: dict[str, Any], fields: Fields) -> GRUParams:
+    """Return a layer, given arrays by the names of Equinox."""
     bias: Any = None
     recurrent_bias: Any = None
     if "bias" in weights:
         xp = numpy_of(weights["bias_n"])
         bias, candidate = swap_gates(weights["bias"]), weights["bias_n"]
-        none = xp.zeros_like(candidate, shape=2 * candidate.size)
-        recurrent_bias = xp.concatenate([none, candidate])
+        none = xp.zeros_like(candidate)
+        recurrent_bias = xp.concatenate([none, none, candidate], -1)
     fields.resolve("reverse", False)  # a cell has no direction
     kernel, recurrent_kernel = (
-        swap_gates(weights[name], 0).T for name in ("weight_ih", "weight_hh")
+        swap_gates(weights[name].swapaxes(-1, -2)) for name in ("weight_ih", "weight_hh")
     )
     return fields.params(
         kernel, recurrent_kernel, bias, recurrent_bias, reset_after=True, **TANH_SIGMOID

@@ -6,11 +6,13 @@ from typing import Any
 
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError
-from jaxgru._weights.libraries import equinox, flax, haiku, torch
+from jaxgru._weights.libraries import equinox, flax, haiku, mlx, torch
+from jaxgru._weights.libraries.keras import names as keras
 from jaxgru._weights.libraries.names import no_gru
+from jaxgru._weights.libraries.unnamed import renamed
 from jaxgru._weights.results import Gathered
 
-LAYOUTS = (torch, flax, haiku, equinox)
+LAYOUTS = (torch, flax, haiku, equinox, mlx, keras)
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> Gathered:
@@ -20,6 +22,7 @@ def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> 
     modules whose names differ in a number, such as gru_2 and gru_10, are in the order of the
     numbers. ``looked_for`` describes the arrays of the format, for the error about a missing GRU.
     """
+    arrays = renamed(arrays, assume) or arrays
     gathered: Gathered = {}
     for layout in LAYOUTS:
         for name, found in layout.find(arrays, assume).items():

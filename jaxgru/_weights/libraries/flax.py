@@ -80,8 +80,9 @@ def from_flax(
 
     Args:
         source: the variables or the parameters of a linen module that is or contains a ``GRUCell``,
-            as nested dicts; or an nnx module that is or contains one, or its state. The arrays may
-            be traced by ``jax.jit`` and ``jax.grad``.
+            as nested dicts or in any tree, such as a ``TrainState``; or an nnx module that is or
+            contains one, or its state. The arrays may be traced by ``jax.jit`` and ``jax.grad``,
+            and stacked along leading axes.
         layer: the path of the cell, or of its ``RNN`` or ``Bidirectional``, such as
             ``"params/GRUCell_0"``, required if there are several, see ``jaxgru.load``.
         assume: values of fields that parameters do not include, see ``jaxgru.load``. An nnx module
@@ -115,14 +116,12 @@ def from_flax(
     else:
         if isinstance(source, nnx.State):
             source = nnx.to_pure_dict(source)
-        if not isinstance(source, Mapping):
-            raise WeightsError(
-                f"source is a {type(source).__name__}: expected the variables of a linen module, "
-                "or an nnx module or its state"
-            )
         gathered = find(names.named_arrays(source), checked)
     if not gathered:
-        raise WeightsError(f"a {type(source).__name__} holds no GRU of Flax: expected a GRUCell")
+        raise WeightsError(
+            f"a {type(source).__name__} has no GRU of Flax: expected the variables of a linen "
+            "module, or an nnx module or its state"
+        )
     return deliver(pick(overridden(gathered, checked), layer), "source", stacklevel=2)
 
 
@@ -182,11 +181,11 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
         place: module
         for place, module in names.holding(arrays, _NNX, 2).items()
         # Its other recurrent cells have the same names: a simple one has H columns, an LSTM 4H.
-        if len(shape := arrays[module["dense_h/kernel"]].shape) == 2 and shape[1] == 3 * shape[0]
+        if len(shape := arrays[module["dense_h/kernel"]].shape) > 1 and shape[-1] == 3 * shape[-2]
     }
     cells = names.cells(arrays, linen, {**_LINEN, **_LINEN_BIASES}, _linen)
     cells |= names.cells(arrays, nnx, {**_NNX, **_NNX_BIAS}, _nnx)
-    return names.attempts(_with_directions(cells), assume)
+    return names.attempts(_with_directions(cells), assume, "flax")
 
 
 def _over_time(layer: Layer, to_cell: Any) -> dict[str, Any]:
@@ -256,15 +255,15 @@ def _net(fields: Fields, cell: names.Build, backward: names.Build | None = None)
 def _linen(weights: dict[str, Any], fields: Fields) -> Net:
     xp = numpy_of(*weights.values())
     kernel, recurrent_kernel = (
-        xp.concatenate([weights[f"{side}{gate}/kernel"] for gate in _GATES], axis=1)
+        xp.concatenate([weights[f"{side}{gate}/kernel"] for gate in _GATES], axis=-1)
         for side in "ih"
     )
-    none = xp.zeros_like(weights["hn/kernel"][0])
+    none = xp.zeros_like(weights["hn/kernel"][..., 0, :])
     biases: list[Any] = [None, None]
     for i, side in enumerate("ih"):
         held = [weights.get(f"{side}{gate}/bias") for gate in _GATES]
         if any(bias is not None for bias in held):
-            biases[i] = xp.concatenate([none if bias is None else bias for bias in held])
+            biases[i] = xp.concatenate([none if bias is None else bias for bias in held], -1)
     return fields.params(kernel, recurrent_kernel, *biases, reset_after=True)
 
 
@@ -324,7 +323,9 @@ def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
         known = next((n for n in ACTIVATIONS if get_activation(n).flax is function), None)
         functions[field] = _resolved(field, attribute, function, known, assume)
     arrays = names.named_arrays(nnx.to_pure_dict(nnx.state(cell, nnx.Param)))
-    found = sound(find(arrays, functions | {"reverse": False}), UNNAMED)
+    module = names.holding(arrays, _NNX, 2)
+    builds = names.cells(arrays, module, {**_NNX, **_NNX_BIAS}, _nnx)
+    found = sound(names.attempts(builds, functions, "flax"), UNNAMED)
     params: Any = found.net
     if cell.dtype is None or cell.dtype == params.dtype:
         return found

@@ -41,9 +41,10 @@ def from_haiku(params: Mapping[str, object], *, layer: str | None = None) -> GRU
     The update gate of Haiku is the complement, so the weights of z are negated, which is exact.
 
     Args:
-        params: the parameters returned by ``init`` of a transformed function, for each module
-            a dict of its arrays: ``w_i`` ``(I, 3H)``, ``w_h`` ``(H, 3H)`` and ``b`` ``(3H,)``.
-            They may be traced by ``jax.jit`` and ``jax.grad``.
+        params: the parameters returned by ``init`` of a transformed function, or any tree that
+            contains them: for each module a dict of its arrays, ``w_i`` ``(I, 3H)``, ``w_h``
+            ``(H, 3H)`` and ``b`` ``(3H,)``. They may be stacked along leading axes, and may be
+            traced by ``jax.jit`` and ``jax.grad``.
         layer: the name of the module, required if there are several GRUs, see ``jaxgru.load``.
 
     Returns:
@@ -59,11 +60,10 @@ def from_haiku(params: Mapping[str, object], *, layer: str | None = None) -> GRU
 
     Source: ``haiku.GRU``.
     """
-    if not isinstance(params, Mapping):
-        raise WeightsError(f"params is a {type(params).__name__}: expected a dict of modules")
     gathered = find(names.named_arrays(params), {})
     if not gathered:
-        raise WeightsError("params holds no GRU: expected a module with w_i, w_h and b")
+        kind = type(params).__name__
+        raise WeightsError(f"a {kind} has no GRU of Haiku: expected a module with w_i, w_h and b")
     return cast("GRUParams", deliver(pick(gathered, layer), "params", stacklevel=2))
 
 
@@ -104,7 +104,7 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     """Return all GRUs of Haiku among named arrays, by the name of their module."""
     modules = names.holding(arrays, _NAMES)
-    return names.attempts(names.cells(arrays, modules, _SHAPES, _params), assume)
+    return names.attempts(names.cells(arrays, modules, _SHAPES, _params), assume, "haiku")
 
 
 def _params(weights: dict[str, Any], fields: Fields) -> GRUParams:

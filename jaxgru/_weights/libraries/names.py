@@ -4,18 +4,27 @@ The same array may be called ``encoder.gru.w_i``, ``encoder/gru/w_i``, ``encoder
 paths of trees in JAX, ``['encoder']['gru']['w_i']``.
 """
 
+import dataclasses
 import functools
 import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from jaxgru._net import Net
-from jaxgru._weights.conventions import is_traced, to_numpy
-from jaxgru._weights.dtypes import FLOATS, Arrays, Unread, check_floats
-from jaxgru._weights.errors import WeightsError, WeightsWarning, listed, outcome, plain, shown
+from jaxgru._weights.conventions import check_stackable, is_traced, to_numpy
+from jaxgru._weights.dtypes import FLOATS, Arrays, Unread, check_floats, read_now
+from jaxgru._weights.errors import (
+    WeightsError,
+    WeightsWarning,
+    each_once,
+    listed,
+    outcome,
+    plain,
+    shown,
+)
 from jaxgru._weights.results import UNNAMED, Found, Gathered, to_jax
 from jaxgru._weights.unspecified import Fields
 
@@ -74,34 +83,64 @@ def cells(
 
     def build(place: str, module: Module, fields: Fields) -> Net:
         held = {own: shape for own, shape in shapes.items() if own in module}
+        # A part with more arrays, such as a bias or a norm of one's own, is of another cell.
+        parts = {own.rpartition("/")[0] for own in held} - {""}
+        for own in module.keys() - held.keys():
+            if own.rpartition("/")[0] in parts:
+                raise WeightsError(
+                    f"{label(place, own)} is there: expected {', '.join(held)}, as the cell has "
+                    "no other arrays"
+                )
         found = {own: arrays[module[own]] for own in held}
-        return layer(check_arrays(found, place, held), fields)
+        return layer(check_arrays(found, place, held, may_be_stacked=True), fields)
 
     return {place: functools.partial(build, place, module) for place, module in modules.items()}
 
 
-def attempts(builds: Mapping[str, Build], assume: Mapping[str, Any]) -> Gathered:
+def attempts(builds: Mapping[str, Build], assume: Mapping[str, Any], source: str) -> Gathered:
     """Return the GRU of each path, or the reason why no net can hold it."""
-    return {called(place): attempt(build, assume) for place, build in builds.items()}
+    return {called(place): attempt(build, assume, source) for place, build in builds.items()}
 
 
-def attempt(build: Build, assume: Mapping[str, Any]) -> Found | WeightsError:
-    """Return the GRU that a function builds, or the reason why no net can hold it."""
+def attempt(build: Build, assume: Mapping[str, Any], source: str = "keras") -> Found | WeightsError:
+    """Return the GRU that a function builds, or the reason why no net can hold it.
+
+    ``source`` is the library of the arrays.
+    """
     fields = Fields(assume)
-    net = outcome(build, fields)
+
+    def stacked() -> Net:
+        fields.resolve("source", source)
+        net = build(fields)
+        try:
+            axes = check_stackable(net)
+        except ValueError as error:
+            raise WeightsError(str(error)) from None
+        if axes:
+            fields.note(
+                f"its arrays are stacked over {' x '.join(map(str, axes))}, seeds or layers: run "
+                "the net under jax.vmap, or take one, jax.tree.map(lambda array: array[0], net)"
+            )
+        return net
+
+    net = outcome(stacked)
     return net if isinstance(net, WeightsError) else Found(net, fields.notes())
 
 
-def check_arrays(module: Arrays, place: str, shapes: Shapes) -> dict[str, Any]:
-    """Return the arrays of a module after checking their types and shapes.
+def check_arrays(
+    module: Arrays, place: str, shapes: Shapes, *, may_be_stacked: bool = False
+) -> dict[str, Any]:
+    """Return the arrays of a module, read after checking their types and shapes.
 
     The shapes are numbers and letters, such as ``("H", "3H")``; the size of a letter is that of its
-    first occurrence.
+    first occurrence. Stacked arrays have the same further axes before these.
     """
     check_floats({label(place, own): module[own] for own in shapes})
+    leading = {module[own].shape[: -len(letters)] for own, letters in shapes.items()}
+    axes = leading.pop() if may_be_stacked and len(leading) == 1 else ()
     sizes: dict[str, int] = {}
     for own, letters in shapes.items():
-        found = module[own].shape
+        found = module[own].shape[len(axes) :]
         for letter, size in zip(letters, found, strict=False):
             if letter == "H" and "H" not in sizes:
                 sizes |= {"H": size, "2H": 2 * size, "3H": 3 * size, "6H": 6 * size}
@@ -109,8 +148,11 @@ def check_arrays(module: Arrays, place: str, shapes: Shapes) -> dict[str, Any]:
         if found != tuple(sizes.get(letter) for letter in letters):
             expected = f"({', '.join(letters)}{',' if len(letters) == 1 else ''})"
             units = f" for {sizes['H']} units" if "H" in sizes else ""
-            raise WeightsError(f"{label(place, own)} has shape {found}: expected {expected}{units}")
-    return {own: to_numpy(module[own]) for own in shapes}
+            raise WeightsError(
+                f"{label(place, own)} has shape {module[own].shape}: expected {expected}{units}"
+                f"{f', after the stacked {axes}' if axes else ''}"
+            )
+    return {own: to_numpy(read_now(module[own])) for own in shapes}
 
 
 def label(place: str, own: str) -> str:
@@ -132,21 +174,30 @@ def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
     return f"no GRU is among its {held}: expected {looked_for}"
 
 
-def named_arrays(tree: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return the arrays of nested mappings by their keys joined with ``/``; others are ignored.
+def named_arrays(tree: Any) -> dict[str, Any]:
+    """Return the arrays of a tree by the keys, fields and positions on their paths.
 
-    An array in a box, such as a partitioned parameter of Flax, is unboxed.
+    These are joined with ``/``, as in files of the same tree. An array in a box, such as a
+    partitioned parameter of Flax, is unboxed; other leaves are ignored.
     """
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            inner = named_arrays(value)
-            found |= {f"{key}/{name}": array for name, array in inner.items()}
-            continue
-        array = value.unbox() if hasattr(value, "unbox") else value
-        if hasattr(array, "shape") and hasattr(array, "dtype"):
-            found[str(key)] = read_array(array)
-    return found
+    return each_once(_named("", tree))
+
+
+def _named(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
+    tree = tree.unbox() if hasattr(tree, "unbox") else tree
+    members: Iterable[tuple[Any, Any]] = ()
+    if isinstance(tree, Mapping):
+        members = tree.items()
+    elif hasattr(tree, "shape") and hasattr(tree, "dtype"):
+        yield path, read_array(tree)
+    elif hasattr(tree, "_asdict"):
+        members = tree._asdict().items()
+    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        members = [(f.name, getattr(tree, f.name, None)) for f in dataclasses.fields(tree)]
+    elif isinstance(tree, tuple | list):
+        members = enumerate(tree)
+    for key, inner in members:
+        yield from _named(f"{path}/{key}" if path else str(key), inner)
 
 
 def read_array(array: Any) -> Any:

@@ -22,7 +22,7 @@ Source: ``torch/nn/modules/rnn.py``.
 import functools
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -32,9 +32,17 @@ from jaxgru._net import Bidirectional, Net
 from jaxgru._optional import need
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import USUAL, Holder, Layer, both_biases, has_bias, swap_gates
-from jaxgru._weights.dtypes import FLOATS, Arrays, Lazy, Unread, check_floats
+from jaxgru._weights.dtypes import FLOATS, Arrays, Unread, check_floats, read_now
 from jaxgru._weights.errors import WeightsError, shown
-from jaxgru._weights.libraries.names import Module, attempts, by_place, called, check_arrays, no_gru
+from jaxgru._weights.libraries.names import (
+    Module,
+    attempts,
+    by_place,
+    called,
+    check_arrays,
+    label,
+    no_gru,
+)
 from jaxgru._weights.results import Gathered, deliver, pick
 from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
 
@@ -87,6 +95,8 @@ def from_torch(
         )
     state = _arrays(torch, source)
     gathered = find(state, {})
+    if not gathered and any(_QUANTIZED.search(str(name)) for name in source):
+        raise WeightsError(f"the state dict is {QUANTIZED}")
     if not gathered:
         raise WeightsError(no_gru(state, others(state), LOOKED_FOR))
     return deliver(pick(gathered, layer), "state dict", stacklevel=2)
@@ -131,40 +141,49 @@ def _to_tensor(torch: Any, array: Any) -> Any:
     return torch.from_numpy(array)
 
 
-def _arrays(torch: Any, state: Mapping[Any, Any]) -> Lazy:
+def _arrays(torch: Any, state: Mapping[Any, Any]) -> Arrays:
     """Return the tensors of a state dict as NumPy arrays, copied from the device when accessed."""
-    tensors = {
-        name: value
-        for name, value in state.items()
-        if isinstance(name, str) and isinstance(value, torch.Tensor)
-    }
 
-    def read(name: str) -> Any:
-        tensor = tensors[name]
+    def numbers(tensor: Any) -> Any:
+        tensor = tensor.detach().cpu().resolve_neg()
+        if tensor.dtype == torch.bfloat16:
+            return tensor.view(torch.uint16).numpy().view(FLOATS["bfloat16"])
+        return tensor.numpy()
+
+    def array(tensor: Any) -> Unread:
         dtype = str(tensor.dtype).removeprefix("torch.")
         # Others have numbers that are elsewhere, or that are not what they look like.
         is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
         if not is_plain or tensor.layout != torch.strided or tensor.is_meta:
             kind = f"{type(tensor).__name__} of layout {tensor.layout} on {tensor.device}"
             return Unread(tuple(tensor.shape), f"{dtype} in a {kind}")
-        if dtype not in FLOATS:
-            return Unread(tuple(tensor.shape), dtype)
-        tensor = tensor.detach().cpu().resolve_neg()
-        if dtype == "bfloat16":
-            return tensor.view(torch.uint16).numpy().view(FLOATS[dtype])
-        return tensor.numpy()
+        return Unread(tuple(tensor.shape), dtype, functools.partial(numbers, tensor))
 
-    return Lazy(tensors, read)
+    return {
+        name: array(value)
+        for name, value in state.items()
+        if isinstance(name, str) and isinstance(value, torch.Tensor)
+    }
 
 
 LOOKED_FOR = "weight_ih_l0 (3H, I) and weight_hh_l0 (3H, H) of PyTorch"
 WEIGHTS = ("weight_ih", "weight_hh")
 BIASES = ("bias_ih", "bias_hh")
+# Names of PyTorch's quantized layers, in state dicts and in pickles of modules.
+_QUANTIZED = re.compile(r"_packed_params|_all_weight_values")
+QUANTIZED = (
+    "of quantized layers: expected floating-point weights; save those of the model before it was "
+    "quantized, or in PyTorch those of a quantized GRU, torch.save({k: v.dequantize() for k, v in "
+    "gru.get_weight().items()} | gru.get_bias(), path)"
+)
 
 _OWN = re.compile(r"(?:weight|bias)_(?:ih|hh)(?:_l(0|[1-9][0-9]{0,8})(_reverse)?)?")
-# What a weight is stored as while something else is trained in its place: torch.nn.utils'
+# Names such as enc_w_ih and enc_b_hh_l0, with a name for the module before them, or none.
+_SHORT = re.compile(r"(?:(.*)_)?([wb])_((?:ih|hh)(?:_l[0-9]{1,9}(?:_reverse)?)?)")
+_LONG = {"w": "weight", "b": "bias"}
+# What a weight is stored as while something else is trained in its place: torch.nn.utils' prune,
 # weight_norm and spectral_norm, fastai's weight dropout; and _REPLACED_BELOW, PyTorch's newer way.
-_REPLACED = re.compile(rf"({_OWN.pattern})_(?:g|v|orig|raw|original[0-9]*)")
+_REPLACED = re.compile(rf"({_OWN.pattern})_(g|v|u|orig|mask|raw|original[0-9]*)")
 _REPLACED_BELOW = re.compile(rf"(?:(.*)[./,])?parametrizations[./,]({_OWN.pattern})")
 _PROJECTION = re.compile(r"weight_hr_l[0-9]+(?:_reverse)?")
 _HOLDER = Holder(
@@ -187,11 +206,11 @@ class _Extent(NamedTuple):
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     """Return all GRUs and GRU cells of PyTorch among the arrays, by their paths."""
     builds = {
-        place: functools.partial(_net, arrays, module)
+        place: functools.partial(_net, arrays, place, module)
         for place, module in _modules(arrays).items()
         if _other(arrays, module) is None
     }
-    return attempts(builds, assume)
+    return attempts(builds, assume, "torch")
 
 
 def others(arrays: Arrays) -> list[str]:
@@ -212,6 +231,11 @@ def _modules(arrays: Arrays) -> dict[str, Module]:
     """Return the modules with arrays named like those of a GRU."""
     places = by_place(arrays)
     for place, module in list(places.items()):
+        for own in list(module):
+            if short := _SHORT.fullmatch(own):
+                at = label(place, short[1]) if short[1] else place
+                long = f"{_LONG[short[2]]}_{short[3]}"
+                places.setdefault(at, {}).setdefault(long, module.pop(own))
         if below := _REPLACED_BELOW.fullmatch(place):
             above = places.setdefault(below[1] or "", {})
             above |= {f"{below[2]}_{own}": name for own, name in module.items()}
@@ -230,27 +254,28 @@ def _other(arrays: Arrays, module: Module) -> str | None:
         return "an LSTM with projections"
     shapes = [arrays[name].shape for own, name in module.items() if own.startswith("weight_hh")]
     # The longest rows are those of a weight: its norms are a column.
-    rows, columns = max((s for s in shapes if len(s) == 2), key=lambda s: s[1], default=(0, 0))
+    *_, rows, columns = max((s for s in shapes if len(s) > 1), key=lambda s: s[-1], default=(0, 0))
     return _OTHERS.get(rows // columns) if columns and rows % columns == 0 else None
 
 
-def _net(arrays: Arrays, module: Module, fields: Fields) -> Net:
-    layers, sides, kinds = _extent(module)
+def _net(arrays: Arrays, place: str, module: Module, fields: Fields) -> Net:
+    held = _computed({own: arrays[name] for own, name in module.items()}, fields)
+    layers, sides, kinds = _extent(held)
     # The order in which the sizes are found: H before 3H.
     letters = {"weight_hh": ("3H", "H"), "weight_ih": ("3H", "I")} | dict.fromkeys(BIASES, ("3H",))
     outputs = "2H" if len(sides) == 2 else "H"
     shapes: dict[str, tuple[str, ...]] = {}
     for kind, layer, side in itertools.product(letters, layers, sides):
         if kind in kinds:
-            name = module[own_name(kind, layer, side)]
+            name = own_name(kind, layer, side)
             shapes[name] = ("3H", outputs) if kind == "weight_ih" and layer else letters[kind]
-    found = check_arrays({name: arrays[name] for name in shapes}, "", shapes)
+    found = check_arrays(held, place, shapes, may_be_stacked=True)
     fields.resolve("reverse", False)
 
     def one(layer: int | None, reverse: bool) -> GRUParams:
-        names = (module[own_name(kind, layer, reverse)] for kind in kinds)
-        arrays = (swap_gates(found[name], 0).T for name in names)
-        return fields.params(*arrays, reset_after=True, **TANH_SIGMOID)
+        ih, hh, *biases = (found[own_name(kind, layer, reverse)] for kind in kinds)
+        arrays = (ih.swapaxes(-1, -2), hh.swapaxes(-1, -2), *biases)
+        return fields.params(*map(swap_gates, arrays), reset_after=True, **TANH_SIGMOID)
 
     net: list[Net] = []
     for layer in layers:
@@ -261,14 +286,60 @@ def _net(arrays: Arrays, module: Module, fields: Fields) -> Net:
     return net[0] if len(net) == 1 else tuple(net)
 
 
-def _extent(module: Module) -> _Extent:
-    """Return the layers and directions of a GRU; raise WeightsError if arrays are missing."""
-    for own in module:
+def _computed(held: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """Return the arrays of a module with those computed that were pruned or weight-normed."""
+    parts: dict[str, dict[str, str]] = {}
+    for own in held:
         if replaced := _REPLACED.fullmatch(own):
+            parts.setdefault(replaced[1], {})[replaced[4]] = own
+    for weight, names in parts.items():
+        arrays = {part: held[name] for part, name in names.items()}
+        try:
+            check_floats({names[part]: array for part, array in arrays.items()})
+            read = {part: read_now(array) for part, array in arrays.items()}
+            match sorted(read):
+                case ["mask", "orig"]:
+                    held[weight] = _pruned(read["orig"], read["mask"])
+                case ["g", "v"]:
+                    held[weight] = _normed(read["g"], read["v"])
+                case ["original0", "original1"]:
+                    held[weight] = _normed(read["original0"], read["original1"])
+                case _:
+                    raise ValueError
+        except ValueError:
             raise WeightsError(
-                f"{replaced[1]} is given by {own}, as by a weight norm or a parametrization: "
-                "expected the weight itself; remove the norm or parametrization before saving"
-            )
+                f"{weight} is given by {' and '.join(names.values())}, as by a weight "
+                "norm or a parametrization: expected the weight itself; remove the norm or "
+                "parametrization before saving"
+            ) from None
+        if "mask" not in names:
+            fields.note(f"{weight} was computed from its weight norm, in float64, and rounded")
+    return held
+
+
+def _pruned(original: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
+    """Return a weight of torch.nn.utils.prune: exact, as a mask is zeros and ones."""
+    if mask.shape != original.shape or not np.isin(mask, (0, 1)).all():
+        raise ValueError
+    product: NDArray[Any] = original * mask
+    return product
+
+
+def _normed(norms: NDArray[Any], directions: NDArray[Any]) -> NDArray[Any]:
+    """Return a weight of weight_norm: ``g v / |v|``, with a norm over each axis that g lacks."""
+    v, axes = directions.astype(np.float64), tuple(range(directions.ndim))
+    if norms.ndim:
+        sizes = list(zip(norms.shape, v.shape, strict=True))
+        axes = tuple(i for i, (one, _) in enumerate(sizes) if one == 1)
+        if any(one not in (1, size) for one, size in sizes) or len(axes) == norms.ndim > 1:
+            raise ValueError
+    length = np.sqrt(np.sum(v * v, axis=axes, keepdims=True))
+    weight: NDArray[Any] = (norms * (v / length)).astype(directions.dtype)
+    return weight
+
+
+def _extent(module: Collection[str]) -> _Extent:
+    """Return the layers and directions of a GRU; raise WeightsError if arrays are missing."""
     matches = [match for match in map(_OWN.fullmatch, module) if match]
     numbers = {match[1] for match in matches}
     if None in numbers and len(numbers) > 1:
@@ -277,6 +348,11 @@ def _extent(module: Module) -> _Extent:
     sides = (False, True) if any(match[2] for match in matches) else (False,)
     has_biases = any(match[0].startswith(BIASES) for match in matches)
     kinds = (*WEIGHTS, *BIASES) if has_biases else WEIGHTS
+    if not has_biases and "bias" in module:
+        raise WeightsError(
+            "bias is beside weights without biases: expected bias_ih and bias_hh of PyTorch, or "
+            "bias and bias_n of Equinox"
+        )
     for layer, side, kind in itertools.product(layers, sides, kinds):
         if own_name(kind, layer, side) not in module:
             raise WeightsError(

@@ -87,9 +87,12 @@ def written(tree, tmp_path_factory):
 
 
 def _huge(folder):
-    path = folder / "params.gru.w_h" / ".zarray"
-    array = json.loads(path.read_text()) | {"shape": [2**30, 2**30], "chunks": [2**30, 2**30]}
-    path.write_text(json.dumps(array))
+    units = 2**28
+    shapes = {"w_h": [units, 3 * units], "w_i": [2, 3 * units], "b": [3 * units]}
+    for name, shape in shapes.items():
+        sizes = {"shape": shape, "chunks": shape}
+        path = folder / f"params.gru.{name}" / ".zarray"
+        path.write_text(json.dumps(json.loads(path.read_text()) | sizes))
 
 
 DAMAGES = {
@@ -114,7 +117,7 @@ DAMAGES = {
         "'params/gru/w_h' is missing or damaged",
     ),
     "an array missing": (lambda f: shutil.rmtree(f / "params.gru.w_h"), "is missing or damaged"),
-    "a huge array": (_huge, "'params/gru/w_h' declare 4611686018427387904 bytes: expected at most"),
+    "a huge array": (_huge, "'params/gru/w_h' declare 864691128455135232 bytes: expected at most"),
 }
 
 

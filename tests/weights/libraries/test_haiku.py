@@ -49,8 +49,8 @@ def test_double_precision_without_x64_is_rounded_aloud(key):
 @pytest.mark.parametrize(
     ("params", "reason"),
     [
-        (None, "params is a NoneType: expected a dict of modules"),
-        ({"linear": {"w": np.ones((2, 2)), "b": np.ones(2)}}, "params holds no GRU"),
+        (None, "a NoneType has no GRU of Haiku: expected a module with w_i, w_h and b"),
+        ({"linear": {"w": np.ones((2, 2)), "b": np.ones(2)}}, "a dict has no GRU of Haiku"),
         (
             _params(w_i=np.ones((3, 10), "f4")),
             r"gru/w_i has shape \(3, 10\): expected \(I, 3H\) for 4 units",

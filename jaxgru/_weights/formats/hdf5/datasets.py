@@ -22,6 +22,12 @@ def shape_of(header: Header) -> tuple[int, ...]:
     return _extent(header)[0]
 
 
+def dtype_of(header: Header) -> str | None:
+    """Return the name of the type of a dataset of floating-point numbers, None for another."""
+    dtype = read_type(header.needed(Kind.DATATYPE, "type"), header.what).dtype
+    return None if dtype is None else dtype.newbyteorder("=").name
+
+
 def check_size(blocks: Blocks, header: Header) -> None:
     """Raise WeightsError if a dataset of any type declares more than the file may allocate."""
     types = header.all(Kind.DATATYPE)

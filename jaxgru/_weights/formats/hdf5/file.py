@@ -1,6 +1,7 @@
 """An open HDF5 file: its groups, datasets and attributes by path, with hard links only."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -8,6 +9,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru._weights.dtypes import Unread
 from jaxgru._weights.errors import WeightsError, plain
 from jaxgru._weights.formats.hdf5 import datasets, heaps
 from jaxgru._weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
@@ -49,6 +51,16 @@ class Hdf5:
     def arrays(self, path: str = "") -> tuple[str, ...]:
         """Return the names of the datasets directly in a group, in the file's order."""
         return tuple(self._objects.get(path, _NOTHING).arrays)
+
+    def floats(self) -> dict[str, Unread]:
+        """Return all datasets by path; those of another type than numbers are not read."""
+        found = {}
+        for path, held in self._objects.items():
+            if held.is_array:
+                dtype = datasets.dtype_of(held.header)
+                read = None if dtype is None else functools.partial(self.read, path)
+                found[path] = Unread(self.shape(path), dtype or "no floating-point type", read)
+        return found
 
     def has_group(self, path: str) -> bool:
         """Return whether there is a group at a path."""

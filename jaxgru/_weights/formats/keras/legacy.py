@@ -30,6 +30,7 @@ from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru._weights.formats.hdf5 import shown as shown_path
 from jaxgru._weights.formats.keras.groups import find, read_groups
 from jaxgru._weights.json_text import parse_json
+from jaxgru._weights.libraries.finding import find as find_named
 from jaxgru._weights.libraries.keras.arrays import join_gates, net_from_arrays
 from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
 from jaxgru._weights.libraries.keras.config import LARGEST, Layer, check_subclass, model_of
@@ -59,7 +60,8 @@ def read(source: Source) -> Gathered:
     h5, assume = Hdf5(source.file, source.size), source.assume
     root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
     if h5.texts(root, "layer_names") is None:
-        return find(h5, read_groups(h5), assume)  # Keras 3's .weights.h5
+        # Keras 3's .weights.h5, or arrays under any library's names.
+        return find(h5, read_groups(h5), assume) or find_named(h5.floats(), assume)
     config = h5.text("", "model_config")
     model = None if config is None else model_of(parse_json(config, "model_config", LARGEST))
     inner = () if model is None else model.inner

@@ -22,16 +22,19 @@ import numpy as np
 
 from jaxgru._weights.contract import Look, Source
 from jaxgru._weights.errors import WeightsError, shown
+from jaxgru._weights.formats.keras import archive as keras
 from jaxgru._weights.formats.torch import tensors
 from jaxgru._weights.formats.torch.pickles import Pickles, refuse
 from jaxgru._weights.formats.zip import MAGIC, open_archive, read_entry
 from jaxgru._weights.libraries.finding import find
+from jaxgru._weights.libraries.torch import QUANTIZED
 from jaxgru._weights.results import Gathered
 
 # The beginning of a pickle: a protocol, and a frame, a container or a name; but not the length at
 # the beginning of a safetensors file, which is followed by a brace.
 _PICKLE = re.compile(rb"\x80[\x02-\x05][\x95}\](c\x8a](?!.{5}\{)", re.DOTALL)
 PICKLE = "data.pkl"
+_QUANTIZED = b"_packed_params"
 MARK = 0x1950A86A20F9469CFC6C
 VERSION = 1001
 _Contents = dict[str, memoryview]  # of storages, by key
@@ -92,7 +95,12 @@ def _read_archive(source: Source) -> Gathered:
             return np.frombuffer(content, f"u{item_size}").byteswap().tobytes()
 
         found = tensors.named_tensors(root, source.size, lambda _: refuse("has a storage in bytes"))
-        return find(tensors.arrays_of(found, storage), source.assume)
+        arrays = tensors.arrays_of(found, storage)
+        # Quantized layers are objects of C++ in a pickle.
+        is_quantized = not any("weight_hh" in name for name in arrays) and _QUANTIZED in pickle
+        if is_quantized:
+            raise WeightsError(f"it is {QUANTIZED}")
+        return find(arrays, source.assume)
 
 
 def _folder(names: list[str]) -> str:
@@ -128,6 +136,10 @@ def _read_pickles(source: Source) -> Gathered:
         return storage._replace(content=_content_of(storage, contents))
 
     root, contents = _read(pickles, content)
+    if pickles.archives:
+        # A pickled model of Keras: its .keras file in bytes.
+        inner = pickles.archives[-1]
+        return keras.read(Source(io.BytesIO(inner), len(inner), source.assume))
     found = tensors.named_tensors(root, source.size, embedded)
     arrays = tensors.arrays_of(found, lambda storage, _: _content_of(storage, contents))
     return find(arrays, source.assume)

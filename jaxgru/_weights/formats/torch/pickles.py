@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from jaxgru._weights.errors import WeightsError, damaged, shown
+from jaxgru._weights.formats.zip import MAGIC
 from jaxgru._weights.limits import SMALL
 
 # The name of a stub for data outside of the pickle, such as the numbers of a tensor.
@@ -71,11 +72,12 @@ class Pickles:
         self._most = self._left = max(SMALL // 64, size // 2)
         self._hooks = hooks or {}
         self.outside: list[Stub] = []  # of the last pickle
+        self.archives: list[bytes] = []  # the zip archives in bytes of the last pickle
 
     def read(self, file: io.BytesIO) -> Any:
         """Return the object of a pickle, with the file position after it."""
         machine = _Machine(file, self._hooks)
-        self.outside = machine.outside
+        self.outside, self.archives = machine.outside, machine.archives
         # An empty stack, a missing entry in the memo, or incomplete arguments.
         with damaged("its pickle is damaged", IndexError, KeyError, ValueError):
             while (code := file.read(1)) != pickle.STOP:
@@ -121,6 +123,7 @@ class _Machine:
     def __init__(self, file: io.BytesIO, hooks: Hooks) -> None:
         self.stack: list[Any] = []
         self.outside: list[Stub] = []
+        self.archives: list[bytes] = []
         self._file = file
         self._hooks = hooks
         self._below: list[list[Any]] = []  # the stacks below the marks
@@ -133,6 +136,8 @@ class _Machine:
                 pass
             case _ if name in _VALUES:
                 self.stack.append(argument)
+                if isinstance(argument, bytes | bytearray) and argument.startswith(MAGIC):
+                    self.archives.append(bytes(argument))
             case _ if name in _MADE:
                 self.stack.append(_MADE[name]())
             case "NEWTRUE" | "NEWFALSE":

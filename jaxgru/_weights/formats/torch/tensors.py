@@ -4,6 +4,7 @@ Source: ``torch/_utils.py``, ``torch/serialization.py``; NumPy's ``array_reduce`
 ``jax/_src/array.py``; ``joblib/numpy_pickle.py``.
 """
 
+import functools
 import io
 import math
 import re
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.dtypes import FLOATS, Lazy, Unread
+from jaxgru._weights.dtypes import FLOATS, Unread
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.torch.pickles import OUTSIDE, Name, Stub, is_count, refuse
 from jaxgru._weights.limits import check_declared
@@ -226,15 +227,12 @@ def _are_counts(values: Any) -> bool:
 ReadStorage = Callable[[Storage, int], bytes | bytearray | memoryview]
 
 
-def arrays_of(tensors: Mapping[str, Tensor], read_storage: ReadStorage) -> Lazy:
-    """Return tensors as NumPy arrays; a storage is read when one of its tensors is accessed."""
+def arrays_of(tensors: Mapping[str, Tensor], read_storage: ReadStorage) -> dict[str, Unread]:
+    """Return tensors as arrays that are not read yet; a storage is read once."""
     contents: dict[str, bytes | bytearray | memoryview] = {}
 
-    def read(name: str) -> NDArray[Any] | Unread:
-        tensor = tensors[name]
-        storage, dtype = tensor.storage, _DTYPES.get(tensor.kind)
-        if dtype is None:
-            return Unread(tensor.shape, tensor.kind)
+    def read(name: str, tensor: Tensor, dtype: np.dtype[Any]) -> NDArray[Any]:
+        storage = tensor.storage
         content = storage.content
         if content is None:
             if storage.key not in contents:
@@ -251,7 +249,12 @@ def arrays_of(tensors: Mapping[str, Tensor], read_storage: ReadStorage) -> Lazy:
                 "that its storage has"
             ) from None
 
-    return Lazy(tensors, read)
+    arrays = {}
+    for name, tensor in tensors.items():
+        dtype = _DTYPES.get(tensor.kind)
+        reader = None if dtype is None else functools.partial(read, name, tensor, dtype)
+        arrays[name] = Unread(tensor.shape, tensor.kind if dtype is None else dtype.name, reader)
+    return arrays
 
 
 def named_tensors(root: Any, file_size: int, embedded: Embedded) -> dict[str, Tensor]:

@@ -1,9 +1,21 @@
 """The cells of Keras' recurrent layers among names of weights."""
 
 import collections
+import functools
 import re
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from jaxgru._net import Backward, Bidirectional, Net
+from jaxgru._params import GRUParams
+from jaxgru._weights.dtypes import Arrays, read_now
+from jaxgru._weights.errors import WeightsError
+from jaxgru._weights.libraries.keras.arrays import cell_from_arrays, to_params
+from jaxgru._weights.libraries.names import Build, attempts, by_place, check_arrays, label
+from jaxgru._weights.results import Gathered
+from jaxgru._weights.unspecified import Fields
+
+LOOKED_FOR = "kernel (I, 3H), recurrent_kernel (H, 3H) and bias of Keras"
 
 _NEW = ("kernel", "recurrent_kernel", "bias")
 _OLD = ("W", "U", "b")
@@ -103,3 +115,56 @@ def as_layers(places: Sequence[Place]) -> list[tuple[str, list[list[Place]]]]:
                     for cell in stack
                 ]
     return layers
+
+
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+    """Return all GRUs under the names of Keras' variables, and of the fields of ``GRUParams``."""
+    cells: dict[str, dict[str, str]] = {}
+    for place, module in by_place(arrays).items():
+        held = {own.removesuffix(":0"): name for own, name in module.items()}
+        if held.keys() >= {*_NEW[:2]}:
+            rows, columns = ((0, 0, *arrays[held["recurrent_kernel"]].shape))[-2:]
+            if columns == 3 * rows > 0:
+                cells[place] = held
+    builds: dict[str, Build] = {}
+    for name, sides in as_layers([Place(place, tuple(held)) for place, held in cells.items()]):
+        paths = [cell.path for side in sides for cell in side]
+        # The names of several cells of one layer do not show their order.
+        groups = {name: paths} if len(paths) == len(sides) else {path: [path] for path in paths}
+        for own, group in groups.items():
+            builds[own] = functools.partial(_net, arrays, {path: cells[path] for path in group})
+    return attempts(builds, assume, "keras")
+
+
+def _net(arrays: Arrays, cells: Mapping[str, Mapping[str, str]], fields: Fields) -> Net:
+    nets = [_cell(arrays, place, held, fields) for place, held in cells.items()]
+    if len(nets) == 2:
+        return Bidirectional(nets[0], nets[1], fields.resolve("merge"))
+    return Backward(nets[0]) if fields.resolve("reverse") else nets[0]
+
+
+def _cell(arrays: Arrays, place: str, held: Mapping[str, str], fields: Fields) -> GRUParams:
+    found = {own: arrays[name] for own, name in held.items()}
+    is_keras = fields.given("source") == "keras" or ":" in "".join(held.values())
+    is_keras = is_keras or _CELL.fullmatch(place.rpartition("/")[2]) is not None
+    has_one = "recurrent_bias" not in found and "bias" in found and found["bias"].shape[1:] == ()
+    if has_one and not is_keras and fields.given("reset_after") is None:
+        raise WeightsError(
+            f"{label(place, 'bias')} has shape {found['bias'].shape}, which shows the position of "
+            "the reset gate in Keras alone: expected assume={'source': 'keras'} or "
+            "{'reset_after': ...}"
+        )
+    if "recurrent_bias" in found or (has_one and not is_keras):
+        # The names of GRUParams, in a tree of arrays.
+        shapes: dict[str, tuple[str, ...]] = {
+            "recurrent_kernel": ("H", "3H"),
+            "kernel": ("I", "3H"),
+        }
+        for own in ("bias", "recurrent_bias"):
+            if own in found:
+                shapes[own] = ("3H",)
+        fits = check_arrays(found, place, shapes, may_be_stacked=True)
+        return fields.params(**{own: fits[own] for own in shapes})
+    where = label("", place) or "it"
+    read = [read_now(found[own]) for own in _NEW if own in found]
+    return to_params(read, cell_from_arrays(read, fields, where), where)
