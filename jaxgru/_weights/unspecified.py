@@ -11,7 +11,6 @@ from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError, outcome
 from jaxgru._weights.results import Found, Gathered
 
-
 Source = Literal["keras", "torch", "flax", "haiku", "equinox", "mlx"]
 
 
