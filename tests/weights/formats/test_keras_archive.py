@@ -3,8 +3,12 @@
 Every variant of a layer is compared with what Keras computes in test_formats_tables.py.
 """
 
+import io
+import pickle
+
 import chex
 import golden_keras as golden
+import golden_keras_legacy as golden_legacy
 import jax
 import live_keras
 import numpy as np
@@ -244,6 +248,126 @@ def test_a_stack_whose_cells_do_not_fit(weights):
     weights.write_bytes(golden.weights_of(cells))
     with pytest.raises(jaxgru.WeightsError, match=r"gives 4 outputs and .* takes 3 inputs"):
         jaxgru.load(weights)
+
+
+class TestSubclasses:
+    """A class of a user's own may compute anything."""
+
+    def _write(self, path, **options):
+        layer = golden.gru_config("own", activation="relu")
+        layer |= {"module": "my.layers", "class_name": "MyGRU", "registered_name": "my>MyGRU"}
+        layer["config"] |= options
+        golden.write_keras(path, [layer], {"layers/my_gru/cell": _arrays(0)})
+
+    def test_refused_with_its_values_unless_assumed(self, path):
+        self._write(path)
+        message = "its class is 'MyGRU', units=4, activation='relu', recurrent_activation='sigmoid'"
+        with pytest.raises(jaxgru.WeightsError, match=message):
+            jaxgru.load(path)
+        net = jaxgru.load(path, assume={"subclass": "gru"})
+        _assert_holds(net, _arrays(0))
+        assert net.activation == "relu"
+
+    @pytest.mark.parametrize("name", ["MyGRU", "GRU"])
+    def test_a_class_that_is_not_registered(self, path, name):
+        layer = golden.gru_config("own") | {"module": "my.layers", "class_name": name}
+        group = "my_gru" if name == "MyGRU" else "gru"
+        golden.write_keras(path, [layer], {f"layers/{group}/cell": _arrays(0)})
+        with pytest.raises(jaxgru.WeightsError, match=f"its class is '{name}', units=4"):
+            jaxgru.load(path)
+
+    def test_without_the_fields(self, path):
+        layer = golden.layer_config("MyGRU", "own") | {"module": "my.layers"}
+        golden.write_keras(path, [layer], {"layers/my_gru/cell": _arrays(0)})
+        with pytest.raises(jaxgru.WeightsError, match="its class is 'MyGRU', which may compute"):
+            jaxgru.load(path)
+        with pytest.warns(jaxgru.WeightsWarning, match="does not specify activation"):
+            net = jaxgru.load(path, assume={"subclass": "gru"})
+        _assert_holds(net, _arrays(0))
+
+    def test_it_is_no_field_of_a_file(self, path):
+        self._write(path)
+        with pytest.raises(ValueError, match="override names 'subclass': expected it in assume"):
+            jaxgru.load(path, override={"subclass": "gru"})
+
+
+class TestChains:
+    def test_models_within_models_and_a_linear_activation(self, path):
+        """Each array is that of its layer; the configuration has the order."""
+        inner = [
+            golden.layer_config("Sequential", name, layers=[golden.gru_config("g")])
+            for name in "ab"
+        ]
+        linear = golden.layer_config("Activation", "linear", activation="linear")
+        groups = {
+            "layers/sequential/layers/gru/cell": _arrays(0),
+            "layers/sequential_1/layers/gru/cell": _arrays(1, inputs=4),
+        }
+        golden.write_keras(path, [inner[0], linear, inner[1]], groups, class_name="Sequential")
+        for layer in ("a/g+b/g", "*"):
+            net = jaxgru.load(path, layer=layer)
+            _assert_holds(net, [*_arrays(0), *_arrays(1, inputs=4)])
+        linear["config"]["activation"] = "relu"
+        golden.write_keras(path, [inner[0], linear, inner[1]], groups, class_name="Sequential")
+        with pytest.raises(jaxgru.WeightsError, match="are the outputs of Activation linear"):
+            jaxgru.load(path, layer="a/g+b/g")
+
+    def test_a_layer_called_twice(self, path):
+        gru = golden.gru_config("g")
+        gru["inbound_nodes"] = [[[["x", 0, 0, {}]]], [[["g", 0, 0, {}]]]]
+        groups = golden.in_order([_arrays(0, inputs=4)])
+        golden.write_keras(path, [golden.layer_config("InputLayer", "x"), gru], groups)
+        assert len(jaxgru.load(path, layer="g+g")) == 2
+        assert isinstance(jaxgru.load(path), jaxgru.GRUParams)
+        with pytest.raises(jaxgru.WeightsError, match="inputs of 'g' are those of the model or g"):
+            jaxgru.load(path, layer="g+g+g")
+        with pytest.raises(jaxgru.WeightsError, match="g is called several times"):
+            jaxgru.load(path, layer="*")
+
+
+def test_all_of_one(path):
+    golden.write_keras(path, [golden.gru_config("g")], golden.in_order([_arrays(0)]))
+    _assert_holds(jaxgru.load(path, layer="*"), _arrays(0))
+
+
+def test_the_others_load(path):
+    layers = [golden.gru_config("a"), golden.gru_config("b")]
+    golden.write_keras(path, layers, golden.in_order([_arrays(0), []]))
+    message = "b: layers/gru_1/cell has no weights: .*load.layer=. returns the others: 'a'"
+    with pytest.raises(jaxgru.WeightsError, match=message):
+        jaxgru.load_all(path)
+    _assert_holds(jaxgru.load(path, layer="a"), _arrays(0))
+
+
+def test_cudnn_weights_alone(weights):
+    """The layout is that of test_keras_legacy.py, whose arrays are those of the same net."""
+    net = golden_legacy.random_net(1, reset_after=True)
+    held = list(golden_legacy.cudnn_arrays(net).values())
+    weights.write_bytes(golden.weights_of({"layers/cu_dnngru": held}))
+    found = jaxgru.load(weights, assume={"reverse": False})
+    chex.assert_trees_all_equal(found, net)
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_pickled_model(path, tmp_path, as_file):
+    """Keras 3 has the archive in a BytesIO, Keras 2 in bytes; nothing is run."""
+    golden.write_keras(path, [golden.gru_config("g")], golden.in_order([_arrays(0)]))
+    content = path.read_bytes()
+    model = _Pickled(io.BytesIO(content) if as_file else content)
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(model))
+    _assert_holds(jaxgru.load(tmp_path / "model.pkl", layer="g"), _arrays(0))
+
+
+class _Pickled:
+    def __init__(self, content):
+        self._content = content
+
+    def __reduce__(self):
+        return _fail, (self._content,)
+
+
+def _fail(content):
+    raise AssertionError("run")
 
 
 def _only(path):

@@ -138,6 +138,10 @@ def _read_pickles(source: Source) -> Gathered:
     root, contents = _read(pickles, content)
     if pickles.archives:
         # A pickled model of Keras: its .keras file in bytes.
+        if len(pickles.archives) > 1:
+            raise WeightsError(
+                f"its pickle holds {len(pickles.archives)} models of Keras: expected one"
+            )
         inner = pickles.archives[-1]
         return keras.read(Source(io.BytesIO(inner), len(inner), source.assume))
     found = tensors.named_tensors(root, source.size, embedded)
