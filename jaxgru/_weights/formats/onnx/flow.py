@@ -71,8 +71,8 @@ class Flow:
         inputs = self._inputs(name)
         ends, notes = list(self._ends(name)), list(self._notes_on_inputs(name, inputs))
         joins = _joins(ends)
-        parts: tuple[tuple[str, int], ...]
-        parts, merge = next(iter(joins)) if len(joins) == 1 else ((), None)
+        alone: tuple[tuple[tuple[str, int], ...], str | None] = ((), None)
+        parts, merge = next(iter(joins)) if len(joins) == 1 else alone
         for end in ends:
             notes += self._notes_on_outputs(*end)
         goes_back = self._goes_back(name, inputs)
