@@ -65,6 +65,7 @@ def load(
             ``recurrent_activation``, ``reset_after``, ``merge`` (of two directions) and ``reverse``
             (from the last step to the first). They must not contradict the file. ``subclass``,
             which is ``"gru"``, is that a user's own subclass computes what Keras' GRU does.
+            ``source``, such as ``"keras"``, is the library of arrays whose names do not show it.
         override: values of these fields that replace those of the file, in every layer, for a file
             whose writer is known to be wrong.
         external_data: whether an ONNX model may have weights in other files, which must be in the
