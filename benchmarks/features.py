@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.featured import LIBRARIES, OURS, enter
+from benchmarks.featured import LIBRARIES, OURS, check_features, enter
 from benchmarks.featured.case import BY_HAND, FEATURES, KINDS, PLAIN, Case, Featured, draw_case
-from benchmarks.featured.expected import check_features
 from benchmarks.machine import accelerator_note, describe_machine, heading
 from benchmarks.plots import plot_features
 from benchmarks.problem import Shape
@@ -59,7 +58,7 @@ def _enter_checked(case: Case) -> dict[str, Featured]:
         except ValueError as error:
             print(f"{library}: left out, {error}")
             continue
-        check_features(library, libraries[library], case)
+        check_features(library, libraries[library], libraries[OURS], case)
     print(f"states and losses checked: {', '.join(libraries)}\n")
     return libraries
 

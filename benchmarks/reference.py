@@ -11,7 +11,6 @@ def gru_states(
     *,
     reset_after: bool = True,
     candidate_bias: bool = True,
-    state_factors: Array | float = 1.0,
 ) -> Array:
     """Return the states ``(batch, time, units)``, in float64, from a state of zeros.
 
@@ -20,7 +19,6 @@ def gru_states(
         xs: the inputs, ``(batch, time, inputs)``.
         reset_after: whether the reset gate is after the product with the state.
         candidate_bias: whether there is a bias of the candidate inside the reset gate.
-        state_factors: the factors of the state in the products, ``(batch, units)``.
     """
     kernel, recurrent_kernel, bias, recurrent_bias = (np.float64(weight) for weight in weights)
     (Wz, Wr, Wn), (Uz, Ur, Un) = blocks(kernel), blocks(recurrent_kernel)
@@ -30,10 +28,9 @@ def gru_states(
     h = np.zeros((xs.shape[0], Uz.shape[0]))
     states = []
     for x in np.moveaxis(np.float64(xs), 1, 0):
-        entering = h * state_factors
-        z = _sigmoid(x @ Wz + bz + entering @ Uz + cz)
-        r = _sigmoid(x @ Wr + br + entering @ Ur + cr)
-        inside = r * (entering @ Un + cn) if reset_after else (r * entering) @ Un + cn
+        z = _sigmoid(x @ Wz + bz + h @ Uz + cz)
+        r = _sigmoid(x @ Wr + br + h @ Ur + cr)
+        inside = r * (h @ Un + cn) if reset_after else (r * h) @ Un + cn
         h = z * h + (1 - z) * np.tanh(x @ Wn + bn + inside)
         states.append(h)
     return np.stack(states, axis=1)

@@ -10,25 +10,14 @@ import numpy as np
 from benchmarks.contenders.contender import Contender, Program, jax_program
 from benchmarks.problem import Array, Shape, Weights, draw_weights
 
-PLAIN = "plain layer"
-LENGTHS = "lengths, padding zero"
-MASK = "mask, states held"
-RESETS = "resets"
-STEP_DROPOUT = "input dropout, each step"
-SHARED_DROPOUT = "input dropout, one draw"
-RECURRENT_DROPOUT = "recurrent dropout"
-LAST = "last state alone"
-TWO_PASSES = "two passes, by hand"
-BIDIRECTIONAL = "Bidirectional"
-THREE_CALLS = "three calls"
-STACK = "3-layer stack"
-
 FEATURES = (
-    PLAIN, LENGTHS, MASK, RESETS, STEP_DROPOUT, SHARED_DROPOUT, RECURRENT_DROPOUT, LAST,
-    TWO_PASSES, BIDIRECTIONAL, THREE_CALLS, STACK,
+    "plain layer", "lengths, padding zero", "mask, states held", "resets",
+    "input dropout, each step", "input dropout, one draw", "recurrent dropout", "last state alone",
+    "two passes, by hand", "Bidirectional", "three calls", "3-layer stack",
 )  # fmt: skip
+PLAIN = FEATURES[0]
 # The baseline of a feature, if that is not the plain layer.
-BY_HAND = {BIDIRECTIONAL: TWO_PASSES, STACK: THREE_CALLS}
+BY_HAND = {"Bidirectional": "two passes, by hand", "3-layer stack": "three calls"}
 
 KINDS = ("forward", "train")
 RATE = 0.2  # of every dropout

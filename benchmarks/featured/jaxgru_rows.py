@@ -7,28 +7,11 @@ import jax.numpy as jnp
 
 import jaxgru
 from benchmarks.contenders.jaxgru_layer import Jaxgru
-from benchmarks.featured.case import (
-    BIDIRECTIONAL,
-    LAST,
-    LENGTHS,
-    MASK,
-    PLAIN,
-    RATE,
-    RECURRENT_DROPOUT,
-    RESETS,
-    SHARED_DROPOUT,
-    STACK,
-    STEP_DROPOUT,
-    THREE_CALLS,
-    TWO_PASSES,
-    Case,
-    Featured,
-    jax_programs,
-)
+from benchmarks.featured.case import RATE, Case, Featured, jax_programs
 
 _STEP = jaxgru.Dropout(RATE, on="inputs")
 _SHARED = jaxgru.Dropout(RATE, on="inputs", shared=True)
-KEY = jax.random.key(0)
+_KEY = jax.random.key(0)
 
 
 def enter(case: Case) -> Featured:
@@ -51,6 +34,9 @@ def enter(case: Case) -> Featured:
     def input_dropout(dropout, params, xs, key):
         return jaxgru.gru(params, xs, dropout=dropout, key=key)[0]
 
+    def recurrent_dropout(params, xs, key):
+        return jaxgru.gru(params, xs, recurrent_dropout=RATE, key=key)[0]
+
     def last(params, xs):
         return jaxgru.gru(params, xs, return_sequences=False)[0]
 
@@ -66,18 +52,18 @@ def enter(case: Case) -> Featured:
         return xs
 
     rows = {
-        PLAIN: (plain, layer),
-        LENGTHS: (lengths, layer, case.lengths),
-        MASK: (mask, layer, case.mask),
-        RESETS: (resets, layer, case.resets),
-        STEP_DROPOUT: (functools.partial(input_dropout, _STEP), layer, KEY),
-        SHARED_DROPOUT: (functools.partial(input_dropout, _SHARED), layer, KEY),
-        RECURRENT_DROPOUT: (recurrent_dropout, layer, KEY),
-        LAST: (last, layer),
-        TWO_PASSES: (two_passes, (layer, backward)),
-        BIDIRECTIONAL: (plain, jaxgru.Bidirectional(layer, backward)),
-        THREE_CALLS: (three_calls, stack),
-        STACK: (plain, stack),
+        "plain layer": (plain, layer),
+        "lengths, padding zero": (lengths, layer, case.lengths),
+        "mask, states held": (mask, layer, case.mask),
+        "resets": (resets, layer, case.resets),
+        "input dropout, each step": (functools.partial(input_dropout, _STEP), layer, _KEY),
+        "input dropout, one draw": (functools.partial(input_dropout, _SHARED), layer, _KEY),
+        "recurrent dropout": (recurrent_dropout, layer, _KEY),
+        "last state alone": (last, layer),
+        "two passes, by hand": (two_passes, (layer, backward)),
+        "Bidirectional": (plain, jaxgru.Bidirectional(layer, backward)),
+        "three calls": (three_calls, stack),
+        "3-layer stack": (plain, stack),
     }
     return Featured(
         Jaxgru(),
@@ -87,8 +73,3 @@ def enter(case: Case) -> Featured:
         },
         options={},
     )
-
-
-def recurrent_dropout(params: jaxgru.GRUParams, xs: jax.Array, key: jax.Array) -> jax.Array:
-    """Return the states, with dropout of the state in the products."""
-    return jaxgru.gru(params, xs, recurrent_dropout=RATE, key=key)[0]

@@ -12,20 +12,7 @@ import jax.numpy as jnp
 import keras
 
 from benchmarks.contenders import Program
-from benchmarks.featured.case import (
-    BIDIRECTIONAL,
-    LAST,
-    LENGTHS,
-    MASK,
-    PLAIN,
-    RATE,
-    RECURRENT_DROPOUT,
-    SHARED_DROPOUT,
-    STACK,
-    Case,
-    Featured,
-    jax_programs,
-)
+from benchmarks.featured.case import RATE, Case, Featured, jax_programs
 from benchmarks.problem import Array, Weights
 
 
@@ -51,18 +38,18 @@ def enter(case: Case) -> Featured:
         return jax_programs(states, contender.weights(case.layers[0]), case.xs, given)
 
     rows = {
-        PLAIN: programs([layer()], first),
-        LENGTHS: with_mask(
+        "plain layer": programs([layer()], first),
+        "lengths, padding zero": with_mask(
             layer(zero_output_for_mask=True),
             lambda lengths: times[None] < lengths[:, None],
             case.lengths,
         ),
-        MASK: with_mask(layer(), lambda mask: mask, case.mask),
-        SHARED_DROPOUT: programs([layer(dropout=RATE, seed=0)], first),
-        RECURRENT_DROPOUT: programs([layer(recurrent_dropout=RATE, seed=0)], first),
-        LAST: programs([layer(return_sequences=False)], first),
-        BIDIRECTIONAL: programs([keras.layers.Bidirectional(layer())], [*first, case.backward]),
-        STACK: programs([layer(), layer(), layer()], case.layers),
+        "mask, states held": with_mask(layer(), lambda mask: mask, case.mask),
+        "input dropout, one draw": programs([layer(dropout=RATE, seed=0)], first),
+        "recurrent dropout": programs([layer(recurrent_dropout=RATE, seed=0)], first),
+        "last state alone": programs([layer(return_sequences=False)], first),
+        "Bidirectional": programs([keras.layers.Bidirectional(layer())], [*first, case.backward]),
+        "3-layer stack": programs([layer(), layer(), layer()], case.layers),
     }
     return Featured(contender, rows, options={})
 

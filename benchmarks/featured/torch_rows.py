@@ -8,15 +8,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from benchmarks.contenders import Program
 from benchmarks.contenders.torch_gru import Torch
-from benchmarks.featured.case import (
-    BIDIRECTIONAL,
-    KINDS,
-    LENGTHS,
-    PLAIN,
-    STACK,
-    Case,
-    Featured,
-)
+from benchmarks.featured.case import KINDS, Case, Featured
 from benchmarks.problem import Weights
 from benchmarks.timing import estimate
 
@@ -47,10 +39,10 @@ def enter(case: Case) -> Featured:
     lengths = torch.tensor(case.lengths)  # always on the CPU
     chosen = {kind: _fastest(contenders, kind, case) for kind in KINDS}
     rows = {
-        PLAIN: by_kind(first, _states),
-        LENGTHS: by_kind(first, packed),
-        BIDIRECTIONAL: by_kind([*first, case.backward], _states, bidirectional=True),
-        STACK: by_kind(case.layers, _states, num_layers=3),
+        "plain layer": by_kind(first, _states),
+        "lengths, padding zero": by_kind(first, packed),
+        "Bidirectional": by_kind([*first, case.backward], _states, bidirectional=True),
+        "3-layer stack": by_kind(case.layers, _states, num_layers=3),
     }
     threads = {kind: {"threads": contender.threads} for kind, contender in chosen.items()}
     return Featured(contenders[0], rows, options=threads)

@@ -15,7 +15,6 @@ pytest.importorskip("optax")
 from benchmarks import contenders, featured
 from benchmarks.check import check
 from benchmarks.featured.case import FEATURES, KINDS, draw_case
-from benchmarks.featured.expected import check_features
 from benchmarks.learning import copying, digits
 from benchmarks.learning.race import Run, race
 from benchmarks.learning.task import BLOCK, TASKS
@@ -39,7 +38,7 @@ def test_contender_computes_the_gru_and_its_gradient(library):
 def test_features_are_what_they_are_called(library):
     _entry(library)
     case, found = _features(library)
-    check_features(library, found, case)
+    featured.check_features(library, found, _features("jaxgru")[1], case)
     if library == "jaxgru":
         assert {feature: tuple(kinds) for feature, kinds in found.rows.items()} == dict.fromkeys(
             FEATURES, KINDS
@@ -75,7 +74,7 @@ def test_the_check_finds_each_feature_that_is_wrong(kind, what):
         wrong = _altered(programs[kind], lambda leaves: jax.tree.map(lambda x: 1.01 * x, leaves))
         altered = found._replace(rows={feature: {**programs, kind: wrong}})
         with pytest.raises(ArithmeticError, match=f"jaxgru, {feature}: {what} off by"):
-            check_features("jaxgru", altered, case)
+            featured.check_features("jaxgru", altered, found, case)
 
 
 def test_digits_are_told_apart_by_their_nearest_mean():
