@@ -65,7 +65,8 @@ def export(
     each layer. The outputs are ``y (batch, time, O)``, or ``y_forward`` and ``y_backward`` if a
     merge is None, and a last state ``h (batch, H)`` for each layer. In a net of several layers the
     names of states end with the position: ``h_0_forward`` is that of ``net[0].forward``. Batch and
-    time may have any size from 1. An existing file is replaced when the new one is complete.
+    time may have any size from 1 (ONNX Runtime 1.32 ends the process at 0). An existing file is
+    replaced when the new one is complete.
 
     Args:
         net: a ``GRUParams``, ``Bidirectional``, ``Backward``, or a tuple or list of them.

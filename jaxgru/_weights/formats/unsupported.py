@@ -56,6 +56,12 @@ FORMATS = (
         "git-lfs", "a pointer of Git LFS, in the place of the file itself",
         _begins(b"version https://git-lfs.github.com/spec/"), "run git lfs pull"),
     _format("tflite", "a model of TFLite", lambda look: look.head[4:8] == b"TFL3", _TO_ONNX),
+    _format(
+        "ort", "a model in ONNX Runtime's own format", lambda look: look.head[4:8] == b"ORTM",
+        "the .onnx file that it was made from is read"),
+    _format(
+        "onnx-text", "an ONNX model as text", _matches(rb"\s*ir_version\s*:"),
+        'onnx.save(onnx.load(path, format="textproto"), "model.onnx") writes one that is read'),
     _format("gguf", "a file of GGUF", _begins(b"GGUF"), _TO_ONNX),
     _format(
         "tensorflow-model",

@@ -268,8 +268,22 @@ FILES = {
         "activation_alpha has 2 values: expected 1, as many as its functions take"),
     # What makes the weights
     "weights that are computed": (
-        made_by("DequantizeLinear", ["W", "s"], ["V"], name="dequantize"),
-        "'V' is computed by DequantizeLinear node 'dequantize': expected a constant"),
+        made_by("MatMul", ["W", "s"], ["V"], name="product"),
+        "'V' is computed by MatMul node 'product': expected a constant"),
+    "quantized floats": (
+        made_by("DequantizeLinear", ["W", "R"], ["V"]),
+        "DequantizeLinear node: it has no scale or no int8 or uint8 numbers"),
+    "a scale of integers": (
+        made_by("DequantizeLinear", ["Q", "Q"], ["V"], tensors=[array("Q", [[[1]]], "i1")]),
+        "DequantizeLinear node: its scale or zero point is of another type"),
+    "a scale of another shape": (
+        made_by("DequantizeLinear", ["Q", "s"], ["V"],
+                tensors=[array("Q", np.ones((1, 9, 2)), "i1"), array("s", np.ones(5))]),
+        "DequantizeLinear node: it does not fit"),
+    "a byte of 9 bits": (
+        made_by("Identity", ["Q"], ["V"],
+                tensors=[TensorProto(name="Q", data_type=3, dims=[1], int32_data=[200])]),
+        "'Q' has numbers in int32_data beyond 8 bits: expected int8"),
     "transpose of another domain": (
         made_by("Transpose", ["W"], ["V"], domain="own"), "computed by Transpose"),
     "other axes": (

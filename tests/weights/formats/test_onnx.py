@@ -129,6 +129,36 @@ class TestChains:
         nodes += [numbers, shape, node("Reshape", ["b", "shape"], ["B_"])]
         self._check(arrays, {}, nodes)
 
+    @pytest.mark.live
+    @pytest.mark.parametrize("dtype", ["int8", "uint8"])
+    @pytest.mark.parametrize("kind", ["tensor", "axis", "blocks"])
+    def test_quantized_weights(self, key, arrays, dtype, kind):
+        pytest.importorskip("onnxruntime")
+        random, limits = np.random.default_rng(0), np.iinfo(dtype)
+        constants, nodes = {"B_": arrays["B"]}, []
+        for name in "WR":
+            shape = arrays[name].shape
+            some = {"tensor": (), "axis": shape[1], "blocks": (1, 4, shape[2])}[kind]
+            constants |= {
+                f"{name}q": random.integers(limits.min, limits.max, shape, dtype, endpoint=True),
+                f"{name}s": random.uniform(1e-3, 5e-3, some).astype("f4"),
+                f"{name}z": random.integers(limits.min, limits.max, some, dtype),
+            }
+            options = {"tensor": {}, "axis": {"axis": 1}, "blocks": {"axis": 1, "block_size": 3}}
+            inputs = [name + letter for letter in "qsz"]
+            nodes.append(node("DequantizeLinear", inputs, [f"{name}_"], **options[kind]))
+        made = {"nodes": nodes, "opset": 21, "inputs": ["x", "W_", "R_", "B_"]}
+        model = live_onnx.model_of(
+            arrays, initializers=live_onnx.tensors_of(constants), linear_before_reset=1, **made
+        )
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in ("W_", "R_"))
+        for value in model.graph.output[2:]:
+            value.type.tensor_type.elem_type = 1
+        net = jaxgru.from_onnx(model)
+        xs = np.asarray(jax.random.normal(key, (5, 2, 3)))
+        *_, W, R = live_onnx.run(model, {"x": xs})
+        _assert_holds(net, {"W": W, "R": R, "B": arrays["B"]})
+
     def _check(self, arrays, constants, nodes, opset=14):
         made = {"initializers": live_onnx.tensors_of(constants), "nodes": nodes, "opset": opset}
         model = live_onnx.model_of(arrays, **made, inputs=["x", "W_", "R_", "B_"])
@@ -218,6 +248,17 @@ class TestNotes:
             self._load(arrays, np.ones((1, 1, 4), np.float32), repeated=repeated)
         # A state of zeros is the usual one.
         self._load(arrays, np.zeros((1, 1, 4), np.float32), repeated=repeated)
+
+    def test_reset_gate_that_pytorch_does_not_have(self, arrays):
+        model = live_onnx.model_of(arrays)
+        assert not jaxgru.from_onnx(model).reset_after  # of another writer
+        model.producer_name = "pytorch"
+        with pytest.warns(jaxgru.WeightsWarning, match=r'0, but torch.*override={"reset_after": T'):
+            assert not jaxgru.from_onnx(model).reset_after
+        note = "reset_after is False in the file: it is True by override"
+        with pytest.warns(jaxgru.WeightsWarning, match=note) as caught:
+            assert jaxgru.from_onnx(model, override={"reset_after": True}).reset_after
+        assert len(caught) == 1
 
     def test_state_that_is_an_input(self, arrays):
         inputs = ["x", *arrays, "lengths", "given"]

@@ -31,6 +31,7 @@ FOLDED = {
     "Squeeze": 0,
     "Reshape": 1,
     "Cast": 4,
+    "DequantizeLinear": 16,
 }
 
 
@@ -137,6 +138,16 @@ def _check(node: Any, inputs: list[NDArray[Any] | None]) -> None:
     if node.op_type == "Concat":
         if len({array.dtype for array in inputs if array is not None}) > 1:
             raise WeightsError("it has inputs of several types: expected one")
+        return
+    if node.op_type == "DequantizeLinear":
+        dtypes = [array.dtype for array in inputs if array is not None]
+        if len(inputs) < 2 or inputs[1] is None or dtypes[0].name not in ("int8", "uint8"):
+            raise WeightsError("it has no scale or no int8 or uint8 numbers: expected both")
+        if dtypes[1].name not in FLOATS or dtypes[2:] not in ([], dtypes[:1]):
+            raise WeightsError(
+                "its scale or zero point is of another type: expected a scale in "
+                f"floating-point and a zero point in {dtypes[0]}"
+            )
         return
     # Shapes, or one number per axis; more is invalid and would be slow.
     numbers = [array for array in inputs[1:] if array is not None]

@@ -125,6 +125,7 @@ def to_onnx(
     time, O)``, or ``y_forward`` and ``y_backward`` if a merge is None, and for each layer the last
     state ``h (batch, H)``. In a net of several layers, the names of states end with the position:
     ``h_0_forward`` is that of ``net[0].forward``. Batch and time may have any size from 1.
+    (ONNX Runtime 1.32 ends the process at a size of 0.)
 
     In float32, the outputs of ONNX Runtime are within 1e-5 of those of jaxgru. It computes float16
     models in float32 and rounds the outputs of each layer, with an error of at most 2.4e-4 for

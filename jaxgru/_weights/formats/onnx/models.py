@@ -31,10 +31,15 @@ from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.limits import Budget
 from jaxgru._weights.net_json import from_data, to_data
 from jaxgru._weights.results import UNNAMED, Found, Gathered
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.unspecified import Assumed, Fields
 
 KEY = "jaxgru"
 _VERSION = 2
+# The exporter of PyTorch 2.10 with onnxscript up to 0.6.2.
+_NOT_OF_PYTORCH = (
+    "linear_before_reset is 0, but torch.nn.GRU has the reset gate after the product, and some "
+    'versions of PyTorch\'s exporter wrote 0 for it: override={"reset_after": True} corrects that'
+)
 _LONGEST = 2**20  # of the JSON, in characters
 # The fields of a layer whose numbers a node has as float32, each with how it is rounded.
 _ROUNDED = {"activation": rounded, "recurrent_activation": rounded, "clip": float32}
@@ -54,6 +59,7 @@ def gather(
     where: dict[str, Place] = {}
     kinds: collections.Counter[str] = collections.Counter()
     numbers: collections.Counter[str] = collections.Counter()
+    override = assume.override if isinstance(assume, Assumed) else {}
     for place in places(model):
         kind = str(place.node.op_type)
         kinds[kind] += 1
@@ -65,7 +71,11 @@ def gather(
         while name in nodes:
             numbers[wanted] += 1
             name = f"{wanted}_{numbers[wanted]}"
-        nodes[name], where[name] = outcome(read_node, place, constants, assume), place
+        found, where[name] = outcome(read_node, place, constants, assume), place
+        is_fault = model.producer_name == "pytorch" and "reset_after" not in override
+        if is_fault and isinstance(found, GRUNode) and not found.sides[0].reset_after:
+            found = found._replace(notes=(*found.notes, _NOT_OF_PYTORCH))
+        nodes[name] = found
     if not nodes:
         raise WeightsError(_nothing(kinds))
     sound = {name: node for name, node in nodes.items() if isinstance(node, GRUNode)}

@@ -20,6 +20,8 @@ from jaxgru._weights.limits import MAX_AXES, Budget, bytes_of, check_held
 # TensorProto.DataType of onnx.proto, for weights and shapes.
 DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.float32),
+    2: np.dtype(np.uint8),  # these two of quantized weights
+    3: np.dtype(np.int8),
     6: np.dtype(np.int32),
     7: np.dtype(np.int64),
     10: np.dtype(np.float16),
@@ -28,7 +30,14 @@ DTYPES: dict[int, np.dtype[Any]] = {
 }
 DATA_TYPES = {dtype: number for number, dtype in DTYPES.items()}
 # The field of the numbers if not in raw_data; 16-bit types are stored as 32 bits.
-_TYPED = {1: "float_data", 6: "int32_data", 7: "int64_data", 11: "double_data"}
+_TYPED = {
+    1: "float_data",
+    2: "int32_data",
+    3: "int32_data",
+    6: "int32_data",
+    7: "int64_data",
+    11: "double_data",
+}
 _HALVES = (10, 16)
 _IS_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
 
@@ -165,11 +174,16 @@ def _from_typed(
             f"{name} has shape {shape} and {len(values)} numbers in {field}: expected "
             f"{math.prod(shape)}"
         )
-    if not is_half:
+    if field != "int32_data":
         return np.array(values, dtype).reshape(shape)
     bits = np.array(values, np.int32)
-    if np.any((bits < 0) | (bits > 0xFFFF)):
-        raise WeightsError(f"{name} has numbers in int32_data beyond 16 bits: expected {dtype}")
+    held = np.iinfo(np.uint16 if is_half else dtype)
+    if np.any((bits < held.min) | (bits > held.max)):
+        raise WeightsError(
+            f"{name} has numbers in int32_data beyond {held.bits} bits: expected {dtype}"
+        )
+    if not is_half:
+        return bits.astype(dtype).reshape(shape)
     return _from_bits(bits.astype(np.uint16), dtype).reshape(shape)
 
 
