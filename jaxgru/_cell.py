@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
-from jaxgru._checks import as_arrays, check_last_axis, check_params, check_precision, state_dtype
+from jaxgru._checks import (
+    as_arrays,
+    as_reset_state,
+    check_broadcasts,
+    check_flags,
+    check_last_axis,
+    check_params,
+    check_precision,
+    state_dtype,
+)
 from jaxgru._params import GRUParams
 from jaxgru._recurrence.layout import Precision
 from jaxgru._recurrence.step import Gates, fold, project, step, variant_of
@@ -16,7 +25,13 @@ Array = jax.Array
 
 
 def gru_cell(
-    params: GRUParams, h: ArrayLike, x: ArrayLike, *, precision: Precision = None
+    params: GRUParams,
+    h: ArrayLike,
+    x: ArrayLike,
+    *,
+    resets: ArrayLike | None = None,
+    reset_state: ArrayLike | None = None,
+    precision: Precision = None,
 ) -> Array:
     """Return the state after one step.
 
@@ -26,6 +41,10 @@ def gru_cell(
         params: the weights, I inputs and H units.
         h: the state before the step, ``(..., H)``.
         x: the input of the step, ``(..., I)``.
+        resets: booleans ``(...)``, True where an episode begins: the state before the step is then
+            ``reset_state`` instead of h.
+        reset_state: the state at the start of an episode, like h, or a number for all units; zeros
+            if None.
         precision: the precision of the matrix products, as in ``jax.lax.dot_general``.
 
     Returns:
@@ -42,11 +61,17 @@ def gru_cell(
 
     Source: Cho et al. 2014 (arXiv:1406.1078), in the convention of Keras.
     """
-    return gru_gates(params, h, x, precision=precision).h
+    return gru_gates(params, h, x, resets=resets, reset_state=reset_state, precision=precision).h
 
 
 def gru_gates(
-    params: GRUParams, h: ArrayLike, x: ArrayLike, *, precision: Precision = None
+    params: GRUParams,
+    h: ArrayLike,
+    x: ArrayLike,
+    *,
+    resets: ArrayLike | None = None,
+    reset_state: ArrayLike | None = None,
+    precision: Precision = None,
 ) -> Gates:
     """Return the update gate, the reset gate, the candidate and the new state of one step.
 
@@ -56,6 +81,10 @@ def gru_gates(
         params: the weights, I inputs and H units.
         h: the state before the step, ``(..., H)``.
         x: the input of the step, ``(..., I)``.
+        resets: booleans ``(...)``, True where an episode begins: the state before the step is then
+            ``reset_state`` instead of h.
+        reset_state: the state at the start of an episode, like h, or a number for all units; zeros
+            if None.
         precision: the precision of the matrix products, as in ``jax.lax.dot_general``.
 
     Returns:
@@ -76,26 +105,49 @@ def gru_gates(
     check_last_axis("x", x, params.input_size, "inputs")
     check_last_axis("h", h, params.hidden_size, "units")
     check_precision(precision)
-    dtype = state_dtype(params, h=h, x=x)
+    reset_state, number = as_reset_state(reset_state, resets)
+    dtype = state_dtype(params, h=h, x=x, reset_state=reset_state)
     try:
-        jnp.broadcast_shapes(np.shape(h)[:-1], np.shape(x)[:-1])
+        leading = jnp.broadcast_shapes(np.shape(h)[:-1], np.shape(x)[:-1])
     except ValueError:
         raise ValueError(
             f"h has shape {np.shape(h)} and x {np.shape(x)}: expected leading axes that broadcast "
             "together"
         ) from None
-    gates: Gates = _gates(*as_arrays((params, h, x)), precision=precision, dtype=dtype)
+    if resets is not None:
+        check_broadcasts("resets", resets, leading, "as h and x have it")
+        check_flags("resets", resets)
+    if reset_state is not None:
+        check_last_axis("reset_state", reset_state, params.hidden_size, "units")
+        shape = (*leading, params.hidden_size)
+        check_broadcasts("reset_state", reset_state, shape, "as h and x have it")
+    arrays = as_arrays((params, h, x, resets, reset_state))
+    gates: Gates = _gates(*arrays, reset_number=number, precision=precision, dtype=dtype)
     return gates
 
 
 # Compiled, so that a call outside of jit is one dispatch instead of one per operation.
-@functools.partial(jax.jit, static_argnames=("precision", "dtype"))
+@functools.partial(jax.jit, static_argnames=("reset_number", "precision", "dtype"))
 def _gates(
-    params: GRUParams, h: Array, x: Array, *, precision: Precision, dtype: DTypeLike
+    params: GRUParams,
+    h: Array,
+    x: Array,
+    resets: Array | None,
+    reset_state: Array | None,
+    *,
+    reset_number: float,
+    precision: Precision,
+    dtype: DTypeLike,
 ) -> Gates:
-    params, h, x = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, h, x))
+    params, h, x, reset_state = jax.tree.map(
+        lambda leaf: leaf.astype(dtype), (params, h, x, reset_state)
+    )
     leading = jnp.broadcast_shapes(h.shape[:-1], x.shape[:-1])
     h = jnp.broadcast_to(h, (*leading, params.hidden_size))
     x = jnp.broadcast_to(x, (*leading, params.input_size))
+    if resets is not None:
+        start = jnp.full_like(h, reset_number) if reset_state is None else reset_state
+        begins = jnp.broadcast_to(resets, leading)[..., None]
+        h = jnp.where(begins, jnp.broadcast_to(start, h.shape), h)
     variant, weights = variant_of(params, precision), fold(params)
     return step(variant, weights, project(variant, weights, x), h).gates

@@ -189,8 +189,25 @@ def check_masks(
             raise ValueError(
                 f"{name} has shape {shape}: expected {steps}, that of xs but its last axis"
             )
-        if flags.dtype != np.bool_:
-            raise ValueError(f"{name} has dtype {flags.dtype}: expected bool")
+        check_flags(name, flags)
+
+
+def check_flags(name: str, flags: Array) -> None:
+    """Raise ValueError unless flags are booleans."""
+    if flags.dtype != np.bool_:
+        raise ValueError(f"{name} has dtype {flags.dtype}: expected bool, as {name}.astype(bool)")
+
+
+def as_reset_state(reset_state: Any, resets: Array | None) -> tuple[Any, float]:
+    """Return the state after a reset, and the number of all units where that is None: zero.
+
+    Raises ValueError for a state without resets.
+    """
+    if reset_state is not None and resets is None:
+        raise ValueError("reset_state is given without resets: expected both")
+    if isinstance(reset_state, numbers.Real) and not isinstance(reset_state, bool):
+        return None, float(reset_state)
+    return reset_state, 0.0
 
 
 def _check_lengths(lengths: Any, batch: tuple[int, ...], time: int) -> None:
@@ -217,13 +234,17 @@ def check_state(batch: tuple[int, ...], layer: GRUParams, h: Any, where: str) ->
     if h is None:
         return
     check_last_axis(where, h, layer.hidden_size, "units")
-    shape = (*batch, layer.hidden_size)
+    check_broadcasts(where, h, (*batch, layer.hidden_size), "as xs has it")
+
+
+def check_broadcasts(name: str, value: Array, shape: tuple[int, ...], why: str) -> None:
+    """Raise ValueError unless an array broadcasts to a shape."""
     try:
-        fits = jnp.broadcast_shapes(h.shape, shape) == shape
+        fits = jnp.broadcast_shapes(shape_of(name, value), shape) == shape
     except ValueError:
         fits = False
     if not fits:
-        raise ValueError(f"{where} has shape {h.shape}: expected {shape}, as xs has it")
+        raise ValueError(f"{name} has shape {value.shape}: expected {shape}, {why}")
 
 
 def state_dtype(net: Any, **arrays: Any) -> jnp.dtype:

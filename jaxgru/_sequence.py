@@ -2,6 +2,7 @@
 
 import functools
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any, NamedTuple, overload
 
@@ -13,6 +14,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxgru._checks import (
     as_arrays,
+    as_reset_state,
     check_implementation,
     check_last_axis,
     check_masks,
@@ -131,7 +133,9 @@ def gru(
         resets: booleans in the shape of a mask, True at the first step of each episode. The state
             before this step is ``reset_state``. In reverse, the state before the last step of an
             episode is ``reset_state``. Flags at invalid steps are ignored.
-        reset_state: the state at the start of each such episode, like ``h0``; h0 if None.
+        reset_state: the state at the start of each such episode, like ``h0``, or a number for all
+            units of all layers; zeros if None. (It was h0 up to jaxgru 0.1, so ``h0`` and
+            ``resets`` without it warn once.)
         reverse: run from the last step to the first. The state at index t is then the state after
             steps T ... t, and the last state is that of index 0. (Keras' ``go_backwards`` returns
             the states in reversed order.)
@@ -200,8 +204,6 @@ def gru(
     *steps, _ = np.shape(xs)
     time, *batch = steps if time_major else (steps[-1], *steps[:-1])
     check_masks(lengths, mask, resets, tuple(steps), tuple(batch), time)
-    if reset_state is not None and resets is None:
-        raise ValueError("reset_state is given without resets: expected both")
     if zero_masked and not return_sequences:
         raise ValueError(
             "zero_masked is given without return_sequences: no masked step is returned"
@@ -218,6 +220,9 @@ def gru(
         key = None
     elif key is None:
         raise ValueError("dropout is given without a key: expected key=, a JAX random key")
+    if resets is not None and reset_state is None and jax.tree.leaves(h0):
+        _warn_of_zeros()
+    reset_state, reset_number = as_reset_state(reset_state, resets)
     for name, state in (("h0", h0), ("reset_state", reset_state)):
         map_state(functools.partial(check_state, tuple(batch)), net, state, name)
     dtype = state_dtype(net, xs=xs, h0=h0, reset_state=reset_state)
@@ -228,6 +233,7 @@ def gru(
         *as_arrays((net, xs, h0, lengths, mask, resets, reset_state)),
         key,
         dtype=dtype,
+        reset_number=reset_number,
         reverse=bool(reverse),
         time_major=bool(time_major),
         zero_masked=bool(zero_masked),
@@ -241,12 +247,23 @@ def gru(
     return ys_and_h
 
 
+@functools.cache  # once in a process
+def _warn_of_zeros() -> None:
+    warnings.warn(
+        "reset_state is None beside h0: the state after a reset is zeros, which was h0 up to "
+        "jaxgru 0.1; pass reset_state=0 or reset_state=h0",
+        FutureWarning,
+        stacklevel=3,
+    )
+
+
 # Compiled, so that a call outside of jit is compiled once for its shapes, and checks for NaN
 # (``jax_debug_nans``) do not see padding before it is masked.
 @functools.partial(
     jax.jit,
     static_argnames=(
         "dtype",
+        "reset_number",
         "reverse",
         "time_major",
         "zero_masked",
@@ -269,6 +286,7 @@ def _run(
     key: Array | None,
     *,
     dtype: DTypeLike,
+    reset_number: float,
     reverse: bool,
     time_major: bool,
     zero_masked: bool,
@@ -305,13 +323,14 @@ def _run(
         # Before everything else, so that padding affects neither values nor derivatives.
         xs = jnp.where(valid[..., None], xs, jnp.zeros((), xs.dtype))
 
-    def whole(layer: GRUParams, h: Array | None, _: str) -> Array:
-        h = jnp.zeros(layer.hidden_size, xs.dtype) if h is None else h
+    def whole(number: float, layer: GRUParams, h: Array | None, _: str) -> Array:
+        h = jnp.full(layer.hidden_size, number, xs.dtype) if h is None else h
         if h.ndim > 1:
             h = flat(jnp.broadcast_to(h, (*batch, layer.hidden_size)), 0)
         return state_like(h, xs)
 
-    h0 = map_state(whole, net, h0, "h0")
+    h0 = map_state(functools.partial(whole, 0.0), net, h0, "h0")
+    reset_state = map_state(functools.partial(whole, reset_number), net, reset_state, "reset_state")
     run = _Run(
         valid=valid,
         resets=None if resets is None else flat(resets, 1),
@@ -322,7 +341,6 @@ def _run(
         remat=remat,
         implementation=implementation,
     )
-    reset_state = h0 if reset_state is None else map_state(whole, net, reset_state, "reset_state")
     ys, h = _outputs(run, net, xs, h0, reset_state, reverse, not return_sequences)
     if zero_masked and valid is not None:
         ys = jax.tree.map(lambda ys: jnp.where(valid[..., None], ys, jnp.zeros_like(ys)), ys)

@@ -73,3 +73,16 @@ def test_a_closed_update_gate_holds_the_state_to_the_bit(key, reset_after):
     bias = params.bias.at[:4].set(100.0)
     h, x = cases.random_inputs(key, (2, 4)), cases.random_inputs(key, (2, 3))
     np.testing.assert_array_equal(jaxgru.gru_cell(dataclasses.replace(params, bias=bias), h, x), h)
+
+
+@pytest.mark.parametrize("reset_state", [None, 0.5, "a state"])
+def test_an_episode_begins_at_the_state_after_a_reset(key, reset_state):
+    params = cases.random_params(key, 3, 4)
+    h = cases.random_inputs(jax.random.fold_in(key, 1), (2, 4))
+    x = cases.random_inputs(jax.random.fold_in(key, 2), (2, 3))
+    if reset_state == "a state":
+        reset_state = cases.random_inputs(jax.random.fold_in(key, 3), (4,))
+    start = np.broadcast_to(0.0 if reset_state is None else reset_state, 4)
+    found = jaxgru.gru_cell(params, h, x, resets=np.array([False, True]), reset_state=reset_state)
+    expected = [oracle.cell(params, *row)["h"] for row in ((h[0], x[0]), (start, x[1]))]
+    np.testing.assert_allclose(found, expected, **_FLOAT32)

@@ -132,13 +132,16 @@ _REFUSED = [
     ({"lengths": [1, 2, 3, 4]},
      "lengths is a list: expected a JAX or NumPy array; np.asarray(lengths) makes one"),
     ({"mask": _FLAGS.T}, "mask has shape (5, 4): expected (4, 5), that of xs but its last axis"),
-    ({"mask": ones(4, 5)}, "mask has dtype float32: expected bool"),
+    ({"mask": ones(4, 5)}, "mask has dtype float32: expected bool, as mask.astype(bool)"),
     ({"resets": _FLAGS[0]},
      "resets has shape (5,): expected (4, 5), that of xs but its last axis"),
-    ({"resets": ones(4, 5, dtype="i4")}, "resets has dtype int32: expected bool"),
+    ({"resets": ones(4, 5)}, "resets has dtype float32: expected bool, as resets.astype(bool)"),
     ({"lengths": ones(4, dtype="i4"), "mask": _FLAGS},
      "lengths and mask are both given: expected one of them"),
     ({"reset_state": _ONE}, "reset_state is given without resets: expected both"),
+    ({"reset_state": 0}, "reset_state is given without resets: expected both"),
+    ({"reset_state": True, "resets": _FLAGS},
+     "reset_state is a bool: expected a JAX or NumPy array; np.asarray(reset_state) makes one"),
     ({"reset_state": ones(3), "resets": _FLAGS},
      "reset_state has shape (3,): expected (..., 4), for 4 units"),
     ({"zero_masked": True, "return_sequences": False},
@@ -194,6 +197,23 @@ def test_what_gru_refuses(arguments, message):
 def test_steps_that_do_not_fit(function, h, x, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         function(_34, h, x)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reset_state": 0}, "reset_state is given without resets: expected both"),
+        ({"resets": ones(2)}, "resets has dtype float32: expected bool, as resets.astype(bool)"),
+        ({"resets": _FLAGS[0]}, "resets has shape (5,): expected (2,), as h and x have it"),
+        ({"resets": _FLAGS[0, :2], "reset_state": ones(3)},
+         "reset_state has shape (3,): expected (..., 4), for 4 units"),
+        ({"resets": _FLAGS[0, :2], "reset_state": ones(3, 4)},
+         "reset_state has shape (3, 4): expected (2, 4), as h and x have it"),
+    ],
+)  # fmt: skip
+def test_resets_of_a_step_that_do_not_fit(options, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        jaxgru.gru_cell(_34, _ONE, ones(2, 3), **options)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import chex
 import jax
 import live_keras
 import live_onnx
+import live_params
 import nets
 import numpy as np
 import pytest
@@ -88,3 +89,22 @@ def _randomised(layer, key):
     layer.build((_BATCH, _TIME, 3))
     live_keras.randomise(layer, key)
     return jaxgru.from_keras(layer)
+
+
+@pytest.mark.usefixtures("default_promotion")
+@pytest.mark.parametrize("with_h0", [False, True])
+def test_haiku_resets_to_zeros(key, xs, with_h0):
+    hk = pytest.importorskip("haiku")
+    keys = jax.random.split(key, 2)
+    h0 = cases.random_inputs(keys[0], (_BATCH, 4)) * with_h0
+    given = xs.swapaxes(0, 1), ~_MASK.T
+
+    def layer(given, h0):
+        return hk.dynamic_unroll(hk.ResetCore(hk.GRU(4)), given, h0)
+
+    function = hk.without_apply_rng(hk.transform(layer))
+    variables = live_params.random_like(keys[1], jax.eval_shape(function.init, keys[1], given, h0))
+    params = jaxgru.from_haiku(variables)
+    options = {"resets": given[1], "time_major": True, "reset_state": 0 if with_h0 else None}
+    found = jaxgru.gru(params, given[0], h0 if with_h0 else None, **options)
+    chex.assert_trees_all_close(found, function.apply(variables, given, h0), **_FLOAT32)

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 import jaxgru
+from jaxgru import _sequence
 
 # float32 sums of about ten terms near 1, a few steps and layers deep.
 _FLOAT32 = {"rtol": 2e-5, "atol": 2e-6}
@@ -102,6 +103,28 @@ def test_none_within_h0_is_zeros(key, xs):
     zeros = jax.tree.map(lambda layer: jnp.zeros(layer.hidden_size), net, is_leaf=nets.is_layer)
     full = [zeros[0], jaxgru.Bidirectional(zeros[1].forward, some), zeros[2]]
     chex.assert_trees_all_equal(jaxgru.gru(net, xs, given), jaxgru.gru(net, xs, full))
+
+
+# Episodes
+
+
+def test_a_reset_to_zeros_beside_h0_warns_once_in_a_process(key, xs):
+    params = cases.random_params(key, 3, 4)
+    arguments = {"h0": _state(key, params), "resets": _GAPS}
+    expected = jaxgru.gru(params, xs, **arguments, reset_state=0)
+    _sequence._warn_of_zeros.cache_clear()
+    with pytest.warns(FutureWarning, match="reset_state is None beside h0") as caught:
+        found = [jaxgru.gru(params, xs, **arguments) for _ in range(2)]
+    assert [warning.filename for warning in caught] == [__file__]
+    for one in found:
+        chex.assert_trees_all_equal(one, expected)
+
+
+@pytest.mark.parametrize("h0", [None, (None, None)])
+def test_resets_without_h0_do_not_warn(key, xs, h0):
+    stack = cases.random_params(key, 3, 4), cases.random_params(key, 4, 2)
+    _sequence._warn_of_zeros.cache_clear()
+    jaxgru.gru(stack, xs, h0, resets=_GAPS)  # warnings are errors
 
 
 # Padding

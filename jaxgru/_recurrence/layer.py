@@ -47,7 +47,7 @@ def states(
         h: the state before the first step, ``(B, H)``.
         valid: booleans ``(T, B)``; where False, the state is held, to the bit.
         resets: booleans ``(T, B)``; where True, the state before the step is ``reset_to``.
-        reset_to: the state after a reset, ``(B, H)``; h if None.
+        reset_to: the state after a reset, ``(B, H)``.
         factors: recurrent dropout: multiply the state in its products with the recurrent kernel,
             ``(B, H)``.
         reverse: go from the last step to the first.
@@ -69,8 +69,6 @@ def states(
         return h, None if last_only else jnp.zeros((0, *h.shape), h.dtype)
     if resets is None:
         reset_to = None
-    elif reset_to is None:
-        reset_to = h
     native = implementation != "scan"
     keep = remat is None and _gates_suffice(variant) and keeps_gates(inputs, units, native=native)
     spare = 0 if native else padded_units(h.shape) - units

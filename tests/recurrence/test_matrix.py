@@ -9,6 +9,7 @@ Where the native loops are installed, the cases that they serve are checked with
 """
 
 import contextlib
+import warnings
 import zlib
 from functools import lru_cache, partial
 from types import SimpleNamespace
@@ -51,6 +52,7 @@ _SIZES = {
 }
 
 _RATE = 0.4
+_NUMBER = 0.25  # of every unit after a reset
 _DROPOUT = {
     "none": 0.0,
     "between": _RATE,
@@ -67,7 +69,7 @@ _OPTIONS = {
     "size": ["small", "one unit", "more rows", "more units"],
     "axes": ["batch, time", "time, batch", "time", "batch, batch, time"],
     "padding": ["none", "lengths", "mask"],
-    "resets": ["none", "to h0", "to a state"],
+    "resets": ["none", "to zeros", "to a number", "to h0", "to a state"],
     "dropout": list(_DROPOUT),
     "recurrent_dropout": [0.0, _RATE],
     "reverse": [False, True],
@@ -235,6 +237,10 @@ class _Problem:
             h0 = jax.tree.map(self._batched, h0)
         if case.resets == "to a state":
             options["reset_state"] = jax.tree.map(self._batched, arguments["reset_state"])
+        elif case.resets == "to a number":
+            options["reset_state"] = _NUMBER
+        elif case.resets == "to h0":
+            options["reset_state"] = h0
         kept = iter(self.kept)
 
         def draw(key, p, shape):
@@ -242,7 +248,9 @@ class _Problem:
             assert (p, shape) == (1 - _RATE, drawn.shape)
             return drawn
 
-        with mock.patch.object(jax.random, "bernoulli", draw):
+        with mock.patch.object(jax.random, "bernoulli", draw), warnings.catch_warnings():
+            # Zeros after resets, which were h0 before.
+            warnings.simplefilter("ignore", FutureWarning)
             ys, h = jaxgru.gru(
                 arguments["net"],
                 self._given(xs),
@@ -274,6 +282,10 @@ class _Problem:
             h0 = jax.tree.map(lambda h: h + np.zeros((self.rows, 1)), h0)
         flags = {"valid": valid, "resets": self.resets}
         state = arguments.get("reset_state")
+        if case.resets == "to a number":
+            state = jax.tree.map(lambda h: 0.0 * h + _NUMBER, h0)
+        elif case.resets == "to h0":
+            state = h0
         ys, h = run(
             arguments["net"],
             xs,

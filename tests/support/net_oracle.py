@@ -7,6 +7,7 @@ go through ``oracle.gru`` one by one. Nets are walked layer by layer.
 import functools
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import oracle
 
@@ -29,7 +30,7 @@ def run(net, xs, h0, *, valid=None, resets=None, reset_state=None, reverse=False
     valid = np.ones(xs.shape[:2], bool) if valid is None else np.asarray(valid)
     resets = np.zeros(xs.shape[:2], bool) if resets is None else np.asarray(resets)
     layer = functools.partial(_layer, valid, resets)
-    reset_state = h0 if reset_state is None else reset_state
+    reset_state = jax.tree.map(np.zeros_like, h0) if reset_state is None else reset_state
     xs = np.asarray(xs).astype(np.float64)
     return walk(layer, net, xs, h0, reset_state, factors, reverse=reverse)
 

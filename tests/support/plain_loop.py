@@ -19,7 +19,7 @@ def plain_loop(
     valid = np.ones(xs.shape[:2], bool) if valid is None else valid
     resets = np.zeros(xs.shape[:2], bool) if resets is None else resets
     layer = functools.partial(_layer, valid, resets)
-    reset_state = h0 if reset_state is None else reset_state
+    reset_state = jax.tree.map(lambda h: 0.0 * h, h0) if reset_state is None else reset_state
     return net_oracle.walk(layer, net, xs, h0, reset_state, factors, reverse=reverse)
 
 

@@ -37,7 +37,8 @@ def main(checks):
 
 
 def _run(net, xs, lengths=None, resets=None, h0=None):
-    return jaxgru.gru(net, xs, h0, lengths=lengths, resets=resets)
+    start = None if resets is None else h0
+    return jaxgru.gru(net, xs, h0, lengths=lengths, resets=resets, reset_state=start)
 
 
 def _loss(net, *batch):
