@@ -22,7 +22,7 @@ import jax
 import numpy as np
 
 import jaxgru
-from jaxgru._layers import directions, layers
+from jaxgru._net import unroll
 
 
 def main() -> None:
@@ -32,9 +32,10 @@ def main() -> None:
     options = parser.parse_args()
 
     net = jaxgru.load(options.weights)
-    if True in directions(net):
+    layers = unroll(net)
+    if any(layer.reverse for layer in layers):
         raise SystemExit(f"{options.weights} has a backward direction, which begins at the end")
-    size = layers(net)[0][1].input_size
+    size = layers[0].params.input_size
     # Compiled at the first line; docs/latency.md describes how to make it faster.
     run = jax.jit(functools.partial(jaxgru.gru, net))
     _, h = jaxgru.gru(net, np.zeros((0, size), np.float32))  # no step: returns the initial state

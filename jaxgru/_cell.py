@@ -15,6 +15,7 @@ from jaxgru._checks import (
     check_last_axis,
     check_params,
     check_precision,
+    check_state,
     state_dtype,
 )
 from jaxgru._params import GRUParams
@@ -105,8 +106,8 @@ def gru_gates(
     check_last_axis("x", x, params.input_size, "inputs")
     check_last_axis("h", h, params.hidden_size, "units")
     check_precision(precision)
-    reset_state, number = as_reset_state(reset_state, resets)
-    dtype = state_dtype(params, h=h, x=x, reset_state=reset_state)
+    start, number = as_reset_state(reset_state, resets)
+    dtype = state_dtype(params, h=h, x=x, reset_state=start)
     try:
         leading = jnp.broadcast_shapes(np.shape(h)[:-1], np.shape(x)[:-1])
     except ValueError:
@@ -117,11 +118,8 @@ def gru_gates(
     if resets is not None:
         check_broadcasts("resets", resets, leading, "as h and x have it")
         check_flags("resets", resets)
-    if reset_state is not None:
-        check_last_axis("reset_state", reset_state, params.hidden_size, "units")
-        shape = (*leading, params.hidden_size)
-        check_broadcasts("reset_state", reset_state, shape, "as h and x have it")
-    arrays = as_arrays((params, h, x, resets, reset_state))
+    check_state("reset_state", start, leading, params.hidden_size, "as h and x have it")
+    arrays = as_arrays((params, h, x, resets, start))
     gates: Gates = _gates(*arrays, reset_number=number, precision=precision, dtype=dtype)
     return gates
 

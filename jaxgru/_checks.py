@@ -229,12 +229,11 @@ def _check_lengths(lengths: Any, batch: tuple[int, ...], time: int) -> None:
         )
 
 
-def check_state(batch: tuple[int, ...], layer: GRUParams, h: Any, where: str) -> None:
-    """Raise ValueError unless a layer's part of a state broadcasts to ``(*batch, H)``."""
-    if h is None:
-        return
-    check_last_axis(where, h, layer.hidden_size, "units")
-    check_broadcasts(where, h, (*batch, layer.hidden_size), "as xs has it")
+def check_state(name: str, h: Any, leading: tuple[int, ...], units: int, why: str) -> None:
+    """Raise ValueError unless a layer's part of a state broadcasts to ``(*leading, H)``."""
+    if h is not None:
+        check_last_axis(name, h, units, "units")
+        check_broadcasts(name, h, (*leading, units), why)
 
 
 def check_broadcasts(name: str, value: Array, shape: tuple[int, ...], why: str) -> None:

@@ -10,8 +10,7 @@ import numpy as np
 
 from jaxgru._atomic import replacing
 from jaxgru._checks import check_precision
-from jaxgru._layers import directions, layers, output_size
-from jaxgru._net import Net, check_net, map_state
+from jaxgru._net import Net, check_net, map_layers, output_size, unroll
 from jaxgru._optional import need
 from jaxgru._recurrence.layer import Precision
 from jaxgru._sequence import gru
@@ -108,7 +107,7 @@ def export(
     """
     check_net(net)
     check_precision(precision)
-    if streaming and len(directions(net)) > 1:
+    if streaming and len({layer.reverse for layer in unroll(net)}) > 1:
         raise ValueError(
             "streaming is True for a bidirectional net: expected layers of one direction, as the "
             "other starts at the end of the sequence"
@@ -157,7 +156,7 @@ def _signature(
         return ("time", "batch", size) if time_major else ("batch", "time", size)
 
     states: dict[str, _Shape] = {
-        f"h{_place(where)}": ("batch", layer.hidden_size) for where, layer in layers(net)
+        f"h{layer.suffix}": ("batch", layer.params.hidden_size) for layer in unroll(net)
     }
     given = {"x": sequence(inputs)}
     if lengths:
@@ -170,12 +169,6 @@ def _signature(
     # ONNX's operators have one dtype for all arrays; for a net with several, to_onnx is an error.
     dtype = jax.tree.leaves(net)[0].dtype if format == "onnx" else state_dtype(net)
     return Signature(given, {name: sequence(size) for name in names} | states, np.dtype(dtype))
-
-
-def _place(where: str) -> str:
-    """Return the end of a name for a position: ``_0_forward`` for ``net[0].forward``."""
-    where = where.removeprefix("net").replace(".net", "").replace("]", "")
-    return where.replace("[", "_").replace(".", "_")
 
 
 def _stablehlo(
@@ -197,7 +190,7 @@ def _stablehlo(
         remaining = iter(rest)
         counts = next(remaining) if lengths else None
         # In the order of the signature.
-        h0 = map_state(lambda *_: next(remaining, None), net, None, "h0")
+        h0 = map_layers(lambda _: next(remaining, None), net)
         ys_and_h = gru(
             net,
             x,

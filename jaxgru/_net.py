@@ -1,9 +1,8 @@
 """Nets of layers, states of the same structure, and checks that they fit together."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +99,159 @@ State: TypeAlias = ArrayLike | Bidirectional["State"] | Backward["State"] | Sequ
 """The state of a net, in its structure, with an array for each layer. None means zeros."""
 
 
-def merged(merge: Merge, forward: Array, backward: Array) -> Array | tuple[Array, Array]:
+class Parts(NamedTuple):
+    """What a net is made of."""
+
+    kind: Literal["layer", "bidirectional", "backward", "stack"]
+    nets: dict[str, Any]  # by the ends of their positions, such as "[0]"; none for a layer
+    merge: str | None = None  # of a Bidirectional
+
+
+def parts(net: Net, where: str = "net") -> Parts:
+    """Return what a net is made of; raise ValueError, naming the position, if it is no net."""
+    if isinstance(net, GRUParams):
+        return Parts("layer", {})
+    if isinstance(net, Bidirectional):
+        sides = {".forward": net.forward, ".backward": net.backward}
+        return Parts("bidirectional", sides, net.merge)
+    if isinstance(net, Backward):
+        return Parts("backward", {".net": net.net})
+    if isinstance(net, tuple | list):
+        if not net:
+            kind = type(net).__name__
+            raise ValueError(f"{where} is an empty {kind}: expected at least one layer")
+        return Parts("stack", {f"[{i}]": layer for i, layer in enumerate(net)})
+    raise ValueError(
+        f"{where} is a {type_name(net)}: expected a GRUParams, a Bidirectional, a Backward, or a "
+        f"tuple or list of them{ways_in(net)}"
+    )
+
+
+class Layer(NamedTuple):
+    """A layer and its position in a net."""
+
+    params: Any  # a GRUParams
+    path: str = ""  # from the whole net, as Python: "[0].forward"
+    reverse: bool = False  # whether it runs from the last step to the first
+    is_last: bool = True  # whether its outputs are outputs of the whole net
+    is_first: bool = True  # whether its inputs are those of the whole net
+
+    @property
+    def place(self) -> str:
+        """The position as a Python expression: ``net[0].forward``."""
+        return f"net{self.path}"
+
+    @property
+    def suffix(self) -> str:
+        """The end of a name for the position: ``_0_forward``."""
+        return self.path.replace(".net", "").replace("]", "").replace("[", "_").replace(".", "_")
+
+
+def fold(
+    function: Callable[..., tuple[Any, Any]],
+    net: Net,
+    xs: Any = None,
+    *,
+    merge: Callable[[str, str | None, Any, Any], Any],
+    between: Callable[[Any], Any] | None = None,
+    at: Layer | None = None,
+    **states: Any,
+) -> tuple[Any, Any]:
+    """Apply a function to each layer of a net, from the inputs to the outputs.
+
+    Args:
+        function: called with the ``Layer``, its inputs and its part of each state; returns the
+            outputs and a result.
+        net: the net.
+        xs: its inputs, of any type.
+        merge: called with the position of a ``Bidirectional``, its merge and the outputs of its two
+            nets; returns its outputs.
+        between: called with the inputs of every part of a stack but the first; returns them.
+        at: the position of the net, if it is part of another.
+        **states: structures like that of the net, by name. None stands for None in every part.
+
+    Returns:
+        The outputs of the net, and the results in its structure.
+
+    Raises:
+        ValueError: the net is no net, or a state has another structure; with the position.
+    """
+    at = Layer(net) if at is None else at._replace(params=net)
+    kind, nets, how = parts(net, at.place)
+    if kind == "layer":
+        return function(at, xs, *states.values())
+    split = {name: _split(net, kind, part, name + at.path) for name, part in states.items()}
+    outputs: list[Any] = []
+    results: list[Any] = []
+    for i, (end, part) in enumerate(nets.items()):
+        inner = at._replace(path=at.path + end, reverse=at.reverse != (end in _OPPOSITE))
+        if kind == "stack":
+            first, last = i == 0, i == len(nets) - 1
+            inner = inner._replace(is_first=at.is_first and first, is_last=at.is_last and last)
+            if not first:
+                xs = outputs[-1] if between is None else between(outputs[-1])
+        own = {name: of_parts[i] for name, of_parts in split.items()}
+        ys, result = fold(function, part, xs, merge=merge, between=between, at=inner, **own)
+        outputs.append(ys)
+        results.append(result)
+    if kind == "bidirectional":
+        return merge(at.path, how, *outputs), Bidirectional(results[0], results[1], how)
+    return outputs[-1], _like(net, results)
+
+
+_OPPOSITE = (".backward", ".net")  # the parts that run against the direction of the whole
+
+
+def _split(net: Any, kind: str, state: Any, where: str) -> Sequence[Any]:
+    """Return the parts of a state; raise ValueError unless it is like the net."""
+    if kind == "stack":
+        if state is None:
+            return [None] * len(net)
+        if isinstance(state, tuple | list) and len(state) == len(net):
+            return state
+        expected = f"{'list' if isinstance(net, list) else 'tuple'} of {len(net)} states"
+        expected += ", one for each layer there"
+    else:
+        if state is None or isinstance(state, type(net)):
+            return [getattr(state, end[1:], None) for end in parts(net).nets]
+        fields = {"bidirectional": "state, state", "backward": "state"}[kind]
+        expected = f"{type(net).__name__}({fields}), as the net has one there"
+    raise ValueError(f"{where} is a {_described(state)}: expected a {expected}")
+
+
+def _like(net: Any, results: list[Any]) -> Any:
+    """Return the results in a ``Backward`` or a stack of the kind of the net."""
+    if isinstance(net, Backward) or hasattr(net, "_fields"):  # of a NamedTuple
+        return type(net)(*results)
+    return type(net)(results)
+
+
+def unroll(net: Net, *, reverse: bool = False) -> list[Layer]:
+    """Return the layers of a net, in the order of the leaves of a state.
+
+    >>> import jax, jaxgru
+    >>> a = jaxgru.init(jax.random.key(0), 5, 5)
+    >>> [layer.place for layer in unroll([jaxgru.Bidirectional(a, a, "sum"), a])]
+    ['net[0].forward', 'net[0].backward', 'net[1]']
+    """
+    layers: list[Layer] = []
+    map_layers(layers.append, net, at=Layer(net, reverse=reverse))
+    return layers
+
+
+def map_layers(function: Callable[..., Any], net: Net, **states: Any) -> Any:
+    """Apply ``function(layer, part of each state)`` to each ``Layer`` of a net.
+
+    Returns the results in the structure of the net. States and errors are those of ``fold``.
+    """
+
+    def apply(layer: Layer, _: None, *of_states: Any) -> tuple[None, Any]:
+        return None, function(layer, *of_states)
+
+    return fold(apply, net, merge=lambda *_: None, **states)[1]
+
+
+def merged(_: str, merge: str | None, forward: Array, backward: Array) -> Any:
     """Return the merged outputs of both directions, or the pair if merge is None."""
     if merge is None:
         return forward, backward
@@ -112,126 +263,74 @@ def merged(merge: Merge, forward: Array, backward: Array) -> Array | tuple[Array
     return total / 2 if merge == "ave" else total
 
 
-def check_net(net: Net, where: str = "net") -> tuple[int, int | None]:
+class _Signal(NamedTuple):
+    """The outputs of a part of a net, as ``check_net`` follows them."""
+
+    place: str
+    size: int
+    is_pair: bool = False
+
+
+def check_net(net: Net) -> tuple[int, int | None]:
     """Return the numbers of inputs and of outputs of a net, the latter None for a pair of outputs.
 
     Raises ValueError with the position and the expected sizes if the layers do not fit together.
     """
-    if isinstance(net, GRUParams):
+    inputs, outputs = _sizes(net)
+    return inputs, None if outputs.is_pair else outputs.size
+
+
+def output_size(net: Net) -> int:
+    """Return the number of outputs of a net; both outputs of a pair count."""
+    _, outputs = _sizes(net)
+    return outputs.size * (1 + outputs.is_pair)
+
+
+def _sizes(net: Net) -> tuple[int, _Signal]:
+    """Return the number of inputs of a net, and its outputs."""
+    first: Layer | None = None
+
+    def check(layer: Layer, given: _Signal | None) -> tuple[_Signal, None]:
+        nonlocal first
         try:
-            check_params(net)
+            check_params(layer.params)
         except ValueError as error:
             # The position of a single layer is obvious.
-            raise error if where == "net" else ValueError(f"{where}: {error}") from None
-        return net.input_size, net.hidden_size
-    if isinstance(net, Bidirectional):
-        return _check_bidirectional(net, where)
-    if isinstance(net, Backward):
-        return check_net(net.net, f"{where}.net")
-    if isinstance(net, tuple | list):
-        return _check_stack(net, where)
-    raise ValueError(
-        f"{where} is a {type_name(net)}: expected a GRUParams, a Bidirectional, a Backward, or a "
-        f"tuple or list of them{ways_in(net)}"
-    )
-
-
-def _check_bidirectional(net: Bidirectional[Net], where: str) -> tuple[int, int | None]:
-    sides = {side: f"{where}.{side}" for side in ("forward", "backward")}
-    forward, backward = (check_net(getattr(net, side), sides[side]) for side in sides)
-    for (_, outputs), place in zip((forward, backward), sides.values(), strict=True):
-        if outputs is None:
-            raise ValueError(f"{place} gives a pair of sequences: expected a merge other than None")
-    for what, one, other in zip(("inputs", "units"), forward, backward, strict=True):
-        if one != other:
+            raise error if not layer.path else ValueError(f"{layer.place}: {error}") from None
+        size, place = layer.params.input_size, layer.place
+        if given is None:  # the inputs of the net
+            first = first or layer
+            _check_equal(first.place, first.params.input_size, place, size, "inputs")
+        elif given.is_pair:
             raise ValueError(
-                f"{where}.forward has {one} {what} and {where}.backward {other}: expected the same"
+                f"{given.place} gives a pair of sequences, as its merge is None: expected one "
+                f"sequence for {place}"
             )
-    inputs, outputs = forward
-    if net.merge is None or outputs is None:
-        return inputs, None
-    return inputs, 2 * outputs if net.merge == "concat" else outputs
-
-
-def _check_stack(net: Sequence[Net], where: str) -> tuple[int, int | None]:
-    if not net:
-        raise ValueError(f"{where} is an empty {type(net).__name__}: expected at least one layer")
-    places = [f"{where}[{i}]" for i in range(len(net))]
-    sizes = [check_net(layer, place) for layer, place in zip(net, places, strict=True)]
-    for i, ((_, outputs), (inputs, _)) in enumerate(itertools.pairwise(sizes)):
-        if outputs is None:
+        elif given.size != size:
             raise ValueError(
-                f"{places[i]} gives a pair of sequences, as its merge is None: expected one "
-                f"sequence for {places[i + 1]}"
-            )
-        if outputs != inputs:
-            raise ValueError(
-                f"{places[i]} gives {outputs} outputs and {places[i + 1]} takes {inputs} inputs: "
+                f"{given.place} gives {given.size} outputs and {place} takes {size} inputs: "
                 "expected the same"
             )
-    return sizes[0][0], sizes[-1][1]
+        return _Signal(place, layer.params.hidden_size), None
+
+    def merge(path: str, how: str | None, *sides: _Signal) -> _Signal:
+        for side in sides:
+            if side.is_pair:
+                raise ValueError(
+                    f"{side.place} gives a pair of sequences: expected a merge other than None"
+                )
+        forward, backward = sides
+        _check_equal(forward.place, forward.size, backward.place, backward.size, "units")
+        return _Signal(f"net{path}", forward.size * (1 + (how == "concat")), how is None)
+
+    outputs, _ = fold(check, net, merge=merge)
+    assert first is not None  # a net has a layer
+    return first.params.input_size, outputs
 
 
-def map_state(
-    function: Callable[[GRUParams, Any, str], Any], net: Net, state: State, where: str
-) -> Any:
-    """Apply ``function(layer, part of the state, position)`` to each layer of a net.
-
-    Returns the results in the structure of the net. A None in the state stands for None in each
-    layer of that part.
-
-    Raises ValueError with the position if the state does not have the structure of the net.
-    """
-    if isinstance(net, GRUParams):
-        return function(net, state, where)
-    if isinstance(net, Bidirectional):
-        if state is None:
-            state = Bidirectional(None, None)
-        if not isinstance(state, Bidirectional):
-            raise ValueError(
-                f"{where} is a {_described(state)}: expected a Bidirectional(state, state), as the "
-                "net has one there"
-            )
-        forward, backward = (
-            map_state(function, getattr(net, side), getattr(state, side), f"{where}.{side}")
-            for side in ("forward", "backward")
-        )
-        return Bidirectional(forward, backward, net.merge)
-    if isinstance(net, Backward):
-        if state is None:
-            state = Backward(None)
-        if not isinstance(state, Backward):
-            raise ValueError(
-                f"{where} is a {_described(state)}: expected a Backward(state), as the net has one "
-                "there"
-            )
-        return Backward(map_state(function, net.net, state.net, f"{where}.net"))
-    kind = list if isinstance(net, list) else tuple
-    if state is None:
-        state = [None] * len(net)
-    if not isinstance(state, tuple | list) or len(state) != len(net):
-        raise ValueError(
-            f"{where} is a {_described(state)}: expected a {kind.__name__} of {len(net)} "
-            "states, one for each layer there"
-        )
-    parts = zip(net, state, strict=True)
-    return kind(map_state(function, *part, f"{where}[{i}]") for i, part in enumerate(parts))
-
-
-def has_stack(net: Net) -> bool:
-    """Return whether a net has a layer whose inputs are the outputs of another."""
-    if isinstance(net, GRUParams):
-        return False
-    if isinstance(net, Bidirectional):
-        return has_stack(net.forward) or has_stack(net.backward)
-    if isinstance(net, Backward):
-        return has_stack(net.net)
-    return len(net) > 1 or any(has_stack(layer) for layer in net)
-
-
-def count_layers(net: Net) -> int:
-    """Return how many GRU layers a net has; a bidirectional one has two."""
-    return len(jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, GRUParams)))
+def _check_equal(one: str, size: int, other: str, other_size: int, what: str) -> None:
+    if size != other_size:
+        raise ValueError(f"{one} has {size} {what} and {other} {other_size}: expected the same")
 
 
 def _described(state: object) -> str:

@@ -1,16 +1,16 @@
 """A GRU over whole sequences: layout, initial states, padding, episodes, and nets of layers."""
 
+import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Iterator
 from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike, DTypeLike
+from jax.typing import ArrayLike
 
 from jaxgru._checks import (
     as_arrays,
@@ -26,20 +26,11 @@ from jaxgru._checks import (
 )
 from jaxgru._dropout import Dropout, as_dropout, check_rate, state_factors
 from jaxgru._masks import cuts, within
-from jaxgru._net import (
-    Backward,
-    Bidirectional,
-    Net,
-    State,
-    check_net,
-    count_layers,
-    has_stack,
-    map_state,
-    merged,
-)
+from jaxgru._net import Layer, Net, State, check_net, fold, map_layers, merged, unroll
 from jaxgru._params import GRUParams
 from jaxgru._recurrence.devices import split_rows, state_like
 from jaxgru._recurrence.layer import Implementation, Precision, Remat, choose, states
+from jaxgru._recurrence.scan import states_before
 
 Array = jax.Array
 
@@ -185,66 +176,138 @@ def gru(
 
     Source: Cho et al. 2014 (arXiv:1406.1078), in the convention of Keras.
     """
-    check_static(
+    operands, options = _prepared(
+        net,
+        xs,
+        h0,
+        (lengths, mask, resets),
+        reset_state,
+        key,
         reverse=reverse,
         time_major=time_major,
         zero_masked=zero_masked,
         return_sequences=return_sequences,
         dropout=dropout,
         recurrent_dropout=recurrent_dropout,
+        precision=precision,
         remat=remat,
         implementation=implementation,
     )
-    check_implementation(implementation)
+    ys, h, _ = _run(options, *operands)
+    return ys, h
+
+
+class LayerRun(NamedTuple):
+    """The inputs and states of one layer in a run of its net."""
+
+    place: str  # as a Python expression: net[0].forward
+    params: GRUParams
+    xs: Array  # its inputs, (..., T, I)
+    before: Array  # its states before each step, (..., T, H)
+    ys: Array  # and after each step
+
+
+def run_layers(
+    net: Net, xs: Array, h0: State = None, *, reverse: bool = False, precision: Precision = None
+) -> tuple[Any, Any, list[LayerRun]]:
+    """Return the outputs and the last state, as ``gru`` does, and the run of each layer.
+
+    Arguments and errors are those of ``gru``.
+
+    >>> import jax, jax.numpy as jnp, jaxgru
+    >>> stack = jaxgru.init(jax.random.key(0), 3, 5), jaxgru.init(jax.random.key(1), 5, 4)
+    >>> ys, h, (first, second) = run_layers(stack, jnp.ones((7, 3)))
+    >>> first.ys.shape, second.xs.shape, ys.shape
+    ((7, 5), (7, 5), (7, 4))
+    """
+    operands, options = _prepared(net, xs, h0, reverse=reverse, precision=precision)
+    ys, h, runs = _run(dataclasses.replace(options, every_layer=True), *operands)
+    layers = zip(unroll(net), runs, strict=True)
+    return ys, h, [LayerRun(layer.place, layer.params, *run) for layer, run in layers]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is static in a run, the same for all layers of a net: see ``gru``."""
+
+    dtype: Any = None
+    reset_number: float = 0.0  # the state after a reset, where none is given
+    reverse: bool = False
+    time_major: bool = False
+    zero_masked: bool = False
+    return_sequences: bool = True
+    every_layer: bool = False  # return the inputs and states of every layer, too
+    dropout: Any = 0.0
+    recurrent_dropout: float = 0.0
+    precision: Precision = None
+    remat: Remat = None
+    implementation: Implementation = "auto"
+
+
+def _prepared(
+    net: Net,
+    xs: Array,
+    h0: State,
+    flags: tuple[Array | None, Array | None, Array | None] = (None, None, None),
+    reset_state: "State | float" = None,
+    key: Array | None = None,
+    **given: Any,
+) -> tuple[tuple[Any, ...], Options]:
+    """Check the arguments of ``gru``; return the arrays and the rest."""
+    check_static(**given)
+    switches = ("reverse", "time_major", "zero_masked", "return_sequences")
+    options = Options(**given | {name: bool(given[name]) for name in switches if name in given})
+    check_implementation(options.implementation)
     inputs, _ = check_net(net)
     check_last_axis("xs", xs, inputs, "inputs")
     if np.ndim(xs) < 2:
-        layout = "(T, ..., I)" if time_major else "(..., T, I)"
+        layout = "(T, ..., I)" if options.time_major else "(..., T, I)"
         raise ValueError(f"xs has shape {np.shape(xs)}: expected {layout}, a sequence of inputs")
     *steps, _ = np.shape(xs)
-    time, *batch = steps if time_major else (steps[-1], *steps[:-1])
-    check_masks(lengths, mask, resets, tuple(steps), tuple(batch), time)
-    if zero_masked and not return_sequences:
-        raise ValueError(
-            "zero_masked is given without return_sequences: no masked step is returned"
-        )
-    drop = as_dropout(dropout)
-    if drop is not None and drop.on == "between" and not has_stack(net):
-        raise ValueError(
-            f"dropout of {drop.rate} acts between layers, and net has no stack of them: expected a "
-            "stack, or jaxgru.Dropout(rate, on='inputs')"
-        )
-    check_rate("recurrent_dropout", recurrent_dropout)
-    check_precision(precision)
-    if drop is None and not recurrent_dropout:
-        key = None
-    elif key is None:
-        raise ValueError("dropout is given without a key: expected key=, a JAX random key")
+    time, *batch = steps if options.time_major else (steps[-1], *steps[:-1])
+    _, _, resets = flags
+    check_masks(*flags, tuple(steps), tuple(batch), time)
     if resets is not None and reset_state is None and jax.tree.leaves(h0):
         _warn_of_zeros()
     reset_state, reset_number = as_reset_state(reset_state, resets)
-    for name, state in (("h0", h0), ("reset_state", reset_state)):
-        map_state(functools.partial(check_state, tuple(batch)), net, state, name)
-    dtype = state_dtype(net, xs=xs, h0=h0, reset_state=reset_state)
-    if implementation == "native":
-        # An error here rather than while tracing, where JAX appends lines to it.
-        map_state(lambda layer, *_: choose("native", layer, precision, dtype), net, None, "net")
-    ys_and_h: tuple[Any, Any] = _run(
-        *as_arrays((net, xs, h0, lengths, mask, resets, reset_state)),
-        key,
-        dtype=dtype,
+    if options.zero_masked and not options.return_sequences:
+        raise ValueError(
+            "zero_masked is given without return_sequences: no masked step is returned"
+        )
+    dropout = as_dropout(options.dropout)
+    between = dropout is not None and dropout.on == "between"
+    if between and all(layer.is_first for layer in unroll(net)):
+        raise ValueError(
+            f"dropout of {options.dropout} acts between layers, and net has no stack of them: "
+            "expected a stack, or jaxgru.Dropout(rate, on='inputs')"
+        )
+    check_rate("recurrent_dropout", options.recurrent_dropout)
+    check_precision(options.precision)
+    if dropout is None and not options.recurrent_dropout:
+        key = None
+    elif key is None:
+        raise ValueError("dropout is given without a key: expected key=, a JAX random key")
+
+    def check(layer: Layer, *of_states: Array | None) -> None:
+        for name, h in zip(("h0", "reset_state"), of_states, strict=True):
+            check_state(
+                name + layer.path, h, tuple(batch), layer.params.hidden_size, "as xs has it"
+            )
+
+    map_layers(check, net, h0=h0, reset_state=reset_state)
+    options = dataclasses.replace(
+        options,
+        dtype=state_dtype(net, xs=xs, h0=h0, reset_state=reset_state),
         reset_number=reset_number,
-        reverse=bool(reverse),
-        time_major=bool(time_major),
-        zero_masked=bool(zero_masked),
-        return_sequences=bool(return_sequences),
-        dropout=drop,
-        recurrent_dropout=float(recurrent_dropout),
-        precision=precision,
-        remat=check_remat(remat, time),
-        implementation=implementation,
+        dropout=dropout,
+        recurrent_dropout=float(options.recurrent_dropout),
+        remat=check_remat(options.remat, time),
     )
-    return ys_and_h
+    if options.implementation == "native":
+        # An error here rather than while tracing, where JAX appends lines to it.
+        for layer in unroll(net):
+            choose("native", layer.params, options.precision, options.dtype)
+    return (*as_arrays((net, xs, h0, *flags, reset_state)), key), options
 
 
 @functools.cache  # once in a process
@@ -253,29 +316,15 @@ def _warn_of_zeros() -> None:
         "reset_state is None beside h0: the state after a reset is zeros, which was h0 up to "
         "jaxgru 0.1; pass reset_state=0 or reset_state=h0",
         FutureWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
 # Compiled, so that a call outside of jit is compiled once for its shapes, and checks for NaN
 # (``jax_debug_nans``) do not see padding before it is masked.
-@functools.partial(
-    jax.jit,
-    static_argnames=(
-        "dtype",
-        "reset_number",
-        "reverse",
-        "time_major",
-        "zero_masked",
-        "return_sequences",
-        "dropout",
-        "recurrent_dropout",
-        "precision",
-        "remat",
-        "implementation",
-    ),
-)
+@functools.partial(jax.jit, static_argnums=0)
 def _run(
+    options: Options,
     net: Net,
     xs: Array,
     h0: State,
@@ -284,24 +333,12 @@ def _run(
     resets: Array | None,
     reset_state: State,
     key: Array | None,
-    *,
-    dtype: DTypeLike,
-    reset_number: float,
-    reverse: bool,
-    time_major: bool,
-    zero_masked: bool,
-    return_sequences: bool,
-    dropout: Dropout | None,
-    recurrent_dropout: float,
-    precision: Precision,
-    remat: Remat,
-    implementation: Implementation,
-) -> tuple[Any, Any]:
+) -> tuple[Any, Any, list[tuple[Array, Array, Array]]]:
     """Run the net on arrays of one type with axes (time, batch), and restore the layout."""
     net, xs, h0, reset_state = jax.tree.map(
-        lambda leaf: leaf.astype(dtype), (net, xs, h0, reset_state)
+        lambda leaf: leaf.astype(options.dtype), (net, xs, h0, reset_state)
     )
-    if not time_major:
+    if not options.time_major:
         xs = jnp.moveaxis(xs, -2, 0)
         mask, resets = (None if f is None else jnp.moveaxis(f, -1, 0) for f in (mask, resets))
     time, *batch, _ = xs.shape
@@ -323,106 +360,61 @@ def _run(
         # Before everything else, so that padding affects neither values nor derivatives.
         xs = jnp.where(valid[..., None], xs, jnp.zeros((), xs.dtype))
 
-    def whole(number: float, layer: GRUParams, h: Array | None, _: str) -> Array:
-        h = jnp.full(layer.hidden_size, number, xs.dtype) if h is None else h
+    def whole(h: Array | None, number: float, units: int) -> Array:
+        h = jnp.full(units, number, xs.dtype) if h is None else h
         if h.ndim > 1:
-            h = flat(jnp.broadcast_to(h, (*batch, layer.hidden_size)), 0)
+            h = flat(jnp.broadcast_to(h, (*batch, units)), 0)
         return state_like(h, xs)
 
-    h0 = map_state(functools.partial(whole, 0.0), net, h0, "h0")
-    reset_state = map_state(functools.partial(whole, reset_number), net, reset_state, "reset_state")
-    run = _Run(
-        valid=valid,
-        resets=None if resets is None else flat(resets, 1),
-        keys=iter(()) if key is None else iter(jax.random.split(key, 2 * count_layers(net))),
-        dropout=dropout,
-        recurrent_dropout=recurrent_dropout,
-        precision=precision,
-        remat=remat,
-        implementation=implementation,
+    between = options.dropout is not None and options.dropout.on == "between"
+    keys = iter(()) if key is None else iter(jax.random.split(key, 2 * len(unroll(net))))
+    runs: list[tuple[Array, Array, Array]] = []
+
+    def layer(layer: Layer, xs: Array, h: Array | None, start: Array | None) -> tuple[Array, Array]:
+        if options.dropout is not None and not between:
+            xs = options.dropout.apply(xs, next(keys))
+        units = layer.params.hidden_size
+        h = whole(h, 0.0, units)
+        factors = None
+        if options.recurrent_dropout:
+            factors = state_factors(options.recurrent_dropout, next(keys), h.shape, h.dtype)
+        last, ys = states(
+            layer.params,
+            xs,
+            h,
+            valid=valid,
+            resets=None if resets is None else cuts(flat(resets, 1), valid, reverse=layer.reverse),
+            reset_to=None if resets is None else whole(start, options.reset_number, units),
+            factors=factors,
+            reverse=layer.reverse,
+            precision=options.precision,
+            remat=options.remat,
+            last_only=layer.is_last and not options.return_sequences,
+            implementation=options.implementation,
+        )
+        if ys is None:
+            return last, last
+        # Without the barrier, XLA computes the last state separately if it unrolls a short loop,
+        # and the last bit may differ.
+        ys = lax.optimization_barrier(ys)  # type: ignore[no-untyped-call]
+        if options.every_layer:
+            runs.append((xs, states_before(ys, h, reverse=layer.reverse), ys))
+        return ys, last if time == 0 else ys[0 if layer.reverse else -1]
+
+    ys, h = fold(
+        layer,
+        net,
+        xs,
+        merge=merged,
+        between=(lambda xs: options.dropout.apply(xs, next(keys))) if between else None,
+        at=Layer(net, reverse=options.reverse),
+        h0=h0,
+        reset_state=reset_state,
     )
-    ys, h = _outputs(run, net, xs, h0, reset_state, reverse, not return_sequences)
-    if zero_masked and valid is not None:
+    if options.zero_masked and valid is not None:
         ys = jax.tree.map(lambda ys: jnp.where(valid[..., None], ys, jnp.zeros_like(ys)), ys)
     if len(batch) != 1:
-        ys, h = jax.tree.map(lambda array: split_rows(array, given), (ys, h))
-    if return_sequences and not time_major:
-        ys = jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, -2), ys)
-    return ys, h
-
-
-class _Run(NamedTuple):
-    """The arguments of a run that are the same for all layers of a net."""
-
-    valid: Array | None  # (T, B), False where the state is held
-    resets: Array | None  # (T, B), True where an episode begins
-    keys: Iterator[Array]  # two for each layer, for its inputs and its state
-    dropout: Dropout | None
-    recurrent_dropout: float
-    precision: Precision
-    remat: Remat
-    implementation: Implementation
-
-
-def _outputs(
-    run: _Run, net: Net, xs: Array, h0: Any, reset_state: Any, reverse: bool, last_only: bool
-) -> tuple[Any, Any]:
-    """Return the outputs of a net, ``(T, B, O)`` or the last ``(B, O)``, and its last state."""
-    if isinstance(net, GRUParams):
-        return _layer(run, net, xs, h0, reset_state, reverse, last_only)
-    if isinstance(net, Bidirectional):
-        forward, h_forward = _outputs(
-            run, net.forward, xs, h0.forward, reset_state.forward, reverse, last_only
-        )
-        backward, h_backward = _outputs(
-            run, net.backward, xs, h0.backward, reset_state.backward, not reverse, last_only
-        )
-        last = Bidirectional(h_forward, h_backward, net.merge)
-        return merged(net.merge, forward, backward), last
-    if isinstance(net, Backward):
-        ys, h = _outputs(run, net.net, xs, h0.net, reset_state.net, not reverse, last_only)
-        return ys, Backward(h)
-    states = []
-    for i, layer in enumerate(net):
-        if i and run.dropout is not None and run.dropout.on == "between":
-            xs = run.dropout.apply(xs, next(run.keys))
-        is_top = i == len(net) - 1
-        xs, h = _outputs(run, layer, xs, h0[i], reset_state[i], reverse, last_only and is_top)
-        states.append(h)
-    return xs, states if isinstance(net, list) else tuple(states)
-
-
-def _layer(
-    run: _Run,
-    params: GRUParams,
-    xs: Array,
-    h0: Array,
-    reset_state: Array,
-    reverse: bool,
-    last_only: bool,
-) -> tuple[Array, Array]:
-    if run.dropout is not None and run.dropout.on == "inputs":
-        xs = run.dropout.apply(xs, next(run.keys))
-    factors = None
-    if run.recurrent_dropout:
-        factors = state_factors(run.recurrent_dropout, next(run.keys), h0.shape, h0.dtype)
-    last, ys = states(
-        params,
-        xs,
-        h0,
-        valid=run.valid,
-        resets=None if run.resets is None else cuts(run.resets, run.valid, reverse=reverse),
-        reset_to=reset_state,
-        factors=factors,
-        reverse=reverse,
-        precision=run.precision,
-        remat=run.remat,
-        last_only=last_only,
-        implementation=run.implementation,
-    )
-    if ys is None:
-        return last, last
-    # Without the barrier, XLA computes the last state separately if it unrolls a short loop, and
-    # the last bit may differ.
-    ys = lax.optimization_barrier(ys)  # type: ignore[no-untyped-call]
-    return ys, last if xs.shape[0] == 0 else ys[0 if reverse else -1]
+        ys, h, runs = jax.tree.map(lambda array: split_rows(array, given), (ys, h, runs))
+    if options.return_sequences and not options.time_major:
+        ys, runs = jax.tree.map(lambda ys: jnp.moveaxis(ys, 0, -2), (ys, runs))
+    return ys, h, runs

@@ -14,9 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru._arrayfiles import Window
-from jaxgru._layers import directions, layers, run_layers, split_state
-from jaxgru._net import Net, State, check_net
-from jaxgru._sequence import gru
+from jaxgru._net import Layer, Net, State, check_net, map_layers, unroll
+from jaxgru._sequence import gru, run_layers
 
 
 class Inputs(Protocol):
@@ -85,11 +84,12 @@ def stream(
     if len(shape) < 2 or shape[-1] != size:
         raise ValueError(f"inputs have shape {shape}: expected (..., T, {size})")
     *batch, time, _ = shape
-    units = sum(layer.hidden_size for _, layer in layers(net))
+    layers = unroll(net, reverse=reverse)
+    units = sum(layer.params.hidden_size for layer in layers)
     h0 = np.zeros(units) if h0 is None else h0
     if h0.shape not in ((units,), (*batch, units)):
         raise ValueError(f"h0 has shape {h0.shape}: expected ({units},) or {(*batch, units)}")
-    ways = directions(net, reverse)
+    ways = {layer.reverse for layer in layers}
     rows_at_once, steps_at_once = _chunk_size(net, math.prod(batch), time, steps, len(ways) > 1)
     starts, firsts = h0.reshape(-1, units), range(0, time, steps_at_once)
     for first_row in range(0, math.prod(batch), rows_at_once):
@@ -102,6 +102,18 @@ def stream(
             xs = rounded(inputs.read(window), net)
             ys, h = _run(net, xs, h, reverse=reverse, all_layers=all_layers)
             yield Chunk(window, xs, np.asarray(ys))
+
+
+def split_state(net: Net, h: np.ndarray) -> Any:
+    """Split concatenated states ``(..., H1 + H2 + ...)`` into the structure of the net."""
+    stop = 0
+
+    def part(layer: Layer) -> np.ndarray:
+        nonlocal stop
+        start, stop = stop, stop + layer.params.hidden_size
+        return h[..., start:stop]
+
+    return map_layers(part, net)
 
 
 def state_dtype(net: Net) -> np.dtype:
@@ -143,7 +155,7 @@ def _chunk_size(
     if steps is not None and steps < 1:
         raise ValueError(f"steps is {steps}: expected at least 1")
     # The memory of one step of one sequence: inputs, three projections, states.
-    numbers = sum(layer.input_size + 4 * layer.hidden_size for _, layer in layers(net))
+    numbers = sum(params.input_size + 4 * params.hidden_size for params, *_ in unroll(net))
     each = state_dtype(net).itemsize * numbers
     if both_ways:
         if steps is not None:

@@ -109,7 +109,7 @@ _REFUSED = [
      "a tuple or list of them; jaxgru.from_flax and jaxgru.from_haiku make one of their "
      "parameters"),
     ({"net": (_34, (_43, [_44]))},
-     "net[1][0] gives 3 outputs and net[1][1] takes 4 inputs: expected the same"),
+     "net[1][0] gives 3 outputs and net[1][1][0] takes 4 inputs: expected the same"),
     ({"net": (_34, _34)}, "net[0] gives 4 outputs and net[1] takes 3 inputs: expected the same"),
     ({"net": (_34, GRUParams(_44.kernel, ones(4, 9)))},
      "net[1]: recurrent_kernel has shape (4, 9): expected (H, 3H)"),

@@ -5,6 +5,8 @@ without its padding. test_matrix.py compares values and derivatives of every opt
 layer, a stack of two, and both directions of one.
 """
 
+from typing import NamedTuple
+
 import cases
 import chex
 import jax
@@ -172,3 +174,45 @@ def test_nan_and_inf_in_padding_where_jax_looks_for_nan(key, xs):
 
 def _state(key, net):
     return nets.random_state(jax.random.fold_in(key, 2), net, (_BATCH,))
+
+
+# Kinds of stack
+
+
+class _Stack(NamedTuple):
+    first: jaxgru.GRUParams
+    second: jaxgru.Bidirectional
+
+
+def test_a_named_tuple_is_a_stack_whose_states_it_has(key, xs):
+    net = _Stack(cases.random_params(key, 3, 4), nets.random_net(key, "concat"))
+    net = net._replace(first=cases.random_params(key, 3, 3))
+    h0 = _state(key, tuple(net))
+    ys, h = jaxgru.gru(net, xs, h0, resets=_GAPS, reset_state=_Stack(*h0))
+    expected_ys, expected_h = jaxgru.gru(tuple(net), xs, h0, resets=_GAPS, reset_state=h0)
+    assert isinstance(h, _Stack)
+    chex.assert_trees_all_equal((ys, tuple(h)), (expected_ys, expected_h))
+    *_, runs = _sequence.run_layers(net, xs, h)
+    assert [run.place for run in runs] == ["net[0]", "net[1].forward", "net[1].backward"]
+
+
+# Every layer
+
+
+@pytest.mark.parametrize("name", ["bidirectional stack", "backward among others"])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_runs_of_every_layer(key, xs, name, reverse):
+    net = nets.random_net(key, name)
+    h0 = nets.random_state(key, net, (_BATCH,))
+    ys, h, runs = _sequence.run_layers(net, xs, h0, reverse=reverse)
+    chex.assert_trees_all_close((ys, h), jaxgru.gru(net, xs, h0, reverse=reverse), **_FLOAT32)
+    assert len(runs) == len(jax.tree.leaves(h))
+    np.testing.assert_array_equal(runs[0].xs, xs)
+    for run, first, last in zip(runs, jax.tree.leaves(h0), jax.tree.leaves(h), strict=True):
+        # A step of every state before is the state after.
+        after = jaxgru.gru_cell(run.params, run.before, run.xs)
+        np.testing.assert_allclose(run.ys, after, **_FLOAT32)
+        at_end = run.before[:, -1]
+        backward = np.array_equal(at_end, first)
+        assert backward or np.array_equal(run.before[:, 0], first)
+        np.testing.assert_array_equal(run.ys[:, 0 if backward else -1], last)

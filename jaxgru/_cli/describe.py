@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxgru._layers import layers
-from jaxgru._net import Backward, Bidirectional, Net, check_net
+from jaxgru._net import Net, check_net, parts, unroll
 from jaxgru._params import GATES, GRUParams
 
 _ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
@@ -26,16 +25,16 @@ def structure(net: Net) -> str:
     >>> structure([jaxgru.Bidirectional(a, a, "sum"), b])
     'a stack of 2: a bidirectional GRU layer (merge sum), a GRU layer'
     """
-    if isinstance(net, GRUParams):
+    kind, nets, merge = parts(net)
+    kinds = [structure(part) for part in nets.values()]
+    if kind == "layer":
         return "a GRU layer"
-    if isinstance(net, Backward):
-        return f"{structure(net.net)} from the last step to the first"
-    if isinstance(net, Bidirectional):
-        if isinstance(net.forward, GRUParams) and isinstance(net.backward, GRUParams):
-            return f"a bidirectional GRU layer (merge {net.merge})"
-        sides = f"{structure(net.forward)} forward, {structure(net.backward)} backward"
-        return f"a bidirectional net (merge {net.merge}) of {sides}"
-    kinds = [structure(layer) for layer in net]
+    if kind == "backward":
+        return f"{kinds[0]} from the last step to the first"
+    if kind == "bidirectional":
+        if {parts(part).kind for part in nets.values()} == {"layer"}:
+            return f"a bidirectional GRU layer (merge {merge})"
+        return f"a bidirectional net (merge {merge}) of {kinds[0]} forward, {kinds[1]} backward"
     if len(kinds) == 1:
         return kinds[0]
     if len(set(kinds)) == 1 and " layer" in kinds[0]:
@@ -46,7 +45,7 @@ def structure(net: Net) -> str:
 def sizes(net: Net) -> str:
     """Return the numbers of inputs, outputs and parameters of a net, and the dtypes."""
     inputs, outputs = check_net(net)
-    dtypes = ", ".join(sorted({params.dtype.name for _, params in layers(net)}))
+    dtypes = ", ".join(sorted({params.dtype.name for params, *_ in unroll(net)}))
     gives = f"{outputs} outputs" if outputs is not None else "a pair of outputs"
     return f"{inputs} inputs, {gives}, {_parameters(net):,} parameters, {dtypes}"
 
@@ -87,7 +86,7 @@ def table(params: GRUParams) -> Iterator[str]:
 
 
 def _parameters(net: Net) -> int:
-    arrays = (getattr(params, name) for _, params in layers(net) for name in _ARRAYS)
+    arrays = (getattr(params, name) for params, *_ in unroll(net) for name in _ARRAYS)
     return sum(value.size for value in arrays if value is not None)
 
 

@@ -5,8 +5,7 @@ import argparse
 from jaxgru._cli.arguments import Output, Subparsers, add_command, add_weights
 from jaxgru._cli.describe import in_a_line, sizes, structure, summary, table
 from jaxgru._cli.source import add_source_options, layer_option, source_options
-from jaxgru._layers import layers
-from jaxgru._net import Net
+from jaxgru._net import Net, unroll
 from jaxgru._weights.errors import about
 from jaxgru._weights.io import Contents, WeightsError, read_all
 from jaxgru._weights.results import pick, warn
@@ -75,13 +74,14 @@ def _list(arguments: argparse.Namespace, contents: Contents) -> None:
 
 def _show(arguments: argparse.Namespace, format_: str, net: Net) -> None:
     print(f"{arguments.weights}: {structure(net)}, format {format_}")
-    several = len(layers(net)) > 1
+    layers = unroll(net)
+    several = len(layers) > 1
     if several:
         print(sizes(net))
-    for place, params in layers(net):
-        print(f"\n{place}" if several else "")
-        print("\n".join(summary(params)) + "\n")
-        print("\n".join(table(params)))
+    for layer in layers:
+        print(f"\n{layer.place}" if several else "")
+        print("\n".join(summary(layer.params)) + "\n")
+        print("\n".join(table(layer.params)))
     if arguments.plot is not None:
         plot_weights(net, arguments.plot)
         print(f"\nheat maps: {arguments.plot}")

@@ -24,11 +24,10 @@ from jaxgru._cli.run_arrays import NonFiniteWarner, check_inputs, choose_columns
 from jaxgru._cli.run_comparison import Comparison
 from jaxgru._cli.run_table import Columns, Table
 from jaxgru._cli.source import add_source_options, read_net
-from jaxgru._layers import directions, split_state
-from jaxgru._net import Net
+from jaxgru._net import Net, unroll
 from jaxgru._progress import progress_bar
 from jaxgru.plot import check_plot, plot_run
-from jaxgru.streaming import Chunk, rounded, state_dtype, stream
+from jaxgru.streaming import Chunk, rounded, split_state, state_dtype, stream
 
 _EXAMPLES = """\
 examples:
@@ -161,7 +160,7 @@ def _plot(
 ) -> None:
     """Plot the first sequence, or the steps of a long one that are computed first."""
     *batch, time, _ = inputs.shape
-    ways = directions(net, arguments.reverse)
+    ways = {layer.reverse for layer in unroll(net, reverse=arguments.reverse)}
     # A bidirectional net needs all steps, and they are in memory anyway.
     most = _PLOTTED_STEPS if len(ways) == 1 else time
     start = max(0, time - most) if ways == {True} else 0

@@ -6,8 +6,7 @@ import warnings
 import numpy as np
 
 from jaxgru._arrayfiles import ArrayFileError, ArrayFileWarning, ArrayReader, open_array
-from jaxgru._layers import layers
-from jaxgru._net import Net, check_net
+from jaxgru._net import Net, check_net, unroll
 from jaxgru.streaming import Chunk
 
 
@@ -47,7 +46,7 @@ def read_h0(path: str | None, net: Net, batch: tuple[int, ...]) -> np.ndarray | 
         return None
     with open_array(path, "h0") as reader:
         h0 = reader.read_all()
-    sizes = {place: layer.hidden_size for place, layer in layers(net)}
+    sizes = {layer.place: layer.params.hidden_size for layer in unroll(net)}
     units = sum(sizes.values())
     each = (*batch, units)
     if max(h0.shape, default=0) == h0.size == units:

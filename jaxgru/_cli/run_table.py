@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxgru._arrayfiles import sequence_name
-from jaxgru._layers import layers, output_size
-from jaxgru._net import Net
+from jaxgru._net import Net, output_size, unroll
 from jaxgru.streaming import Chunk
 
 _EDGE = 10  # shown steps at each end
@@ -27,8 +26,8 @@ class Columns(NamedTuple):
     def of(cls, net: Net, all_layers: bool) -> "Columns":
         """Return the columns of a net: the outputs of its last layer, or the states of all."""
         if all_layers:
-            return cls({place: layer.hidden_size for place, layer in layers(net)}, "unit")
-        return cls({"net": output_size(net)}, "unit" if len(layers(net)) == 1 else "output")
+            return cls({layer.place: layer.params.hidden_size for layer in unroll(net)}, "unit")
+        return cls({"net": output_size(net)}, "unit" if len(unroll(net)) == 1 else "output")
 
     @property
     def labels(self) -> list[tuple[str, str]]:

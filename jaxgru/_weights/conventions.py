@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru._checks import leading_axes
-from jaxgru._net import Backward, Bidirectional, Net, check_net
+from jaxgru._net import Net, check_net, parts, unroll
 from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError
 
@@ -57,8 +57,7 @@ def check_stackable(net: Net) -> tuple[int, ...]:
 
     Raises ValueError as ``check_net`` does.
     """
-    layers = jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, GRUParams))
-    found = {leading_axes(layer) for layer in layers if isinstance(layer, GRUParams)}
+    found = {leading_axes(layer.params) for layer in unroll(net)}
     axes = found.pop() if len(found) == 1 else ()
     if axes:
         rest = len(axes)
@@ -134,10 +133,8 @@ class Layer(NamedTuple):
     @property
     def sides(self) -> dict[str, GRUParams]:
         """The directions with their positions, forward first."""
-        if isinstance(self.net, GRUParams):
-            return {self.place: self.net}
-        names = ("forward", "backward") if isinstance(self.net, Bidirectional) else ("net",)
-        return {f"{self.place}.{name}": getattr(self.net, name) for name in names}
+        sides = parts(self.net).nets or {"": self.net}
+        return {f"{self.place}{end}": side for end, side in sides.items()}
 
 
 class Holder(NamedTuple):
@@ -155,7 +152,7 @@ class Holder(NamedTuple):
         layers = list(self._layers(to_numpy(net), "net"))
         for layer in layers:
             for place, params in layer.sides.items():
-                if not isinstance(params, GRUParams):
+                if parts(params).kind != "layer":
                     raise self._refusal(place, params, "a GRUParams")
                 self.check(params, place)
         return layers
@@ -174,19 +171,16 @@ class Holder(NamedTuple):
             )
 
     def _layers(self, net: Any, place: str) -> Iterator[Layer]:
-        if isinstance(net, tuple | list) and (self.has_stacks or len(net) == 1):
-            for i, layer in enumerate(net):
-                yield from self._layers(layer, f"{place}[{i}]" if len(net) > 1 else place)
+        kind, nets, merge = parts(net)
+        if kind == "stack" and (self.has_stacks or len(nets) == 1):
+            for end, layer in nets.items():
+                yield from self._layers(layer, f"{place}{end}" if len(nets) > 1 else place)
             return
-        is_held = (
-            isinstance(net, GRUParams)
-            or (isinstance(net, Bidirectional) and self.merges)
-            or (isinstance(net, Backward) and self.has_backward)
-        )
-        if not is_held:
+        held = {"layer": True, "bidirectional": self.merges, "backward": self.has_backward}
+        if not held.get(kind):
             raise self._refusal(place, net, self._expected())
-        if isinstance(net, Bidirectional):
-            self._check_value(f"merge of {place}", net.merge, self.merges)
+        if kind == "bidirectional":
+            self._check_value(f"merge of {place}", merge, self.merges)
         yield Layer(place, net)
 
     def _expected(self) -> str:
@@ -197,7 +191,8 @@ class Holder(NamedTuple):
         return " or ".join(kinds)
 
     def _refusal(self, place: str, net: Any, expected: str) -> WeightsError:
-        size = f" of {len(net)}" if isinstance(net, tuple | list) else ""
+        kind, nets, _ = parts(net)
+        size = f" of {len(nets)}" if kind == "stack" else ""
         return WeightsError(
             f"{place} is a {type(net).__name__}{size}: expected {expected}, as {self.name} holds "
             "no more"

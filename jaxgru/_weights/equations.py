@@ -18,13 +18,11 @@ the last column, so that every unit gets ``r_H * (h Uh)_H``. At h = 0 this makes
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
 
-from jaxgru._net import Net
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import Holder, negate_update
 from jaxgru._weights.errors import WeightsError
@@ -76,11 +74,6 @@ def to_notebook(params: GRUParams) -> GRUParams:
                 "outside the reset gate and Keras' multiply it by that gate"
             )
     return _negated(params)
-
-
-def map_layers(function: Callable[[GRUParams], GRUParams], net: Net) -> Any:
-    """Apply a function to each layer of a net."""
-    return jax.tree.map(function, net, is_leaf=lambda node: isinstance(node, GRUParams))
 
 
 def _negated(params: GRUParams) -> GRUParams:

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 
 from jaxgru._atomic import replacing
-from jaxgru._net import Net
+from jaxgru._net import Net, map_layers
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import check_stackable
-from jaxgru._weights.equations import Equations, check_equations, map_layers, to_notebook
+from jaxgru._weights.equations import Equations, check_equations, to_notebook
 from jaxgru._weights.errors import WeightsError, WeightsWarning, about
 from jaxgru._weights.reading import Contents, StrPath, read_all
 from jaxgru._weights.registry import find_writer
@@ -242,6 +242,6 @@ def save(
     with about(f"{os.fspath(path)} was not written"):
         write = find_writer(path, format)
         if equations == "notebook":
-            net = map_layers(to_notebook, net)
+            net = map_layers(lambda layer: to_notebook(layer.params), net)
         with replacing(path) as temporary:
             write(net, Path(temporary))

@@ -12,7 +12,7 @@ import jax
 from jax.tree_util import keystr, tree_map_with_path
 
 from jaxgru._activations import Activation
-from jaxgru._net import Backward, Bidirectional, Net
+from jaxgru._net import Backward, Bidirectional, Net, parts
 from jaxgru._params import GRUParams
 from jaxgru._weights.dtypes import Arrays, read_now
 from jaxgru._weights.errors import WeightsError, first_line, listed, shown
@@ -59,9 +59,10 @@ def rebuild(data: Any, arrays: Arrays) -> Net:
 
 def to_data(named: Any) -> dict[str, Any]:
     """Return a net with names instead of arrays as data for JSON."""
-    for kind, stack in _STACKS.items():  # a named tuple is a tuple
-        if isinstance(named, stack):
-            return {"kind": kind, "layers": [to_data(layer) for layer in named]}
+    kind, nets, _ = parts(named)
+    if kind == "stack":  # a named tuple is a tuple
+        stack = "list" if type(named) is list else "tuple"
+        return {"kind": stack, "layers": [to_data(layer) for layer in nets.values()]}
     fields = {field.name: getattr(named, field.name) for field in dataclasses.fields(named)}
     return {"kind": type(named).__name__} | {
         name: _plain(value) if name in _FIELDS else to_data(value) for name, value in fields.items()

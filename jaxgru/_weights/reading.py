@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from jaxgru._net import map_layers
 from jaxgru._weights.contract import Source
 from jaxgru._weights.conventions import check_stackable
-from jaxgru._weights.equations import Equations, check_equations, from_notebook, map_layers
+from jaxgru._weights.equations import Equations, check_equations, from_notebook
 from jaxgru._weights.errors import WeightsError, about
 from jaxgru._weights.registry import find_by_content, read_folder
 from jaxgru._weights.results import Found, Gathered
@@ -66,7 +67,9 @@ def _checked(found: Found | WeightsError, equations: Equations) -> Found | Weigh
     try:
         check_stackable(found.net)
         if equations == "notebook":
-            return found._replace(net=map_layers(from_notebook, found.net))
+            return found._replace(
+                net=map_layers(lambda layer: from_notebook(layer.params), found.net)
+            )
     except ValueError as error:  # of sizes that do not fit together, or of the equations
         return error if isinstance(error, WeightsError) else WeightsError(str(error))
     return found

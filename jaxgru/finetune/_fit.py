@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgru._net import Backward, Bidirectional
+from jaxgru._net import unroll
 from jaxgru._progress import progress_bar
 from jaxgru.finetune._batches import Batch, Position, batches, count_batches
 from jaxgru.finetune._checkpoints import Checkpoints, described
@@ -257,8 +257,7 @@ def _first_carry(model: Model, loss: Loss, inputs: Any, batch_size: int) -> Any:
     """
     if loss.on != "steps":
         raise ValueError("window is given for a loss on 'last': expected a loss on 'steps'")
-    nodes = jax.tree.leaves(merge(model.net), is_leaf=_goes_backward)
-    if any(map(_goes_backward, nodes)):
+    if any(layer.reverse for layer in unroll(merge(model.net))):
         raise ValueError(
             "window is given for a net with a backward direction: expected forward layers only, "
             "as a backward state comes from later windows"
@@ -267,10 +266,6 @@ def _first_carry(model: Model, loss: Loss, inputs: Any, batch_size: int) -> Any:
     run = functools.partial(run_model, lengths=None, h0=None, on="steps")
     _, h = jax.eval_shape(run, model, batch)
     return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), h)
-
-
-def _goes_backward(node: object) -> bool:
-    return isinstance(node, Backward | Bidirectional)
 
 
 def _on_devices(progress: Progress, mesh: jax.sharding.Mesh | None) -> Progress:

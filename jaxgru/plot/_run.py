@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru._cell import gru_gates
-from jaxgru._layers import run_layers
 from jaxgru._net import Net, State
+from jaxgru._sequence import run_layers
 from jaxgru.plot._figure import (
     about_zero,
     check_plot,

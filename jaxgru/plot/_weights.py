@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax
 import numpy as np
 
-from jaxgru._layers import layers
-from jaxgru._net import Net, check_net
+from jaxgru._net import Net, check_net, unroll
 from jaxgru._params import GATES, GRUParams
 from jaxgru.plot._figure import (
     about_zero,
@@ -47,13 +46,13 @@ def plot_weights(net: Net, path: str | os.PathLike[str]) -> None:
     """
     check_net(net)
     check_plot(path)
-    drawn = layers(net)
-    tables = [_rows(params) for _, params in drawn]
+    drawn = unroll(net)
+    tables = [_rows(layer.params) for layer in drawn]
     heights = [[_height(row) for row in rows] for rows in tables]
     figure = new_figure(10 * len(drawn), 1 + max(map(sum, heights)) + 0.4 * 3)
     parts = figure.subfigures(1, len(drawn), squeeze=False)[0]
-    for part, (place, params), rows, ratios in zip(parts, drawn, tables, heights, strict=True):
-        where = "" if len(drawn) == 1 else f"{place}, "
+    for part, layer, rows, ratios in zip(parts, drawn, tables, heights, strict=True):
+        params, where = layer.params, "" if len(drawn) == 1 else f"{layer.place}, "
         part.suptitle(f"GRU weights: {where}{params.input_size} inputs, {params.hidden_size} units")
         axes = part.subplots(len(rows), 3, squeeze=False, height_ratios=ratios)
         for row, line in zip(rows, axes, strict=True):

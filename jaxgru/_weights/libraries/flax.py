@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru._activations import ACTIVATIONS, get_activation
-from jaxgru._net import Backward, Bidirectional, Net
+from jaxgru._net import Backward, Bidirectional, Net, parts
 from jaxgru._optional import need
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import (
@@ -164,8 +164,9 @@ def to_flax(
     to_cell = _linen_cell if api == "linen" else _nnx_cell
     layers = [_over_time(layer, to_cell) for layer in _HOLDER.layers(net)]
     tree: Any
-    if not isinstance(net, tuple | list):
-        tree = layers[0]["cell"] if isinstance(net, GRUParams) else layers[0]
+    kind, *_ = parts(net)
+    if kind != "stack":
+        tree = layers[0]["cell"] if kind == "layer" else layers[0]
     elif api == "linen":
         tree = {f"layers_{i}": layer for i, layer in enumerate(layers)}
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxgru._net import Backward, Bidirectional, Net
+from jaxgru._net import Net, parts
 from jaxgru._weights.conventions import Holder, Layer, has_bias
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.formats.keras.archive import STACK
@@ -63,10 +63,11 @@ def _model(keras: Any, layers: list[Layer]) -> Any:
     inputs = keras.Input((None, first.input_size), name="inputs", dtype=first.dtype.name)
     outputs = inputs
     for layer in layers:
-        kind = "bidirectional" if isinstance(layer.net, Bidirectional) else "gru"
+        structure = parts(layer.net).kind
+        kind = "bidirectional" if structure == "bidirectional" else "gru"
         name = f"{kind}_{counts[kind]}" if counts[kind] else kind
         counts[kind] += 1
-        is_state_alone = isinstance(layer.net, Backward) and layer is layers[-1]
+        is_state_alone = structure == "backward" and layer is layers[-1]
         built = build_layer(keras, layer, name=name, return_sequences=not is_state_alone)
         outputs = built(outputs)
     return keras.Model(inputs, outputs, name=STACK if len(layers) > 1 else "net")

@@ -9,6 +9,7 @@ float32. Models by jaxgru therefore have the net in the metadata under the key `
 
 import collections
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxgru._net import Backward, Bidirectional, Net, check_net
+from jaxgru._net import Layer, Net, check_net, map_layers, parts
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import arrays_of
-from jaxgru._weights.equations import map_layers
 from jaxgru._weights.errors import WeightsError, damaged, outcome, shown
 from jaxgru._weights.formats.onnx.activations import float32, rounded
 from jaxgru._weights.formats.onnx.constants import Constants
@@ -102,9 +102,10 @@ def _as_written(
         return _as_nodes(nodes, wired, assume, note)
     fields = Fields(assume)
     try:
-        fields.resolve("reverse", isinstance(net, Backward))
-        if isinstance(net, Bidirectional):
-            fields.resolve("merge", net.merge)
+        kind, _, merge = parts(net)
+        fields.resolve("reverse", kind == "backward")
+        if kind == "bidirectional":
+            fields.resolve("merge", merge)
     except WeightsError as error:
         return {UNNAMED: error}
     return {UNNAMED: Found(net, tuple(note for node in held.values() for note in node.notes))}
@@ -146,10 +147,11 @@ def to_text(net: Net, seats: Iterable[str]) -> str:
     """Return a net as text, given the node and side of each layer in the order of the pytree."""
     rest = iter(seats)
 
-    def named(params: GRUParams) -> GRUParams:
+    def named(layer: Layer) -> GRUParams:
         place = next(rest)
-        held: Any = {field: f"{place}/{field}" for field in arrays_of(params)}
-        return dataclasses.replace(params, **held)
+        held: Any = {field: f"{place}/{field}" for field in arrays_of(layer.params)}
+        params: GRUParams = dataclasses.replace(layer.params, **held)
+        return params
 
     return json.dumps({"version": _VERSION, "net": to_data(map_layers(named, net))})
 
@@ -170,7 +172,8 @@ def from_text(text: str, nodes: Mapping[str, GRUNode], wired: Mapping[str, Wired
         for name, node in nodes.items()
         for side, params in enumerate(node.sides)
     }
-    net: Net = _filled(from_data(data), free, reverse=False)
+    with damaged("it is damaged", ValueError):
+        net: Net = map_layers(functools.partial(_filled, free), from_data(data))
     if free:
         raise WeightsError(f"it does not name {shown(min(free))}: expected every node")
     with damaged("it is damaged", ValueError):
@@ -178,24 +181,15 @@ def from_text(text: str, nodes: Mapping[str, GRUNode], wired: Mapping[str, Wired
     return net
 
 
-def _filled(named: Any, free: dict[str, tuple[GRUParams, bool]], *, reverse: bool) -> Any:
-    """Return a net with names replaced by arrays, each direction of a node used once."""
-    if isinstance(named, GRUParams):
-        place = str(named.kernel).removesuffix("/kernel")
-        if place not in free:
-            raise WeightsError(f"it names {shown(place)}: expected a node that is there, once")
-        params, goes_back = free.pop(place)
-        if goes_back != reverse:
-            raise WeightsError(f"{shown(place)} goes the other way than in it")
-        return _checked(named, params, place)
-    if isinstance(named, Bidirectional):
-        forward = _filled(named.forward, free, reverse=reverse)
-        return Bidirectional(
-            forward, _filled(named.backward, free, reverse=not reverse), named.merge
-        )
-    if isinstance(named, Backward):
-        return Backward(_filled(named.net, free, reverse=not reverse))
-    return type(named)(_filled(layer, free, reverse=reverse) for layer in named)
+def _filled(free: dict[str, tuple[GRUParams, bool]], layer: Layer) -> GRUParams:
+    """Return a layer with names replaced by arrays, each direction of a node used once."""
+    place = str(layer.params.kernel).removesuffix("/kernel")
+    if place not in free:
+        raise WeightsError(f"it names {shown(place)}: expected a node that is there, once")
+    params, goes_back = free.pop(place)
+    if goes_back != layer.reverse:
+        raise WeightsError(f"{shown(place)} goes the other way than in it")
+    return _checked(layer.params, params, place)
 
 
 def _checked(named: GRUParams, params: GRUParams, place: str) -> GRUParams:

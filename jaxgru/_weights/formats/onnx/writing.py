@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru._functions import Onnx
-from jaxgru._net import Backward, Bidirectional, Net, check_net
+from jaxgru._net import Layer, Net, check_net, fold, output_size, unroll
 from jaxgru._optional import need
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import both_biases, has_bias
@@ -37,7 +37,7 @@ class Interface(NamedTuple):
 def to_model(net: Net, interface: Interface) -> Any:
     """Return a net of NumPy arrays as a ModelProto that passes the checker of the library."""
     onnx = need("onnx", "onnx", "writing ONNX models")
-    inputs, outputs = check_net(net)
+    inputs, _ = check_net(net)
     dtype = _check_held(net)
     first = _FIRST_OPSET_OF_BFLOAT16 if dtype.name == "bfloat16" else _FIRST_OPSET
     opset = first if interface.opset is None else interface.opset
@@ -50,20 +50,14 @@ def to_model(net: Net, interface: Interface) -> Any:
         xs = graph.node("Transpose", [xs], perm=[1, 0, 2])
     if interface.lengths:
         graph.input("lengths", ["batch"], onnx.TensorProto.INT32)
-    ys = graph.net(net, xs, "", reverse=False)
+    ys = graph.net(net, xs)
     names = ("y",) if len(ys) == 1 else ("y_forward", "y_backward")
     for name, value in zip(names, ys, strict=True):
         if interface.batch_first:
             graph.node("Transpose", [value], name, perm=[1, 0, 2])
         else:
             graph.node("Identity", [value], name)
-    pair: Any = net
-    while outputs is None:  # a pair of sequences, whose sizes are equal
-        pair = pair.forward if isinstance(pair, Bidirectional) else pair
-        pair = pair.net if isinstance(pair, Backward) else pair
-        pair = pair[-1] if isinstance(pair, tuple | list) else pair
-        _, outputs = check_net(pair)
-    shape = graph.sequence(outputs)
+    shape = graph.sequence(output_size(net) // len(ys))
     model = graph.model(opset, [(name, shape) for name in names])
     onnx.helper.set_model_props(model, {KEY: to_text(net, graph.seats)})
     onnx.checker.check_model(model, full_check=True)
@@ -100,20 +94,27 @@ class _Graph:
         )
         return output
 
-    def net(self, net: Net, xs: str, place: str, *, reverse: bool) -> tuple[str, ...]:
-        """Add a net over xs, ``(time, batch, I)``; return its output likewise, or a pair of them.
+    def net(self, net: Net, xs: str) -> tuple[str, ...]:
+        """Add a net over xs, ``(time, batch, I)``; return its output likewise, or a pair."""
+        layers = {layer.path: layer for layer in unroll(net)}
+        others: dict[str, str] = {}  # the outputs of backward layers whose node is there
 
-        The place is the position of the net in the whole net, for the names of nodes.
-        """
-        if isinstance(net, GRUParams):
-            return self._gru([net], xs, place, [place], "reverse" if reverse else "forward")
-        if isinstance(net, Backward):
-            return self.net(net.net, xs, place, reverse=not reverse)
-        if isinstance(net, Bidirectional):
-            return self._merged(net.merge, *self._both(net, xs, place, reverse=reverse))
-        for i, layer in enumerate(net):
-            ys = self.net(layer, xs, f"{place}_{i}", reverse=reverse)
-            xs = ys[0]  # only the last may be a pair, see check_net
+        def add(layer: Layer, xs: tuple[str, ...]) -> tuple[tuple[str, ...], None]:
+            if layer.path in others:
+                return (others[layer.path],), None
+            sides = [layer]
+            twin = layers.get(layer.path.removesuffix(".forward") + ".backward")
+            if layer.path.endswith(".forward") and not layer.reverse and twin is not None:
+                # Two directions with the same attributes become one node.
+                one, other = layer.params, twin.params
+                if (one.reset_after, one.clip) == (other.reset_after, other.clip):
+                    sides.append(twin)
+            output, *rest = self._gru(sides, *xs)
+            others.update((twin.path, name) for twin, name in zip(sides[1:], rest, strict=True))
+            return (output,), None
+
+        ys: tuple[str, ...]
+        ys, _ = fold(add, net, (xs,), merge=self._merged)
         return ys
 
     def model(self, opset: int, outputs: Sequence[tuple[str, list[str | int]]]) -> Any:
@@ -135,23 +136,10 @@ class _Graph:
             ir_version=helper.find_min_ir_version_for(opsets),
         )
 
-    def _both(
-        self, net: Bidirectional[Net], xs: str, place: str, *, reverse: bool
-    ) -> tuple[str, str]:
-        sides: Any = (net.forward, net.backward)
-        places = (f"{place}_forward", f"{place}_backward")
-        # Two directions with the same attributes become one node.
-        are_layers = all(isinstance(side, GRUParams) for side in sides)
-        if not reverse and are_layers and len({(s.reset_after, s.clip) for s in sides}) == 1:
-            forward, backward = self._gru(sides, xs, place, places, "bidirectional")
-            return forward, backward
-        (forward,), (backward,) = (
-            self.net(side, xs, where, reverse=goes_back)
-            for side, where, goes_back in zip(sides, places, (reverse, not reverse), strict=True)
-        )
-        return forward, backward
-
-    def _merged(self, merge: str | None, forward: str, backward: str) -> tuple[str, ...]:
+    def _merged(
+        self, _: str, merge: str | None, ys: tuple[str], others: tuple[str]
+    ) -> tuple[str, ...]:
+        (forward,), (backward,) = ys, others
         if merge is None:
             return forward, backward
         if merge == "concat":
@@ -163,16 +151,13 @@ class _Graph:
             total = self.node("Div", [total, self._tensor("two", np.array(2, self._dtype))])
         return (total,)
 
-    def _gru(
-        self,
-        sides: Sequence[GRUParams],
-        xs: str,
-        place: str,
-        places: Sequence[str],
-        direction: str,
-    ) -> tuple[str, ...]:
-        """Add a GRU node, and return the output of each of its sides."""
-        name = f"gru{place}"
+    def _gru(self, layers: Sequence[Layer], xs: str) -> tuple[str, ...]:
+        """Add a GRU node for a layer or for both directions; return the output of each side."""
+        sides, places = [layer.params for layer in layers], [layer.suffix for layer in layers]
+        direction = "reverse" if layers[0].reverse else "forward"
+        name = f"gru{places[0]}"
+        if len(layers) == 2:
+            direction, name = "bidirectional", name.removesuffix("_forward")
         tensors = {key: self._tensor(f"{name}_{key}", x) for key, x in _stacked(sides).items()}
         lengths = "lengths" if self._interface.lengths else ""
         inputs = [xs, tensors["W"], tensors["R"], tensors.get("B", ""), lengths]
@@ -214,8 +199,8 @@ class _Graph:
 
 def _check_held(net: Net) -> np.dtype[Any]:
     """Return the type of a net's arrays; raise WeightsError unless GRU nodes can hold the net."""
-    for params in jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, GRUParams)):
-        _functions(params)
+    for layer in unroll(net):
+        _functions(layer.params)
     leaves = jax.tree.leaves(net)
     dtypes = sorted({str(leaf.dtype) for leaf in leaves})
     if len(dtypes) > 1 or dtypes[0] not in FLOATS:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jax.dtypes import canonicalize_dtype
 
-from jaxgru._net import MERGES, Backward, Bidirectional, Net
+from jaxgru._net import MERGES, Net, parts
 from jaxgru._optional import need
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import Holder, Layer, arrays_of, has_bias
@@ -45,7 +45,8 @@ def build_layer(
 ) -> Any:
     """Return a built Keras layer with the weights of a layer of ``keras_layers``."""
     options = {"return_sequences": return_sequences, "return_state": return_state}
-    if isinstance(layer.net, Bidirectional):
+    kind, *_ = parts(layer.net)
+    if kind == "bidirectional":
         forward, backward = layer.net.forward, layer.net.backward
         built = keras.layers.Bidirectional(
             _new_gru(keras, forward, "gru", options),
@@ -59,7 +60,7 @@ def build_layer(
         _fill(keras, built.forward_layer, forward)
         _fill(keras, built.backward_layer, backward)
         return built
-    is_backward = isinstance(layer.net, Backward)
+    is_backward = kind == "backward"
     if is_backward and return_sequences:
         raise WeightsError(
             f"{layer.place} is a Backward, whose outputs are in the input's order of time: "
