@@ -18,7 +18,7 @@ import pytest
 
 import jaxgru
 from jaxgru._cli import command as cli
-from jaxgru._layers import layers
+from jaxgru._net import unroll
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_inspect_describes_and_plots_a_net(key, done, name):
     lines = output.splitlines()
     assert lines[0] == f"net.safetensors: {NETS[name]}, format safetensors"
     places = [line for line in lines[1:] if line.startswith("net")]
-    assert places == ([] if name == "backward" else [place for place, _ in layers(net)])
-    assert output.count("\narray ") == len(layers(net))
+    assert places == ([] if name == "backward" else [layer.place for layer in unroll(net)])
+    assert output.count("\narray ") == len(unroll(net))
     if plot:
         assert lines[-1] == "heat maps: net.png"
         assert Path("net.png").read_bytes().startswith(b"\x89PNG")
