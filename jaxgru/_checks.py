@@ -192,13 +192,13 @@ def check_masks(
         check_flags(name, flags)
 
 
-def check_flags(name: str, flags: Array) -> None:
+def check_flags(name: str, flags: Any) -> None:
     """Raise ValueError unless flags are booleans."""
     if flags.dtype != np.bool_:
         raise ValueError(f"{name} has dtype {flags.dtype}: expected bool, as {name}.astype(bool)")
 
 
-def as_reset_state(reset_state: Any, resets: Array | None) -> tuple[Any, float]:
+def as_reset_state(reset_state: Any, resets: Any) -> tuple[Any, float]:
     """Return the state after a reset, and the number of all units where that is None: zero.
 
     Raises ValueError for a state without resets.
@@ -236,7 +236,7 @@ def check_state(name: str, h: Any, leading: tuple[int, ...], units: int, why: st
         check_broadcasts(name, h, (*leading, units), why)
 
 
-def check_broadcasts(name: str, value: Array, shape: tuple[int, ...], why: str) -> None:
+def check_broadcasts(name: str, value: Any, shape: tuple[int, ...], why: str) -> None:
     """Raise ValueError unless an array broadcasts to a shape."""
     try:
         fits = jnp.broadcast_shapes(shape_of(name, value), shape) == shape

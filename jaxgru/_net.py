@@ -104,7 +104,7 @@ class Parts(NamedTuple):
 
     kind: Literal["layer", "bidirectional", "backward", "stack"]
     nets: dict[str, Any]  # by the ends of their positions, such as "[0]"; none for a layer
-    merge: str | None = None  # of a Bidirectional
+    merge: Merge = None  # of a Bidirectional
 
 
 def parts(net: Net, where: str = "net") -> Parts:

@@ -208,7 +208,7 @@ class LayerRun(NamedTuple):
 
 
 def run_layers(
-    net: Net, xs: Array, h0: State = None, *, reverse: bool = False, precision: Precision = None
+    net: Net, xs: ArrayLike, h0: State = None, *, reverse: bool = False, precision: Precision = None
 ) -> tuple[Any, Any, list[LayerRun]]:
     """Return the outputs and the last state, as ``gru`` does, and the run of each layer.
 
@@ -246,11 +246,11 @@ class Options:
 
 def _prepared(
     net: Net,
-    xs: Array,
+    xs: Any,
     h0: State,
-    flags: tuple[Array | None, Array | None, Array | None] = (None, None, None),
-    reset_state: "State | float" = None,
-    key: Array | None = None,
+    flags: tuple[Any, Any, Any] = (None, None, None),
+    reset_state: State = None,
+    key: Any = None,
     **given: Any,
 ) -> tuple[tuple[Any, ...], Options]:
     """Check the arguments of ``gru``; return the arrays and the rest."""
