@@ -20,7 +20,7 @@ _MOVED = {
         "sharding", "train_step", "trainable",
     )},
     "jaxgru.finetune.optimizers": ("jaxgru.finetune._optax",),
-    "jaxgru.layers": ("jaxgru._layers", "jaxgru._sequence", "jaxgru._net"),
+    "jaxgru.layers": ("jaxgru._sequence", "jaxgru._net"),
     "jaxgru.recurrence": ("jaxgru._recurrence.layer",),
     "jaxgru.recurrence.step": ("jaxgru._recurrence.step",),
     "jaxgru.weights": ("jaxgru._weights.io", "jaxgru._weights.reading"),
