@@ -1,0 +1,379 @@
+"""Whole Keras models whose layers form a chain, as a ``jaxgru.model.Model``."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from jaxgru import model as chain
+from jaxgru._net import Net
+from jaxgru._weights.errors import WeightsError, about, plain, shown
+from jaxgru._weights.libraries.keras.chains import _FUNCTIONAL as FUNCTIONAL
+from jaxgru._weights.libraries.keras.chains import _SEQUENTIAL as SEQUENTIAL
+from jaxgru._weights.libraries.keras.chains import _only_input as only_input
+from jaxgru._weights.libraries.keras.config import (
+    Layer,
+    has_gru,
+    resolve_activation,
+)
+from jaxgru._weights.libraries.keras.config import _name_of as activation_name
+from jaxgru._weights.unspecified import Fields
+
+_WAY_OUT = "read its arrays with jaxgru.load_arrays, or its GRUs with jaxgru.load and layer="
+# Layers of other vectors than the last axis are not the same for each step.
+_FOR_EACH_STEP = (
+    *("Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "ELU"),
+    *("GaussianDropout", "GaussianNoise", "LayerNormalization", "LeakyReLU", "ReLU", "Softmax"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """A layer of the chain, with its arrays by the last part of their names."""
+
+    layer: Layer
+    arrays: Mapping[str, NDArray[Any]]
+    version: str | None
+    fields: Fields
+    axes: int = 2  # of one example at its input
+
+    def get(self, key: str, default: Any, kinds: tuple[type, ...] | type) -> Any:
+        """Return an option; raise WeightsError unless it is of one of the kinds."""
+        value = self.layer.config.get(key, default)
+        kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+        if not (value is default or type(value) in kinds):
+            raise WeightsError(f"{key} is {shown(value)}: expected {kinds[0].__name__}")
+        return value
+
+    def number(self, key: str, default: float) -> float:
+        """Return a finite number."""
+        value = float(self.get(key, default, (float, int)))
+        if not math.isfinite(value):
+            raise WeightsError(f"{key} is {value}: expected a finite number")
+        return value
+
+    def size(self, key: str, default: int | None) -> int:
+        """Return a positive integer, perhaps the only one of a list."""
+        value = self.layer.config.get(key, default)
+        value = value[0] if isinstance(value, list) and len(value) == 1 else value
+        if type(value) is not int or value < 1:
+            raise WeightsError(f"{key} is {shown(value)}: expected a positive integer")
+        return value
+
+    def one_of(self, key: str, default: str, *allowed: str) -> str:
+        """Return one of some words."""
+        value = self.layer.config.get(key, default)
+        if value not in allowed:
+            raise WeightsError(f"{key} is {shown(value)}: expected {' or '.join(allowed)}")
+        return str(value)
+
+    def activation(self, key: str = "activation") -> Any:
+        """Return an activation by its name in jaxgru."""
+        config = {key: self.layer.config.get(key)}
+        name = activation_name(config[key])
+        if name in ("softmax", "log_softmax"):
+            return name
+        return resolve_activation(config, key, key, self.version, self.fields)
+
+    def array(self, name: str, is_there: bool = True) -> Any:
+        """Return an array, None if the configuration does not have it."""
+        if not is_there:
+            return None
+        if name not in self.arrays:
+            raise WeightsError(f"it has no array {name}: expected one, as in its configuration")
+        array = self.arrays[name]
+        if array.dtype.kind not in "fV":  # bfloat16 is V
+            raise WeightsError(f"{name} has dtype {array.dtype}: expected floating-point numbers")
+        return array
+
+    def last_axis(self, key: str) -> None:
+        """Raise WeightsError unless an axis is the last one."""
+        axis = self.layer.config.get(key, -1)
+        axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
+        if axis not in (-1, self.axes):
+            raise WeightsError(f"{key} is {shown(axis)}: expected -1, the last axis")
+
+    def channels_last(self) -> None:
+        """Raise WeightsError unless the last axis has the features."""
+        self.one_of("data_format", "channels_last", "channels_last")
+
+
+def build_model(
+    model: Layer,
+    nets: Mapping[str, Net],
+    arrays: Mapping[str, NDArray[Any]],
+    version: str | None,
+    fields: Fields,
+) -> chain.Model:
+    """Return a whole model, given its configuration.
+
+    Args:
+        model: the configuration.
+        nets: the GRUs by the names of their layers, ``outer/inner`` in sub-models.
+        arrays: all arrays by name: that of the layer and that of the array, ``dense/kernel``.
+        version: that of Keras, None if unknown.
+        fields: what the file may not specify.
+
+    Raises:
+        WeightsError: a layer is of another kind, or the layers are no chain. The message names it.
+    """
+    layers: dict[str, Any] = {}
+    entries = list(_chain(model, ""))
+    axes = example_axes = _input_axes([layer for _, layer in entries])
+    for name, layer in entries:
+        with about(f"layer {plain(name)}"):
+            built: Any
+            if has_gru(layer):
+                built = _recurrent(layer, nets[name])
+            else:
+                own = {
+                    key.rpartition("/")[2]: arrays[key]
+                    for key in arrays
+                    if key.startswith(f"{name}/")
+                }
+                built = _build(_Source(layer, own, version, fields, axes))
+            if built is not None:
+                layers[name] = built
+                axes = _axes_after(built, axes)
+    return chain.Model(layers, example_axes=example_axes)
+
+
+def _input_axes(layers: Sequence[Layer]) -> int:
+    """Return the number of axes of one example, from the shape that the first layers give."""
+    for layer in layers[:2]:
+        for key in ("batch_shape", "batch_input_shape"):
+            if isinstance(shape := layer.config.get(key), list):
+                return len(shape) - 1
+    first = next((layer for layer in layers if layer.class_name != "InputLayer"), None)
+    return 1 if first is not None and first.class_name == "Embedding" else 2
+
+
+def _axes_after(layer: Any, axes: int) -> int:
+    if isinstance(layer, chain.Embedding):
+        return axes + 1
+    if isinstance(layer, chain.Reshape):
+        return len(layer.shape)
+    if isinstance(layer, chain.RepeatVector):
+        return 2
+    is_one = isinstance(layer, chain.Recurrent) and not layer.return_sequences
+    return (
+        1 if is_one or (isinstance(layer, chain.GlobalPooling1D) and not layer.keepdims) else axes
+    )
+
+
+def _chain(model: Layer, prefix: str) -> Iterator[tuple[str, Layer]]:
+    """Yield the layers of a model in the order of computing, those of sub-models among them."""
+    for layer in _in_order(model):
+        name = f"{prefix}{layer.name}"
+        if layer.class_name in (SEQUENTIAL, *FUNCTIONAL) and not layer.is_custom:
+            inner = list(_chain(layer, f"{name}/"))
+            # The input of a sub-model is what comes before it.
+            yield from inner[1:] if prefix or inner[0][1].class_name == "InputLayer" else inner
+        elif layer.class_name == "PruneLowMagnitude" and len(layer.inner) == 1:
+            yield name, layer.inner[0]
+        else:
+            yield name, layer
+
+
+def _in_order(model: Layer) -> list[Layer]:
+    if model.is_custom or model.class_name not in (SEQUENTIAL, *FUNCTIONAL):
+        raise WeightsError(
+            f"the model is a {plain(model.class_name)}: expected a Sequential or a functional "
+            f"model; {_WAY_OUT}"
+        )
+    if model.class_name == SEQUENTIAL:
+        return list(model.inner)
+    layers = {layer.name: layer for layer in model.inner}
+    outputs = model.config.get("output_layers")
+    if isinstance(outputs, list) and len(outputs) == 1 and isinstance(outputs[0], list):
+        outputs = outputs[0]
+    if not (isinstance(outputs, list) and len(outputs) == 3 and outputs[1:] == [0, 0]):
+        raise WeightsError(f"the model has several outputs: expected one; {_WAY_OUT}")
+    name, found = str(outputs[0]), dict[str, Layer]()
+    while name in layers and name not in found:
+        found[name] = layers[name]
+        if layers[name].class_name == "InputLayer":
+            break
+        source = only_input(layers[name])
+        if source is None:
+            raise WeightsError(
+                f"layer {plain(name)} ({plain(layers[name].class_name)}) has several inputs or is "
+                f"called several times: expected a chain of layers; {_WAY_OUT}"
+            )
+        name = source
+    beside = [layer for layer in layers.values() if layer.name not in found]
+    if beside:
+        raise WeightsError(
+            f"layer {plain(beside[0].name)} ({plain(beside[0].class_name)}) is not on the way from "
+            f"the input to the output: expected a chain of layers; {_WAY_OUT}"
+        )
+    return list(found.values())[::-1]
+
+
+def _recurrent(layer: Layer, net: Net) -> chain.Recurrent:
+    both = layer.class_name == "Bidirectional"
+    source = _Source(layer.inner[0] if both else layer, {}, None, Fields({}))
+    for option in ("return_state", "time_major"):
+        if source.get(option, False, bool):
+            raise WeightsError(f"{option} is True: expected False in a chain; {_WAY_OUT}")
+    if both and layer.config.get("merge_mode", "concat") is None:
+        raise WeightsError(f"merge_mode is None: expected one output; {_WAY_OUT}")
+    # Of RNN(cell), the rates are those of the cell.
+    cells = [inner for inner in source.layer.inner if inner.class_name == "GRUCell"]
+    rates = dataclasses.replace(source, layer=cells[0]) if len(cells) == 1 else source
+    return chain.Recurrent(
+        net,
+        return_sequences=source.get("return_sequences", False, bool),
+        zero_masked=both or source.get("zero_output_for_mask", False, bool),
+        reverse_outputs=not both and source.get("go_backwards", False, bool),
+        dropout=rates.number("dropout", 0.0),
+        recurrent_dropout=rates.number("recurrent_dropout", 0.0),
+    )
+
+
+def _build(source: _Source) -> chain.Layer | None:
+    layer = source.layer
+    if layer.class_name == "TimeDistributed" and not layer.is_custom and len(layer.inner) == 1:
+        inner = layer.inner[0]
+        if inner.is_custom or inner.class_name not in _FOR_EACH_STEP:
+            raise WeightsError(
+                f"it is a TimeDistributed of {plain(inner.class_name)}: expected one of "
+                f"{', '.join(_FOR_EACH_STEP)}; {_WAY_OUT}"
+            )
+        return _build(dataclasses.replace(source, layer=inner))
+    build = _BUILDERS.get(layer.class_name)
+    if build is None or layer.is_custom:
+        raise WeightsError(
+            f"it is a {plain(layer.class_name)}: expected one of {', '.join(sorted(_BUILDERS))} or "
+            f"a GRU; {_WAY_OUT}"
+        )
+    return build(source)
+
+
+def _dense(s: _Source) -> chain.Layer:
+    if s.layer.config.get("quantization_config"):
+        raise WeightsError(f"it is quantized: expected floating-point weights; {_WAY_OUT}")
+    bias = s.array("bias", s.get("use_bias", True, bool))
+    return chain.Dense(s.array("kernel"), bias, s.activation())
+
+
+def _embedding(s: _Source) -> chain.Layer:
+    return chain.Embedding(s.array("embeddings"), s.get("mask_zero", False, bool))
+
+
+def _conv(s: _Source) -> chain.Layer:
+    s.channels_last()
+    return chain.Conv1D(
+        s.array("kernel"),
+        s.array("bias", s.get("use_bias", True, bool)),
+        s.activation(),
+        stride=s.size("strides", 1),
+        padding=s.one_of("padding", "valid", "valid", "same", "causal"),
+        dilation=s.size("dilation_rate", 1),
+        groups=s.size("groups", 1),
+    )
+
+
+def _layer_normalization(s: _Source) -> chain.Layer:
+    s.last_axis("axis")
+    if s.get("rms_scaling", False, bool):
+        raise WeightsError("rms_scaling is True: expected False")
+    gamma, beta = _affine(s)
+    return chain.LayerNormalization(gamma, beta, s.number("epsilon", 1e-3))
+
+
+def _batch_normalization(s: _Source) -> chain.Layer:
+    s.last_axis("axis")
+    gamma, beta = _affine(s)
+    statistics = s.array("moving_mean"), s.array("moving_variance")
+    return chain.BatchNormalization(*statistics, gamma, beta, s.number("epsilon", 1e-3))
+
+
+def _affine(s: _Source) -> tuple[Any, Any]:
+    gamma = s.array("gamma", s.get("scale", True, bool))
+    return gamma, s.array("beta", s.get("center", True, bool))
+
+
+def _noise(s: _Source) -> chain.Layer:
+    shape = s.layer.config.get("noise_shape")
+    drawn = None
+    if shape is not None:
+        if not isinstance(shape, list) or any(n not in (None, 1) for n in shape[1:]):
+            raise WeightsError(f"noise_shape is {shown(shape)}: expected a list of None and 1")
+        drawn = tuple(n is None for n in shape[1:])
+    rate = s.number("stddev" if s.layer.class_name == "GaussianNoise" else "rate", 0.0)
+    return chain.Noise(s.layer.class_name, rate, drawn)
+
+
+def _softmax(s: _Source) -> chain.Layer:
+    s.last_axis("axis")
+    return chain.Elementwise("softmax")
+
+
+def _relu(s: _Source) -> chain.Layer:
+    largest = s.layer.config.get("max_value")
+    slope, threshold = s.number("negative_slope", 0.0), s.number("threshold", 0.0)
+    return chain.ReLU(None if largest is None else s.number("max_value", 0.0), slope, threshold)
+
+
+def _leaky_relu(s: _Source) -> chain.Layer:
+    key = "negative_slope" if "negative_slope" in s.layer.config else "alpha"
+    return chain.ReLU(None, s.number(key, 0.3))
+
+
+def _max_pooling(s: _Source) -> chain.Layer:
+    s.channels_last()
+    size = s.size("pool_size", 2)
+    stride = size if s.layer.config.get("strides") is None else s.size("strides", None)
+    return chain.MaxPooling1D(size, stride, s.one_of("padding", "valid", "valid", "same"))
+
+
+def _global_pooling(s: _Source) -> chain.Layer:
+    s.channels_last()
+    kind = "max" if "Max" in s.layer.class_name else "average"
+    return chain.GlobalPooling1D(kind, s.get("keepdims", False, bool))
+
+
+def _reshape(s: _Source) -> chain.Layer:
+    shape = s.layer.config.get("target_shape")
+    if not isinstance(shape, list) or any(type(n) is not int for n in shape):
+        raise WeightsError(f"target_shape is {shown(shape)}: expected a list of integers")
+    return chain.Reshape(tuple(shape))
+
+
+def _flatten(s: _Source) -> chain.Layer:
+    s.channels_last()
+    return chain.Reshape((-1,))
+
+
+_BUILDERS: dict[str, Callable[[_Source], chain.Layer | None]] = {
+    "Activation": lambda s: chain.Elementwise(s.activation()),
+    "ActivityRegularization": lambda s: None,
+    "AlphaDropout": _noise,
+    "BatchNormalization": _batch_normalization,
+    "Conv1D": _conv,
+    "Dense": _dense,
+    "Dropout": _noise,
+    "ELU": lambda s: chain.Elementwise("elu"),
+    "Embedding": _embedding,
+    "Flatten": _flatten,
+    "GaussianDropout": _noise,
+    "GaussianNoise": _noise,
+    "GlobalAveragePooling1D": _global_pooling,
+    "GlobalMaxPooling1D": _global_pooling,
+    "Identity": lambda s: None,
+    "InputLayer": lambda s: None,
+    "LayerNormalization": _layer_normalization,
+    "LeakyReLU": _leaky_relu,
+    "Masking": lambda s: chain.Masking(s.number("mask_value", 0.0)),
+    "MaxPooling1D": _max_pooling,
+    "PReLU": lambda s: chain.Elementwise("linear", s.array("alpha")),
+    "ReLU": _relu,
+    "RepeatVector": lambda s: chain.RepeatVector(s.size("n", None)),
+    "Reshape": _reshape,
+    "Softmax": _softmax,
+    "SpatialDropout1D": _noise,
+    "ThresholdedReLU": lambda s: chain.ReLU(None, 0.0, s.number("theta", 1.0)),
+}
