@@ -47,7 +47,9 @@ def _layers():
 def _randomized(model, seed=0):
     rng = np.random.default_rng(seed)
     for weight in model.weights:
-        drawn = rng.normal(size=weight.shape, scale=0.5).astype("f4")
+        # Of the size that trained weights have: large ones make a GRU chaotic.
+        scale = 1 / np.sqrt(max(weight.shape[0] if len(weight.shape) > 1 else 4, 4))
+        drawn = rng.normal(size=weight.shape, scale=scale).astype("f4")
         weight.assign(np.abs(drawn) + 0.1 if "variance" in weight.name else drawn)
     return model
 
