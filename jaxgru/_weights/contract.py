@@ -1,10 +1,11 @@
-"""The interface of a format: how its files are recognised, read and written."""
+"""The interface of a format, in two steps: files give named arrays, libraries find GRUs in them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from jaxgru._net import Net
+from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.results import Gathered
 
 HEAD = 512  # the bytes of a file by which its format is recognised
@@ -23,8 +24,19 @@ class Source(NamedTuple):
 
     file: BinaryIO  # at its beginning
     size: int  # in bytes
-    assume: Mapping[str, Any]  # see jaxgru._weights.unspecified
     data_folder: Path | None = None  # where external data may lie; None: nowhere
+
+
+# Finds the GRUs among arrays, given what to assume, see jaxgru._weights.unspecified. Values are
+# taken from the arrays alone, which may be others of the same shapes.
+Find: TypeAlias = Callable[[Arrays, Mapping[str, Any]], Gathered]
+
+
+class Stored(NamedTuple):
+    """What a file holds; values are read while it is open."""
+
+    arrays: Arrays  # all arrays by their names in the file
+    find: Find  # by the names, and the configuration of the file if it has one
 
 
 class Format(NamedTuple):
@@ -37,6 +49,6 @@ class Format(NamedTuple):
     name: str
     content: str  # what such a file is, for people
     recognises: Callable[[Look], bool]
-    read: Callable[[Source], Gathered]
+    read: Callable[[Source], Stored]
     suffixes: tuple[str, ...] = ()  # endings of names that are written in this format
     write: Callable[[Net, Path], None] | None = None  # None: such files are only read

@@ -1,6 +1,6 @@
 """The dtypes of weights, and placeholders for arrays of other types, which are not read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import ml_dtypes
@@ -25,6 +25,24 @@ class Unread(NamedTuple):
 
 # The arrays of a file by name. Those that do not belong to a GRU may have any type.
 Arrays: TypeAlias = Mapping[str, "NDArray[Any] | Unread"]
+
+
+class OnAccess(Mapping[str, "NDArray[Any] | Unread"]):
+    """Arrays by name, each described when it is asked for, so that no other can be damaged."""
+
+    def __init__(self, names: Collection[str], get: Callable[[str], Unread]) -> None:
+        self._names, self._get = dict.fromkeys(names), get
+
+    def __getitem__(self, name: str) -> "NDArray[Any] | Unread":
+        if name not in self._names:
+            raise KeyError(name)
+        return self._get(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def read_now(array: "NDArray[Any] | Unread") -> Any:

@@ -44,13 +44,15 @@ def read_all(
     assume = check_assume(assume, override)
     with about(path):
         if os.path.isdir(path):
-            name, gathered = read_folder(Path(path), assume)
+            name, stored = read_folder(Path(path))
+            gathered = stored.find(stored.arrays, assume)
         else:
             folder = Path(path).parent if external_data else None
             with _opened(path) as file:
-                source = Source(file, os.fstat(file.fileno()).st_size, assume, folder)
+                source = Source(file, os.fstat(file.fileno()).st_size, folder)
                 format_ = find_by_content(source)
-                name, gathered = format_.name, format_.read(source)
+                name, stored = format_.name, format_.read(source)
+                gathered = stored.find(stored.arrays, assume)
         if name in _SOURCES and assume.get("source", name) != name:
             raise WeightsError(
                 f"assume has source {assume['source']!r}: expected none, as it is a file of {name}"

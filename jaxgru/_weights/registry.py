@@ -2,12 +2,12 @@
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from jaxgru._net import Net
-from jaxgru._weights.contract import HEAD, Format, Look, Source
+from jaxgru._weights.contract import HEAD, Format, Look, Source, Stored
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats import (
     msgpack,
@@ -22,7 +22,6 @@ from jaxgru._weights.formats.keras.writing import write_keras, write_weights_h5
 from jaxgru._weights.formats.onnx import format as onnx
 from jaxgru._weights.formats.torch import format as torch
 from jaxgru._weights.formats.zip import DAMAGE, MAGIC
-from jaxgru._weights.results import Gathered
 
 
 def _format(name: str, content: str, module: Any, suffix: str = "", write: Any = None) -> Format:
@@ -59,11 +58,11 @@ def find_by_content(source: Source) -> Format:
     raise WeightsError(f"{held}: expected {readable}")
 
 
-def read_folder(folder: Path, assume: Mapping[str, Any]) -> tuple[str, Gathered]:
-    """Return the format of a folder, and all GRUs in it."""
+def read_folder(folder: Path) -> tuple[str, Stored]:
+    """Return the format of a folder, and what it holds."""
     if not orbax.recognises(folder):
         raise unsupported.refuse_folder([path.name for path in folder.iterdir()])
-    return "orbax", orbax.read(folder, assume)
+    return "orbax", orbax.read(folder)
 
 
 def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net, Path], None]:

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru._optional import need
-from jaxgru._weights.contract import Look, Source
+from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.dtypes import FLOATS, Unread
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.names import label
 from jaxgru._weights.limits import MAX_AXES, bytes_of, check_held
-from jaxgru._weights.results import Gathered
 
 _ARRAY = 1
 _CHUNKED = "__msgpack_chunked_array__"
@@ -51,8 +50,8 @@ def recognises(look: Look) -> bool:
     return head[1 + length] in _TEXTS and 0 < 2 * count < look.size
 
 
-def read(source: Source) -> Gathered:
-    """Return the GRUs in an open file of MessagePack."""
+def read(source: Source) -> Stored:
+    """Return the arrays of an open file of MessagePack."""
     msgpack = need("msgpack", "msgpack", "reading Flax's MessagePack")
     content = source.file.read()
     unpacker = msgpack.Unpacker(
@@ -68,7 +67,7 @@ def read(source: Source) -> Gathered:
         raise WeightsError(
             f"there are {len(content) - unpacker.tell()} bytes after the map: expected the end"
         )
-    return find(_arrays(held), source.assume)
+    return Stored(_arrays(held), find)
 
 
 class _Walk:

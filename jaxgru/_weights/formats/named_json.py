@@ -16,14 +16,14 @@ Source: RTNeural's ``model_utils.py``, ``model_utils_torch.py`` and ``torch_help
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxgru._activations import ACTIVATIONS
 from jaxgru._net import Net
-from jaxgru._weights.contract import Look, Source
+from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.dtypes import Arrays, Unread
 from jaxgru._weights.errors import WeightsError, each_once, shown
 from jaxgru._weights.json_text import parse_json
@@ -43,44 +43,65 @@ def recognises(look: Look) -> bool:
     return _OBJECT.match(look.head) is not None
 
 
-def read(source: Source) -> Gathered:
-    """Return every GRU of a model, see ``Format.read``."""
+def read(source: Source) -> Stored:
+    """Return the arrays of a model, see ``Format.read``."""
     tree = parse_json(source.file.read(), "it")
     layers = tree.get("layers")
     if isinstance(layers, list) and "in_shape" in tree:
-        return _from_layers(layers, source)
-    return find(_as_floats(each_once(_arrays(tree, (), 0))), source.assume)
+        return _of_layers(layers)
+    return Stored(_as_floats(each_once(_arrays(tree, (), 0))), find)
 
 
-def _from_layers(layers: list[Any], source: Source) -> Gathered:
-    gathered: Gathered = {}
-    kinds = []
+def _of_layers(layers: list[Any]) -> Stored:
+    named: dict[str, dict[str, Any]] = {}
+    arrays: dict[str, Any] = {}
+    kinds: list[str] = []
     for layer in layers:
-        kinds.append(str(layer.get("type")) if isinstance(layer, dict) else "")
-        if kinds[-1] == "gru":
-            count = kinds.count("gru") - 1
-            name = layer.get("name") or (f"gru_{count}" if count else "gru")
-            if not isinstance(name, str) or name in gathered:
-                raise WeightsError(f"two layers are called {shown(name)}: expected a name for each")
-            gathered[name] = attempt(functools.partial(_layer, layer), source.assume)
+        layer = layer if isinstance(layer, dict) else {}
+        kinds.append(str(layer.get("type")))
+        count = kinds.count(kinds[-1]) - 1
+        name = layer.get("name") or (f"{kinds[-1]}_{count}" if count else kinds[-1])
+        if not isinstance(name, str) or name in named:
+            raise WeightsError(f"two layers are called {shown(name)}: expected a name for each")
+        named[name] = layer
+        weights = layer.get("weights")
+        own = {
+            f"{name}/{i}": _array([w] if type(w) is not list else w)
+            for i, w in enumerate(weights if isinstance(weights, list) else ())
+        }
+        arrays |= _as_floats(own)
+    return Stored(arrays, functools.partial(_find_layers, named, kinds))
+
+
+def _find_layers(
+    named: Mapping[str, dict[str, Any]],
+    kinds: list[str],
+    arrays: Arrays,
+    assume: Mapping[str, Any],
+) -> Gathered:
+    gathered = {
+        name: attempt(functools.partial(_layer, name, layer, arrays), assume)
+        for name, layer in named.items()
+        if layer.get("type") == "gru"
+    }
     if not gathered:
         found = shown(", ".join(kinds[:10]))
         raise WeightsError(f"its {len(kinds)} layers are {found}: expected one of type gru")
     return gathered
 
 
-def _layer(layer: dict[str, Any], fields: Fields) -> Net:
+def _layer(name: str, layer: dict[str, Any], arrays: Arrays, fields: Fields) -> Net:
     weights = layer.get("weights")
     if not isinstance(weights, list) or len(weights) not in (2, 3):
         raise WeightsError("weights is not a list of two or three arrays: expected Keras' arrays")
     names = ("kernel", "recurrent_kernel", "bias")
-    arrays = {name: _array(value) for name, value in zip(names, weights, strict=False)}
-    for name, array in arrays.items():
+    own = {known: arrays[f"{name}/{i}"] for i, known in enumerate(names[: len(weights)])}
+    for known_name, array in own.items():
         if isinstance(array, Unread):
-            raise WeightsError(f"{name} holds {array.dtype}: expected rows of numbers")
+            raise WeightsError(f"{known_name} holds {array.dtype}: expected rows of numbers")
     known = {"activation": layer["activation"]} if layer.get("activation") in ACTIVATIONS else {}
     fields.resolve("reverse", False)
-    return params_of(_as_floats(arrays), names, fields, **known)
+    return params_of(own, names, fields, **known)
 
 
 def _arrays(tree: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, Any]]:

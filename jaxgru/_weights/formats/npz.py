@@ -22,6 +22,7 @@ allocates, and reads only plain floating-point arrays.
 
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from jaxgru._net import Backward, Net
 from jaxgru._params import GRUParams
-from jaxgru._weights.contract import Look, Source
+from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.conventions import Holder, arrays_of, both_biases, one_bias
 from jaxgru._weights.dtypes import FLOATS, Unread
 from jaxgru._weights.errors import WeightsError, damaged, plain, shown
@@ -75,18 +76,22 @@ def recognises(look: Look) -> bool:
     return look.head.startswith(MAGIC)
 
 
-def read(source: Source) -> Gathered:
-    """Return the GRUs in an open .npz file.
+def read(source: Source) -> Stored:
+    """Return the arrays of an open .npz file."""
+    return Stored(read_arrays(source), _find)
+
+
+def _find(arrays: Any, assume: Mapping[str, Any]) -> Gathered:
+    """Return the GRUs among the arrays of a file.
 
     With one of the three keys, the others are required, and no other arrays are allowed.
     """
-    arrays: dict[str, Any] = read_arrays(source)
     if not arrays.keys() & set(KEYS):
-        return find(arrays, source.assume, looked_for=f"{', '.join(KEYS)} of jaxgru's own files")
+        return find(arrays, assume, looked_for=f"{', '.join(KEYS)} of jaxgru's own files")
     _check_keys(list(arrays))
-    usual = {name: source.assume.get(name, value) for name, value in TANH_SIGMOID.items()}
-    params = params_of(arrays, KEYS, Fields(source.assume), **usual)
-    return {UNNAMED: Found(Backward(params) if source.assume.get("reverse") else params)}
+    usual = {name: assume.get(name, value) for name, value in TANH_SIGMOID.items()}
+    params = params_of(arrays, KEYS, Fields(assume), **usual)
+    return {UNNAMED: Found(Backward(params) if assume.get("reverse") else params)}
 
 
 def write(net: Net, path: Path) -> None:
@@ -112,19 +117,17 @@ def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
 
     They have native byte order. Arrays other than floating-point numbers are not read.
     """
-    with open_archive(
+    archive = open_archive(
         source.file, source.size, "a .npz file, or a .keras file or one of torch.save"
-    ) as archive:
-        entries = archive.infolist()
-        for entry in entries:
-            if not entry.filename.endswith(_ENDING):
-                raise WeightsError(
-                    f"{shown(entry.filename)} is there: expected names that end in {_ENDING}, as "
-                    f"those of NumPy's arrays do{_inner([entry.filename for entry in entries])}"
-                )
-        return {
-            entry.filename.removesuffix(_ENDING): _read_array(archive, entry) for entry in entries
-        }
+    )
+    entries = archive.infolist()
+    for entry in entries:
+        if not entry.filename.endswith(_ENDING):
+            raise WeightsError(
+                f"{shown(entry.filename)} is there: expected names that end in {_ENDING}, as "
+                f"those of NumPy's arrays do{_inner([entry.filename for entry in entries])}"
+            )
+    return {entry.filename.removesuffix(_ENDING): _read_array(archive, entry) for entry in entries}
 
 
 def _inner(names: list[str]) -> str:

@@ -8,7 +8,7 @@ Source: ``orbax/checkpoint/_src/metadata/tree.py``.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru._optional import need
-from jaxgru._weights.dtypes import FLOATS, Unread
+from jaxgru._weights.contract import Stored
+from jaxgru._weights.dtypes import FLOATS, OnAccess, Unread
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.limits import bytes_of, check_declared
-from jaxgru._weights.results import Gathered
 
 _NAMES = "_METADATA"  # of a checkpoint
 _STEP = "_CHECKPOINT_METADATA"  # of a step
@@ -33,8 +33,8 @@ def recognises(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (_NAMES, _STEP)) or bool(_steps(folder))
 
 
-def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
-    """Return all GRUs in a checkpoint, named by their paths in the tree."""
+def read(folder: Path) -> Stored:
+    """Return the arrays of a checkpoint, named by their paths in the tree."""
     steps = sorted(_steps(folder), key=int)
     if len(steps) > 1:
         raise WeightsError(
@@ -56,12 +56,7 @@ def read(folder: Path, assume: Mapping[str, Any]) -> Gathered:
     )
     # One walk through a folder, whatever is read of it.
     size_of = functools.cache(lambda path: sum(part.stat().st_size for part in path.rglob("*")))
-
-    class Arrays(dict[str, Any]):
-        def __getitem__(self, name: str) -> Unread:  # opened when they are asked for
-            return _opened(name, *specs[name], size_of)
-
-    return find(Arrays(specs), assume)
+    return Stored(OnAccess(specs, lambda name: _opened(name, *specs[name], size_of)), find)
 
 
 def _opened(

@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from jaxgru._net import Net
 from jaxgru._optional import need
-from jaxgru._weights.contract import Look, Source
-from jaxgru._weights.dtypes import Unread
+from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.dtypes import Arrays, Unread
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find
@@ -56,6 +56,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
     "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
 }
+_READ = frozenset(dtype.name for dtype in _DTYPES.values())
 
 
 def recognises(look: Look) -> bool:
@@ -63,25 +64,29 @@ def recognises(look: Look) -> bool:
     return look.head[8:9] == b"{" and _header_length(look.head) <= _MAX_HEADER
 
 
-def read(source: Source) -> Gathered:
-    """Return the net, or the GRUs, in an open safetensors file."""
+def read(source: Source) -> Stored:
+    """Return the arrays of an open safetensors file."""
     metadata, arrays = _opened(source)
-    if metadata.get("format") != _FORMAT:
-        return find(arrays, source.assume)
+    is_own = metadata.get("format") == _FORMAT
+    return Stored(arrays, functools.partial(_find_net, metadata) if is_own else find)
+
+
+def _find_net(metadata: Mapping[str, str], arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+    """Return the net of a file by jaxgru."""
     version = metadata.get("version", "")
     if version != str(_VERSION):
         raise WeightsError(
             f"it is of version {shown(version)} of jaxgru's format: expected '{_VERSION}'; a newer "
             "jaxgru may read it"
         )
-    assumed = source.assume.keys() - getattr(source.assume, "override", {}).keys()
+    assumed = assume.keys() - getattr(assume, "override", {}).keys()
     if assumed:
         raise WeightsError(
             f"assume has {', '.join(sorted(assumed))}: expected nothing, as the file has all of it"
         )
     data = parse_json(metadata.get("net", ""), "the net")
     for name, array in arrays.items():
-        if array.read is None or 0 in array.shape:
+        if str(array.dtype) not in _READ or 0 in array.shape:
             raise WeightsError(
                 f"{shown(name)} has dtype {array.dtype} and shape {array.shape[:8]}: expected "
                 "floating-point numbers, one at least"

@@ -1,10 +1,8 @@
 """Reading an untrusted zip archive: nothing is extracted, and every size is checked first."""
 
-import contextlib
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
@@ -29,17 +27,18 @@ DAMAGE = (
 )
 
 
-@contextlib.contextmanager
-def open_archive(file: BinaryIO, size: int, expected: str) -> Iterator[zipfile.ZipFile]:
-    """Yield a zip archive with a checked directory; ``expected`` is for errors."""
+def open_archive(file: BinaryIO, size: int, expected: str) -> zipfile.ZipFile:
+    """Return a zip archive with a checked directory; ``expected`` is for errors.
+
+    It can be read while the file is open, and need not be closed.
+    """
     what = "the zip archive is damaged or cut short"
     with damaged(what, *DAMAGE, expected=f": expected {expected}"):
         archive = zipfile.ZipFile(file)
-    with archive:
-        entries = archive.infolist()
-        each_once((entry.filename, entry) for entry in entries)
-        _check_sizes(entries, size)
-        yield archive
+    entries = archive.infolist()
+    each_once((entry.filename, entry) for entry in entries)
+    _check_sizes(entries, size)
+    return archive
 
 
 def read_entry(archive: zipfile.ZipFile, name: str) -> bytearray:

@@ -1,5 +1,6 @@
 """An open HDF5 file: its groups, datasets and attributes by path, with hard links only."""
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.dtypes import Unread
+from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, read_now
 from jaxgru._weights.errors import WeightsError, plain
 from jaxgru._weights.formats.hdf5 import datasets, heaps
 from jaxgru._weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
@@ -38,6 +39,7 @@ class Hdf5:
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
+        self._values: Arrays | None = None  # None: those in the file
         self._blocks = Blocks(file, size)
         self._heaps = heaps.Heaps(self._blocks)
         # Of the objects read.
@@ -52,15 +54,21 @@ class Hdf5:
         """Return the names of the datasets directly in a group, in the file's order."""
         return tuple(self._objects.get(path, _NOTHING).arrays)
 
-    def floats(self) -> dict[str, Unread]:
+    def all_arrays(self) -> OnAccess:
         """Return all datasets by path; those of another type than numbers are not read."""
-        found = {}
-        for path, held in self._objects.items():
-            if held.is_array:
-                dtype = datasets.dtype_of(held.header)
-                read = None if dtype is None else functools.partial(self.read, path)
-                found[path] = Unread(self.shape(path), dtype or "no floating-point type", read)
-        return found
+
+        def get(path: str) -> Unread:
+            dtype = datasets.dtype_of(self._objects[path].header)
+            read = None if dtype is None else functools.partial(self.read, path)
+            return Unread(self.shape(path), dtype or "no floating-point type", read)
+
+        return OnAccess([path for path, held in self._objects.items() if held.is_array], get)
+
+    def with_values(self, arrays: Arrays) -> "Hdf5":
+        """Return the file with the values of its datasets from other arrays, by path."""
+        other = copy.copy(self)
+        other._values = arrays
+        return other
 
     def has_group(self, path: str) -> bool:
         """Return whether there is a group at a path."""
@@ -76,6 +84,10 @@ class Hdf5:
 
     def read(self, path: str) -> NDArray[Any]:
         """Return the numbers of a dataset."""
+        if self._values is not None and self.has_array(path):
+            array: NDArray[Any] | Unread = read_now(self._values[path])
+            if not isinstance(array, Unread):
+                return array
         # HDF5 has no bfloat16, so Keras writes opaque values, with the type as an attribute.
         is_bfloat16 = self.text(path, "dtype") == "bfloat16"
         opaque = np.dtype(ml_dtypes.bfloat16) if is_bfloat16 else None

@@ -5,10 +5,13 @@ layers and models, which are not in the configuration, are found by the shapes o
 Everything else in the archive is ignored, and nothing in it is run.
 """
 
+import functools
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from jaxgru._weights.contract import Look, Source
+from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, outcome, shown
 from jaxgru._weights.formats.hdf5 import Hdf5
 from jaxgru._weights.formats.keras import groups
@@ -28,25 +31,33 @@ def recognises(look: Look) -> bool:
     return look.entries is not None and {_CONFIG, _METADATA} <= set(look.entries)
 
 
-def read(source: Source) -> Gathered:
-    """Return the GRUs in a ``.keras`` file, in the order of the layers."""
-    with open_archive(source.file, source.size, "a Keras model") as archive:
-        _check_whole(archive.namelist())
-        metadata, config = (
-            parse_json(read_entry(archive, name), name, LARGEST) for name in (_METADATA, _CONFIG)
-        )
-        content = read_entry(archive, _WEIGHTS)
+def read(source: Source) -> Stored:
+    """Return the arrays of a ``.keras`` file, by their paths in its HDF5 file."""
+    archive = open_archive(source.file, source.size, "a Keras model")
+    _check_whole(archive.namelist())
+    metadata, config = (
+        parse_json(read_entry(archive, name), name, LARGEST) for name in (_METADATA, _CONFIG)
+    )
+    content = read_entry(archive, _WEIGHTS)
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     version = version if isinstance(version, str) else None
     h5 = Hdf5(io.BytesIO(content), len(content))
-    root, model = groups.read_groups(h5), model_of(config)
+    return Stored(h5.all_arrays(), functools.partial(_find, h5, model_of(config), version))
+
+
+def _find(
+    h5: Hdf5, model: Layer, version: str | None, arrays: Arrays, assume: Mapping[str, Any]
+) -> Gathered:
+    """Return the GRUs in a file, in the order of the layers."""
+    h5 = h5.with_values(arrays)
+    root = groups.read_groups(h5)
     held = list(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
     by_layer = {id(layer): group for layer, group in held}
     paths = {group.path: layer for layer, group in held if group}
     gathered: Gathered = {}
     known: set[str] = set()  # paths of the groups of the GRUs gathered
     stored: dict[str, Configured] = {}  # by the names of the layers
-    for one in grus(model.inner, inputs_of(model), version, source.assume):
+    for one in grus(model.inner, inputs_of(model), version, assume):
         group, again = by_layer[id(one.layer)], stored.get(one.layer.name)
         if group is None and again is not None and again.gru == one.gru:
             continue  # a layer shared by models is stored once
@@ -58,7 +69,7 @@ def read(source: Source) -> Gathered:
         known |= {group.path} if group else set()
     if model.name == STACK and (stack := stack_of_all(gathered)) is not None:
         return {UNNAMED: stack}
-    return gathered | groups.find(h5, root, source.assume, known, gathered, paths)
+    return gathered | groups.find(h5, root, assume, known, gathered, paths)
 
 
 def _by_layer(

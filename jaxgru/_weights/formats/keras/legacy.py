@@ -24,7 +24,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from jaxgru._net import Net
-from jaxgru._weights.contract import Look, Source
+from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, each_once, listed, outcome, shown
 from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru._weights.formats.hdf5 import shown as shown_path
@@ -51,17 +52,23 @@ def recognises(look: Look) -> bool:
     return look.head.startswith(SIGNATURE)
 
 
-def read(source: Source) -> Gathered:
-    """Return the GRUs in an HDF5 file that Keras wrote, in the order of the model's layers.
+def read(source: Source) -> Stored:
+    """Return the arrays of an HDF5 file that Keras wrote, by path."""
+    h5 = Hdf5(source.file, source.size)
+    return Stored(h5.all_arrays(), functools.partial(_find, h5))
+
+
+def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+    """Return the GRUs in a file, in the order of the model's layers.
 
     The configuration has the fields of each. Without a configuration, and in custom layers, GRUs
     are found by the names and shapes of their weights.
     """
-    h5, assume = Hdf5(source.file, source.size), source.assume
+    h5 = h5.with_values(arrays)
     root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
     if h5.texts(root, "layer_names") is None:
         # Keras 3's .weights.h5, or arrays under any library's names.
-        return find(h5, read_groups(h5), assume) or find_named(h5.floats(), assume)
+        return find(h5, read_groups(h5), assume) or find_named(arrays, assume)
     config = h5.text("", "model_config")
     model = None if config is None else model_of(parse_json(config, "model_config", LARGEST))
     inner = () if model is None else model.inner

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgru._weights.contract import Look, Source
+from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.keras import archive as keras
 from jaxgru._weights.formats.torch import tensors
@@ -28,7 +28,6 @@ from jaxgru._weights.formats.torch.pickles import Pickles, refuse
 from jaxgru._weights.formats.zip import MAGIC, open_archive, read_entry
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.torch import QUANTIZED
-from jaxgru._weights.results import Gathered
 
 # The beginning of a pickle: a protocol, and a frame, a container or a name; but not the length at
 # the beginning of a safetensors file, which is followed by a brace.
@@ -50,8 +49,8 @@ def recognises(look: Look) -> bool:
     return _PICKLE.match(look.head) is not None or _is_tar(look.head)
 
 
-def read(source: Source) -> Gathered:
-    """Return all GRUs in a file, see ``Format.read``."""
+def read(source: Source) -> Stored:
+    """Return the tensors of a file, see ``Format.read``."""
     head = source.file.read(512)
     source.file.seek(0)
     if head.startswith(MAGIC):
@@ -73,34 +72,34 @@ def folders_of(entries: Iterable[str]) -> list[str]:
     return [name.removesuffix(PICKLE) for name in entries if f"/{name}".endswith(f"/{PICKLE}")]
 
 
-def _read_archive(source: Source) -> Gathered:
-    """Return all GRUs in an archive, see ``Format.read``."""
-    with open_archive(source.file, source.size, "an archive of torch.save") as archive:
-        folder = _folder(archive.namelist())
-        pickle = read_entry(archive, folder + PICKLE)
-        root = Pickles(len(pickle)).read(io.BytesIO(pickle))
-        is_big = _is_big_endian(archive, folder)
+def _read_archive(source: Source) -> Stored:
+    """Return the tensors of an archive, see ``Format.read``."""
+    archive = open_archive(source.file, source.size, "an archive of torch.save")
+    folder = _folder(archive.namelist())
+    pickle = read_entry(archive, folder + PICKLE)
+    root = Pickles(len(pickle)).read(io.BytesIO(pickle))
+    is_big = _is_big_endian(archive, folder)
 
-        def storage(stored: tensors.Storage, item_size: int) -> bytes | bytearray:
-            name = f"{folder}data/{stored.key}"
-            content = read_entry(archive, name)
-            if len(content) != stored.length * item_size:
-                raise WeightsError(
-                    f"{name[:80]!a} has {len(content)} bytes: expected "
-                    f"{stored.length * item_size}, as the pickle has {stored.length} numbers of "
-                    f"type {stored.kind}"
-                )
-            if not is_big:
-                return content
-            return np.frombuffer(content, f"u{item_size}").byteswap().tobytes()
+    def storage(stored: tensors.Storage, item_size: int) -> bytes | bytearray:
+        name = f"{folder}data/{stored.key}"
+        content = read_entry(archive, name)
+        if len(content) != stored.length * item_size:
+            raise WeightsError(
+                f"{name[:80]!a} has {len(content)} bytes: expected "
+                f"{stored.length * item_size}, as the pickle has {stored.length} numbers of "
+                f"type {stored.kind}"
+            )
+        if not is_big:
+            return content
+        return np.frombuffer(content, f"u{item_size}").byteswap().tobytes()
 
-        found = tensors.named_tensors(root, source.size, lambda _: refuse("has a storage in bytes"))
-        arrays = tensors.arrays_of(found, storage)
-        # Quantized layers are objects of C++ in a pickle.
-        is_quantized = not any("weight_hh" in name for name in arrays) and _QUANTIZED in pickle
-        if is_quantized:
-            raise WeightsError(f"it is {QUANTIZED}")
-        return find(arrays, source.assume)
+    found = tensors.named_tensors(root, source.size, lambda _: refuse("has a storage in bytes"))
+    arrays = tensors.arrays_of(found, storage)
+    # Quantized layers are objects of C++ in a pickle.
+    is_quantized = not any("weight_hh" in name for name in arrays) and _QUANTIZED in pickle
+    if is_quantized:
+        raise WeightsError(f"it is {QUANTIZED}")
+    return Stored(arrays, find)
 
 
 def _folder(names: list[str]) -> str:
@@ -125,8 +124,8 @@ def _is_big_endian(archive: zipfile.ZipFile, folder: str) -> bool:
     return order == b"big"
 
 
-def _read_pickles(source: Source) -> Gathered:
-    """Return all GRUs in a stream or in a pickle, see ``Format.read``."""
+def _read_pickles(source: Source) -> Stored:
+    """Return the tensors of a stream or a pickle, see ``Format.read``."""
     content = source.file.read()
     pickles = Pickles(len(content), {tensors.JOBLIB: tensors.read_joblib})
 
@@ -143,10 +142,10 @@ def _read_pickles(source: Source) -> Gathered:
                 f"its pickle holds {len(pickles.archives)} models of Keras: expected one"
             )
         inner = pickles.archives[-1]
-        return keras.read(Source(io.BytesIO(inner), len(inner), source.assume))
+        return keras.read(Source(io.BytesIO(inner), len(inner)))
     found = tensors.named_tensors(root, source.size, embedded)
     arrays = tensors.arrays_of(found, lambda storage, _: _content_of(storage, contents))
-    return find(arrays, source.assume)
+    return Stored(arrays, find)
 
 
 def _read(pickles: Pickles, content: bytes) -> tuple[Any, _Contents]:
