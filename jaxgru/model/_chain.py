@@ -211,7 +211,7 @@ export.register_pytree_node_serialization(
     serialized_name="jaxgru.Model",
     serialize_auxdata=lambda static: json.dumps(static).encode(),
     deserialize_auxdata=lambda stored: (lambda s: (tuple(s[0]), s[1]))(json.loads(stored)),
-    from_children=_unflatten,
+    from_children=lambda static, children: _unflatten(static, children),
 )
 
 

@@ -7,14 +7,13 @@ import json
 import warnings
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgru._weights.libraries.keras.building import using_keras
 from jaxgru._weights.libraries.keras.config import model_of
 from jaxgru._weights.libraries.keras.models import build_model
 from jaxgru._weights.libraries.keras.objects import from_keras
-from jaxgru._weights.libraries.keras.building import using_keras
 from jaxgru._weights.unspecified import Fields
 
 pytestmark = [pytest.mark.live, pytest.mark.filterwarnings("ignore:__array__ implementation")]
@@ -23,24 +22,75 @@ keras = pytest.importorskip("keras")
 
 def _layers():
     L = keras.layers
-    gru = lambda **o: L.GRU(5, return_sequences=True, **o)
+
+    def gru(**o):
+        return L.GRU(5, return_sequences=True, **o)
+
     return {
         "dense": [gru(), L.Dense(4, "relu"), L.Dense(3, activation="softmax", use_bias=False)],
-        "time distributed": [gru(), L.TimeDistributed(L.Dense(4, "gelu")), L.TimeDistributed(L.LayerNormalization())],
+        "time distributed": [
+            gru(),
+            L.TimeDistributed(L.Dense(4, "gelu")),
+            L.TimeDistributed(L.LayerNormalization()),
+        ],
         "masking": [L.Masking(0.5), gru(), L.Dense(2), L.GlobalAveragePooling1D()],
         "masked last state": [L.Masking(0.5), L.GRU(4)],
-        "masked both directions": [L.Masking(0.5), L.Bidirectional(gru(), "sum"), L.Bidirectional(L.GRU(3))],
+        "masked both directions": [
+            L.Masking(0.5),
+            L.Bidirectional(gru(), "sum"),
+            L.Bidirectional(L.GRU(3)),
+        ],
         "masked backward": [L.Masking(0.5), gru(go_backwards=True), L.Dense(2)],
         "masked zero output": [L.Masking(0.5), gru(zero_output_for_mask=True), L.Dense(2)],
         "cells": [L.RNN([L.GRUCell(4), L.GRUCell(3)], return_sequences=True), L.Dense(2)],
-        "normalization": [L.BatchNormalization(epsilon=0.01), gru(), L.BatchNormalization(scale=False), L.LayerNormalization(center=False, epsilon=1e-4)],
+        "normalization": [
+            L.BatchNormalization(epsilon=0.01),
+            gru(),
+            L.BatchNormalization(scale=False),
+            L.LayerNormalization(center=False, epsilon=1e-4),
+        ],
         "normalized vector": [L.GRU(4), L.BatchNormalization(center=False), L.LayerNormalization()],
-        "convolution": [L.Conv1D(4, 3, padding="same", activation="relu"), L.MaxPooling1D(2, padding="same"), L.Conv1D(6, 3, padding="causal", dilation_rate=2, groups=2, use_bias=False), gru()],
-        "strided convolution": [L.Conv1D(4, 4, strides=2, padding="same"), L.MaxPooling1D(3, 2), gru(), L.GlobalMaxPooling1D()],
+        "convolution": [
+            L.Conv1D(4, 3, padding="same", activation="relu"),
+            L.MaxPooling1D(2, padding="same"),
+            L.Conv1D(6, 3, padding="causal", dilation_rate=2, groups=2, use_bias=False),
+            gru(),
+        ],
+        "strided convolution": [
+            L.Conv1D(4, 4, strides=2, padding="same"),
+            L.MaxPooling1D(3, 2),
+            gru(),
+            L.GlobalMaxPooling1D(),
+        ],
         "masked convolution": [L.Masking(0.5), L.Conv1D(4, 3), gru()],
-        "shapes": [L.GRU(6), L.Reshape((3, -1)), gru(), L.Flatten(), L.RepeatVector(3), gru(), L.GlobalAveragePooling1D(keepdims=True)],
-        "activation layers": [gru(), L.ReLU(0.6, 0.1, 0.05), L.LeakyReLU(0.2), L.ELU(), L.PReLU(shared_axes=[1]), L.Activation("tanh"), L.Softmax()],
-        "nothing": [L.Dropout(0.3), L.SpatialDropout1D(0.2), gru(dropout=0.2, recurrent_dropout=0.1), L.GaussianNoise(0.1), L.GaussianDropout(0.1), L.AlphaDropout(0.2), L.ActivityRegularization(), L.Identity()],
+        "shapes": [
+            L.GRU(6),
+            L.Reshape((3, -1)),
+            gru(),
+            L.Flatten(),
+            L.RepeatVector(3),
+            gru(),
+            L.GlobalAveragePooling1D(keepdims=True),
+        ],
+        "activation layers": [
+            gru(),
+            L.ReLU(0.6, 0.1, 0.05),
+            L.LeakyReLU(0.2),
+            L.ELU(),
+            L.PReLU(shared_axes=[1]),
+            L.Activation("tanh"),
+            L.Softmax(),
+        ],
+        "nothing": [
+            L.Dropout(0.3),
+            L.SpatialDropout1D(0.2),
+            gru(dropout=0.2, recurrent_dropout=0.1),
+            L.GaussianNoise(0.1),
+            L.GaussianDropout(0.1),
+            L.AlphaDropout(0.2),
+            L.ActivityRegularization(),
+            L.Identity(),
+        ],
     }
 
 
@@ -66,6 +116,7 @@ def _arrays(layer, prefix=""):
 def _loaded(model):
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
     nets = {}
+
     def grus(outer, prefix):
         for layer in outer.layers:
             if hasattr(layer, "layers"):
@@ -74,6 +125,7 @@ def _loaded(model):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     nets[prefix + layer.name] = from_keras(layer)
+
     grus(model, "")
     return build_model(model_of(config), nets, _arrays(model), keras.__version__, Fields({}))
 

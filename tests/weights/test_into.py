@@ -1,5 +1,7 @@
 """Weights go back to the places that they were read from, in the layout of every library."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -63,17 +65,15 @@ def test_the_arrays_that_are_read_as_a_tuned_net(layout):
 def test_numbers_without_a_place_and_wider_ones():
     held = LAYOUTS["haiku"]
     net = _read(held)
-    import dataclasses
-
     with pytest.raises(WeightsError, match=r"kernel has shape \(3, 14\): expected \(3, 15\)"):
         arrays_with(_read, held, dataclasses.replace(net, kernel=net.kernel[:, 1:]))
     wide = jax.tree.map(lambda a: a.astype("f8") + 1e-12, net)
-    with pytest.raises(WeightsError, match='kernel is float64 .* float32: .*dtype="file"'):
+    with pytest.raises(WeightsError, match=r'kernel is float64 .* float32: .*dtype="file"'):
         arrays_with(_read, held, wide)
     rounded = arrays_with(_read, held, wide, rounds=True)
     assert rounded["gru/w_i"].dtype == np.float32
     held = LAYOUTS["equinox"]
     net = _read(held)
     bias = net.recurrent_bias + np.float32(1)
-    with pytest.raises(WeightsError, match="recurrent_bias has other numbers than 0.0 in places"):
+    with pytest.raises(WeightsError, match=r"recurrent_bias has other numbers than 0.0 in places"):
         arrays_with(_read, held, dataclasses.replace(net, recurrent_bias=bias))

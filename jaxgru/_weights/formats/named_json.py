@@ -57,19 +57,18 @@ def _of_layers(layers: list[Any]) -> Stored:
     arrays: dict[str, Any] = {}
     kinds: list[str] = []
     for layer in layers:
-        layer = layer if isinstance(layer, dict) else {}
-        kinds.append(str(layer.get("type")))
-        count = kinds.count(kinds[-1]) - 1
-        name = layer.get("name") or (f"{kinds[-1]}_{count}" if count else kinds[-1])
+        kind = str(layer.get("type")) if isinstance(layer, dict) else ""
+        kinds.append(kind)
+        if not kind:
+            continue
+        count = kinds.count(kind) - 1
+        name = layer.get("name") or (f"{kind}_{count}" if count else kind)
         if not isinstance(name, str) or name in named:
             raise WeightsError(f"two layers are called {shown(name)}: expected a name for each")
         named[name] = layer
         weights = layer.get("weights")
-        own = {
-            f"{name}/{i}": _array([w] if type(w) is not list else w)
-            for i, w in enumerate(weights if isinstance(weights, list) else ())
-        }
-        arrays |= _as_floats(own)
+        held = enumerate(weights if isinstance(weights, list) else ())
+        arrays |= _as_floats({f"{name}/{i}": _array(weight) for i, weight in held})
     return Stored(arrays, functools.partial(_find_layers, named, kinds))
 
 

@@ -3,9 +3,8 @@
 import re
 from collections.abc import Callable, Collection
 
-from jaxgru._weights.contract import Format, Look, Source
+from jaxgru._weights.contract import Format, Look, Source, Stored
 from jaxgru._weights.errors import WeightsError, listed
-from jaxgru._weights.results import Gathered
 
 _NPY = b"\x93NUMPY"
 _IN_KERAS = (
@@ -25,7 +24,7 @@ def _matches(pattern: bytes) -> Callable[[Look], bool]:
 
 
 def _format(name: str, content: str, recognises: Callable[[Look], bool], instead: str) -> Format:
-    def read(source: Source) -> Gathered:
+    def read(source: Source) -> Stored:
         raise WeightsError(f"it is {content}: expected a file of weights; {instead}")
 
     return Format(name, content, recognises, read)

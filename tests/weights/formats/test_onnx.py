@@ -44,7 +44,8 @@ def _graph(nodes, arrays):
 def _gathered(model):
     """Return what a file of the model holds."""
     content = model.SerializeToString()
-    return reader.read(Source(io.BytesIO(content), len(content), {}))
+    stored = reader.read(Source(io.BytesIO(content), len(content)))
+    return stored.find(stored.arrays, {})
 
 
 def _assert_holds(net, arrays, side=0):

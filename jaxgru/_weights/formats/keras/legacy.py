@@ -67,8 +67,10 @@ def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     h5 = h5.with_values(arrays)
     root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
     if h5.texts(root, "layer_names") is None:
-        # Keras 3's .weights.h5, or arrays under any library's names.
-        return find(h5, read_groups(h5), assume) or find_named(arrays, assume)
+        found = find(h5, read_groups(h5), assume)
+        # Else it is no file of Keras 3, and has arrays under any library's names.
+        is_keras = any("vars" in path.split("/") for path in arrays)
+        return found if found or is_keras else find_named(arrays, assume)
     config = h5.text("", "model_config")
     model = None if config is None else model_of(parse_json(config, "model_config", LARGEST))
     inner = () if model is None else model.inner

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru._optional import need
-from jaxgru._weights.dtypes import FLOATS
+from jaxgru._weights.dtypes import FLOATS, Arrays, read_now
 from jaxgru._weights.errors import WeightsError, about, damaged, shown
 from jaxgru._weights.formats.onnx.graphs import Scope, attributes_of, get, is_standard
 from jaxgru._weights.formats.onnx.tensors import DTYPES, External, to_array
@@ -38,9 +38,10 @@ FOLDED = {
 class Constants:
     """The constant values of a model, within a budget."""
 
-    def __init__(self, budget: Budget, external: External) -> None:
+    def __init__(self, budget: Budget, external: External, values: Arrays | None = None) -> None:
         self.budget = budget
         self._external = external
+        self.values = values  # of the initializers of the main graph; None: those in the model
 
     def value(self, scope: Scope, name: str, steps: int = 0) -> NDArray[Any]:
         """Return the value of a name in a scope."""
@@ -52,6 +53,9 @@ class Constants:
         if steps > _MOST_STEPS:
             raise WeightsError(f"{shown(name)} is made in more than {_MOST_STEPS} steps")
         if name in scope.tensors:
+            if scope.is_main and self.values is not None:
+                value: NDArray[Any] = read_now(self.values[name])
+                return value
             return to_array(scope.tensors[name], self._external)
         if name in scope.sparse:
             raise WeightsError(f"initializer {shown(name)} is sparse: expected a dense one")

@@ -10,13 +10,14 @@ from jax.typing import ArrayLike
 
 from jaxgru._net import Net
 from jaxgru._optional import need
-from jaxgru._weights.contract import Look, Source
-from jaxgru._weights.dtypes import check_floats
+from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, check_floats
 from jaxgru._weights.errors import WeightsError, damaged
 from jaxgru._weights.formats.onnx.models import gather
-from jaxgru._weights.formats.onnx.tensors import to_tensor
+from jaxgru._weights.formats.onnx.tensors import DTYPES, External, to_array, to_tensor
 from jaxgru._weights.formats.onnx.wire import begins_model, check_fields
 from jaxgru._weights.formats.onnx.writing import Interface, to_model
+from jaxgru._weights.limits import Budget
 from jaxgru._weights.results import Gathered, deliver, pick
 from jaxgru._weights.unspecified import Assume, check_assume, overridden
 
@@ -32,8 +33,8 @@ def recognises(look: Look) -> bool:
     return begins_model(look.head)
 
 
-def read(source: Source) -> Gathered:
-    """Return all GRUs of an ONNX model, by the names of their nodes.
+def read(source: Source) -> Stored:
+    """Return the initializers of an ONNX model, and how the GRUs are found by their nodes.
 
     A model by jaxgru has the structure of the net in its metadata, and is one net.
 
@@ -44,7 +45,22 @@ def read(source: Source) -> Gathered:
     onnx = need("onnx", "onnx", "reading ONNX models")
     if source.size > _LARGEST:
         raise WeightsError(f"it has {source.size} bytes: expected at most {_LARGEST} in a model")
-    return gather(_parsed(onnx, source), source.size, source.assume, source.data_folder)
+    model, size, folder = _parsed(onnx, source), source.size, source.data_folder
+
+    def find_grus(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+        return gather(model, size, assume, folder, arrays)
+
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    budget = Budget(size)
+    external = External(folder, budget)
+
+    def described(name: str) -> Unread:
+        tensor = tensors[name]
+        dtype = DTYPES.get(tensor.data_type)
+        kind = f"number {tensor.data_type} of ONNX" if dtype is None else dtype.name
+        return Unread(tuple(tensor.dims), kind, lambda: to_array(tensor, external))
+
+    return Stored(OnAccess(tensors, described), find_grus)
 
 
 def write(net: Net, path: Path) -> None:

@@ -44,6 +44,7 @@ class Scope:
     ) -> None:
         self.opset = opset
         self.outer = outer
+        self.is_main = outer is None and arguments is None
         self.arguments = arguments or {}
         self.known: dict[str, NDArray[Any]] = {}  # the constants found so far
         self.tensors: dict[str, Any] = {}

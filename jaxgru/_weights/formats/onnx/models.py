@@ -20,6 +20,8 @@ import numpy as np
 from jaxgru._net import Layer, Net, check_net, map_layers, parts
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import arrays_of
+from jaxgru._weights.dtypes import Arrays
+from jaxgru._weights.equations import map_layers
 from jaxgru._weights.errors import WeightsError, damaged, outcome, shown
 from jaxgru._weights.formats.onnx.activations import float32, rounded
 from jaxgru._weights.formats.onnx.constants import Constants
@@ -47,14 +49,19 @@ _ARRAYS = ("kernel", "recurrent_kernel", "bias", "recurrent_bias")
 
 
 def gather(
-    model: Any, size: int, assume: Mapping[str, Any], data_folder: Path | None = None
+    model: Any,
+    size: int,
+    assume: Mapping[str, Any],
+    data_folder: Path | None = None,
+    values: Arrays | None = None,
 ) -> Gathered:
     """Return all GRUs of a ModelProto with this number of bytes, in the order of the nodes.
 
-    External data may be in ``data_folder``; None: not allowed.
+    External data may be in ``data_folder``; None: not allowed. ``values`` are those of the
+    initializers; None: as in the model.
     """
     budget = Budget(size)
-    constants = Constants(budget, External(data_folder, budget))
+    constants = Constants(budget, External(data_folder, budget), values)
     nodes: dict[str, GRUNode | WeightsError] = {}
     where: dict[str, Place] = {}
     kinds: collections.Counter[str] = collections.Counter()

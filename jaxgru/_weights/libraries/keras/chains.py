@@ -86,24 +86,24 @@ def inputs_of(model: Layer, prefix: str = "") -> dict[str, Inputs]:
 
     Other layers and custom models do not show the inputs of what is in them.
     """
-    scope = _Scope(model, prefix, None) if _is_model(model) else None
+    scope = Scope(model, prefix, None) if is_model(model) else None
     return dict(_inputs(model.inner, prefix, scope))
 
 
-class _Scope:
-    """A model and, if it is in another model, that one."""
+class Scope:
+    """A model and, if it is in another model, that one: what is the input of what."""
 
-    def __init__(self, model: Layer, prefix: str, outer: "_Scope | None") -> None:
+    def __init__(self, model: Layer, prefix: str, outer: "Scope | None") -> None:
         self.model, self.prefix, self.outer = model, prefix, outer
         self.layers = {layer.name: layer for layer in model.inner}
         self.is_sequential = model.class_name == _SEQUENTIAL
         self._before = dict(zip(self.layers, ("", *self.layers), strict=False))
-        self._inner: dict[str, _Scope] = {}
+        self._inner: dict[str, Scope] = {}
 
-    def inner(self, model: Layer) -> "_Scope":
+    def inner(self, model: Layer) -> "Scope":
         """Return the scope of a model in this one."""
         if model.name not in self._inner:
-            self._inner[model.name] = _Scope(model, f"{self.prefix}{model.name}/", self)
+            self._inner[model.name] = Scope(model, f"{self.prefix}{model.name}/", self)
         return self._inner[model.name]
 
     def call_count(self, layer: Layer) -> int:
@@ -134,7 +134,7 @@ class _Scope:
 
 
 def _inputs(
-    layers: Sequence[Layer], prefix: str, scope: _Scope | None
+    layers: Sequence[Layer], prefix: str, scope: Scope | None
 ) -> Iterator[tuple[str, Inputs]]:
     for layer in layers:
         name = f"{prefix}{layer.name}"
@@ -142,14 +142,14 @@ def _inputs(
             if scope is not None:
                 calls = range(scope.call_count(layer))
                 yield name, tuple(_trace(scope, scope.source(layer, call)) for call in calls)
-        elif _is_model(layer):
-            inner = scope.inner(layer) if scope else _Scope(layer, f"{name}/", None)
+        elif is_model(layer):
+            inner = scope.inner(layer) if scope else Scope(layer, f"{name}/", None)
             yield from _inputs(layer.inner, f"{name}/", inner)
         else:
             yield from _inputs(layer.inner, f"{name}/", None)
 
 
-def _trace(scope: _Scope, tensor: _Tensor | str) -> tuple[str, int] | str:
+def _trace(scope: Scope, tensor: _Tensor | str) -> tuple[str, int] | str:
     """Return the GRU and its call that compute a tensor of a model, or a phrase."""
     for _ in range(_MOST_STEPS):  # as there may be a cycle
         name, call, index = (tensor, 0, 0) if isinstance(tensor, str) else tensor
@@ -164,7 +164,7 @@ def _trace(scope: _Scope, tensor: _Tensor | str) -> tuple[str, int] | str:
             return _SEVERAL
         elif _is_transparent(layer):
             tensor = scope.source(layer, call)
-        elif _is_model(layer):
+        elif is_model(layer):
             scope = scope.inner(layer)
             tensor = scope.output(index)
         elif not has_gru(layer):
@@ -176,7 +176,8 @@ def _trace(scope: _Scope, tensor: _Tensor | str) -> tuple[str, int] | str:
     return "those of layers in a circle"
 
 
-def _is_model(layer: Layer) -> bool:
+def is_model(layer: Layer) -> bool:
+    """Return whether a layer is a Sequential or a functional model."""
     return layer.class_name in _MODELS and not layer.is_custom
 
 

@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from jaxgru import model as chain
 from jaxgru._net import Net
 from jaxgru._weights.errors import WeightsError, about, plain, shown
-from jaxgru._weights.libraries.keras.chains import _FUNCTIONAL as FUNCTIONAL
-from jaxgru._weights.libraries.keras.chains import _SEQUENTIAL as SEQUENTIAL
-from jaxgru._weights.libraries.keras.chains import _only_input as only_input
+from jaxgru._weights.libraries.keras.chains import Scope, is_model
 from jaxgru._weights.libraries.keras.config import (
     Layer,
+    function_name,
     has_gru,
     resolve_activation,
 )
-from jaxgru._weights.libraries.keras.config import _name_of as activation_name
 from jaxgru._weights.unspecified import Fields
 
 _WAY_OUT = "read its arrays with jaxgru.load_arrays, or its GRUs with jaxgru.load and layer="
@@ -72,7 +70,7 @@ class _Source:
     def activation(self, key: str = "activation") -> Any:
         """Return an activation by its name in jaxgru."""
         config = {key: self.layer.config.get(key)}
-        name = activation_name(config[key])
+        name = function_name(config[key])
         if name in ("softmax", "log_softmax"):
             return name
         return resolve_activation(config, key, key, self.version, self.fields)
@@ -167,10 +165,8 @@ def _chain(model: Layer, prefix: str) -> Iterator[tuple[str, Layer]]:
     """Yield the layers of a model in the order of computing, those of sub-models among them."""
     for layer in _in_order(model):
         name = f"{prefix}{layer.name}"
-        if layer.class_name in (SEQUENTIAL, *FUNCTIONAL) and not layer.is_custom:
-            inner = list(_chain(layer, f"{name}/"))
-            # The input of a sub-model is what comes before it.
-            yield from inner[1:] if prefix or inner[0][1].class_name == "InputLayer" else inner
+        if is_model(layer):
+            yield from _chain(layer, f"{name}/")
         elif layer.class_name == "PruneLowMagnitude" and len(layer.inner) == 1:
             yield name, layer.inner[0]
         else:
@@ -178,42 +174,39 @@ def _chain(model: Layer, prefix: str) -> Iterator[tuple[str, Layer]]:
 
 
 def _in_order(model: Layer) -> list[Layer]:
-    if model.is_custom or model.class_name not in (SEQUENTIAL, *FUNCTIONAL):
+    if not is_model(model):
         raise WeightsError(
             f"the model is a {plain(model.class_name)}: expected a Sequential or a functional "
             f"model; {_WAY_OUT}"
         )
-    if model.class_name == SEQUENTIAL:
+    scope = Scope(model, "", None)
+    if scope.is_sequential:
         return list(model.inner)
-    layers = {layer.name: layer for layer in model.inner}
-    outputs = model.config.get("output_layers")
-    if isinstance(outputs, list) and len(outputs) == 1 and isinstance(outputs[0], list):
-        outputs = outputs[0]
-    if not (isinstance(outputs, list) and len(outputs) == 3 and outputs[1:] == [0, 0]):
-        raise WeightsError(f"the model has several outputs: expected one; {_WAY_OUT}")
-    name, found = str(outputs[0]), dict[str, Layer]()
-    while name in layers and name not in found:
-        found[name] = layers[name]
-        if layers[name].class_name == "InputLayer":
+    tensor, found = scope.output(0), dict[str, Layer]()
+    while not isinstance(tensor, str) and (layer := scope.layers.get(tensor[0])) is not None:
+        if layer.name in found or tensor[1:] != (0, 0) or scope.call_count(layer) > 1:
+            raise _no_chain(layer, "is called several times, or has several outputs")
+        found[layer.name] = layer
+        if layer.class_name == "InputLayer":
             break
-        source = only_input(layers[name])
-        if source is None:
-            raise WeightsError(
-                f"layer {plain(name)} ({plain(layers[name].class_name)}) has several inputs or is "
-                f"called several times: expected a chain of layers; {_WAY_OUT}"
-            )
-        name = source
-    beside = [layer for layer in layers.values() if layer.name not in found]
-    if beside:
-        raise WeightsError(
-            f"layer {plain(beside[0].name)} ({plain(beside[0].class_name)}) is not on the way from "
-            f"the input to the output: expected a chain of layers; {_WAY_OUT}"
-        )
+        tensor = scope.source(layer, 0)
+        if isinstance(tensor, str):
+            raise _no_chain(layer, "has several inputs")
+    for layer in model.inner:
+        if layer.name not in found:
+            raise _no_chain(layer, "is not between the only input and the first output")
     return list(found.values())[::-1]
 
 
+def _no_chain(layer: Layer, what: str) -> WeightsError:
+    return WeightsError(
+        f"layer {plain(layer.name)} ({plain(layer.class_name)}) {what}: expected a chain of "
+        f"layers; {_WAY_OUT}"
+    )
+
+
 def _recurrent(layer: Layer, net: Net) -> chain.Recurrent:
-    both = layer.class_name == "Bidirectional"
+    both = layer.kind == "Bidirectional"
     source = _Source(layer.inner[0] if both else layer, {}, None, Fields({}))
     for option in ("return_state", "time_major"):
         if source.get(option, False, bool):
