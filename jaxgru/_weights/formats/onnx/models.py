@@ -21,7 +21,6 @@ from jaxgru._net import Layer, Net, check_net, map_layers, parts
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import arrays_of
 from jaxgru._weights.dtypes import Arrays
-from jaxgru._weights.equations import map_layers
 from jaxgru._weights.errors import WeightsError, damaged, outcome, shown
 from jaxgru._weights.formats.onnx.activations import float32, rounded
 from jaxgru._weights.formats.onnx.constants import Constants
