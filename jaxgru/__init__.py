@@ -17,6 +17,7 @@ from jaxgru._weights.libraries.haiku import from_haiku, to_haiku
 from jaxgru._weights.libraries.keras.objects import from_keras, to_keras
 from jaxgru._weights.libraries.torch import from_torch, to_torch
 from jaxgru._weights.unspecified import Assume
+from jaxgru._weights.whole import load_arrays, load_model
 
 __version__ = "0.1.0"
 
@@ -47,7 +48,9 @@ __all__ = [
     "init",
     "load",
     "load_all",
+    "load_arrays",
     "load_layer",
+    "load_model",
     "save",
     "to_equinox",
     "to_flax",

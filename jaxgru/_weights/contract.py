@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from jaxgru._net import Net
 from jaxgru._weights.dtypes import Arrays
-from jaxgru._weights.results import Gathered
+from jaxgru._weights.results import Found, Gathered
 
 HEAD = 512  # the bytes of a file by which its format is recognised
 
@@ -37,6 +37,10 @@ class Stored(NamedTuple):
 
     arrays: Arrays  # all arrays by their names in the file
     find: Find  # by the names, and the configuration of the file if it has one
+    # The names in the file by those that people know; None: they are the same.
+    named: Mapping[str, str] | None = None
+    # Builds the whole model, as ``find`` does the GRUs; None: the file has no configuration.
+    model: "Callable[[Arrays, Mapping[str, Any]], Found] | None" = None
 
 
 class Format(NamedTuple):

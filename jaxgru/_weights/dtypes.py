@@ -30,7 +30,9 @@ Arrays: TypeAlias = Mapping[str, "NDArray[Any] | Unread"]
 class OnAccess(Mapping[str, "NDArray[Any] | Unread"]):
     """Arrays by name, each described when it is asked for, so that no other can be damaged."""
 
-    def __init__(self, names: Collection[str], get: Callable[[str], Unread]) -> None:
+    def __init__(
+        self, names: Collection[str], get: "Callable[[str], NDArray[Any] | Unread]"
+    ) -> None:
         self._names, self._get = dict.fromkeys(names), get
 
     def __getitem__(self, name: str) -> "NDArray[Any] | Unread":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from jaxgru._net import map_layers
-from jaxgru._weights.contract import Source
+from jaxgru._weights.contract import Source, Stored
 from jaxgru._weights.conventions import check_stackable
 from jaxgru._weights.equations import Equations, check_equations, from_notebook
 from jaxgru._weights.errors import WeightsError, about
@@ -42,17 +42,8 @@ def read_all(
     """
     check_equations(equations)
     assume = check_assume(assume, override)
-    with about(path):
-        if os.path.isdir(path):
-            name, stored = read_folder(Path(path))
-            gathered = stored.find(stored.arrays, assume)
-        else:
-            folder = Path(path).parent if external_data else None
-            with _opened(path) as file:
-                source = Source(file, os.fstat(file.fileno()).st_size, folder)
-                format_ = find_by_content(source)
-                name, stored = format_.name, format_.read(source)
-                gathered = stored.find(stored.arrays, assume)
+    with opened(path, external_data=external_data) as (name, stored):
+        gathered = stored.find(stored.arrays, assume)
         if name in _SOURCES and assume.get("source", name) != name:
             raise WeightsError(
                 f"assume has source {assume['source']!r}: expected none, as it is a file of {name}"
@@ -75,6 +66,23 @@ def _checked(found: Found | WeightsError, equations: Equations) -> Found | Weigh
     except ValueError as error:  # of sizes that do not fit together, or of the equations
         return error if isinstance(error, WeightsError) else WeightsError(str(error))
     return found
+
+
+@contextlib.contextmanager
+def opened(path: StrPath, *, external_data: bool = False) -> Iterator[tuple[str, Stored]]:
+    """Yield the format of a file or folder, and what it holds, which is read within the block.
+
+    Errors begin with the path.
+    """
+    with about(path), contextlib.ExitStack() as stack:
+        if os.path.isdir(path):
+            yield read_folder(Path(path))
+            return
+        file = stack.enter_context(_opened(path))
+        folder = Path(path).parent if external_data else None
+        source = Source(file, os.fstat(file.fileno()).st_size, folder)
+        format_ = find_by_content(source)
+        yield format_.name, format_.read(source)
 
 
 @contextlib.contextmanager

@@ -127,7 +127,9 @@ def _loaded(model):
                     nets[prefix + layer.name] = from_keras(layer)
 
     grus(model, "")
-    return build_model(model_of(config), nets, _arrays(model), keras.__version__, Fields({}))
+    return build_model(
+        model_of(config), nets.__getitem__, _arrays(model), keras.__version__, Fields({})
+    )
 
 
 @pytest.mark.parametrize("name", _layers())

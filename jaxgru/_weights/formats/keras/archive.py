@@ -19,6 +19,7 @@ from jaxgru._weights.formats.zip import open_archive, read_entry
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
 from jaxgru._weights.libraries.keras.config import LARGEST, Layer, model_of
+from jaxgru._weights.libraries.keras.models import whole_model
 from jaxgru._weights.results import UNNAMED, Found, Gathered, stack_of_all
 
 # The name of a model of a stack written by jaxgru, which is read as that stack.
@@ -42,7 +43,14 @@ def read(source: Source) -> Stored:
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     version = version if isinstance(version, str) else None
     h5 = Hdf5(io.BytesIO(content), len(content))
-    return Stored(h5.all_arrays(), functools.partial(_find, h5, model_of(config), version))
+    model, root = model_of(config), groups.read_groups(h5)
+    find = functools.partial(_find, h5, model, version)
+    held = list(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
+    layers = {group.path: (name, layer) for name, layer, group in held if group}
+    named = groups.names_of(root, layers)
+    return Stored(
+        h5.all_arrays(), find, named, functools.partial(whole_model, model, version, find, named)
+    )
 
 
 def _find(
@@ -52,8 +60,8 @@ def _find(
     h5 = h5.with_values(arrays)
     root = groups.read_groups(h5)
     held = list(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
-    by_layer = {id(layer): group for layer, group in held}
-    paths = {group.path: layer for layer, group in held if group}
+    by_layer = {id(layer): group for _, layer, group in held}
+    paths = {group.path: layer for _, layer, group in held if group}
     gathered: Gathered = {}
     known: set[str] = set()  # paths of the groups of the GRUs gathered
     stored: dict[str, Configured] = {}  # by the names of the layers
@@ -73,12 +81,13 @@ def _find(
 
 
 def _by_layer(
-    layers: Sequence[Layer], found: Sequence[groups.Group | None]
-) -> Iterator[tuple[Layer, groups.Group | None]]:
-    """Yield each layer of a model and of inner layers with its group."""
+    layers: Sequence[Layer], found: Sequence[groups.Group | None], prefix: str = ""
+) -> Iterator[tuple[str, Layer, groups.Group | None]]:
+    """Yield each layer of a model and of inner layers with its name and its group."""
     for layer, group in zip(layers, found, strict=True):
-        yield layer, group
-        yield from _by_layer(layer.inner, groups.inner_groups(group, layer))
+        name = f"{prefix}{layer.name}"
+        yield name, layer, group
+        yield from _by_layer(layer.inner, groups.inner_groups(group, layer), f"{name}/")
 
 
 def _found(h5: Hdf5, one: Configured, group: groups.Group | None) -> Found:

@@ -19,6 +19,7 @@ from jaxgru._weights.errors import WeightsError, listed, shown
 from jaxgru._weights.formats.hdf5 import Hdf5
 from jaxgru._weights.libraries.keras.arrays import net_from_arrays
 from jaxgru._weights.libraries.keras.config import Layer, check_subclass
+from jaxgru._weights.libraries.keras.named import inner_place, variable_names
 from jaxgru._weights.libraries.names import attempt
 from jaxgru._weights.results import UNNAMED, Gathered
 from jaxgru._weights.unspecified import Fields
@@ -28,6 +29,8 @@ CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 
 # The depth of nested models, with two levels each.
 _MAX_DEPTH = 64
+# Members of recurrent layers.
+_INSIDE_LAYERS = frozenset(("cell", "cells", "forward_layer", "backward_layer"))
 _SIDES = ("forward_layer", "backward_layer")
 # A cell, a layer of a cell, and both directions with, in Keras 2, the layer they were copied from.
 _LAYERS: tuple[set[str], ...] = (set(), {"cell"}, {*_SIDES}, {*_SIDES, "layer"})
@@ -101,6 +104,44 @@ def layer_groups(model: Group, layers: Sequence[Layer]) -> list[Group | None]:
         if container in model.inner:
             return _matched(model.inner[container], layers, container == CONTAINERS[0])
     return [None] * len(layers)
+
+
+def names_of(root: Group, layers: Mapping[str, tuple[str, Layer]] | None = None) -> dict[str, str]:
+    """Return the paths of all arrays by the names that people know.
+
+    ``layers`` has the name and the configuration of each layer by the path of its group. Without
+    it, names are those that the file has for objects, else those of groups.
+    """
+    named: dict[str, str] = {}
+
+    def walk(group: Group, name: str, inside: tuple[str, ...], kind: str, layer: Any) -> None:
+        if layers is not None and group.path in layers:
+            (name, layer), inside = layers[group.path], ()
+        place = "/".join(filter(None, [name, *inner_place(inside)]))
+        config = None if layer is None or inside else layer.config
+        kind = _group_class(layer.class_name) if config is not None else kind
+        variables = variable_names(kind, len(group.arrays), config)
+        for variable, path in zip(variables, group.arrays, strict=True):
+            known = f"{place}/{variable}" if place else variable
+            named[path if known in named else known] = path
+        for key, inner in group.inner.items():
+            own_kind = _class_and_number(key)[0]
+            if layers is not None or key in _INSIDE_LAYERS:
+                walk(inner, name, (*inside, key), own_kind, layer)
+            else:
+                own = [] if key in CONTAINERS else [inner.name or key]
+                walk(inner, "/".join(filter(None, [name, *own])), (), own_kind, None)
+
+    walk(root, "", (), "", None)
+    # In the order of the layers, where it is known.
+    ranks = {name: i for i, (name, _) in enumerate((layers or {}).values())}
+    return dict(sorted(named.items(), key=lambda item: _rank(item[0], ranks)))
+
+
+def _rank(name: str, ranks: Mapping[str, int]) -> int:
+    parts = name.split("/")
+    places = (ranks.get("/".join(parts[:i])) for i in range(len(parts), 0, -1))
+    return next((place for place in places if place is not None), len(ranks))
 
 
 def _fill(h5: Hdf5, path: str, group: Group, depth: int) -> None:

@@ -29,12 +29,14 @@ from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, each_once, listed, outcome, shown
 from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru._weights.formats.hdf5 import shown as shown_path
-from jaxgru._weights.formats.keras.groups import find, read_groups
+from jaxgru._weights.formats.keras.groups import find, names_of, read_groups
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find as find_named
 from jaxgru._weights.libraries.keras.arrays import join_gates, net_from_arrays
 from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
 from jaxgru._weights.libraries.keras.config import LARGEST, Layer, check_subclass, model_of
+from jaxgru._weights.libraries.keras.models import whole_model
+from jaxgru._weights.libraries.keras.named import legacy_names
 from jaxgru._weights.libraries.keras.names import Place, as_layers, find_places
 from jaxgru._weights.libraries.keras.order import assign
 from jaxgru._weights.libraries.names import attempt
@@ -55,7 +57,29 @@ def recognises(look: Look) -> bool:
 def read(source: Source) -> Stored:
     """Return the arrays of an HDF5 file that Keras wrote, by path."""
     h5 = Hdf5(source.file, source.size)
-    return Stored(h5.all_arrays(), functools.partial(_find, h5))
+    find = functools.partial(_find, h5)
+    root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
+    if (names := h5.texts(root, "layer_names")) is None:
+        tree = read_groups(h5)
+        # Without the arrays of any Keras 3 object, names are those of the file.
+        named = names_of(tree)
+        is_keras = any("vars" in path.split("/") for path in named.values())
+        return Stored(h5.all_arrays(), find, named if is_keras else None)
+    named = {}
+    for name in names:
+        path = f"{root}/{name}" if root else name
+        held = [each for each in _names(h5, path, "weight_names") if h5.has_array(f"{path}/{each}")]
+        named |= {known: f"{path}/{own}" for known, own in legacy_names(name, held).items()}
+    config = h5.text("", "model_config")
+    if config is None:
+        return Stored(h5.all_arrays(), find, named)
+    version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
+
+    def build(arrays: Arrays, assume: Mapping[str, Any]) -> Found:
+        model = model_of(parse_json(config, "model_config", LARGEST))
+        return whole_model(model, version, find, named, arrays, assume)
+
+    return Stored(h5.all_arrays(), find, named, build)
 
 
 def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:

@@ -3,12 +3,13 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
 from jaxgru import model as chain
 from jaxgru._net import Net
+from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, check_floats, read_now
 from jaxgru._weights.errors import WeightsError, about, plain, shown
 from jaxgru._weights.libraries.keras.chains import Scope, is_model
 from jaxgru._weights.libraries.keras.config import (
@@ -17,6 +18,7 @@ from jaxgru._weights.libraries.keras.config import (
     has_gru,
     resolve_activation,
 )
+from jaxgru._weights.results import Found, Gathered, sound
 from jaxgru._weights.unspecified import Fields
 
 _WAY_OUT = "read its arrays with jaxgru.load_arrays, or its GRUs with jaxgru.load and layer="
@@ -32,7 +34,7 @@ class _Source:
     """A layer of the chain, with its arrays by the last part of their names."""
 
     layer: Layer
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Mapping[str, NDArray[Any] | Unread]
     version: str | None
     fields: Fields
     axes: int = 2  # of one example at its input
@@ -81,10 +83,8 @@ class _Source:
             return None
         if name not in self.arrays:
             raise WeightsError(f"it has no array {name}: expected one, as in its configuration")
-        array = self.arrays[name]
-        if array.dtype.kind not in "fV":  # bfloat16 is V
-            raise WeightsError(f"{name} has dtype {array.dtype}: expected floating-point numbers")
-        return array
+        check_floats({name: self.arrays[name]})
+        return read_now(self.arrays[name])
 
     def last_axis(self, key: str) -> None:
         """Raise WeightsError unless an axis is the last one."""
@@ -98,10 +98,34 @@ class _Source:
         self.one_of("data_format", "channels_last", "channels_last")
 
 
+def whole_model(
+    model: Layer,
+    version: str | None,
+    find: Callable[[Arrays, Mapping[str, Any]], Gathered],
+    named: Mapping[str, str],
+    arrays: Arrays,
+    assume: Mapping[str, Any],
+) -> Found:
+    """Return the whole model of a file, given how its GRUs are found and its arrays by name."""
+    gathered = find(arrays, assume)
+    fields = Fields(assume)
+    values = OnAccess(named, lambda name: arrays[named[name]])
+    built = build_model(model, lambda name: sound(gathered, name).net, values, version, fields)
+    notes = [
+        note
+        for found in gathered.values()
+        if isinstance(found, Found)
+        for note in found.notes
+        # Those about the outputs of a layer, which the model has as Keras does.
+        if not note.startswith("Keras ")
+    ]
+    return Found(cast(Any, built), tuple(dict.fromkeys((*notes, *fields.notes()))))
+
+
 def build_model(
     model: Layer,
-    nets: Mapping[str, Net],
-    arrays: Mapping[str, NDArray[Any]],
+    net_of: Callable[[str], Net],
+    arrays: Arrays,
     version: str | None,
     fields: Fields,
 ) -> chain.Model:
@@ -109,7 +133,7 @@ def build_model(
 
     Args:
         model: the configuration.
-        nets: the GRUs by the names of their layers, ``outer/inner`` in sub-models.
+        net_of: returns the GRUs by the names of their layers, ``outer/inner`` in sub-models.
         arrays: all arrays by name: that of the layer and that of the array, ``dense/kernel``.
         version: that of Keras, None if unknown.
         fields: what the file may not specify.
@@ -124,7 +148,7 @@ def build_model(
         with about(f"layer {plain(name)}"):
             built: Any
             if has_gru(layer):
-                built = _recurrent(layer, nets[name])
+                built = _recurrent(layer, net_of(name))
             else:
                 own = {
                     key.rpartition("/")[2]: arrays[key]
@@ -168,7 +192,7 @@ def _chain(model: Layer, prefix: str) -> Iterator[tuple[str, Layer]]:
         if is_model(layer):
             yield from _chain(layer, f"{name}/")
         elif layer.class_name == "PruneLowMagnitude" and len(layer.inner) == 1:
-            yield name, layer.inner[0]
+            yield f"{name}/{layer.inner[0].name}", layer.inner[0]
         else:
             yield name, layer
 

@@ -1,0 +1,163 @@
+"""Whole files: all arrays by name, and whole models."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxgru._weights.contract import Stored
+from jaxgru._weights.dtypes import Unread, read_now
+from jaxgru._weights.errors import WeightsError, shown
+from jaxgru._weights.reading import StrPath, opened
+from jaxgru._weights.results import deliver
+from jaxgru._weights.unspecified import Assume, check_assume
+from jaxgru.model import Model
+
+
+class FileArrays(Mapping[str, NDArray[Any]]):
+    """The arrays of a file by name, each read when it is accessed.
+
+    ``arrays.shape(name)`` and ``arrays.dtype(name)`` read no numbers.
+    """
+
+    def __init__(self, path: StrPath, external_data: bool) -> None:
+        self._path, self._external = path, external_data
+        self._state = _state(path)
+        with opened(path, external_data=external_data) as (_, stored):
+            self._described = {
+                known: _described(stored, own) for known, own in named(stored).items()
+            }
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._described:
+            raise KeyError(name)
+        if _state(self._path) != self._state:
+            raise WeightsError(
+                f"{os.fspath(self._path)} has changed since it was opened: expected the same file; "
+                "call jaxgru.load_arrays again"
+            )
+        with opened(self._path, external_data=self._external) as (_, stored):
+            array = read_now(stored.arrays[named(stored)[name]])
+            if isinstance(array, Unread):
+                raise WeightsError(
+                    f"{shown(name)} has dtype {array.dtype}: expected floating-point numbers, as "
+                    "no others are read"
+                )
+            return np.asarray(array)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._described)
+
+    def __len__(self) -> int:
+        return len(self._described)
+
+    def __repr__(self) -> str:
+        """Show the path and the number of arrays."""
+        return f"<{len(self)} arrays of {os.fspath(self._path)}>"
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array."""
+        return self._described[name][0]
+
+    def dtype(self, name: str) -> str:
+        """Return the name of the type of an array."""
+        return self._described[name][1]
+
+
+def load_arrays(path: StrPath, *, external_data: bool = False) -> FileArrays:
+    """Return all arrays of a file of any format by the names that people know.
+
+    Keras' arrays are named by the layer's own name, ``readout/kernel`` or
+    ``encoder/gru/recurrent_kernel``, with the direction in a ``Bidirectional``,
+    ``bidirectional/forward/kernel``; those of other classes of layers ``layer/vars/0``. A file of
+    weights alone has the names of classes instead, ``dense_1/kernel``, unless Keras wrote the
+    layers' into it. PyTorch's have the names of the state dict, ONNX' those of the initializers,
+    trees the keys of the path.
+
+    Args:
+        path: the file. It is untrusted, as in ``jaxgru.load``: nothing in it is run.
+        external_data: whether an ONNX model may have weights in other files, as in ``jaxgru.load``.
+
+    Returns:
+        A mapping of NumPy arrays. An array is read when it is accessed, which is an error if the
+        file has changed by then. ``shape(name)`` and ``dtype(name)`` read nothing.
+
+    Raises:
+        WeightsError: the file is not a weights file or is damaged; on access, the array is damaged
+            or has no floating-point numbers.
+        OSError: the file is missing or may not be read.
+
+    >>> import jax, jaxgru, pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
+    >>> jaxgru.save(jaxgru.init(jax.random.key(0), 3, 5), path)
+    >>> arrays = jaxgru.load_arrays(path)
+    >>> list(arrays), arrays["wMatrix"].shape
+    (['wMatrix', 'uMatrix', 'biases'], (3, 15))
+
+    Source: docs/formats.md names that of each format.
+    """
+    return FileArrays(path, external_data)
+
+
+def load_model(
+    path: StrPath,
+    *,
+    assume: Assume | None = None,
+    override: Mapping[str, object] | None = None,
+) -> Model:
+    """Return a whole Keras model whose layers form a chain, as JAX arrays.
+
+    Its predictions are those of Keras' ``model(xs)``, masks included. Keras is not needed. Of a
+    layer of another kind, or a branch, the error says which: then put a ``jaxgru.model.Model``
+    together of ``jaxgru.load`` and ``jaxgru.load_arrays``.
+
+    Args:
+        path: a ``.keras`` file or a whole model in HDF5, of Keras 1 to 3.
+        assume: values of fields that are missing in the file, as in ``jaxgru.load``.
+        override: values that replace those of the file, as in ``jaxgru.load``.
+
+    Returns:
+        The model: a pytree, and a function of inputs, ``model(xs)``. The layers are called as in
+        Keras, those of sub-models ``outer/inner``.
+
+    Raises:
+        WeightsError: the file is no whole model or is damaged, or a layer cannot be held.
+        OSError: the file is missing or may not be read.
+
+    Warns:
+        WeightsWarning: as in ``jaxgru.load``.
+
+    >>> import jaxgru
+    >>> jaxgru.load_model("examples/data/gru.npz")
+    Traceback (most recent call last):
+    jaxgru._weights.errors.WeightsError: examples/data/gru.npz: it is a file of format npz...
+
+    Source: Keras' layers; docs/formats.md names that of the formats.
+    """
+    checked = check_assume(assume, override)
+    with opened(path) as (name, stored):
+        if stored.model is None:
+            raise WeightsError(
+                f"it is a file of format {name}, which has no configuration of a model: expected a "
+                "whole model of Keras; or put a jaxgru.model.Model together of jaxgru.load and "
+                "jaxgru.load_arrays"
+            )
+        found = stored.model(stored.arrays, checked)
+    return cast(Model, deliver(found, os.fspath(path), stacklevel=2))
+
+
+def named(stored: Stored) -> Mapping[str, str]:
+    """Return the names in a file by those that people know."""
+    return {name: name for name in stored.arrays} if stored.named is None else stored.named
+
+
+def _described(stored: Stored, name: str) -> tuple[tuple[int, ...], str]:
+    array = stored.arrays[name]
+    return tuple(array.shape), str(array.dtype)
+
+
+def _state(path: StrPath) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
