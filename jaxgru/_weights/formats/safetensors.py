@@ -136,7 +136,8 @@ def _opened(source: Source) -> tuple[dict[str, str], dict[str, Unread]]:
             f"the header declares {length} bytes: expected fewer in a file of {source.size}"
         )
     header = _parsed(source.file.read(length))
-    metadata = header.pop(_METADATA, {})
+    metadata = header.pop(_METADATA, None)
+    metadata = {} if metadata is None else metadata  # null, as MLX writes it
     if not (isinstance(metadata, dict) and all(isinstance(v, str) for v in metadata.values())):
         raise WeightsError(f"{_METADATA} in the header is damaged: expected text by names")
     entries = {name: _entry(name, described) for name, described in header.items()}

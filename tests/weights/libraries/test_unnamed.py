@@ -175,6 +175,18 @@ def test_the_order_in_a_file_decides_nothing(tmp_path, write, arrays):
     _same(read[0], _net(arrays))
 
 
+def test_safetensors_of_mlx_have_null_as_text(tmp_path):
+    content, header = b"", {"__metadata__": None}
+    for name, array in sorted(MLX.items()):
+        offsets = [len(content), len(content) + array.nbytes]
+        header[name] = {"data_offsets": offsets, "dtype": "F32", "shape": array.shape}
+        content += array.tobytes()
+    text = json.dumps(header).encode()
+    path = tmp_path / "mlx.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content)
+    _same(jaxgru.load(path), _net(MLX))
+
+
 def test_bfloat16_as_numpy_stores_it(tmp_path):
     arrays = {name: array.astype(ml_dtypes.bfloat16) for name, array in TORCH.items()}
     np.savez(tmp_path / "half.npz", **arrays)
