@@ -102,9 +102,7 @@ class GRUParams:
     def __repr__(self) -> str:
         """Show shapes and types, not numbers."""
         fields = dataclasses.fields(self)
-        return (
-            f"GRUParams({', '.join(f'{f.name}={_shown(getattr(self, f.name))}' for f in fields)})"
-        )
+        return f"GRUParams({', '.join(f'{f.name}={shown(getattr(self, f.name))}' for f in fields)})"
 
     @property
     def input_size(self) -> int:
@@ -200,7 +198,8 @@ def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return an array as its type and shape, another value as it is."""
     if not (hasattr(value, "shape") and hasattr(value, "dtype")):
         return repr(value)
     return f"{value.dtype.name}[{','.join(str(size) for size in value.shape)}]"

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
+from numpy.typing import NDArray
+
 from jaxgru._net import Net
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.results import Found, Gathered
@@ -41,6 +43,8 @@ class Stored(NamedTuple):
     named: Mapping[str, str] | None = None
     # Builds the whole model, as ``find`` does the GRUs; None: the file has no configuration.
     model: "Callable[[Arrays, Mapping[str, Any]], Found] | None" = None
+    # Writes the file with some arrays, by their names in it, replaced; None: not for this format.
+    rewrite: "Callable[[Mapping[str, NDArray[Any]], Path], None] | None" = None
 
 
 class Format(NamedTuple):

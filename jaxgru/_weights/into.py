@@ -5,21 +5,23 @@ run once more on arrays whose numbers are their own positions, which shows where
 net comes from. No library needs a second, inverse conversion.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru._weights.dtypes import FLOATS, Arrays, OnAccess, Unread, read_now
 from jaxgru._weights.errors import WeightsError
 
-# The arrays of a file by name, and what they are read as: a pytree, such as a net or a model.
-Named = Mapping[str, NDArray[Any]]
-Read = Callable[[Named], Any]
+# What named arrays are read as: a pytree, such as a net or a model.
+Read = Callable[[Arrays], Any]
 
 
-def arrays_with(read: Read, arrays: Named, new: Any, *, rounds: bool = False) -> dict[str, Any]:
+def arrays_with(
+    read: Read, arrays: Arrays, new: Any, *, rounds: bool = False
+) -> dict[str, NDArray[Any]]:
     """Return the arrays that change, by name, so that ``read`` returns ``new``.
 
     Args:
@@ -32,65 +34,74 @@ def arrays_with(read: Read, arrays: Named, new: Any, *, rounds: bool = False) ->
         WeightsError: the structure or a shape of ``new`` is another, it has numbers where the file
             has no place for them, two for one place, or a wider type.
     """
-    old = read(arrays)
+    values: dict[str, NDArray[Any]] = {}  # those that are read, and have numbers
+
+    def described(name: str) -> NDArray[Any] | Unread:
+        array = arrays[name]
+        if str(array.dtype) not in FLOATS or (isinstance(array, Unread) and array.read is None):
+            return array
+
+        def recorded() -> NDArray[Any]:
+            values[name] = np.asarray(read_now(array))
+            return values[name]
+
+        return Unread(tuple(array.shape), str(array.dtype), recorded)
+
+    old = read(OnAccess(arrays, described))
     _check_structure(old, new)
-    starts: dict[str, int] = {}
-    count = 1  # 0 is a number that is in no array
-    for name, array in arrays.items():
-        starts[name] = count
-        count += array.size
+    firsts = np.cumsum([1, *(array.size for array in values.values())])  # 0: in no array
+    names = list(values)
     # float64 holds integers up to 2**53.
+    numbered = {
+        name: np.arange(first, first + array.size, dtype=np.float64).reshape(array.shape)
+        for first, (name, array) in zip(firsts, values.items(), strict=False)
+    }
     positions = read(
-        {
-            name: np.arange(start, start + arrays[name].size, dtype=np.float64).reshape(
-                arrays[name].shape
-            )
-            for name, start in starts.items()
-        }
+        OnAccess(arrays, lambda name: numbered[name] if name in numbered else arrays[name])
     )
-    values: dict[str, NDArray[Any]] = {}
-    given: dict[str, NDArray[np.bool_]] = {}
-    names, firsts = list(starts), np.array([*starts.values()], np.int64)
-    leaves = zip(
-        *(jax.tree_util.tree_leaves_with_path(t) for t in (old, positions, new)), strict=True
-    )
-    for (path, before), (_, where), (_, after) in leaves:
-        place = jax.tree_util.keystr(path).lstrip(".")
+    changed: dict[str, NDArray[Any]] = {}
+    given = {name: np.zeros(array.size, bool) for name, array in values.items()}
+    trees = map(jax.tree_util.tree_leaves_with_path, (old, positions, new))
+    for (path, before), (_, where), (_, after) in zip(*trees, strict=True):
+        place = jax.tree_util.keystr(path, simple=True, separator=".")
         before, after = np.asarray(before).ravel(), np.asarray(after).ravel()
-        index, signs = np.abs(where).ravel().astype(np.int64), np.signbit(where).ravel()
+        index, flips = np.abs(where).ravel().astype(np.int64), np.signbit(where).ravel()
         owner = np.searchsorted(firsts, index, side="right") - 1  # -1: of no array
         if np.any(after[owner < 0] != before[owner < 0]):
             raise WeightsError(
-                f"{place} has other numbers than {_first(before[owner < 0])} in places that the "
-                "file does not have: expected them unchanged"
+                f"{place} has other numbers than 0 in places that the file does not have: "
+                "expected them unchanged"
             )
         for i in np.unique(owner[owner >= 0]):
             name, mine = names[i], owner == i
-            array = arrays[name]
-            at, flips = index[mine] - firsts[i], signs[mine]
-            if not _same(_signed(array.ravel()[at], flips), before[mine]):
+            array = values[name].ravel()
+            at = index[mine] - firsts[i]
+            if not _same(_signed(array[at], flips[mine]), before[mine]):
                 raise WeightsError(
                     f"{place} is computed from {name} and others: expected numbers that are read "
                     "as they are"
                 )
-            number = _signed(_of_type(after[mine], array.dtype, place, name, rounds), flips)
-            if name not in values:
-                values[name], given[name] = array.ravel().copy(), np.zeros(array.size, bool)
+            numbers = _of_type(after[mine], array.dtype, place, name, rounds)
+            numbers = _signed(numbers, flips[mine])
+            whole = changed.setdefault(name, array.copy())
             twice = given[name][at]
-            if not _same(values[name][at][twice], number[twice]):
+            if not _same(whole[at][twice], numbers[twice]):
                 raise WeightsError(
                     f"{place} has other numbers than another part of the net that is read from "
                     f"{name} too: expected the same"
                 )
-            values[name][at], given[name][at] = number, True
-    return {name: value.reshape(arrays[name].shape) for name, value in values.items()}
+            whole[at] = numbers
+            given[name][at] = True
+    return {name: array.reshape(values[name].shape) for name, array in changed.items()}
 
 
 def _check_structure(old: Any, new: Any) -> None:
     expected: Any = jax.tree.structure(old)
     found: Any = jax.tree.structure(new)
     if expected != found:
-        raise WeightsError(f"the net is {found}: expected the structure in the file, {expected}")
+        raise WeightsError(
+            f"the net is {_described(new)}: expected {_described(old)}, as in the file"
+        )
     for (path, before), after in zip(
         jax.tree_util.tree_leaves_with_path(old), jax.tree.leaves(new), strict=True
     ):
@@ -121,5 +132,13 @@ def _same(one: NDArray[Any], other: NDArray[Any]) -> bool:
     return np.array_equal(one, other, equal_nan=True)
 
 
-def _first(numbers: NDArray[Any]) -> Any:
-    return numbers[0] if len(numbers) else 0
+def _described(tree: Any) -> str:
+    return str(jax.tree.map(lambda array: _Shape(array.shape), tree))
+
+
+class _Shape:
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._text = "x".join(map(str, shape))
+
+    def __repr__(self) -> str:
+        return self._text

@@ -1,9 +1,10 @@
 """Loading weights from files and saving them, as NumPy or JAX arrays."""
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import jax
 import numpy as np
@@ -12,12 +13,15 @@ from jaxgru._atomic import replacing
 from jaxgru._net import Net, map_layers
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import check_stackable
+from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.equations import Equations, check_equations, to_notebook
 from jaxgru._weights.errors import WeightsError, WeightsWarning, about
-from jaxgru._weights.reading import Contents, StrPath, read_all
+from jaxgru._weights.into import arrays_with
+from jaxgru._weights.reading import Contents, StrPath, opened, read_all
 from jaxgru._weights.registry import find_writer
 from jaxgru._weights.results import deliver, every, pick, warn
-from jaxgru._weights.unspecified import Assume
+from jaxgru._weights.unspecified import Assume, check_assume
+from jaxgru.model import Model
 
 __all__ = [
     "Contents",
@@ -194,9 +198,17 @@ def read(
 
 
 def save(
-    net: Net, path: StrPath, *, format: str | None = None, equations: Equations = "keras"
+    net: Net | Model,
+    path: StrPath,
+    *,
+    format: str | None = None,
+    equations: Equations = "keras",
+    into: StrPath | None = None,
+    layer: str | None = None,
+    assume: Assume | None = None,
+    dtype: Literal["file"] | None = None,
 ) -> None:
-    """Write a net to a file, in the format of its suffix.
+    """Write a net to a file, in the format of its suffix, or into a file that it was read from.
 
     =================  ======================  =====================================================
     suffix             format                  contents
@@ -218,11 +230,21 @@ def save(
         path: the file to write.
         format: the name of the format; by default that of the suffix.
         equations: the equations of the written weights, as in ``load``.
+        into: a file whose GRU, called ``layer``, has the places of the net. ``path`` becomes this
+            file with its arrays replaced and all else as it was: configuration, names, other
+            layers, optimizer. It may be ``path`` itself. For a ``jaxgru.model.Model``, a whole
+            model that ``jaxgru.load_model`` reads. For ``.keras``, ``.h5`` and ``.weights.h5``
+            (which need h5py), ONNX, archives of ``torch.save``, safetensors, ``.npz`` and
+            MessagePack.
+        layer: with ``into``, as in ``load``.
+        assume: with ``into``, as in ``load``: what the file does not have.
+        dtype: with ``into``: "file" rounds numbers to the types in the file. By default a number
+            that the file cannot hold is an error.
 
     Raises:
-        WeightsError: the format or the equations cannot hold the net exactly, with the reason.
-            The notebook's equations hold only ``reset_after=True``, and no recurrent bias of the
-            candidate.
+        WeightsError: the format, the equations or the place in ``into`` cannot hold the net
+            exactly, with the reason. The notebook's equations hold only ``reset_after=True``, and
+            no recurrent bias of the candidate.
         OSError: the file cannot be written.
         ValueError: format or equations is unknown, or the arrays of ``net`` do not fit together.
         ImportError: the format needs a library; the message names the extra to install.
@@ -237,11 +259,61 @@ def save(
     Source: docs/formats.md names that of each format.
     """
     check_equations(equations)
+    if into is not None:
+        if format is not None or equations != "keras":
+            raise ValueError("format or equations is given with into: expected into alone")
+        _save_into(net, path, into, layer, check_assume(assume), rounds=dtype == "file")
+        return
+    if layer is not None or assume is not None or dtype is not None:
+        raise ValueError("layer, assume or dtype is given without into: expected into=, a file")
+    if isinstance(net, Model):
+        raise WeightsError(
+            "net is a Model: expected into=, the file of the whole model, or one of its layers"
+        )
     check_stackable(net)
-    net = jax.tree.map(np.asarray, net)
+    arrays: Net = jax.tree.map(np.asarray, net)
     with about(f"{os.fspath(path)} was not written"):
         write = find_writer(path, format)
         if equations == "notebook":
-            net = map_layers(lambda layer: to_notebook(layer.params), net)
+            arrays = map_layers(lambda layer: to_notebook(layer.params), arrays)
         with replacing(path) as temporary:
-            write(net, Path(temporary))
+            write(arrays, Path(temporary))
+
+
+def _save_into(
+    net: Net | Model,
+    path: StrPath,
+    into: StrPath,
+    layer: str | None,
+    assume: Mapping[str, Any],
+    *,
+    rounds: bool,
+) -> None:
+    if isinstance(net, Model) and layer is not None:
+        raise ValueError("layer is given with a Model: expected none, as it has all layers")
+    with opened(into) as (name, stored):
+
+        def read(arrays: Arrays) -> Any:
+            if not isinstance(net, Model):
+                return pick(stored.find(arrays, assume), layer).net
+            if stored.model is None:
+                raise WeightsError(f"it is a file of format {name}: expected a whole Keras model")
+            return stored.model(arrays, assume).net
+
+        if stored.rewrite is None:
+            raise WeightsError(
+                f"it is a file of format {name}, which is not written into: expected .keras, .h5, "
+                "ONNX, an archive of torch.save, safetensors, .npz or MessagePack"
+            )
+        new = jax.tree.map(np.asarray, net)
+        changed = arrays_with(read, stored.arrays, new, rounds=rounds)
+        with replacing(path) as temporary:
+            stored.rewrite(changed, Path(temporary))
+        others = [each for each in stored.arrays if "optimizer" in each.lower()]
+    if others:
+        warnings.warn(
+            f"{os.fspath(path)}: the state of the optimizer in it is that of the weights before: "
+            "compile the model anew before it is trained further",
+            WeightsWarning,
+            stacklevel=3,
+        )

@@ -78,8 +78,7 @@ class Model:
 
     def __repr__(self) -> str:
         """Show one layer per line."""
-        shown = jax.tree.map(lambda a: jax.typeof(jnp.asarray(a)), dict(self.layers))
-        lines = "".join(f"\n  {name}: {layer!r}" for name, layer in shown.items())
+        lines = "".join(f"\n  {name}: {layer!r}" for name, layer in self.layers.items())
         return f"Model({lines}\n)"
 
     def __call__(

@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 
 from jaxgru._activations import get_activation
-from jaxgru._params import at_least_float32
+from jaxgru._params import at_least_float32, shown
 from jaxgru._pytree import pytree_dataclass
 
 Array = jax.Array
@@ -39,13 +39,19 @@ class Layer:
     def __call__(self, signal: Signal, key: Array | None) -> Signal:
         raise NotImplementedError
 
+    def __repr__(self) -> str:
+        """Show shapes and types, not numbers."""
+        names = [field.name for field in dataclasses.fields(self)]  # type: ignore[arg-type]
+        fields = ", ".join(f"{name}={shown(getattr(self, name))}" for name in names)
+        return f"{type(self).__name__}({fields})"
+
 
 @dataclass_transform(frozen_default=True)
 def layer_class(data: str = "", meta: str = "") -> Callable[[type[T]], type[T]]:
     """Return a class decorator: a frozen dataclass and a pytree of the fields ``data``."""
 
     def decorate(cls: type[T]) -> type[T]:
-        frozen = dataclasses.dataclass(frozen=True)(cls)
+        frozen = dataclasses.dataclass(frozen=True, repr=False)(cls)
         return pytree_dataclass(tuple(data.split()), tuple(meta.split()))(frozen)
 
     return decorate

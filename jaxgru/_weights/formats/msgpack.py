@@ -9,7 +9,8 @@ Source: ``flax/serialization.py``.
 
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,24 @@ def read(source: Source) -> Stored:
         raise WeightsError(
             f"there are {len(content) - unpacker.tell()} bytes after the map: expected the end"
         )
-    return Stored(_arrays(held), find)
+    return Stored(_arrays(held), find, rewrite=functools.partial(_rewrite, msgpack, content))
+
+
+def _rewrite(msgpack: Any, content: bytes, arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    tree = msgpack.unpackb(content, strict_map_key=False, raw=False)
+    for name, array in arrays.items():
+        *outer, own = name.split("/")
+        at = functools.reduce(_member, outer, tree)
+        if not isinstance(_member(at, own), msgpack.ExtType):
+            raise WeightsError(f"{shown(name)} is in pieces: expected an array of under 1 GiB")
+        parts = (array.shape, array.dtype.name, np.ascontiguousarray(array).tobytes())
+        packed = msgpack.ExtType(_ARRAY, msgpack.packb(parts, use_bin_type=True))
+        at[own if isinstance(at, dict) and own in at else int(own)] = packed
+    path.write_bytes(msgpack.packb(tree, use_bin_type=True, strict_types=True))
+
+
+def _member(tree: Any, key: str) -> Any:
+    return tree[key if isinstance(tree, dict) and key in tree else int(key)]
 
 
 class _Walk:

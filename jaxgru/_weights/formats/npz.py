@@ -20,6 +20,8 @@ allowed, unpickles object arrays. This module compares every size with that of t
 allocates, and reads only plain floating-point arrays.
 """
 
+import functools
+import io
 import re
 import zipfile
 from collections.abc import Mapping
@@ -35,7 +37,7 @@ from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.conventions import Holder, arrays_of, both_biases, one_bias
 from jaxgru._weights.dtypes import FLOATS, Unread
 from jaxgru._weights.errors import WeightsError, damaged, plain, shown
-from jaxgru._weights.formats.zip import DAMAGE, MAGIC, open_archive
+from jaxgru._weights.formats.zip import DAMAGE, MAGIC, copy_archive, open_archive
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.keras.arrays import params_of
 from jaxgru._weights.limits import check_held, fill
@@ -78,7 +80,16 @@ def recognises(look: Look) -> bool:
 
 def read(source: Source) -> Stored:
     """Return the arrays of an open .npz file."""
-    return Stored(read_arrays(source), _find)
+    return Stored(read_arrays(source), _find, rewrite=functools.partial(_rewrite, source))
+
+
+def _rewrite(source: Source, arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    changed = {}
+    for name, array in arrays.items():
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, array, allow_pickle=False)
+        changed[f"{name}{_ENDING}"] = buffer.getvalue()
+    copy_archive(open_archive(source.file, source.size, "a .npz file"), path, changed)
 
 
 def _find(arrays: Any, assume: Mapping[str, Any]) -> Gathered:

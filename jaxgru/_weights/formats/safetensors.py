@@ -66,9 +66,18 @@ def recognises(look: Look) -> bool:
 
 def read(source: Source) -> Stored:
     """Return the arrays of an open safetensors file."""
-    metadata, arrays = _opened(source)
+    metadata, arrays, places = _opened(source)
+
+    def rewrite(changed: Mapping[str, NDArray[Any]], path: Path) -> None:
+        source.file.seek(0)
+        content = bytearray(source.file.read())
+        for name, array in changed.items():
+            content[places[name]] = np.ascontiguousarray(array).tobytes()
+        path.write_bytes(content)
+
     is_own = metadata.get("format") == _FORMAT
-    return Stored(arrays, functools.partial(_find_net, metadata) if is_own else find)
+    find_own = functools.partial(_find_net, metadata)
+    return Stored(arrays, find_own if is_own else find, rewrite=rewrite)
 
 
 def _find_net(metadata: Mapping[str, str], arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
@@ -127,8 +136,8 @@ class _Entry(NamedTuple):
     end: int
 
 
-def _opened(source: Source) -> tuple[dict[str, str], dict[str, Unread]]:
-    """Return the text in a file's header, and its arrays in the header's order."""
+def _opened(source: Source) -> tuple[dict[str, str], dict[str, Unread], dict[str, slice]]:
+    """Return the text in a file's header, its arrays in the header's order, and their bytes."""
     length = _header_length(source.file.read(8))
     start = 8 + length
     if start > source.size:
@@ -156,7 +165,8 @@ def _opened(source: Source) -> tuple[dict[str, str], dict[str, Unread]]:
             arrays[name] = Unread(entry.shape, dtype, functools.partial(read, entry))
         else:
             arrays[name] = Unread(entry.shape, shown(entry.dtype))
-    return metadata, arrays
+    places = {name: slice(start + e.begin, start + e.end) for name, e in entries.items()}
+    return metadata, arrays, places
 
 
 def _header_length(head: bytes) -> int:

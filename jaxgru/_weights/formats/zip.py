@@ -3,6 +3,8 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import BinaryIO
 
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
@@ -53,6 +55,20 @@ def read_entry(archive: zipfile.ZipFile, name: str) -> bytearray:
             fill(file, memoryview(content))
             file.read(1)  # zipfile compares the checksum at the end, also that of an empty entry
     return content
+
+
+def copy_archive(
+    archive: zipfile.ZipFile, target: Path, changed: Mapping[str, bytes | bytearray]
+) -> None:
+    """Write an archive with the content of some entries replaced."""
+    with zipfile.ZipFile(target, "w") as new:
+        for entry in archive.infolist():
+            copied = zipfile.ZipInfo(entry.filename, entry.date_time)
+            copied.compress_type, copied.external_attr = entry.compress_type, entry.external_attr
+            content = changed.get(entry.filename)
+            new.writestr(
+                copied, read_entry(archive, entry.filename) if content is None else content
+            )
 
 
 def _check_sizes(entries: list[zipfile.ZipInfo], file_size: int) -> None:

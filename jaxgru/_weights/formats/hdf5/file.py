@@ -60,7 +60,7 @@ class Hdf5:
         def get(path: str) -> Unread:
             dtype = datasets.dtype_of(self._objects[path].header)
             read = None if dtype is None else functools.partial(self.read, path)
-            return Unread(self.shape(path), dtype or "no floating-point type", read)
+            return Unread(self.shape(path), dtype or "another type", read)
 
         return OnAccess([path for path, held in self._objects.items() if held.is_array], get)
 

@@ -8,14 +8,18 @@ Everything else in the archive is ignored, and nothing in it is run.
 import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, outcome, shown
 from jaxgru._weights.formats.hdf5 import Hdf5
+from jaxgru._weights.formats.hdf5.rewriting import with_datasets
 from jaxgru._weights.formats.keras import groups
-from jaxgru._weights.formats.zip import open_archive, read_entry
+from jaxgru._weights.formats.zip import copy_archive, open_archive, read_entry
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
 from jaxgru._weights.libraries.keras.config import LARGEST, Layer, model_of
@@ -48,9 +52,12 @@ def read(source: Source) -> Stored:
     held = list(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
     layers = {group.path: (name, layer) for name, layer, group in held if group}
     named = groups.names_of(root, layers)
-    return Stored(
-        h5.all_arrays(), find, named, functools.partial(whole_model, model, version, find, named)
-    )
+    build = functools.partial(whole_model, model, version, find, named)
+
+    def rewrite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+        copy_archive(archive, path, {_WEIGHTS: with_datasets(content, arrays)})
+
+    return Stored(h5.all_arrays(), find, named, build, rewrite)
 
 
 def _find(

@@ -19,6 +19,7 @@ stacks of cells             ``rnn/stacked_rnn_cells/gru_cell_1/...``, or ``rnn/k
 import functools
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, each_once, listed, outcome, shown
 from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru._weights.formats.hdf5 import shown as shown_path
+from jaxgru._weights.formats.hdf5.rewriting import with_datasets
 from jaxgru._weights.formats.keras.groups import find, names_of, read_groups
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find as find_named
@@ -58,13 +60,18 @@ def read(source: Source) -> Stored:
     """Return the arrays of an HDF5 file that Keras wrote, by path."""
     h5 = Hdf5(source.file, source.size)
     find = functools.partial(_find, h5)
+
+    def rewrite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+        source.file.seek(0)
+        path.write_bytes(with_datasets(source.file.read(), arrays))
+
     root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
     if (names := h5.texts(root, "layer_names")) is None:
         tree = read_groups(h5)
         # Without the arrays of any Keras 3 object, names are those of the file.
         named = names_of(tree)
         is_keras = any("vars" in path.split("/") for path in named.values())
-        return Stored(h5.all_arrays(), find, named if is_keras else None)
+        return Stored(h5.all_arrays(), find, named if is_keras else None, None, rewrite)
     named = {}
     for name in names:
         path = f"{root}/{name}" if root else name
@@ -72,14 +79,14 @@ def read(source: Source) -> Stored:
         named |= {known: f"{path}/{own}" for known, own in legacy_names(name, held).items()}
     config = h5.text("", "model_config")
     if config is None:
-        return Stored(h5.all_arrays(), find, named)
+        return Stored(h5.all_arrays(), find, named, None, rewrite)
     version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
 
     def build(arrays: Arrays, assume: Mapping[str, Any]) -> Found:
         model = model_of(parse_json(config, "model_config", LARGEST))
         return whole_model(model, version, find, named, arrays, assume)
 
-    return Stored(h5.all_arrays(), find, named, build)
+    return Stored(h5.all_arrays(), find, named, build, rewrite)
 
 
 def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from jaxgru._net import Net
 from jaxgru._optional import need
 from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, check_floats
-from jaxgru._weights.errors import WeightsError, damaged
+from jaxgru._weights.errors import WeightsError, damaged, shown
 from jaxgru._weights.formats.onnx.models import gather
 from jaxgru._weights.formats.onnx.tensors import DTYPES, External, to_array, to_tensor
 from jaxgru._weights.formats.onnx.wire import begins_model, check_fields
@@ -24,6 +25,8 @@ from jaxgru._weights.unspecified import Assume, check_assume, overridden
 if TYPE_CHECKING:
     import onnx
 
+# The fields of a tensor with its numbers.
+_NUMBERS = ("float_data", "double_data", "int32_data", "int64_data", "uint64_data", "raw_data")
 # The limit of the parsing library.
 _LARGEST = 2**31 - 1
 
@@ -60,7 +63,22 @@ def read(source: Source) -> Stored:
         kind = f"number {tensor.data_type} of ONNX" if dtype is None else dtype.name
         return Unread(tuple(tensor.dims), kind, lambda: to_array(tensor, external))
 
-    return Stored(OnAccess(tensors, described), find_grus)
+    def rewrite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+        new = onnx.ModelProto.FromString(model.SerializeToString())
+        for tensor in new.graph.initializer:
+            if tensor.name in arrays:
+                if tensor.external_data:
+                    raise WeightsError(
+                        f"{shown(tensor.name)} has its data in another file: expected it in the "
+                        "model"
+                    )
+                changed = to_tensor(onnx, tensor.name, arrays[tensor.name])
+                for field in _NUMBERS:
+                    tensor.ClearField(field)
+                tensor.raw_data = changed.raw_data
+        path.write_bytes(new.SerializeToString())
+
+    return Stored(OnAccess(tensors, described), find_grus, rewrite=rewrite)
 
 
 def write(net: Net, path: Path) -> None:

@@ -15,17 +15,19 @@ Source: ``torch/serialization.py``, ``caffe2/serialize/inline_container.cc``.
 import io
 import re
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.keras import archive as keras
 from jaxgru._weights.formats.torch import tensors
 from jaxgru._weights.formats.torch.pickles import Pickles, refuse
-from jaxgru._weights.formats.zip import MAGIC, open_archive, read_entry
+from jaxgru._weights.formats.zip import MAGIC, copy_archive, open_archive, read_entry
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.torch import QUANTIZED
 
@@ -99,7 +101,17 @@ def _read_archive(source: Source) -> Stored:
     is_quantized = not any("weight_hh" in name for name in arrays) and _QUANTIZED in pickle
     if is_quantized:
         raise WeightsError(f"it is {QUANTIZED}")
-    return Stored(arrays, find)
+
+    def rewrite(changed: Mapping[str, NDArray[Any]], path: Path) -> None:
+        contents: dict[str, bytearray] = {}
+        for name, array in changed.items():
+            entry = f"{folder}data/{found[name].storage.key}"
+            if entry not in contents:
+                contents[entry] = read_entry(archive, entry)
+            tensors.with_numbers(contents[entry], found[name], array, is_big=is_big)
+        copy_archive(archive, path, contents)
+
+    return Stored(arrays, find, rewrite=rewrite)
 
 
 def _folder(names: list[str]) -> str:

@@ -257,6 +257,14 @@ def arrays_of(tensors: Mapping[str, Tensor], read_storage: ReadStorage) -> dict[
     return arrays
 
 
+def with_numbers(content: bytearray, tensor: Tensor, array: NDArray[Any], *, is_big: bool) -> None:
+    """Put the numbers of a tensor into the bytes of its storage."""
+    dtype = _DTYPES[tensor.kind].newbyteorder(">" if is_big else "<")
+    strides = [stride * dtype.itemsize for stride in tensor.strides]
+    place = np.ndarray(tensor.shape, dtype, content, tensor.offset * dtype.itemsize, strides)
+    place[...] = array
+
+
 def named_tensors(root: Any, file_size: int, embedded: Embedded) -> dict[str, Tensor]:
     """Return the tensors in a pickle, named by the keys, attributes and positions on the path."""
     tensors: dict[str, Tensor] = {}
