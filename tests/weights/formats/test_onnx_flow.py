@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import jaxgru
+from jaxgru._weights.formats.onnx.models import gather
 
 onnx = pytest.importorskip("onnx")
 helper, node = onnx.helper, onnx.helper.make_node
@@ -140,6 +141,11 @@ _NOTED = {
     "outputs rolled": (
         [*_gru("a", "x", "y"), node("Gather", ["y", "roll"], ["yr"], axis=0, name="roll"),
          *_done("yr")], "Gather node 'roll' changes the steps of the outputs: do so with ys"),
+    "one step": (
+        [node("Gather", ["input", "one"], ["i"], axis=1, name="step"),
+         node("Slice", ["input", "zero", "one", "one", "one"], ["first"], name="first"),
+         node("Transpose", ["first"], ["xr"], perm=[1, 0, 2]), *_gru("a", "xr", "y"), *_done("y")],
+        "Slice node 'first' changes the steps of its inputs"),
     "features reversed": (
         [*_flip("x", "xr", "two"), *_gru("a", "xr", "y"), *_done("y")],
         "the graph reverses the features of its inputs"),
@@ -183,6 +189,31 @@ def test_what_is_no_stack(key, nodes, message):
     for layer in ("a+b", "*"):
         with pytest.raises(jaxgru.WeightsError, match=message):
             jaxgru.from_onnx(_model(key, nodes), layer=layer)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Squeeze", ["y_4", "all"], ["y"]), node("Gather", ["y", "one"], ["z"])],
+        [node("Squeeze", ["y_4", "all"], ["y"]), *_gru("b", "y", "z")],
+        [node("ReverseSequence", ["y_4"], ["y"]), node("Gather", ["y"], ["z"])],
+        [node("Slice", ["y_4", "nan", "nan"], ["y"]), node("Gather", ["y", "nan"], ["z"])],
+        [node("Concat", ["y_4", "z"], ["y"], axis=99), node("Div", ["y"], ["z"])],
+        [node("Split", ["y_4"], ["y", "z"], axis=-9), node("Transpose", ["y"], ["t"], perm=[7])],
+    ],
+)
+def test_nodes_that_are_wrong_are_no_way_further(key, nodes):
+    model = _model(key, [_gru("a", "x", "y")[0], *nodes], outputs=("z",))
+    tensors = {"nan": np.array([np.nan], "f4"), "all": np.arange(3)}
+    model.graph.initializer.extend(live_onnx.tensors_of(tensors))
+    assert isinstance(jaxgru.from_onnx(model, layer="a"), jaxgru.GRUParams)
+
+
+def test_ways_are_looked_at_once(key):
+    # 500 GRUs behind the same 20,000 nodes: once, and not by each of them.
+    chain = [node("Tanh", [f"t{i}" if i else "x"], [f"t{i + 1}"]) for i in range(20_000)]
+    grus = [_gru("a", "t20000", f"y{i}")[0] for i in range(500)]
+    assert len(gather(_model(key, [*chain, *grus]), 2**24, {})) == 500
 
 
 def test_lengths_of_the_node_itself(key):

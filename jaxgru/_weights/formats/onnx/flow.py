@@ -6,7 +6,7 @@ directions. What only computes features, such as a MatMul, is another layer, whe
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +14,13 @@ import numpy as np
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.onnx.constants import Constants, described
 from jaxgru._weights.formats.onnx.graphs import Place, Scope, attributes_of, get, is_standard
+from jaxgru._weights.limits import MAX_AXES
 
-# The axes of the outputs of a GRU; those of other values are their positions. The complement of an
-# axis (~TIME) is that axis reversed.
-_TIME, _SIDE, _BATCH, _UNITS, _ONE = range(5)
+# The axes of the outputs of a GRU; those of other values are their positions, which are smaller.
+# The complement of an axis (~TIME) is that axis reversed.
+_TIME, _SIDE, _BATCH, _UNITS, _ONE = range(1000, 1005)
 _MOST_STEPS = 50
+_MOST_LOOKS = 2**18  # at the nodes before GRUs, of which a model has 75,000 at most, see wire.py
 _FAR = 2**31 - 1  # the end of any axis
 _SAME = ("Identity", "Dropout", "Cast")
 # They move values, and along which axes is not followed.
@@ -65,6 +67,8 @@ class Flow:
             if place.node.output and place.node.output[0]
         }
         self._views: dict[tuple[int, str, int], _View | None] = {}
+        self._in_order: set[tuple[int, str]] = set()  # values before which nothing is reversed
+        self._looks = 0
 
     def wired(self, name: str) -> Wired:
         """Return how a node is wired; for the first node of a pair, how the pair is."""
@@ -95,7 +99,10 @@ class Flow:
 
     def _inputs(self, name: str) -> _View | None:
         place = self._grus[name][0]
-        return self._view(place.scope, str(place.node.input[0]), 3)
+        return self._whole(self._view(place.scope, str(place.node.input[0]), 3))
+
+    def _whole(self, view: _View | None) -> _View | None:
+        return view if view is not None and len(view.axes) == 3 else None
 
     def _goes_back(self, name: str, inputs: _View | None) -> bool:
         return inputs is not None and inputs.axes[_layout(self._grus[name][0])] < 0
@@ -172,10 +179,11 @@ class Flow:
         moved = view.touched.get(_TIME)
         if moved is not None and moved.op_type in ("Slice", "Split"):
             moved = None  # some of the steps
-        if user is not None and is_standard(user):
+        if user is not None and user.op_type in _MOVING:
+            moved = user
+        elif user is not None and user.op_type == "Concat":
             axis = get(attributes_of(user), "axis", "int", 0)
-            is_joined = user.op_type == "Concat" and view.axes[axis : axis + 1 or None]
-            if user.op_type in _MOVING or is_joined in ((_TIME,), (~_TIME,)):
+            if view.axes[axis : axis + 1 or None] in ((_TIME,), (~_TIME,)):
                 moved = user
         if moved is not None:
             yield (
@@ -216,13 +224,15 @@ class Flow:
             if name in scope.arguments:
                 scope, name = scope.arguments[name]
             elif name in scope.inputs or name in scope.tensors or scope.outer is None:
-                return _View((scope, name), tuple(range(rank))) if rank else None
+                return _View((scope, name), tuple(range(rank))) if 0 < rank <= MAX_AXES else None
             else:
                 scope = scope.outer
         key = (id(scope), name, rank)
         if key not in self._views:
             self._views[key] = None  # of a value that is made of itself
-            self._views[key] = self._made(scope, name, rank, steps + 1)
+            view = self._made(scope, name, rank, steps + 1)
+            if view is not None and 0 < len(view.axes) <= MAX_AXES:
+                self._views[key] = view
         return self._views[key]
 
     def _made(self, scope: Scope, name: str, rank: int, steps: int) -> _View | None:
@@ -232,7 +242,7 @@ class Flow:
             return None
         if gru is not None:
             return self._of_gru(gru, steps)
-        start = _View((scope, name), tuple(range(rank))) if rank else None
+        start = _View((scope, name), tuple(range(rank))) if 0 < rank <= MAX_AXES else None
         if not is_standard(node) or not node.input:
             return start
         try:
@@ -246,7 +256,7 @@ class Flow:
 
     def _of_gru(self, name: str, steps: int) -> _View:
         place, direction = self._grus[name]
-        inputs = self._view(place.scope, str(place.node.input[0]), 3, steps)
+        inputs = self._whole(self._view(place.scope, str(place.node.input[0]), 3, steps))
         time = ~_TIME if self._goes_back(name, inputs) else _TIME
         sides = 2 if direction == "bidirectional" else 1
         side = _SIDE if sides == 2 else _ONE
@@ -256,39 +266,57 @@ class Flow:
 
     def _is_full(self, scope: Scope, name: str) -> bool:
         """Return whether lengths are computed from shapes alone, or are a size of an input."""
-        waiting, seen, found = [name], {name}, False
-        while waiting:
-            value = waiting.pop()
-            node = scope.producers.get(value)
+        found = False
+        for value, node in self._before(scope, name, lambda node: node.op_type in _OF_SHAPES):
             if node is not None and node.op_type == "Shape":
                 found = True
-            elif node is not None and node.op_type in _OF_SHAPES:
-                new = [held for held in node.input if held and held not in seen]
-                waiting, seen = [*waiting, *new], seen.union(new)
-            elif value not in scope.tensors and (node is None or node.op_type != "Constant"):
+            elif value not in scope.tensors and (
+                node is None or node.op_type not in ("Constant", *_OF_SHAPES)
+            ):
                 return False
         if found:
             return True
-        lengths = set(np.ravel(self._constants.value(scope, name)).tolist())
+        try:
+            lengths = set(np.ravel(self._constants.value(scope, name)).tolist())
+        except WeightsError:
+            return False
         return len(lengths) == 1 and lengths <= scope.sizes
 
     def _reversing(self, scope: Scope, name: str) -> Any:
         """Return the first node before a value that reverses an order, None if there is none."""
+
+        def goes_on(node: Any) -> bool:
+            is_new = (id(scope), node.output[0]) not in self._in_order
+            return is_new and is_standard(node) and node.op_type != "GRU"
+
+        found = set()
+        for value, node in self._before(scope, name, goes_on):
+            if node is not None and is_standard(node) and self._steps_back(scope, node):
+                return node
+            found.add((id(scope), value))
+        self._in_order |= found
+        return None
+
+    def _before(
+        self, scope: Scope, name: str, goes_on: Callable[[Any], bool]
+    ) -> Iterator[tuple[str, Any]]:
+        """Yield a value and those that it is computed from, each with its node or None."""
         waiting, seen = [name], {name}
         while waiting:
+            self._looks += 1
+            if self._looks > _MOST_LOOKS:
+                raise WeightsError(f"it has more than {_MOST_LOOKS} ways to GRUs: expected fewer")
             value = waiting.pop()
             node = scope.producers.get(value)
-            if node is None or (id(scope), value) in self._names or not is_standard(node):
-                continue
-            if node.op_type == "ReverseSequence" or self._steps_back(scope, node):
-                return node
-            new = [held for held in node.input if held and held not in seen]
-            waiting, seen = [*waiting, *new], seen.union(new)
-        return None
+            yield value, node
+            if node is not None and goes_on(node):
+                new = {held for held in node.input if held} - seen
+                waiting += sorted(new)
+                seen |= new
 
     def _steps_back(self, scope: Scope, node: Any) -> bool:
         if node.op_type != "Slice" or len(node.input) < 5:
-            return False
+            return bool(node.op_type == "ReverseSequence")
         try:
             return bool(np.any(self._constants.value(scope, node.input[4]) < 0))
         except WeightsError:
@@ -308,6 +336,8 @@ class _Move:
     def view(self) -> _View | None:
         """Return the view; None if the way begins here."""
         op_type = self._node.op_type
+        if op_type in ("ReverseSequence", "Gather", "Div") and len(self._node.input) < 2:
+            return None
         if op_type in _SAME:
             return self._input(0, self._rank) if self._output == self._node.output[0] else None
         known = {
@@ -337,7 +367,9 @@ class _Move:
         if index >= len(self._node.input) or not self._node.input[index]:
             return None
         value = self._flow._constants.value(self._scope, str(self._node.input[index]))
-        return [int(number) for number in value.ravel()[:8]]
+        if value.dtype.kind != "i":
+            raise WeightsError(f"{name} is {value.dtype}: expected integers")
+        return [int(number) for number in value.ravel()[:MAX_AXES]]
 
     def _transposed(self) -> _View | None:
         view = self._input(0, self._rank)
@@ -430,7 +462,9 @@ class _Move:
         try:
             index = self._flow._constants.value(self._scope, str(self._node.input[1]))
         except WeightsError:
-            index = np.zeros(2)
+            index = np.zeros(2, int)  # several, which are not known
+        if index.dtype.kind != "i":
+            return None
         view = self._input(0, self._rank + (index.ndim == 0) if self._rank else 0)
         if view is None or index.ndim > 1:
             return None
