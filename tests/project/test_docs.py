@@ -55,7 +55,7 @@ def test_a_page_of_another_library_runs_as_shown(name, folder):
     pages.run(pages.read(name))
 
 
-@pytest.mark.parametrize("name", ["jaxgru", "jaxgru.finetune"])
+@pytest.mark.parametrize("name", ["jaxgru", "jaxgru.finetune", "jaxgru.model"])
 def test_every_public_name_is_described(name):
     if name == "jaxgru.finetune":
         pytest.importorskip("optax")

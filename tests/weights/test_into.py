@@ -75,5 +75,5 @@ def test_numbers_without_a_place_and_wider_ones():
     held = LAYOUTS["equinox"]
     net = _read(held)
     bias = net.recurrent_bias + np.float32(1)
-    with pytest.raises(WeightsError, match=r"recurrent_bias has other numbers than 0.0 in places"):
+    with pytest.raises(WeightsError, match=r"recurrent_bias has other numbers than 0 in places"):
         arrays_with(_read, held, dataclasses.replace(net, recurrent_bias=bias))
