@@ -22,7 +22,6 @@ import jax
 import numpy as np
 
 import jaxgru
-from jaxgru._net import unroll
 
 
 def main() -> None:
@@ -32,10 +31,11 @@ def main() -> None:
     options = parser.parse_args()
 
     net = jaxgru.load(options.weights)
-    layers = unroll(net)
-    if any(layer.reverse for layer in layers):
+    parts = jaxgru.GRUParams, jaxgru.Backward, jaxgru.Bidirectional
+    layers = jax.tree.leaves(net, is_leaf=lambda part: isinstance(part, parts))
+    if not all(isinstance(layer, jaxgru.GRUParams) for layer in layers):
         raise SystemExit(f"{options.weights} has a backward direction, which begins at the end")
-    size = layers[0].params.input_size
+    size = layers[0].input_size
     # Compiled at the first line; docs/latency.md describes how to make it faster.
     run = jax.jit(functools.partial(jaxgru.gru, net))
     _, h = jaxgru.gru(net, np.zeros((0, size), np.float32))  # no step: returns the initial state

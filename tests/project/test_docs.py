@@ -61,7 +61,7 @@ def test_every_public_name_is_described(name):
         pytest.importorskip("optax")
     module = __import__(name, fromlist=["__all__"])
     page = pages.read(f"docs/api/{name.split('.')[-1]}.md")
-    entries = re.findall(r"^\.\. auto\w+:: ([\w.]+)$", page, flags=re.MULTILINE)
+    entries = re.findall(r"^\.\. (?:auto\w+|py:data):: ([\w.]+)$", page, flags=re.MULTILINE)
     assert sorted(entries) == sorted(f"{name}.{public}" for public in module.__all__)
 
 
