@@ -20,7 +20,7 @@ from jaxgru._checks import (
 )
 from jaxgru._params import GRUParams
 from jaxgru._recurrence.layout import Precision
-from jaxgru._recurrence.step import Gates, fold, project, step, variant_of
+from jaxgru._recurrence.step import Gates, fold, plan_of, project, step
 
 Array = jax.Array
 
@@ -147,5 +147,5 @@ def _gates(
         start = jnp.full_like(h, reset_number) if reset_state is None else reset_state
         begins = jnp.broadcast_to(resets, leading)[..., None]
         h = jnp.where(begins, jnp.broadcast_to(start, h.shape), h)
-    variant, weights = variant_of(params, precision), fold(params)
-    return step(variant, weights, project(variant, weights, x), h).gates
+    plan, weights = plan_of(params, precision), fold(params)
+    return step(plan, weights, project(plan, weights, x), h).gates

@@ -107,7 +107,7 @@ class Parts(NamedTuple):
     merge: Merge = None  # of a Bidirectional
 
 
-def parts(net: Net, where: str = "net") -> Parts:
+def parts(net: Net, path: str = "") -> Parts:
     """Return what a net is made of; raise ValueError, naming the position, if it is no net."""
     if isinstance(net, GRUParams):
         return Parts("layer", {})
@@ -119,10 +119,10 @@ def parts(net: Net, where: str = "net") -> Parts:
     if isinstance(net, tuple | list):
         if not net:
             kind = type(net).__name__
-            raise ValueError(f"{where} is an empty {kind}: expected at least one layer")
+            raise ValueError(f"net{path} is an empty {kind}: expected at least one layer")
         return Parts("stack", {f"[{i}]": layer for i, layer in enumerate(net)})
     raise ValueError(
-        f"{where} is a {type_name(net)}: expected a GRUParams, a Bidirectional, a Backward, or a "
+        f"net{path} is a {type_name(net)}: expected a GRUParams, a Bidirectional, a Backward, or a "
         f"tuple or list of them{ways_in(net)}"
     )
 
@@ -177,7 +177,7 @@ def fold(
         ValueError: the net is no net, or a state has another structure; with the position.
     """
     at = Layer(net) if at is None else at._replace(params=net)
-    kind, nets, how = parts(net, at.place)
+    kind, nets, how = parts(net, at.path)
     if kind == "layer":
         return function(at, xs, *states.values())
     split = {name: _split(net, kind, part, name + at.path) for name, part in states.items()}
@@ -266,9 +266,13 @@ def merged(_: str, merge: str | None, forward: Array, backward: Array) -> Any:
 class _Signal(NamedTuple):
     """The outputs of a part of a net, as ``check_net`` follows them."""
 
-    place: str
+    path: str
     size: int
     is_pair: bool = False
+
+    @property
+    def place(self) -> str:
+        return f"net{self.path}"
 
 
 def check_net(net: Net) -> tuple[int, int | None]:
@@ -297,21 +301,22 @@ def _sizes(net: Net) -> tuple[int, _Signal]:
         except ValueError as error:
             # The position of a single layer is obvious.
             raise error if not layer.path else ValueError(f"{layer.place}: {error}") from None
-        size, place = layer.params.input_size, layer.place
+        size = layer.params.input_size
         if given is None:  # the inputs of the net
             first = first or layer
-            _check_equal(first.place, first.params.input_size, place, size, "inputs")
+            if first is not layer and (inputs := first.params.input_size) != size:
+                raise _unequal(first.place, inputs, layer.place, size, "inputs")
         elif given.is_pair:
             raise ValueError(
                 f"{given.place} gives a pair of sequences, as its merge is None: expected one "
-                f"sequence for {place}"
+                f"sequence for {layer.place}"
             )
         elif given.size != size:
             raise ValueError(
-                f"{given.place} gives {given.size} outputs and {place} takes {size} inputs: "
+                f"{given.place} gives {given.size} outputs and {layer.place} takes {size} inputs: "
                 "expected the same"
             )
-        return _Signal(place, layer.params.hidden_size), None
+        return _Signal(layer.path, layer.params.hidden_size), None
 
     def merge(path: str, how: str | None, *sides: _Signal) -> _Signal:
         for side in sides:
@@ -320,17 +325,17 @@ def _sizes(net: Net) -> tuple[int, _Signal]:
                     f"{side.place} gives a pair of sequences: expected a merge other than None"
                 )
         forward, backward = sides
-        _check_equal(forward.place, forward.size, backward.place, backward.size, "units")
-        return _Signal(f"net{path}", forward.size * (1 + (how == "concat")), how is None)
+        if forward.size != backward.size:
+            raise _unequal(forward.place, forward.size, backward.place, backward.size, "units")
+        return _Signal(path, forward.size * (1 + (how == "concat")), how is None)
 
     outputs, _ = fold(check, net, merge=merge)
     assert first is not None  # a net has a layer
     return first.params.input_size, outputs
 
 
-def _check_equal(one: str, size: int, other: str, other_size: int, what: str) -> None:
-    if size != other_size:
-        raise ValueError(f"{one} has {size} {what} and {other} {other_size}: expected the same")
+def _unequal(one: str, size: int, other: str, other_size: int, what: str) -> ValueError:
+    return ValueError(f"{one} has {size} {what} and {other} {other_size}: expected the same")
 
 
 def _described(state: object) -> str:

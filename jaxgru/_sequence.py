@@ -254,10 +254,10 @@ def _prepared(
     **given: Any,
 ) -> tuple[tuple[Any, ...], Options]:
     """Check the arguments of ``gru``; return the arrays and the rest."""
-    check_static(**given)
-    switches = ("reverse", "time_major", "zero_masked", "return_sequences")
-    options = Options(**given | {name: bool(given[name]) for name in switches if name in given})
-    check_implementation(options.implementation)
+    try:
+        options = _options(**given)
+    except TypeError:  # not hashable
+        options = _options.__wrapped__(**given)
     inputs, _ = check_net(net)
     check_last_axis("xs", xs, inputs, "inputs")
     if np.ndim(xs) < 2:
@@ -270,19 +270,13 @@ def _prepared(
     if resets is not None and reset_state is None and jax.tree.leaves(h0):
         _warn_of_zeros()
     reset_state, reset_number = as_reset_state(reset_state, resets)
-    if options.zero_masked and not options.return_sequences:
-        raise ValueError(
-            "zero_masked is given without return_sequences: no masked step is returned"
-        )
-    dropout = as_dropout(options.dropout)
+    dropout = options.dropout
     between = dropout is not None and dropout.on == "between"
     if between and all(layer.is_first for layer in unroll(net)):
         raise ValueError(
             f"dropout of {options.dropout} acts between layers, and net has no stack of them: "
             "expected a stack, or jaxgru.Dropout(rate, on='inputs')"
         )
-    check_rate("recurrent_dropout", options.recurrent_dropout)
-    check_precision(options.precision)
     if dropout is None and not options.recurrent_dropout:
         key = None
     elif key is None:
@@ -294,13 +288,12 @@ def _prepared(
                 name + layer.path, h, tuple(batch), layer.params.hidden_size, "as xs has it"
             )
 
-    map_layers(check, net, h0=h0, reset_state=reset_state)
+    if h0 is not None or reset_state is not None:
+        map_layers(check, net, h0=h0, reset_state=reset_state)
     options = dataclasses.replace(
         options,
         dtype=state_dtype(net, xs=xs, h0=h0, reset_state=reset_state),
         reset_number=reset_number,
-        dropout=dropout,
-        recurrent_dropout=float(options.recurrent_dropout),
         remat=check_remat(options.remat, time),
     )
     if options.implementation == "native":
@@ -308,6 +301,24 @@ def _prepared(
         for layer in unroll(net):
             choose("native", layer.params, options.precision, options.dtype)
     return (*as_arrays((net, xs, h0, *flags, reset_state)), key), options
+
+
+@functools.lru_cache(typed=True)  # of two equal values, such as 0 and False, one may be an error
+def _options(**given: Any) -> Options:
+    """Check the static arguments that do not depend on shapes."""
+    check_static(**given)
+    switches = ("reverse", "time_major", "zero_masked", "return_sequences")
+    options = Options(**given | {name: bool(given[name]) for name in switches if name in given})
+    check_implementation(options.implementation)
+    if options.zero_masked and not options.return_sequences:
+        raise ValueError(
+            "zero_masked is given without return_sequences: no masked step is returned"
+        )
+    dropout = as_dropout(options.dropout)
+    check_rate("recurrent_dropout", options.recurrent_dropout)
+    check_precision(options.precision)
+    rate = float(options.recurrent_dropout)
+    return dataclasses.replace(options, dropout=dropout, recurrent_dropout=rate)
 
 
 @functools.cache  # once in a process

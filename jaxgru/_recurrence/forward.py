@@ -1,7 +1,6 @@
 """The forward loop as a primitive of JAX, where the native implementation serves.
 
-Its operands are the leaves of ``scan.Operands``. Its results are the last state, then the states
-after each step unless ``last_only``, or with ``gates`` those of ``step.arrays_of``. derivative.py
+Its operands are the leaves of ``scan.Operands``, its results those of ``scan.forward``. layer.py
 has its derivative.
 """
 
@@ -13,82 +12,42 @@ import jax
 from jax.interpreters import batching
 
 from jaxgru._recurrence import native, scan
-from jaxgru._recurrence.implementation import Implementation
 from jaxgru._recurrence.primitive import fold_rows, loop_primitive
 from jaxgru._recurrence.scan import Operands
-from jaxgru._recurrence.step import Step, Variant, arrays_of, steps_of
+from jaxgru._recurrence.step import Gates, Plan, Step
 
 Array = jax.Array
 
 
-def forward(
-    variant: Variant,
-    operands: Operands,
-    *,
-    reverse: bool,
-    last_only: bool,
-    implementation: Implementation,
-) -> tuple[Array, Array | None]:
-    """Return the last state and the states after each step, see ``scan.forward``."""
-    last, *ys = _bind(
-        operands,
-        variant=variant,
-        reverse=reverse,
-        last_only=last_only,
-        gates=False,
-        implementation=implementation,
-    )
-    return last, ys[0] if ys else None
-
-
-def forward_gates(
-    variant: Variant, operands: Operands, *, reverse: bool, implementation: Implementation
-) -> tuple[Array, Step]:
-    """Return the last state and all steps with their gates, see ``scan.forward_gates``."""
-    last, *steps = _bind(
-        operands,
-        variant=variant,
-        reverse=reverse,
-        last_only=False,
-        gates=True,
-        implementation=implementation,
-    )
-    return last, steps_of(steps)
-
-
-def _bind(operands: Operands, **static: Any) -> list[Array]:
+def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
+    """Return the last state and what is asked of each step, see ``scan.forward``."""
     leaves, tree = jax.tree.flatten(operands)
-    results: list[Array] = forward_p.bind(*leaves, tree=tree, **static)
-    return results
+    results = forward_p.bind(*leaves, tree=tree, plan=plan, implementation=plan.implementation)
+    last, steps = unflatten_results(plan, results)
+    return last, steps
 
 
-def _run(
-    loops: Any,
-    *leaves: Any,
-    tree: Any,
-    variant: Variant,
-    reverse: bool,
-    last_only: bool,
-    gates: bool,
-) -> list[Array]:
+def unflatten_results(plan: Plan, results: Sequence[Any]) -> Any:
+    """Return the results of the primitive in the structure of ``scan.forward``."""
+    return jax.tree.unflatten(jax.tree.structure(_like(plan, 0, 0)), results)
+
+
+def _like(plan: Plan, last: Any, sequence: Any) -> tuple[Any, Any]:
+    """Return the structure of the results with these leaves."""
+    if plan.gates:
+        return last, Step(Gates(*[sequence] * 4), sequence, None)
+    return last, None if plan.last_only else sequence
+
+
+def _run(loops: Any, *leaves: Any, tree: Any, plan: Plan) -> list[Array]:
     """Run a loop of scan.py or native.py."""
-    operands = jax.tree.unflatten(tree, leaves)
-    if gates:
-        last, steps = loops.forward_gates(variant, operands, reverse=reverse)
-        return [last, *arrays_of(steps)]
-    last, ys = loops.forward(variant, operands, reverse=reverse, last_only=last_only)
-    return [last] if last_only else [last, ys]
+    return jax.tree.leaves(loops.forward(plan, jax.tree.unflatten(tree, leaves)))
 
 
-def _abstract(*leaves: Any, tree: Any, **static: Any) -> list[Any]:
+def _abstract(*leaves: Any, tree: Any, plan: Plan, **_: Any) -> list[Any]:
     operands = jax.tree.unflatten(tree, leaves)
     h, time = operands.h, operands.xs.shape[0]
-    return [h, *[h.update(shape=(time, *h.shape))] * _sequences(**static)]
-
-
-def _sequences(*, last_only: bool, gates: bool, **_: Any) -> int:
-    """Return the number of results beside the last state."""
-    return 5 if gates else 0 if last_only else 1
+    return jax.tree.leaves(_like(plan, h, h.update(shape=(time, *h.shape))))
 
 
 forward_p = loop_primitive(
@@ -99,18 +58,17 @@ forward_p = loop_primitive(
 def _batch(
     operands: Sequence[Array], axes: Sequence[int | None], **static: Any
 ) -> tuple[list[Array], list[int]]:
-    tree = static["tree"]
+    tree, plan = static["tree"], static["plan"]
     if jax.tree.leaves(jax.tree.unflatten(tree, axes).weights):
         # A recurrent kernel for each entry: no rows of one product.
-        static.pop("implementation")
-        run = functools.partial(_run, scan, **static)
+        run = functools.partial(_run, scan, tree=tree, plan=plan)
         results = jax.vmap(run, in_axes=tuple(axes))(*operands)
         return results, [0] * len(results)
     weights, *others = jax.tree.unflatten(tree, operands)
     rows: list[int | None] = [None] * len(jax.tree.leaves(weights))
     for part, axis in zip(others, (1, 0, 0, 1, 0), strict=True):
         rows += [axis] * len(jax.tree.leaves(part))
-    result_rows = [0, *[1] * _sequences(**static)]
+    result_rows = jax.tree.leaves(_like(plan, 0, 1))
     return fold_rows(functools.partial(forward_p.bind, **static), operands, axes, rows, result_rows)
 
 

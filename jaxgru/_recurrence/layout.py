@@ -51,6 +51,16 @@ def padded_units(state: tuple[int, ...]) -> int:
     return -(-units // _VECTOR) * _VECTOR if short else units
 
 
+def padded(array: Any, units: int, spare: int) -> Any:
+    """Append zeros to each block of the last axis."""
+    if array is None:
+        return None
+    *leading, last = array.shape
+    gates = array.reshape(*leading, last // units, units)
+    gates = jnp.pad(gates, [(0, 0)] * (gates.ndim - 1) + [(0, spare)])
+    return gates.reshape(*leading, math.prod(gates.shape[-2:]))
+
+
 def projects_in_loop(inputs: int, state: tuple[int, ...]) -> bool:
     """Return whether each step projects its own input, instead of one product for all steps.
 

@@ -12,38 +12,26 @@ import jax.numpy as jnp
 
 from jaxgru._optional import need
 from jaxgru._recurrence.scan import Coefficients, Flags, Operands
-from jaxgru._recurrence.step import Step, Variant, steps_of
+from jaxgru._recurrence.step import Gates, Plan, Step
 
 Array = jax.Array
 
 
-def forward(
-    variant: Variant, operands: Operands, *, reverse: bool, last_only: bool
-) -> tuple[Array, Array | None]:
-    """Return the last state, and the states after each step, see ``scan.forward``."""
-    last, ys, *_ = _forward(variant, operands, reverse, last_only=last_only, gates=False)
-    return last, None if last_only else ys
-
-
-def forward_gates(variant: Variant, operands: Operands, *, reverse: bool) -> tuple[Array, Step]:
-    """Return the last state, and all steps with their gates, see ``scan.forward_gates``."""
-    last, *steps = _forward(variant, operands, reverse, last_only=False, gates=True)
-    return last, steps_of(steps)
-
-
-def _forward(
-    variant: Variant, operands: Operands, reverse: bool, *, last_only: bool, gates: bool
-) -> list[Array]:
+def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
+    """Return the last state, and the states after each step or the steps, see ``scan.forward``."""
     weights, xs, h, reset_to, flags, factors = operands
     sequence = (xs.shape[0], *h.shape)
-    return _call(
+    last, ys, z, r, n, inside_reset = _call(
         "jaxgru_forward",
         [xs, *weights, h, reset_to, factors, *flags],
-        [h.shape, None if last_only else sequence, *[sequence if gates else None] * 4],
+        [h.shape, None if plan.last_only else sequence, *[sequence if plan.gates else None] * 4],
         h.dtype,
-        reset_after=variant.reset_after,
-        reverse=reverse,
+        reset_after=plan.reset_after,
+        reverse=plan.reverse,
     )
+    if plan.gates:
+        return last, Step(Gates(z, r, n, ys), inside_reset, None)
+    return last, None if plan.last_only else ys
 
 
 def linear(

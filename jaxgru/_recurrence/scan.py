@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxgru._recurrence.layout import Precision, blocks, projects_in_loop, unroll_of
-from jaxgru._recurrence.step import Step, Variant, Weights, along, project, step
+from jaxgru._recurrence.step import Plan, Weights, along, project, step
 
 Array = jax.Array
 
@@ -53,54 +53,31 @@ class Operands(NamedTuple):
     factors: Array | None  # (B, H), those of recurrent dropout
 
 
-def forward(
-    variant: Variant, operands: Operands, *, reverse: bool, last_only: bool
-) -> tuple[Array, Array | None]:
+def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
     """Return the last state ``(B, H)``, and the states after each step ``(T, B, H)``.
 
-    With ``last_only``, None in place of the states after each step.
+    With ``last_only``, None in place of the states after each step; with ``gates``, all steps as a
+    ``Step`` without the preactivations.
     """
-    xs, h, flags = operands.xs, operands.h, operands.flags
-    at_once = not projects_in_loop(xs.shape[-1], h.shape)
+    weights, xs, h, reset_to, flags, factors = operands
+    at_once = plan.gates or not projects_in_loop(xs.shape[-1], h.shape)
 
-    def body(h: Array, at: Any) -> tuple[Array, Array | None]:
-        h = _advance(variant, operands, at_once, h, *at).gates.h
-        return h, None if last_only else h
+    def body(h: Array, at: Any) -> tuple[Array, Any]:
+        inputs, valid, resets = at
+        if resets is not None and reset_to is not None:
+            h = jnp.where(resets[:, None], reset_to, h)
+        if not at_once:
+            inputs = project(plan, weights, inputs)
+        taken = step(plan, weights, inputs, where_valid(valid, h), factors)
+        after = taken.gates.h if valid is None else jnp.where(valid[:, None], taken.gates.h, h)
+        if plan.gates:
+            return after, taken._replace(gates=taken.gates._replace(h=after), preactivations=None)
+        return after, None if plan.last_only else after
 
-    inputs = project(variant, operands.weights, xs) if at_once else xs
-    unroll = unroll_of(xs.shape[0], h.shape, holds=flags.valid is not None)
-    return lax.scan(body, h, (inputs, *flags), reverse=reverse, unroll=unroll)
-
-
-def forward_gates(variant: Variant, operands: Operands, *, reverse: bool) -> tuple[Array, Step]:
-    """Return the last state, and all steps with their gates, without the preactivations."""
-
-    def body(h: Array, at: Any) -> tuple[Array, Step]:
-        step = _advance(variant, operands, True, h, *at)
-        return step.gates.h, step._replace(preactivations=None)
-
-    inputs = project(variant, operands.weights, operands.xs)
-    return lax.scan(body, operands.h, (inputs, *operands.flags), reverse=reverse)
-
-
-def _advance(
-    variant: Variant,
-    operands: Operands,
-    projected: bool,
-    h: Array,
-    inputs: Any,
-    valid: Array | None,
-    resets: Array | None,
-) -> Step:
-    weights, factors = operands.weights, operands.factors
-    if resets is not None and operands.reset_to is not None:
-        h = jnp.where(resets[:, None], operands.reset_to, h)
-    if not projected:
-        inputs = project(variant, weights, inputs)
-    if valid is None:
-        return step(variant, weights, inputs, h, factors)
-    taken = step(variant, weights, inputs, where_valid(valid, h), factors)
-    return taken._replace(gates=taken.gates._replace(h=jnp.where(valid[:, None], taken.gates.h, h)))
+    inputs = project(plan, weights, xs) if at_once else xs
+    holds = flags.valid is not None
+    unroll = 1 if plan.gates else unroll_of(xs.shape[0], h.shape, holds=holds)
+    return lax.scan(body, h, (inputs, *flags), reverse=plan.reverse, unroll=unroll)
 
 
 def where_valid(valid: Array | None, array: Array) -> Array:

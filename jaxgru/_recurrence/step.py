@@ -1,6 +1,5 @@
 """The equations of one step of a GRU, on arrays."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +7,8 @@ import jax.numpy as jnp
 
 from jaxgru._activations import ActivationLike, get_activation
 from jaxgru._params import GRUParams
-from jaxgru._recurrence.layout import Precision, blocks, product_blocks, projections
+from jaxgru._recurrence.implementation import Implementation
+from jaxgru._recurrence.layout import Precision, blocks, padded, product_blocks, projections
 
 Array = jax.Array
 
@@ -25,14 +25,19 @@ class Gates(NamedTuple):
     h: Array
 
 
-class Variant(NamedTuple):
-    """The static configuration of a step."""
+class Plan(NamedTuple):
+    """What is static in a layer: its equations, and how it is run."""
 
     reset_after: bool
     activation: ActivationLike
     recurrent_activation: ActivationLike
     clip: float | None
     precision: Precision
+    implementation: Implementation = "scan"
+    reverse: bool = False
+    last_only: bool = False  # return no states after each step
+    gates: bool = False  # return the gates after each step, too
+    keep: bool = False  # the gates for the derivative, which else recomputes them from the states
 
 
 class Weights(NamedTuple):
@@ -53,23 +58,10 @@ class Step(NamedTuple):
     preactivations: tuple[Array, Array, Array] | None
 
 
-def arrays_of(steps: Step) -> list[Array]:
-    """Return the states after steps, their gates, and what the reset gate multiplies."""
-    z, r, n, ys = steps.gates
-    return [ys, z, r, n, steps.inside_reset]
-
-
-def steps_of(arrays: Sequence[Any]) -> Step:
-    """Return the inverse of ``arrays_of``."""
-    ys, z, r, n, inside_reset = arrays
-    return Step(Gates(z, r, n, ys), inside_reset, None)
-
-
-def variant_of(params: GRUParams, precision: Precision) -> Variant:
-    """Return the static fields of the parameters, with the precision of the products."""
-    return Variant(
-        params.reset_after, params.activation, params.recurrent_activation, params.clip, precision
-    )
+def plan_of(params: GRUParams, precision: Precision, **how: Any) -> Plan:
+    """Return the plan of a layer with the static fields of its parameters."""
+    fields = (params.reset_after, params.activation, params.recurrent_activation, params.clip)
+    return Plan(*fields, precision, **how)
 
 
 def fold(params: GRUParams) -> Weights:
@@ -85,13 +77,26 @@ def fold(params: GRUParams) -> Weights:
     return Weights(params.kernel, params.recurrent_kernel, bias, inside)
 
 
-def project(variant: Variant, weights: Weights, x: Array) -> list[Array]:
+def with_spare_units(weights: Weights, units: int, spare: int) -> Weights:
+    """Append unconnected units: their rows and columns are zero."""
+    weights = jax.tree.map(lambda array: padded(array, units, spare), weights)
+    kernel = jnp.pad(weights.recurrent_kernel, ((0, spare), (0, 0)))
+    return weights._replace(recurrent_kernel=kernel)
+
+
+def gates_suffice(params: GRUParams) -> bool:
+    """Return whether the derivative can start from the gates' outputs alone."""
+    names = (params.activation, params.recurrent_activation)
+    return params.clip is None and not any(get_activation(name).needs_input for name in names)
+
+
+def project(plan: Plan, weights: Weights, x: Array) -> list[Array]:
     """Return ``x W``, which needs no state, as three blocks ``(..., H)``."""
-    return projections(x, weights.kernel, variant.precision)
+    return projections(x, weights.kernel, plan.precision)
 
 
 def step(
-    variant: Variant,
+    plan: Plan,
     weights: Weights,
     projected: list[Array],
     h: Array,
@@ -101,29 +106,29 @@ def step(
 
     ``factors`` multiply the state in its products with the recurrent kernel (recurrent dropout).
     """
-    gate = get_activation(variant.recurrent_activation).value
-    candidate = get_activation(variant.activation).value
+    gate = get_activation(plan.recurrent_activation).value
+    candidate = get_activation(plan.activation).value
     entering = h if factors is None else along(factors, h) * h
     xz, xr, xn = projected
     if weights.bias is not None:
         bz, br, bn = blocks(weights.bias, 3)
         xz, xr, xn = xz + along(bz, xz), xr + along(br, xr), xn + along(bn, xn)
-    if variant.reset_after:
-        hz, hr, inside = product_blocks(entering, weights.recurrent_kernel, 3, variant.precision)
+    if plan.reset_after:
+        hz, hr, inside = product_blocks(entering, weights.recurrent_kernel, 3, plan.precision)
         if weights.candidate_bias is not None:
             inside = inside + along(weights.candidate_bias, inside)
     else:
         to_gates, to_candidate = split_candidate(weights.recurrent_kernel)
-        hz, hr = product_blocks(entering, to_gates, 2, variant.precision)
+        hz, hr = product_blocks(entering, to_gates, 2, plan.precision)
         inside = entering
     az, ar = xz + hz, xr + hr
-    z, r = gate(clipped(az, variant.clip)), gate(clipped(ar, variant.clip))
-    if variant.reset_after:
+    z, r = gate(clipped(az, plan.clip)), gate(clipped(ar, plan.clip))
+    if plan.reset_after:
         an = xn + r * inside
     else:
-        (hn,) = product_blocks(r * inside, to_candidate, 1, variant.precision)
+        (hn,) = product_blocks(r * inside, to_candidate, 1, plan.precision)
         an = xn + hn
-    n = candidate(clipped(an, variant.clip))
+    n = candidate(clipped(an, plan.clip))
     return Step(Gates(z, r, n, z * h + (1 - z) * n), inside, (az, ar, an))
 
 

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from jaxgru._activations import ActivationLike, get_activation
 from jaxgru._recurrence.layout import blocks, product
 from jaxgru._recurrence.scan import Coefficients, Flags, map_step, where_valid
-from jaxgru._recurrence.step import Step, Variant, Weights, along, clipped, split_candidate
+from jaxgru._recurrence.step import Plan, Step, Weights, along, clipped, split_candidate
 
 Array = jax.Array
 
 
 def linearise(
-    variant: Variant, flags: Flags, factors: Array | None, steps: Step, hs: Array
+    plan: Plan, flags: Flags, factors: Array | None, steps: Step, hs: Array
 ) -> tuple[Coefficients, Array]:
     """Return the coefficients of the recurrence, and d = (1 - z) phi', each ``(T, B, H)``.
 
@@ -30,21 +30,21 @@ def linearise(
     """
     z, r, n, _ = steps.gates
     az, ar, an = steps.preactivations or (None, None, None)
-    a = (hs - n) * _slope(variant.clip, variant.recurrent_activation, az, z)
-    slope_r = _slope(variant.clip, variant.recurrent_activation, ar, r)
-    d = (1 - z) * _slope(variant.clip, variant.activation, an, n)
-    if variant.reset_after:
+    a = (hs - n) * _slope(plan.clip, plan.recurrent_activation, az, z)
+    slope_r = _slope(plan.clip, plan.recurrent_activation, ar, r)
+    d = (1 - z) * _slope(plan.clip, plan.activation, an, n)
+    if plan.reset_after:
         b, c = d * steps.inside_reset * slope_r, d * r
     else:
         b, c = _entering(factors, hs) * slope_r, d
     if flags.valid is not None:
         z = jnp.where(flags.valid[..., None], z, jnp.ones_like(z))
         a, b, c, d, r = (where_valid(flags.valid, array) for array in (a, b, c, d, r))
-    return Coefficients(z, a, b, c, None if variant.reset_after else r), d
+    return Coefficients(z, a, b, c, None if plan.reset_after else r), d
 
 
 def forcing(
-    variant: Variant,
+    plan: Plan,
     weights: Weights,
     coefficients: Coefficients,
     d: Array,
@@ -65,7 +65,7 @@ def forcing(
         a (dgz + h dUz) + b (dgr + h dUr) + c (h dUh + dch) + d dgx          reset after
         a (dgz + h dUz) + c (dgx + b (dgr + h dUr) Uh + (r h) dUh)           reset before
     """
-    times = functools.partial(product, precision=variant.precision)
+    times = functools.partial(product, precision=plan.precision)
     _, a, b, c, r = coefficients
     entering = _entering(factors, hs)
     xz, xr, xn = _blocks(
@@ -100,7 +100,7 @@ def forcing(
         at_resets = jnp.where(flags.resets[..., None], along(dreset_to, hs), jnp.zeros_like(hs))
         kept = flags._replace(resets=None)
         moved.append(
-            map_step(coefficients, transposed_kernel, at_resets, kept, factors, variant.precision)
+            map_step(coefficients, transposed_kernel, at_resets, kept, factors, plan.precision)
         )
     total = _sum(*moved)
     return jnp.zeros_like(hs) if total is None else total

@@ -16,7 +16,8 @@ import pytest
 from plain_loop import gradient, plain_loop
 
 import jaxgru
-from jaxgru._recurrence import derivative, layout
+from jaxgru._recurrence import layer as layer_module
+from jaxgru._recurrence import layout
 
 _scan = functools.partial(jaxgru.gru, implementation="scan")
 
@@ -111,7 +112,7 @@ def test_limits_of_the_layout_act(key, monkeypatch):
 
     usual = _text(gradient, params, xs)
     for module, name, value in (
-        (derivative, "chunk_steps", lambda time, _: min(time, 2)),
+        (layer_module, "chunk_steps", lambda time, _: min(time, 2)),
         (layout, "_WIDE", 1),
     ):
         with monkeypatch.context() as patch:
@@ -124,7 +125,7 @@ def test_limits_of_the_layout_act(key, monkeypatch):
 def test_padding_is_left_out_of_the_program(key, monkeypatch):
     # No other test has these sizes, so nothing compiled is used again.
     rows, units = 3, 41
-    monkeypatch.setattr(derivative, "chunk_steps", lambda time, _: min(time, 4))
+    monkeypatch.setattr(layer_module, "chunk_steps", lambda time, _: min(time, 4))
     params, xs = cases.random_params(key, 3, units), jnp.zeros((rows, 23, 3))
     lengths = jnp.asarray([9, 0, 6])
     assert "stablehlo.case" in _text(lambda xs: _scan(params, xs, lengths=lengths), xs)

@@ -31,7 +31,8 @@ from second_order import ORDERS, to_second_order
 
 import jaxgru
 from jaxgru import _sequence as sequence
-from jaxgru._recurrence import derivative, layout
+from jaxgru._recurrence import layer as layer_module
+from jaxgru._recurrence import layout
 
 # Relative to the largest number of an array. Double and single precision: sums of some hundred
 # terms in another order, through a second derivative at most; seen, 2e-15 and 9e-7. Halves are
@@ -375,7 +376,7 @@ def _layout(monkeypatch, case):
     sequence._run.clear_cache()  # of programs of the same shapes, laid out or drawn otherwise
     with monkeypatch.context() as patch:
         if case.in_chunks:
-            patch.setattr(derivative, "chunk_steps", lambda time, _: min(time, 2))
+            patch.setattr(layer_module, "chunk_steps", lambda time, _: min(time, 2))
         if case.gates_kept:
             patch.setattr(layout, "_WIDE", 1)
         yield
