@@ -271,10 +271,10 @@ def _prepared(
         _warn_of_zeros()
     reset_state, reset_number = as_reset_state(reset_state, resets)
     dropout = options.dropout
-    between = dropout is not None and dropout.on == "between"
-    if between and all(layer.is_first for layer in unroll(net)):
+    is_between = dropout is not None and dropout.on == "between"
+    if dropout and is_between and all(layer.is_first for layer in unroll(net)):
         raise ValueError(
-            f"dropout of {options.dropout} acts between layers, and net has no stack of them: "
+            f"dropout of {dropout.rate} acts between layers, and net has no stack of them: "
             "expected a stack, or jaxgru.Dropout(rate, on='inputs')"
         )
     if dropout is None and not options.recurrent_dropout:
