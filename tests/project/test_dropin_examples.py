@@ -29,7 +29,7 @@ def test_both_recurrences_learn_to_remember_alike(monkeypatch, capsys):
     example = importlib.import_module("recurrent_ppo")
     # A short corridor, learned in a few updates.
     monkeypatch.setattr(example, "LENGTH", 3)
-    example.main(updates=25, seeds=2)
+    example.main(updates=40, seeds=2)
     rows = re.findall(r"^ *\d+ +(-?\d\.\d\d) +(-?\d\.\d\d)$", capsys.readouterr().out, re.MULTILINE)
     theirs, ours = np.array(rows, float).T
     assert len(ours) == 6
