@@ -68,12 +68,6 @@ def test_zeros_stand_for_a_missing_bias(torch, key):
     [
         (lambda torch, module: module.to(torch.complex64), "has dtype complex64: expected"),
         (lambda _, module: module.to("meta"), "has dtype float32 in a Tensor of layout torch.st"),
-        (
-            lambda torch, module: torch.nn.utils.parametrizations.weight_norm(
-                module, "weight_hh_l0"
-            ),
-            "is given by weight_hh_l0_original0, as by a weight norm",
-        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Complex modules are a new feature")

@@ -208,7 +208,8 @@ def _in_order(model: Layer) -> list[Layer]:
         return list(model.inner)
     tensor, found = scope.output(0), dict[str, Layer]()
     while not isinstance(tensor, str) and (layer := scope.layers.get(tensor[0])) is not None:
-        if layer.name in found or tensor[1:] != (0, 0) or scope.call_count(layer) > 1:
+        # The number of the only call may be above 0: that of a sub-model counts its own building.
+        if layer.name in found or tensor[2] or scope.call_count(layer) > 1:
             raise _no_chain(layer, "is called several times, or has several outputs")
         found[layer.name] = layer
         if layer.class_name == "InputLayer":
