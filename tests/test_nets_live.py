@@ -32,7 +32,7 @@ def xs(key):
 
 
 @pytest.mark.usefixtures("default_promotion")
-@pytest.mark.filterwarnings("ignore::jaxgru._weights.WeightsWarning")  # of what is done here
+@pytest.mark.filterwarnings("ignore::jaxgru.WeightsWarning")  # of what is done here
 @pytest.mark.parametrize("go_backwards", [False, True])
 @pytest.mark.parametrize("zero_output", [False, True])
 def test_keras_masks_and_a_state_kept_between_calls(key, xs, go_backwards, zero_output):

@@ -132,7 +132,7 @@ def load_model(
     >>> import jaxgru
     >>> jaxgru.load_model("examples/data/gru.npz")
     Traceback (most recent call last):
-    jaxgru._weights.errors.WeightsError: examples/data/gru.npz: it is a file of format npz...
+    jaxgru.WeightsError: examples/data/gru.npz: it is a file of format npz...
 
     Source: Keras' layers; docs/formats.md names that of the formats.
     """

@@ -38,7 +38,11 @@ def test_several_are_asked_for_by_their_place(eqx, key):
         jaxgru.from_equinox([model["readout"]])
 
 
-def test_cells_that_vmap_made_several_of_are_refused(eqx, key):
-    several = eqx.filter_vmap(lambda key: eqx.nn.GRUCell(3, 4, key=key))(jax.random.split(key, 2))
-    with pytest.raises(jaxgru.WeightsError, match=r"weight_hh has shape \(2, 12, 4\): exp"):
-        jaxgru.from_equinox(several)
+def test_cells_that_vmap_made_several_of_are_stacked(eqx, key):
+    keys = jax.random.split(key, 2)
+    several = eqx.filter_vmap(lambda key: eqx.nn.GRUCell(3, 4, key=key))(keys)
+    with pytest.warns(jaxgru.WeightsWarning, match="its arrays are stacked over 2"):
+        stacked = jaxgru.from_equinox(several)
+    for i, own in enumerate(keys):
+        one = jaxgru.from_equinox(eqx.nn.GRUCell(3, 4, key=own))
+        assert_same(jax.tree.map(lambda array, i=i: array[i], stacked), one)
