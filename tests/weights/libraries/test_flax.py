@@ -106,7 +106,9 @@ def test_several_are_asked_for_by_name(nnx, key):
 
 @pytest.mark.parametrize("source", [None, 3, [1]])
 def test_what_is_no_flax_is_refused(nnx, source):
-    with pytest.raises(jaxgru.WeightsError, match=r"has no GRU of Flax: expected the variables of a"):
+    with pytest.raises(
+        jaxgru.WeightsError, match=r"has no GRU of Flax: expected the variables of a"
+    ):
         jaxgru.from_flax(source)
 
 
