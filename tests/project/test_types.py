@@ -57,7 +57,10 @@ def _uses_of_any(thing):
         return []
     # By name, as a class names the public module instead of its own.
     opening = re.compile(rf"^(class|def) {thing.__name__}\b", re.MULTILINE)
-    (path,) = (path for path in _PATHS if opening.search(path.read_text()))
+    folder = _ROOT / thing.__module__.replace(".", "/")
+    paths = [path for path in _PATHS if opening.search(path.read_text())]
+    # Two packages may each have a class of that name.
+    (path,) = [path for path in paths if folder in path.parents] if len(paths) > 1 else paths
     module = importlib.import_module(".".join(path.relative_to(_ROOT).with_suffix("").parts))
     nodes = ast.parse(path.read_text()).body
     *_, node = (node for node in nodes if getattr(node, "name", "") == thing.__name__)
