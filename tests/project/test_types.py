@@ -34,7 +34,9 @@ def test_the_script_passes_basedpyright():
     command = shutil.which("basedpyright", path=str(Path(sys.executable).parent))
     if command is None:
         pytest.skip("basedpyright is not installed")
-    done = subprocess.run([command], cwd=_ROOT, capture_output=True, text=True, check=False)
+    # Without an activated environment, it would look for another Python.
+    command = [command, "--pythonpath", sys.executable]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
