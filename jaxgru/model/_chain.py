@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import export
 from jax.typing import ArrayLike
 
+from jaxgru._checks import check_masks
 from jaxgru._dropout import Dropout
 from jaxgru._masks import within
 from jaxgru._sequence import gru
@@ -174,20 +175,11 @@ def _rows(array: Any, batch: tuple[int, ...]) -> Array:
 def _valid_steps(x: Array, batch: tuple[int, ...], lengths: Any, mask: Any) -> Array | None:
     if lengths is None and mask is None:
         return None
-    if lengths is not None and mask is not None:
-        raise ValueError("lengths and mask are both given: expected one of them")
     rows, time = x.shape[:2]
-    given, name, shape = (
-        (lengths, "lengths", batch) if mask is None else (mask, "mask", (*batch, time))
-    )
-    given = jnp.asarray(given)
-    if given.shape != shape:
-        raise ValueError(f"{name} has shape {given.shape}: expected {shape}")
+    check_masks(lengths, mask, None, (*batch, time), batch, time)
     if mask is None:
-        return within(given.reshape(rows), time).T
-    if given.dtype != bool:
-        raise ValueError(f"mask has dtype {given.dtype}: expected booleans, .astype(bool)")
-    return given.reshape(rows, time)
+        return within(jnp.asarray(lengths).reshape(rows), time).T
+    return jnp.asarray(mask).reshape(rows, time)
 
 
 def _flatten(model: Model) -> tuple[tuple[Any, ...], tuple[tuple[str, ...], int]]:

@@ -18,6 +18,7 @@ from jax import lax
 from jaxgru._activations import get_activation
 from jaxgru._params import at_least_float32, shown
 from jaxgru._pytree import pytree_dataclass
+from jaxgru._recurrence.step import along
 
 Array = jax.Array
 T = TypeVar("T")
@@ -171,7 +172,7 @@ class BatchNormalization(Layer):
     def __call__(self, signal: Signal, key: Array | None) -> Signal:
         x, gamma, beta = _of_one_type(signal.x, self.gamma, self.beta)
         mean, variance = (
-            _along(lax.stop_gradient(jnp.asarray(a)).astype(x.dtype), x)
+            along(lax.stop_gradient(jnp.asarray(a)).astype(x.dtype), x)
             for a in (self.mean, self.variance)
         )
         return signal._replace(x=_scaled(x - mean, variance, gamma, beta, self.epsilon))
@@ -228,7 +229,7 @@ class Elementwise(Layer):
     def __call__(self, signal: Signal, key: Array | None) -> Signal:
         x = activate(self.activation, _floats(signal.x))
         if self.alpha is not None:
-            x = jnp.where(x > 0, x, _along(jnp.asarray(self.alpha).astype(x.dtype), x) * x)
+            x = jnp.where(x > 0, x, along(jnp.asarray(self.alpha).astype(x.dtype), x) * x)
         return signal._replace(x=x)
 
 
@@ -330,17 +331,12 @@ def _of_one_type(x: Array, *arrays: Any) -> tuple[Any, ...]:
     return tuple(None if a is None else jnp.asarray(a).astype(dtype) for a in (x, *arrays))
 
 
-def _along(vector: Array, like: Array) -> Array:
-    """Repeat an array along the leading axes of another, as strict rank promotion requires."""
-    return jnp.broadcast_to(vector, (*like.shape[: like.ndim - vector.ndim], *vector.shape))
-
-
 def _plus(x: Array, bias: Array | None) -> Array:
-    return x if bias is None else x + _along(bias, x)
+    return x if bias is None else x + along(bias, x)
 
 
 def _scaled(
     centered: Array, variance: Array, gamma: Array | None, beta: Array | None, epsilon: float
 ) -> Array:
     x = centered * lax.rsqrt(variance + epsilon)
-    return _plus(x if gamma is None else x * _along(gamma, x), beta)
+    return _plus(x if gamma is None else x * along(gamma, x), beta)

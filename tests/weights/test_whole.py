@@ -240,6 +240,13 @@ def test_models_by_hand():
     ):
         with pytest.raises(ValueError, match=message):
             model(wrong)
+    for lengths, message in (
+        ([9, 1], "9: expected 0 to 3"),
+        ([1.5, 1.0], "float"),
+        ([1, 2, 3], "shape"),
+    ):
+        with pytest.raises(ValueError, match=f"lengths.* .*{message}"):
+            model(ids, lengths=np.array(lengths))
     with pytest.raises(ValueError, match="h0 names 'other': expected layers of words, gru, out"):
         model(ids, h0={"other": h})
     assert np.isnan(jax.jit(model)(ids + 9)).all()
