@@ -335,7 +335,7 @@ FILES = {
         "damaged or cut short"),
     "a number cut short": (b"\x08\x09\x3a\x01\xff", "a GraphProto in it is damaged or cut short"),
     "a number of 77 bits": (
-        b"\x08\x09\x3a\x0b" + b"\xff" * 11, "a number in it has more than 64 bits: expected an ON"),
+        b"\x08\x09\x3a\x0b" + b"\xff" * 11, "a number in it has more than 64 bits: expected at mo"),
     "a name that writes to the terminal": (
         model([gru(("x", "gru\n\x1b[31m", "R"))]), r"called 'gru\n\x1b[31m"),
     "Loop": (

@@ -1,23 +1,19 @@
-"""The wire format of protobuf: checks before a library parses a model.
-
-A message is a sequence of fields: a tag, which is ``number << 3 | wire type`` as a varint, and a
-value, which is a varint, four bytes, eight bytes, or a length and bytes, for example a message.
-"""
+"""Checks of an ONNX model's messages before a library parses them."""
 
 from typing import Any
 
 from jaxgru._weights.errors import WeightsError
+from jaxgru._weights.formats.protobuf import FIXED, LENGTH, VARINT, next_field
 
 # A parsed message takes about 150 bytes of memory, and may have two bytes in the file. This limit
 # of the number of fields is that of a model with 75,000 nodes. (An array of numbers is one field.)
 MOST_FIELDS = 2**20
 
-_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _IR_VERSION = 1
 # All fields of ModelProto in onnx.proto: ir_version and model_version are numbers; text, messages
 # and lists of them have a length.
-_MODEL = dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), _LENGTH)
-_MODEL |= dict.fromkeys((_IR_VERSION, 5), _VARINT)
+_MODEL = dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), LENGTH)
+_MODEL |= dict.fromkeys((_IR_VERSION, 5), VARINT)
 
 
 def begins_model(head: bytes) -> bool:
@@ -29,7 +25,7 @@ def begins_model(head: bytes) -> bool:
     at, found_version = 0, False
     while at < len(head):
         try:
-            number, wire_type, value, at = _next_field(head, at)
+            number, wire_type, value, at = next_field(head, at)
         except IndexError:  # cut by the end of the head
             break
         except WeightsError:
@@ -37,8 +33,7 @@ def begins_model(head: bytes) -> bool:
         if _MODEL.get(number) != wire_type:
             return False
         found_version |= number == _IR_VERSION and value > 0
-        if wire_type == _LENGTH:
-            at += value
+        at += value if wire_type == LENGTH else FIXED.get(wire_type, 0)
     return found_version
 
 
@@ -61,44 +56,16 @@ def check_fields(content: bytes, descriptor: Any) -> None:
             if count > MOST_FIELDS:
                 raise WeightsError(f"it has more than {MOST_FIELDS} fields: expected no more")
             try:
-                number, wire_type, value, at = _next_field(content, at)
+                number, wire_type, value, at = next_field(content, at)
             except IndexError:
                 raise _cut_short(descriptor.name) from None
-            if wire_type == _LENGTH:
+            if wire_type == LENGTH:
                 if number in messages:
                     waiting.append((at, at + value, messages[number]))
                 at += value
+            at += FIXED.get(wire_type, 0)
             if at > end:
                 raise _cut_short(descriptor.name)
-
-
-def _next_field(content: bytes, at: int) -> tuple[int, int, int, int]:
-    """Return number, wire type, value or length, and the end of the field or begin of its bytes."""
-    tag, at = _varint(content, at)
-    number, wire_type = tag >> 3, tag & 7
-    if wire_type in (_VARINT, _LENGTH) and number:
-        value, at = _varint(content, at)
-        return number, wire_type, value, at
-    if wire_type in (_EIGHT_BYTES, _FOUR_BYTES) and number:
-        return number, wire_type, 0, at + (8 if wire_type == _EIGHT_BYTES else 4)
-    raise WeightsError(
-        f"it has a field {number} of wire type {wire_type}: expected an ONNX model, which has none"
-    )
-
-
-def _varint(content: bytes, at: int) -> tuple[int, int]:
-    if content[at] < 0x80:  # most have one byte
-        return content[at], at + 1
-    value = shift = 0
-    while True:
-        byte = content[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise WeightsError("a number in it has more than 64 bits: expected an ONNX model")
 
 
 def _cut_short(message: str) -> WeightsError:
