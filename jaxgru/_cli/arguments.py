@@ -16,8 +16,16 @@ class Input(str):
     """The path of a file or folder to read, as the ``type`` of an argument."""
 
 
+class Original(Input):
+    """The path of a file that the result has the rest of, and may replace."""
+
+
 class Output(str):
     """The path of a file to write, as the ``type`` of an argument."""
+
+
+class Result(Output):
+    """The path of the file to write that has the weights."""
 
 
 def add_command(
@@ -79,6 +87,7 @@ def check_files(arguments: argparse.Namespace) -> None:
     """
     given = [path for path in vars(arguments).values() if isinstance(path, Input | Output)]
     outputs = [path for path in given if isinstance(path, Output)]
+    originals = [path for path in given if isinstance(path, Original)]
     for output in outputs:
         if os.path.isdir(output):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), output)
@@ -89,7 +98,8 @@ def check_files(arguments: argparse.Namespace) -> None:
             raise FileNotFoundError(errno.ENOENT, "its folder is missing", output)
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), output)
-        for other in given:
+        replaces = isinstance(output, Result) and any(_is_same(output, i) for i in originals)
+        for other in outputs if replaces else given:
             if other is not output and _is_same(output, other):
                 kind = "input" if isinstance(other, Input) else "output"
                 raise ValueError(f"{output} is also the {kind} {other}: expected another file")

@@ -23,6 +23,7 @@ _OPTIONS = {
     "override=": "--override",
     "by override": "by --override",
     "external_data=True": "--external-data",
+    'dtype="file"': "--dtype file",
     "steps is ": "--chunk is ",
 }
 _BAD_USE = 2

@@ -2,10 +2,11 @@
 
 import argparse
 
-from jaxgru._cli.arguments import Output, Subparsers, add_command, add_equations, add_weights
+from jaxgru._cli.arguments import Result, Subparsers, add_command, add_equations, add_weights
 from jaxgru._cli.describe import in_a_line
+from jaxgru._cli.result import add_result_options, save_result
 from jaxgru._cli.source import add_source_options, read_net
-from jaxgru._weights.io import read, save
+from jaxgru._weights.io import read
 
 _EXAMPLES = """\
 examples:
@@ -19,6 +20,8 @@ examples:
       a Keras layer with the names that torch.nn.GRU loads
   jaxgru convert model.keras encoder.onnx --layer gru --layer gru_1
       two layers of a Keras model as one stack
+  jaxgru convert tuned.safetensors tuned.keras --into model.keras --into-layer encoder
+      tuned weights back into a copy of the model that they came from
 
 equations:
   keras     h' = z*h + (1-z)*n  with  n = tanh(x Wh + bh + r*(h Uh + ch))
@@ -36,12 +39,10 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "convert", text, _EXAMPLES, _convert)
     add_weights(parser, "IN")
     parser.add_argument(
-        "target", metavar="OUT", type=Output, help="the file to write, or to replace"
-    )
-    parser.add_argument(
-        "--to", metavar="FORMAT", help="the format of OUT, instead of that of its suffix"
+        "target", metavar="OUT", type=Result, help="the file to write, or to replace"
     )
     add_source_options(parser)
+    add_result_options(parser, "OUT")
     add_equations(parser, "--from-equations", "IN")
     add_equations(parser, "--to-equations", "OUT")
 
@@ -49,10 +50,11 @@ def add_parser(subparsers: Subparsers) -> None:
 def _convert(arguments: argparse.Namespace) -> int:
     # Not load: its JAX arrays would be rounded to float32.
     net = read_net(arguments.weights, arguments, arguments.from_equations, read)
-    save(net, arguments.target, format=arguments.to, equations=arguments.to_equations)
+    save_result(net, arguments.target, arguments, arguments.to_equations)
     source = _with_equations(arguments.weights, arguments.from_equations)
     target = _with_equations(arguments.target, arguments.to_equations)
-    print(f"{source} -> {target}: {in_a_line(net)}")
+    place = "" if arguments.into is None else f", into {arguments.into}"
+    print(f"{source} -> {target}: {in_a_line(net)}{place}")
     return 0
 
 

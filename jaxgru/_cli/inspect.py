@@ -9,6 +9,7 @@ from jaxgru._net import Net, unroll
 from jaxgru._weights.errors import about
 from jaxgru._weights.io import Contents, WeightsError, read_all
 from jaxgru._weights.results import pick, warn
+from jaxgru._weights.whole import load_arrays
 from jaxgru.plot import check_plot, plot_weights
 
 _EXAMPLES = """\
@@ -16,6 +17,7 @@ examples:
   jaxgru inspect GRUMatrices.npz
   jaxgru inspect GRUMatrices.npz --plot weights.png
   jaxgru inspect model.keras --layer gru_1
+  jaxgru inspect model.keras --arrays
 
 If the file has several GRUs, the command lists them; --layer selects one, or several as a stack.
 Each layer of a net is shown with its position. The table has a row for each block of each array in
@@ -36,7 +38,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = add_command(subparsers, "inspect", text, _EXAMPLES, _inspect)
     add_weights(parser, "FILE")
     add_source_options(parser)
-    parser.add_argument(
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--arrays",
+        action="store_true",
+        help="list all arrays of the file, with the names of jaxgru.load_arrays",
+    )
+    shown.add_argument(
         "--plot",
         metavar="OUT",
         type=Output,
@@ -47,6 +55,9 @@ def add_parser(subparsers: Subparsers) -> None:
 def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         check_plot(arguments.plot)  # before anything else
+    if arguments.arrays:
+        _list_arrays(arguments)
+        return 0
     contents = read_all(arguments.weights, **source_options(arguments))
     if arguments.layer is None and len(contents.gathered) > 1:
         _list(arguments, contents)
@@ -56,6 +67,19 @@ def _inspect(arguments: argparse.Namespace) -> int:
     warn(found, arguments.weights, [], stacklevel=1)
     _show(arguments, contents.format, found.net)
     return 0
+
+
+def _list_arrays(arguments: argparse.Namespace) -> None:
+    for option in ("layer", "assume", "override"):
+        if getattr(arguments, option):
+            raise ValueError(f"--{option} is given with --arrays, which lists all: expected none")
+    arrays = load_arrays(arguments.weights, external_data=arguments.external_data)
+    width = max(map(len, (*arrays, "array")))
+    print(f"{arguments.weights}: {len(arrays)} {'array' if len(arrays) == 1 else 'arrays'}\n")
+    print(f"{'array':<{width}} {'type':<9} shape")
+    for name in arrays:
+        shape = " x ".join(map(str, arrays.shape(name))) or "one number"
+        print(f"{name:<{width}} {arrays.dtype(name):<9} {shape}")
 
 
 def _list(arguments: argparse.Namespace, contents: Contents) -> None:
