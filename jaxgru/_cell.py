@@ -1,6 +1,7 @@
 """One step of a GRU, and one step with its gates."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,6 @@ import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
 from jaxgru._checks import (
-    as_arrays,
     as_reset_state,
     check_broadcasts,
     check_flags,
@@ -16,6 +16,7 @@ from jaxgru._checks import (
     check_params,
     check_precision,
     check_state,
+    once_per_shapes,
     state_dtype,
 )
 from jaxgru._params import GRUParams
@@ -102,12 +103,22 @@ def gru_gates(
 
     Source: Cho et al. 2014 (arXiv:1406.1078), in the convention of Keras.
     """
+    check_precision(precision)
+    start, number = as_reset_state(reset_state, resets)
+    dtype, arrays = _settled(None, params, h, x, resets, start)
+    gates: Gates = _gates(*arrays, reset_number=number, precision=precision, dtype=dtype)
+    return gates
+
+
+@once_per_shapes
+def _settled(
+    _: None, params: GRUParams, h: Any, x: Any, resets: Any, reset_state: Any
+) -> jnp.dtype:
+    """Check that the arrays fit together; return the type of the state."""
     check_params(params)
     check_last_axis("x", x, params.input_size, "inputs")
     check_last_axis("h", h, params.hidden_size, "units")
-    check_precision(precision)
-    start, number = as_reset_state(reset_state, resets)
-    dtype = state_dtype(params, h=h, x=x, reset_state=start)
+    dtype = state_dtype(params, h=h, x=x, reset_state=reset_state)
     try:
         leading = jnp.broadcast_shapes(np.shape(h)[:-1], np.shape(x)[:-1])
     except ValueError:
@@ -118,10 +129,8 @@ def gru_gates(
     if resets is not None:
         check_broadcasts("resets", resets, leading, "as h and x have it")
         check_flags("resets", resets)
-    check_state("reset_state", start, leading, params.hidden_size, "as h and x have it")
-    arrays = as_arrays((params, h, x, resets, start))
-    gates: Gates = _gates(*arrays, reset_number=number, precision=precision, dtype=dtype)
-    return gates
+    check_state("reset_state", reset_state, leading, params.hidden_size, "as h and x have it")
+    return dtype
 
 
 # Compiled, so that a call outside of jit is one dispatch instead of one per operation.

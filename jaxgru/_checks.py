@@ -2,7 +2,8 @@
 
 import functools
 import numbers
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,49 @@ from jax import lax
 from jaxgru._params import GRUParams, at_least_float32
 
 Array = jax.Array
+T = TypeVar("T")
+
+
+def once_per_shapes(check: Callable[..., T]) -> Callable[..., tuple[T, Any]]:
+    """Return a check ``(static, *arrays)`` that runs once for equal shapes and types.
+
+    The check sees arrays as ``jax.ShapeDtypeStruct``, so its result must depend on structures,
+    shapes and types alone. For leaves that are not arrays, and for symbolic shapes, whose
+    comparison may fail, it runs on the arguments each time.
+
+    Returns the result of the check, and the arrays, in which leaves other than arrays of JAX or
+    NumPy are converted to JAX arrays.
+    """
+
+    @functools.lru_cache(1024)
+    def on_shapes(static: Any, structure: Any, leaves: tuple[Any, ...], *_: object) -> T:
+        shapes = [
+            jax.ShapeDtypeStruct(shape, dtype, weak_type=weak)  # type: ignore[no-untyped-call]
+            for shape, dtype, weak in leaves
+        ]
+        return check(static, *jax.tree.unflatten(structure, shapes))
+
+    def checked(static: Any, *arrays: Any) -> tuple[T, Any]:
+        try:
+            leaves, structure = jax.tree.flatten(arrays)
+            seen = []
+            for leaf in leaves:
+                # Subclasses of NumPy's arrays, such as masked ones, may be errors.
+                known = type(leaf) is np.ndarray or isinstance(leaf, Array)
+                if not known or not {*map(type, leaf.shape)} <= {int}:
+                    break
+                seen.append((leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)))
+            else:
+                config = jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion
+                return on_shapes(static, structure, tuple(seen), config), arrays
+        except TypeError:  # of a structure that cannot be flattened or hashed
+            pass
+        result = check(static, *arrays)
+        return result, jax.tree.map(
+            lambda leaf: leaf if isinstance(leaf, Array | np.ndarray) else jnp.asarray(leaf), arrays
+        )
+
+    return checked
 
 
 def check_params(params: GRUParams) -> None:
@@ -171,16 +215,16 @@ def check_masks(
     resets: Any,
     steps: tuple[int, ...],
     batch: tuple[int, ...],
-    time: int,
 ) -> None:
-    """Raise ValueError unless the arguments fit ``steps``, the axes of batch and time.
-
-    The range of traced lengths is not checked.
-    """
+    """Raise ValueError unless the arguments fit ``steps``, the axes of batch and time."""
     if lengths is not None and mask is not None:
         raise ValueError("lengths and mask are both given: expected one of them")
     if lengths is not None:
-        _check_lengths(lengths, batch, time)
+        shape = shape_of("lengths", lengths)
+        if shape != batch:
+            raise ValueError(f"lengths has shape {shape}: expected {batch}, the batch axes of xs")
+        if not jnp.issubdtype(lengths.dtype, jnp.integer):
+            raise ValueError(f"lengths has dtype {lengths.dtype}: expected integers")
     for name, flags in (("mask", mask), ("resets", resets)):
         if flags is None:
             continue
@@ -210,12 +254,8 @@ def as_reset_state(reset_state: Any, resets: Any) -> tuple[Any, float]:
     return reset_state, 0.0
 
 
-def _check_lengths(lengths: Any, batch: tuple[int, ...], time: int) -> None:
-    shape = shape_of("lengths", lengths)
-    if shape != batch:
-        raise ValueError(f"lengths has shape {shape}: expected {batch}, the batch axes of xs")
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise ValueError(f"lengths has dtype {lengths.dtype}: expected integers")
+def check_lengths(lengths: Any, time: int) -> None:
+    """Raise ValueError unless lengths are within 0 to ``time``; traced ones are not checked."""
     if isinstance(lengths, jax.core.Tracer):
         return
     values = np.asarray(lengths)
@@ -281,13 +321,6 @@ def state_dtype(net: Any, **arrays: Any) -> jnp.dtype:
             ) from None
     # The weak types of Python numbers do not take part in the promotion.
     return at_least_float32(jnp.result_type(*weak)) if promoted is None else promoted
-
-
-def as_arrays(tree: Any) -> Any:
-    """Convert leaves other than arrays of JAX or NumPy to JAX arrays."""
-    return jax.tree.map(
-        lambda leaf: leaf if isinstance(leaf, jax.Array | np.ndarray) else jnp.asarray(leaf), tree
-    )
 
 
 def _named_leaves(name: str, tree: Any) -> list[tuple[str, Any]]:

@@ -194,9 +194,8 @@ def fold(
         ys, result = fold(function, part, xs, merge=merge, between=between, at=inner, **own)
         outputs.append(ys)
         results.append(result)
-    if kind == "bidirectional":
-        return merge(at.path, how, *outputs), Bidirectional(results[0], results[1], how)
-    return outputs[-1], _like(net, results)
+    ys = merge(at.path, how, *outputs) if kind == "bidirectional" else outputs[-1]
+    return ys, rebuild(net, results)
 
 
 _OPPOSITE = (".backward", ".net")  # the parts that run against the direction of the whole
@@ -219,8 +218,10 @@ def _split(net: Any, kind: str, state: Any, where: str) -> Sequence[Any]:
     raise ValueError(f"{where} is a {_described(state)}: expected a {expected}")
 
 
-def _like(net: Any, results: list[Any]) -> Any:
-    """Return the results in a ``Backward`` or a stack of the kind of the net."""
+def rebuild(net: Any, results: list[Any]) -> Any:
+    """Return the results in the structure of the net, one for each of its ``parts``."""
+    if isinstance(net, Bidirectional):
+        return Bidirectional(results[0], results[1], net.merge)
     if isinstance(net, Backward) or hasattr(net, "_fields"):  # of a NamedTuple
         return type(net)(*results)
     return type(net)(results)

@@ -13,15 +13,16 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxgru._checks import (
-    as_arrays,
     as_reset_state,
     check_implementation,
     check_last_axis,
+    check_lengths,
     check_masks,
     check_precision,
     check_remat,
     check_state,
     check_static,
+    once_per_shapes,
     state_dtype,
 )
 from jaxgru._dropout import Dropout, as_dropout, check_rate, state_factors
@@ -258,49 +259,26 @@ def _prepared(
         options = _options(**given)
     except TypeError:  # not hashable
         options = _options.__wrapped__(**given)
-    inputs, _ = check_net(net)
-    check_last_axis("xs", xs, inputs, "inputs")
-    if np.ndim(xs) < 2:
-        layout = "(T, ..., I)" if options.time_major else "(..., T, I)"
-        raise ValueError(f"xs has shape {np.shape(xs)}: expected {layout}, a sequence of inputs")
-    *steps, _ = np.shape(xs)
-    time, *batch = steps if options.time_major else (steps[-1], *steps[:-1])
-    _, _, resets = flags
-    check_masks(*flags, tuple(steps), tuple(batch), time)
+    lengths, _, resets = flags
+    start, number = as_reset_state(reset_state, resets)
+    dtype, arrays = _settled(options, net, xs, h0, *flags, start)
     if resets is not None and reset_state is None and jax.tree.leaves(h0):
         _warn_of_zeros()
-    reset_state, reset_number = as_reset_state(reset_state, resets)
-    dropout = options.dropout
-    is_between = dropout is not None and dropout.on == "between"
-    if dropout and is_between and all(layer.is_first for layer in unroll(net)):
-        raise ValueError(
-            f"dropout of {dropout.rate} acts between layers, and net has no stack of them: "
-            "expected a stack, or jaxgru.Dropout(rate, on='inputs')"
-        )
-    if dropout is None and not options.recurrent_dropout:
+    options = dataclasses.replace(options, dtype=dtype, reset_number=number)
+    time = np.shape(xs)[0 if options.time_major else -2]
+    if lengths is not None:
+        check_lengths(lengths, time)
+    if options.remat is not None:
+        options = dataclasses.replace(options, remat=check_remat(options.remat, time))
+    if options.dropout is None and not options.recurrent_dropout:
         key = None
     elif key is None:
         raise ValueError("dropout is given without a key: expected key=, a JAX random key")
-
-    def check(layer: Layer, *of_states: Array | None) -> None:
-        for name, h in zip(("h0", "reset_state"), of_states, strict=True):
-            check_state(
-                name + layer.path, h, tuple(batch), layer.params.hidden_size, "as xs has it"
-            )
-
-    if h0 is not None or reset_state is not None:
-        map_layers(check, net, h0=h0, reset_state=reset_state)
-    options = dataclasses.replace(
-        options,
-        dtype=state_dtype(net, xs=xs, h0=h0, reset_state=reset_state),
-        reset_number=reset_number,
-        remat=check_remat(options.remat, time),
-    )
     if options.implementation == "native":
         # An error here rather than while tracing, where JAX appends lines to it.
         for layer in unroll(net):
             choose("native", layer.params, options.precision, options.dtype)
-    return (*as_arrays((net, xs, h0, *flags, reset_state)), key), options
+    return (*arrays, key), options
 
 
 @functools.lru_cache(typed=True)  # of two equal values, such as 0 and False, one may be an error
@@ -319,6 +297,38 @@ def _options(**given: Any) -> Options:
     check_precision(options.precision)
     rate = float(options.recurrent_dropout)
     return dataclasses.replace(options, dropout=dropout, recurrent_dropout=rate)
+
+
+@once_per_shapes
+def _settled(
+    options: Options, net: Net, xs: Any, h0: State, lengths: Any, mask: Any, resets: Any, start: Any
+) -> jnp.dtype:
+    """Check that the arrays fit together; return the type of the state."""
+    inputs, _ = check_net(net)
+    check_last_axis("xs", xs, inputs, "inputs")
+    if np.ndim(xs) < 2:
+        layout = "(T, ..., I)" if options.time_major else "(..., T, I)"
+        raise ValueError(f"xs has shape {np.shape(xs)}: expected {layout}, a sequence of inputs")
+    *steps, _ = np.shape(xs)
+    batch = steps[1:] if options.time_major else steps[:-1]
+    check_masks(lengths, mask, resets, tuple(steps), tuple(batch))
+    dropout = options.dropout
+    is_between = dropout is not None and dropout.on == "between"
+    if dropout and is_between and all(layer.is_first for layer in unroll(net)):
+        raise ValueError(
+            f"dropout of {dropout.rate} acts between layers, and net has no stack of them: "
+            "expected a stack, or jaxgru.Dropout(rate, on='inputs')"
+        )
+
+    def check(layer: Layer, *of_states: Array | None) -> None:
+        for name, h in zip(("h0", "reset_state"), of_states, strict=True):
+            check_state(
+                name + layer.path, h, tuple(batch), layer.params.hidden_size, "as xs has it"
+            )
+
+    if h0 is not None or start is not None:
+        map_layers(check, net, h0=h0, reset_state=start)
+    return state_dtype(net, xs=xs, h0=h0, reset_state=start)
 
 
 @functools.cache  # once in a process

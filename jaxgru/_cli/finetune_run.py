@@ -12,11 +12,11 @@ import optax
 
 from jaxgru._arrayfiles import open_array
 from jaxgru._atomic import replacing
+from jaxgru._checks import state_dtype
 from jaxgru._cli.describe import in_a_line
 from jaxgru._cli.finetune_data import read_data, split_data
 from jaxgru._cli.source import read_net
 from jaxgru._net import Net, check_net
-from jaxgru._params import at_least_float32
 from jaxgru._weights.io import WeightsError, save
 from jaxgru.finetune import (
     Epochs,
@@ -109,7 +109,7 @@ def _readout(
         arrays = []
         for name in ("kernel", "bias"):
             with open_array(arguments.readout, name) as reader:
-                arrays.append(jnp.asarray(reader.read_all().astype(_dtype(net))))
+                arrays.append(jnp.asarray(reader.read_all().astype(state_dtype(net))))
         return LinearReadout(*arrays)
     is_classes = arguments.loss == "classification"
     wanted = int(data.targets.max(initial=0)) + 1 if is_classes else int(data.targets.shape[-1])
@@ -117,7 +117,7 @@ def _readout(
     if given is None:
         raise ValueError(f"{arguments.weights}: the net gives a pair of outputs: expected one")
     if arguments.readout_output is not None:
-        return linear_readout(key, given, wanted, dtype=_dtype(net))
+        return linear_readout(key, given, wanted, dtype=state_dtype(net))
     if wanted > given or (wanted < given and not is_classes):
         raise ValueError(
             f"{arguments.data}: its targets have {wanted} {'classes' if is_classes else 'numbers'} "
@@ -151,14 +151,10 @@ def _report(result: Result, arguments: argparse.Namespace) -> None:
 
 def _in_type_of(net: Net, data: Sequences) -> Sequences:
     """Return the data rounded to the type of the states of the net."""
-    targets = data.targets
+    dtype, targets = state_dtype(net), data.targets
     if targets.dtype != np.int32:  # classes are not rounded
-        targets = targets.astype(_dtype(net))
-    return Sequences(data.inputs.astype(_dtype(net)), targets, data.lengths)
-
-
-def _dtype(net: Net) -> np.dtype:
-    return at_least_float32(jnp.result_type(*jax.tree.leaves(net)))
+        targets = targets.astype(dtype)
+    return Sequences(data.inputs.astype(dtype), targets, data.lengths)
 
 
 def _size(data: Sequences) -> str:

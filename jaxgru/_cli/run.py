@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru._arrayfiles import ArrayFileError, ArrayReader, Window, create_array, open_array
+from jaxgru._checks import state_dtype
 from jaxgru._cli.arguments import (
     Input,
     Output,
@@ -27,7 +28,7 @@ from jaxgru._cli.source import add_source_options, read_net
 from jaxgru._net import Net, unroll
 from jaxgru._progress import progress_bar
 from jaxgru.plot import check_plot, plot_run
-from jaxgru.streaming import Chunk, rounded, split_state, state_dtype, stream
+from jaxgru.streaming import Chunk, rounded, split_state, stream
 
 _EXAMPLES = """\
 examples:

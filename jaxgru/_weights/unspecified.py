@@ -1,12 +1,12 @@
 """The fields of a GRU that may be missing in a file, or wrong in it, and their defaults."""
 
-import dataclasses
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Literal, TypedDict, get_args
 
 from jaxgru._activations import ACTIVATIONS, Activation, ActivationLike, canonical
-from jaxgru._net import MERGES, Backward, Bidirectional, Merge, Net
+from jaxgru._net import MERGES, Backward, Merge, parts, rebuild
 from jaxgru._params import GRUParams
 from jaxgru._weights.errors import WeightsError, outcome
 from jaxgru._weights.results import Found, Gathered
@@ -108,29 +108,22 @@ def _with(found: Found, override: Mapping[str, Any]) -> Found:
     return found._replace(notes=(*found.notes, *notes))
 
 
-def _changed(net: Net, field: str, value: Any, before: list[Any]) -> Any:
+def _changed(net: Any, field: str, value: Any, before: list[Any]) -> Any:
     """Return a net with one field replaced in every layer; add the values before to the list."""
-    if isinstance(net, tuple | list):
-        return type(net)(_changed(each, field, value, before) for each in net)
-    if field == "reverse" and isinstance(net, GRUParams | Backward):
-        before.append(isinstance(net, Backward))
-        layer = net.net if isinstance(net, Backward) else net
+    kind, nets, merge = parts(net)
+    if field == "reverse" and kind in ("layer", "backward"):
+        before.append(kind == "backward")
+        (layer,) = nets.values() or (net,)
         return Backward(layer) if value else layer
-    if isinstance(net, Backward):
-        return Backward(_changed(net.net, field, value, before))
-    if isinstance(net, Bidirectional):
-        if field == "merge":
-            before.append(net.merge)
-            return dataclasses.replace(net, merge=value)
-        if field != "reverse":
-            forward, backward = (
-                _changed(side, field, value, before) for side in (net.forward, net.backward)
-            )
-            return Bidirectional(forward, backward, net.merge)
-    elif isinstance(net, GRUParams) and field != "merge":
+    if field == "merge" and kind == "bidirectional":
+        before.append(merge)
+        return replace(net, merge=value)
+    if kind == "layer" and field != "merge":
         before.append(getattr(net, field))
-        return dataclasses.replace(net, **{field: value})
-    return net
+        return replace(net, **{field: value})
+    if kind == "layer" or (kind == "bidirectional" and field == "reverse"):
+        return net
+    return rebuild(net, [_changed(part, field, value, before) for part in nets.values()])
 
 
 class Fields:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import export
 from jax.typing import ArrayLike
 
-from jaxgru._checks import check_masks
+from jaxgru._checks import check_lengths, check_masks
 from jaxgru._dropout import Dropout
 from jaxgru._masks import within
 from jaxgru._sequence import gru
@@ -176,8 +176,9 @@ def _valid_steps(x: Array, batch: tuple[int, ...], lengths: Any, mask: Any) -> A
     if lengths is None and mask is None:
         return None
     rows, time = x.shape[:2]
-    check_masks(lengths, mask, None, (*batch, time), batch, time)
+    check_masks(lengths, mask, None, (*batch, time), batch)
     if mask is None:
+        check_lengths(lengths, time)
         return within(jnp.asarray(lengths).reshape(rows), time).T
     return jnp.asarray(mask).reshape(rows, time)
 
