@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 FORMATS = (".npy", ".npz", ".csv", ".txt")
+TEXT = (".csv", ".txt")
 
 
 class ArrayFileError(ValueError):

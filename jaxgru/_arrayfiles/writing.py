@@ -5,14 +5,14 @@ import errno
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from jaxgru._arrayfiles.interface import ArrayFileError, Window, format_of, mapped
+from jaxgru._arrayfiles.interface import TEXT, ArrayFileError, Window, format_of, mapped
 from jaxgru._atomic import replacing
 
 
@@ -48,7 +48,11 @@ class ArrayWriter:
 
 @contextlib.contextmanager
 def create_array(
-    path: str | os.PathLike[str], shape: tuple[int, ...], dtype: DTypeLike, key: str
+    path: str | os.PathLike[str],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    key: str,
+    names: Sequence[str] = (),
 ) -> Iterator[ArrayWriter]:
     r"""Yield a writer of an array; an existing file is replaced if the block succeeds.
 
@@ -57,6 +61,7 @@ def create_array(
         shape: the shape of the whole array, ``(..., T, F)``.
         dtype: its type, float32 or float64.
         key: the name of the array in a .npz file.
+        names: the columns' names, the header of a .csv file.
 
     Raises:
         ArrayFileError: the suffix is unknown, or the array is a batch and the file text.
@@ -73,12 +78,7 @@ def create_array(
 
     Source: the .npy format is NumPy's, ``numpy.lib.format``.
     """
-    ending, name = format_of(path), os.fspath(path)
-    if ending in (".csv", ".txt") and len(shape) != 2:
-        raise ArrayFileError(
-            f"{name}: the array has shape {shape}: expected (T, F), as text holds one sequence; "
-            "a batch goes to .npy or .npz"
-        )
+    ending, name = _checked_ending(path, shape), os.fspath(path)
     with replacing(path) as temporary:
         if ending == ".npy":
             with open(temporary, "r+b") as file:
@@ -92,16 +92,41 @@ def create_array(
         with tempfile.TemporaryFile(dir=temporary.parent) as gathered:
             yield ArrayWriter(gathered, name, shape, dtype)
             gathered.flush()
-            _convert(mapped(gathered, shape, dtype), temporary, ending, key)
+            _convert(mapped(gathered, shape, dtype), temporary, ending, key, names)
 
 
-def _convert(array: np.ndarray, path: Path, ending: str, key: str) -> None:
+def write_array(
+    path: str | os.PathLike[str], array: np.ndarray, key: str, names: Sequence[str] = ()
+) -> None:
+    """Write a whole array of any shape, ``(N, F)`` in text; else as ``create_array``."""
+    ending = _checked_ending(path, array.shape)
+    with replacing(path) as temporary:
+        if ending == ".npy":
+            np.save(temporary, array)
+        else:
+            _convert(array, temporary, ending, key, names)
+
+
+def _checked_ending(path: str | os.PathLike[str], shape: tuple[int, ...]) -> str:
+    ending = format_of(path)
+    if ending in TEXT and len(shape) != 2:
+        raise ArrayFileError(
+            f"{os.fspath(path)}: the array has shape {shape}: expected (T, F), as text holds one "
+            "sequence; a batch goes to .npy or .npz"
+        )
+    return ending
+
+
+def _convert(array: np.ndarray, path: Path, ending: str, key: str, names: Sequence[str]) -> None:
     if ending == ".npz":
         np.savez(path, **{key: array})  # type: ignore[arg-type]
     else:
         # Enough digits to distinguish any two numbers of the type.
         digits = 9 if array.dtype.itemsize <= 4 else 17
-        np.savetxt(path, array, f"%.{digits}g", "," if ending == ".csv" else " ")
+        is_csv = ending == ".csv"
+        header = ",".join(names) if is_csv else ""
+        form = "%d" if array.dtype.kind in "iu" else f"%.{digits}g"
+        np.savetxt(path, array, form, "," if is_csv else " ", header=header, comments="")
 
 
 def _reserve(file: IO[bytes], name: str, size: int) -> None:

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from jaxgru import __version__
-from jaxgru._cli import convert, export, finetune, inspect, run
+from jaxgru._cli import convert, export, finetune, inspect, predict, run
 from jaxgru._cli.arguments import check_files
 
-SUBCOMMANDS = (inspect, run, finetune, convert, export)
+SUBCOMMANDS = (inspect, run, predict, finetune, convert, export)
 
 # Names of arguments in the messages of the library, and the options of the command line.
 _OPTIONS = {
@@ -25,6 +25,8 @@ _OPTIONS = {
     "external_data=True": "--external-data",
     'dtype="file"': "--dtype file",
     "steps is ": "--chunk is ",
+    "read its arrays with jaxgru.load_arrays, or its GRUs with jaxgru.load and layer=": "inspect "
+    "--arrays lists its arrays, and --layer selects a GRU of it",
 }
 _BAD_USE = 2
 _INTERRUPTED = 128 + 2  # as a shell reports SIGINT ...

@@ -21,7 +21,13 @@ from jaxgru._cli.arguments import (
     number,
     whole,
 )
-from jaxgru._cli.run_arrays import NonFiniteWarner, check_inputs, choose_columns, read_h0
+from jaxgru._cli.run_arrays import (
+    NonFiniteWarner,
+    add_columns,
+    check_inputs,
+    choose_columns,
+    read_h0,
+)
 from jaxgru._cli.run_comparison import Comparison
 from jaxgru._cli.run_table import Columns, Table
 from jaxgru._cli.source import add_source_options, read_net
@@ -51,7 +57,7 @@ files of numbers (INPUTS, OUT, H0, EXPECTED), by suffix:
   .npz  the same. If there are several arrays, the name must be inputs, outputs (for OUT and
         EXPECTED) or h0. The whole file is read into memory.
   .csv  one sequence, one line per step, with commas or semicolons. A first line without any number
-        is a header. Empty lines and lines that begin with # are ignored.
+        is a header; OUT has one. Empty lines and lines that begin with # are ignored.
   .txt  the same, with spaces or tabs instead of commas.
 Numbers are rounded to the type of the weights (float32 if that is narrower). Inputs other than
 .npz may be larger than memory: they are read, and the states written, in parts. OUT is replaced
@@ -77,10 +83,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add("inputs", metavar="INPUTS", type=Input, help=text)
     add("-o", "--output", metavar="OUT", type=Output, help="write the states, print no table")
     add_source_options(parser)
-    columns = parser.add_mutually_exclusive_group()
-    text = "the columns of INPUTS to use, in this order: names in the header, or numbers from 1"
-    columns.add_argument("--columns", metavar="LIST", help=text)
-    columns.add_argument("--skip", metavar="LIST", help="the columns of INPUTS to skip")
+    add_columns(parser, "INPUTS")
     text = "return the states of all layers, not of the last"
     add("--all-layers", action="store_true", help=text)
     text = "the state before the first step (default: zeros)"
@@ -134,7 +137,8 @@ def _run(arguments: argparse.Namespace) -> int:
             print(table)
         else:
             dtype = state_dtype(net)
-            with create_array(arguments.output, shape, dtype, "outputs") as writer:
+            names = columns.names()
+            with create_array(arguments.output, shape, dtype, "outputs", names) as writer:
                 consumers.append(lambda chunk: writer.write(chunk.window, chunk.ys))
                 _consume(chunks, consumers, shape)
             print(f"{arguments.output}: states {shape} of {dtype}{columns.slices()}")

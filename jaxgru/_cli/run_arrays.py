@@ -1,13 +1,23 @@
-"""Checks of the arrays of ``jaxgru run``: shapes, and finite values."""
+"""The arrays that subcommands read: their columns, shapes, and finite values."""
 
 import argparse
 import warnings
+import zipfile
+from pathlib import Path
 
 import numpy as np
 
 from jaxgru._arrayfiles import ArrayFileError, ArrayFileWarning, ArrayReader, open_array
 from jaxgru._net import Net, check_net, unroll
 from jaxgru.streaming import Chunk
+
+
+def add_columns(parser: argparse.ArgumentParser, of: str) -> None:
+    """Add the options for the columns of a file to use as inputs."""
+    columns = parser.add_mutually_exclusive_group()
+    text = f"the columns of {of} to use, in this order: names in the header, or numbers from 1"
+    columns.add_argument("--columns", metavar="LIST", help=text)
+    columns.add_argument("--skip", metavar="LIST", help=f"the columns of {of} to skip")
 
 
 def choose_columns(inputs: ArrayReader, arguments: argparse.Namespace) -> ArrayReader:
@@ -57,10 +67,26 @@ def read_h0(path: str | None, net: Net, batch: tuple[int, ...]) -> np.ndarray | 
         parts = ", ".join(f"{place} ({size})" for place, size in sizes.items())
         of = f": the states of {parts} side by side" if len(sizes) > 1 else ""
         raise ArrayFileError(f"{path}: it has shape {h0.shape}: expected {wanted}{of}")
-    if not np.isfinite(h0).all():
-        place = ", ".join(map(str, np.argwhere(~np.isfinite(h0))[0]))
-        warnings.warn(f"{path}: NaN or Inf at [{place}]", ArrayFileWarning, stacklevel=2)
+    warn_not_finite(path, h0)
     return h0
+
+
+def warn_not_finite(path: str, array: np.ndarray) -> None:
+    """Warn of the first NaN or Inf of an array."""
+    if not np.isfinite(array).all():
+        place = ", ".join(map(str, np.argwhere(~np.isfinite(array))[0]))
+        warnings.warn(f"{path}: NaN or Inf at [{place}]", ArrayFileWarning, stacklevel=3)
+
+
+def read_optional(path: str, name: str) -> np.ndarray | None:
+    """Return an array of a .npz file by its name; None if it is absent, or for another file."""
+    if Path(path).suffix.lower() != ".npz":
+        return None
+    with zipfile.ZipFile(path) as archive:
+        if f"{name}.npy" not in archive.namelist():
+            return None
+    with open_array(path, name) as reader:
+        return reader.read_all()
 
 
 class NonFiniteWarner:

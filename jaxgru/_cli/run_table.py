@@ -39,6 +39,10 @@ class Columns(NamedTuple):
         """Return the name of a column."""
         return " ".join(self.labels[column][len(self.sizes) == 1 :])
 
+    def names(self) -> list[str]:
+        """Return the names of all columns."""
+        return [self.label(i) for i in range(len(self.labels))]
+
     def slices(self) -> str:
         """Return the slice of each part as text; empty for a single part."""
         if len(self.sizes) == 1:

@@ -148,6 +148,12 @@ def load_model(
     return cast(Model, deliver(found, os.fspath(path), stacklevel=2))
 
 
+def has_model(path: StrPath, *, external_data: bool = False) -> bool:
+    """Return whether a file has the configuration of a whole model, for ``load_model``."""
+    with opened(path, external_data=external_data) as (_, stored):
+        return stored.model is not None
+
+
 def named(stored: Stored) -> Mapping[str, str]:
     """Return the names in a file by those that people know."""
     return {name: name for name in stored.arrays} if stored.named is None else stored.named

@@ -82,7 +82,9 @@ def fetch(name):
         return np.load(name)
     if name.endswith(".npz"):
         return np.load(name)["outputs"]
-    return np.loadtxt(name, delimiter="," if name.endswith(".csv") else None, ndmin=2)
+    if name.endswith(".csv"):  # its first line is a header
+        return np.loadtxt(name, delimiter=",", ndmin=2, skiprows=1)
+    return np.loadtxt(name, ndmin=2)
 
 
 def assert_close(actual, expected):
@@ -98,6 +100,7 @@ def test_every_format_whole_and_in_chunks(shown, params, xs, ending):
             text = shown(inputs, "-o", f"out{ending}", *chunk, *reverse)
             assert text == f"out{ending}: states ({TIME}, {UNITS}) of float32\n"
             assert_close(fetch(f"out{ending}"), expected)
+        shown(inputs, "--expect", f"out{ending}", *reverse)  # what is written is read
         states = store(f"expected{ending}", expected, "outputs")
         text = shown(inputs, "--expect", states, *reverse)
         assert text.endswith(" of the largest state; within the tolerance of 1e-06\n")
