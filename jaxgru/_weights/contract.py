@@ -27,11 +27,19 @@ class Source(NamedTuple):
     file: BinaryIO  # at its beginning
     size: int  # in bytes
     data_folder: Path | None = None  # where external data may lie; None: nowhere
+    # Where it is; for formats of several files, none of which is a whole, see ``beside``.
+    folder: Path | None = None
 
 
 # Finds the GRUs among arrays, given what to assume, see jaxgru._weights.unspecified. Values are
 # taken from the arrays alone, which may be others of the same shapes.
 Find: TypeAlias = Callable[[Arrays, Mapping[str, Any]], Gathered]
+
+# ``Stored.instead`` of the formats of TensorFlow.
+IN_TENSORFLOW = (
+    "numpy.savez writes the arrays of the net, which set_weights of the layer takes in TensorFlow "
+    "(docs/from-tensorflow.md has the lines)"
+)
 
 
 class Stored(NamedTuple):
@@ -45,6 +53,10 @@ class Stored(NamedTuple):
     model: "Callable[[Arrays, Mapping[str, Any]], Found] | None" = None
     # Writes the file with some arrays, by their names in it, replaced; None: not for this format.
     rewrite: "Callable[[Mapping[str, NDArray[Any]], Path], None] | None" = None
+    # Without ``rewrite``, what to use in place of it, for the error.
+    instead: str = (
+        "expected .keras, .h5, ONNX, an archive of torch.save, safetensors, .npz or MessagePack"
+    )
 
 
 class Format(NamedTuple):

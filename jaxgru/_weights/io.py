@@ -302,8 +302,7 @@ def _save_into(
 
         if stored.rewrite is None:
             raise WeightsError(
-                f"it is a file of format {name}, which is not written into: expected .keras, .h5, "
-                "ONNX, an archive of torch.save, safetensors, .npz or MessagePack"
+                f"it is of format {name}, which is not written into: {stored.instead}"
             )
         new = jax.tree.map(np.asarray, net)
         changed = arrays_with(read, stored.arrays, new, rounds=rounds)

@@ -79,8 +79,9 @@ def opened(path: StrPath, *, external_data: bool = False) -> Iterator[tuple[str,
             yield read_folder(Path(path))
             return
         file = stack.enter_context(_opened(path))
-        folder = Path(path).parent if external_data else None
-        source = Source(file, os.fstat(file.fileno()).st_size, folder)
+        folder = Path(path).parent
+        size = os.fstat(file.fileno()).st_size
+        source = Source(file, size, folder if external_data else None, folder)
         format_ = find_by_content(source)
         yield format_.name, format_.read(source)
 

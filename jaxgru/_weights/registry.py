@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgru._net import Net
+from jaxgru._weights.beside import open_beside, size_beside
 from jaxgru._weights.contract import HEAD, Format, Look, Source, Stored
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats import (
@@ -15,6 +16,7 @@ from jaxgru._weights.formats import (
     npz,
     orbax,
     safetensors,
+    tensorflowjs,
     unsupported,
 )
 from jaxgru._weights.formats.keras import archive, legacy
@@ -39,6 +41,7 @@ FORMATS = (
     # Read as any safetensors file is, by the entry above.
     _format("torch-safetensors", "a safetensors file", safetensors, "", safetensors.write_torch),
     _format("onnx", "an ONNX model", onnx, ".onnx", onnx.write),
+    _format("tensorflowjs", "the model.json of a layers model of TensorFlow.js", tensorflowjs),
     _format("json", "weights in JSON", named_json),
     _format("msgpack", "a MessagePack file of Flax", msgpack),
 )
@@ -60,6 +63,12 @@ def find_by_content(source: Source) -> Format:
 
 def read_folder(folder: Path) -> tuple[str, Stored]:
     """Return the format of a folder, and what it holds."""
+    if (folder / tensorflowjs.MODEL).is_file():
+        size = size_beside(folder, tensorflowjs.MODEL)
+        with open_beside(folder, tensorflowjs.MODEL) as file:
+            source = Source(file, size, folder=folder)
+            if (known := find_by_content(source)).name == "tensorflowjs":
+                return known.name, known.read(source)
     if not orbax.recognises(folder):
         raise unsupported.refuse_folder([path.name for path in folder.iterdir()])
     return "orbax", orbax.read(folder)

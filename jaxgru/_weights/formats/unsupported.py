@@ -44,12 +44,8 @@ FORMATS = (
         "load one of the files that it names, or save all as one (in Keras without "
         "max_shard_size)"),
     _format(
-        "tensorflowjs", "the model.json of TensorFlow.js",
-        _matches(rb'\s*\{.*"(?:modelTopology|weightsManifest|layers-model)"'),
-        "tensorflowjs_converter --input_format tfjs_layers_model --output_format keras writes one"),
-    _format(
         "keras-json", "the configuration of a Keras model, without weights",
-        _matches(rb'\s*\{.*"class_name"\s*:.*"config"'),
+        _matches(rb'(?!.*"modelTopology")\s*\{.*"class_name"\s*:.*"config"'),
         "load the file that model.save or model.save_weights wrote beside it"),
     _format(
         "git-lfs", "a pointer of Git LFS, in the place of the file itself",

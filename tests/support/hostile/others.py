@@ -38,8 +38,12 @@ FILES = {
     "numpy": (NPY, "arrays that have no names ... expected a file ... jaxgru.from_equinox"),
     "equinox with a line of JSON": (
         b'{"size": 3}\n' + NPY, "arrays that have no names ... tree_deserialise_leaves"),
-    "tensorflow.js": (
-        b'{"format": "layers-model", "modelTo', "TensorFlow.js: expected ... tensorflowjs_con"),
+    "tensorflow.js, a graph": (
+        b'{"format": "graph-model", "modelTopology": {"node": []}}',
+        "a graph model of TensorFlow.js ... expected a layers model"),
+    "tensorflow.js, weights elsewhere": (
+        b'{"modelTopology": {"class_name": "Sequential", "config": []}, "weightsManifest": '
+        b'[{"paths": ["/etc/hostname"], "weights": []}]}', "elsewhere: expected the plain name"),
     "keras' JSON": (
         b'{"module": "keras", "class_name": "Sequential", "config": {}}',
         "configuration of a Keras model ... model.save_weights"),

@@ -17,38 +17,31 @@ stacks of cells             ``rnn/stacked_rnn_cells/gru_cell_1/...``, or ``rnn/k
 """
 
 import functools
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from jaxgru._net import Net
 from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.dtypes import Arrays
-from jaxgru._weights.errors import WeightsError, each_once, listed, outcome, shown
+from jaxgru._weights.errors import WeightsError, each_once, outcome, shown
 from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru._weights.formats.hdf5 import shown as shown_path
 from jaxgru._weights.formats.hdf5.rewriting import with_datasets
 from jaxgru._weights.formats.keras.groups import find, names_of, read_groups
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find as find_named
-from jaxgru._weights.libraries.keras.arrays import join_gates, net_from_arrays
-from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
-from jaxgru._weights.libraries.keras.config import LARGEST, Layer, check_subclass, model_of
+from jaxgru._weights.libraries.keras.chains import grus, inputs_of
+from jaxgru._weights.libraries.keras.config import LARGEST, model_of
+from jaxgru._weights.libraries.keras.listed import Listed
 from jaxgru._weights.libraries.keras.models import whole_model
 from jaxgru._weights.libraries.keras.named import legacy_names
-from jaxgru._weights.libraries.keras.names import Place, as_layers, find_places
 from jaxgru._weights.libraries.keras.order import assign
-from jaxgru._weights.libraries.names import attempt
 from jaxgru._weights.results import Found, Gathered
-from jaxgru._weights.unspecified import Fields
 
 _MODEL_WEIGHTS = "model_weights"
-_KERAS_1 = 9  # arrays of a cell there
 _LONGEST_NAME = 512
-_MOST_CELLS = 6  # of a stack whose order follows from their shapes
 
 
 def recognises(look: Look) -> bool:
@@ -95,9 +88,9 @@ def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     The configuration has the fields of each. Without a configuration, and in custom layers, GRUs
     are found by the names and shapes of their weights.
     """
-    h5 = h5.with_values(arrays)
     root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
     if h5.texts(root, "layer_names") is None:
+        h5 = h5.with_values(arrays)
         found = find(h5, read_groups(h5), assume)
         # Else it is no file of Keras 3, and has arrays under any library's names.
         is_keras = any("vars" in path.split("/") for path in arrays)
@@ -111,16 +104,17 @@ def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
     gathered: Gathered = {}
     for name in dict.fromkeys((*layers, *_names(h5, root, "layer_names"))):
-        group = _Group(h5, f"{root}/{name}" if root else name)
+        path = f"{root}/{name}" if root else name
+        group = Listed(arrays, _names(h5, path, "weight_names"), f"{path}/", "/")
         inside = [layers[name]] if name in layers else []
         expected = list(grus(inside, inputs, version, assume))
         if expected:
             places = assign(layers[name], group.places, version)
             for gru in expected:
-                gathered[gru.name] = outcome(_found, group, gru, places[id(gru.layer)])
+                gathered[gru.name] = outcome(group.found, gru, places[id(gru.layer)])
         else:
             custom = {one.name: one for layer in inside for one in layer.within}
-            gathered |= _by_shape(group, name, version, assume, custom)
+            gathered |= group.by_shape(group.places, name, version, assume, custom)
     return gathered
 
 
@@ -133,91 +127,3 @@ def _names(h5: Hdf5, path: str, attribute: str) -> tuple[str, ...]:
                 f"1 to {_LONGEST_NAME} characters"
             )
     return names
-
-
-class _Group:
-    """The group of a layer of the model, and the recurrent cells in it."""
-
-    def __init__(self, h5: Hdf5, path: str) -> None:
-        self._h5 = h5
-        self._path = path
-        names = _names(h5, path, "weight_names")
-        self.places = [place for place in find_places(names) if self._is_gru(place)]
-
-    def read(self, places: Sequence[Place]) -> list[tuple[list[NDArray[Any]], str]]:
-        """Return the arrays of cells in the order of ``get_weights``, and the name of each."""
-        cells = []
-        for place in places:
-            where = shown_path(f"{self._path}/{place.path}".rstrip("/"))
-            arrays = [self._h5.read(f"{self._path}/{name}") for name in place.arrays]
-            cells.append((join_gates(arrays, where) if len(arrays) == _KERAS_1 else arrays, where))
-        return cells
-
-    def sizes(self, place: Place) -> tuple[int, ...]:
-        """Return the number of inputs and of units of a cell."""
-        shapes = [self._h5.shape(f"{self._path}/{name}") for name in place.arrays[:2]]
-        return tuple(shape[0] if shape else 0 for shape in shapes)
-
-    def _is_gru(self, place: Place) -> bool:
-        """Return whether a recurrent cell has the three gates of a GRU."""
-        paths = [f"{self._path}/{name}" for name in place.arrays]
-        if not all(map(self._h5.has_array, paths)):
-            return False
-        shape = self._h5.shape(paths[1])
-        return len(paths) == _KERAS_1 or (len(shape) == 2 and shape[1] == 3 * shape[0])
-
-
-def _found(group: _Group, gru: Configured, places: Sequence[Place]) -> Found:
-    count = len(gru.checked().cells)
-    if len(places) != count:
-        raise WeightsError(
-            f"the file shows the weights of {len(places)} cells for it, by name or by order: "
-            f"expected {count}, as in model_config"
-        )
-    return gru.found(group.read(places))
-
-
-def _by_shape(
-    group: _Group, name: str, version: str, assume: Mapping[str, Any], custom: Mapping[str, Layer]
-) -> Gathered:
-    layers = as_layers(group.places)
-    gathered: Gathered = {}
-    for path, sides in layers:
-        # The group of a layer repeats its name; that of a nested model has several layers.
-        own = name if len(layers) == 1 else f"{name}/{path.removeprefix(f'{name}/')}"
-        layer = custom.get(path.rpartition("/")[2] or name)
-        guess = functools.partial(_guessed, group, sides, version, layer)
-        gathered[own] = attempt(guess, assume)
-    return gathered
-
-
-def _guessed(
-    group: _Group, sides: list[list[Place]], version: str, custom: Layer | None, fields: Fields
-) -> Net:
-    if custom is not None:
-        check_subclass(custom, fields)
-    return net_from_arrays([group.read(_in_order(group, side)) for side in sides], fields, version)
-
-
-def _in_order(group: _Group, cells: list[Place]) -> list[Place]:
-    """Return the cells of a stack, first one first.
-
-    It is known if only one order has shapes that fit, or if that of the file, which may have frozen
-    cells last, is also that of the numbers, which count cells as they were made.
-    """
-    orders = itertools.permutations(cells) if len(cells) <= _MOST_CELLS else ()
-    sizes = {cell: group.sizes(cell) for cell in cells}
-    fitting = [
-        order
-        for order in orders
-        if all(sizes[a][1] == sizes[b][0] for a, b in itertools.pairwise(order))
-    ]
-    if len(fitting) == 1:
-        return list(fitting[0])
-    counted = [cell.counted for cell in cells]
-    if counted != sorted(set(counted)) or len({name for name, _ in counted}) > 1:
-        raise WeightsError(
-            f"its cells are {listed([cell.path for cell in cells])} in the order of the file, "
-            "which may have frozen ones last: expected a file with the configuration of the model"
-        )
-    return cells

@@ -25,18 +25,21 @@ class _Cell(NamedTuple):
     is_frozen: bool
 
 
-def assign(layer: Layer, places: Sequence[Place], version: str) -> dict[int, list[Place]]:
+def assign(layer: Layer, places: Sequence[Place], version: str | None) -> dict[int, list[Place]]:
     """Return the places of the cells of each GRU in a layer of a model, by the id of the GRU.
 
-    Where neither names nor the order show the place of a cell, it has none.
+    Where neither names nor the order show the place of a cell, it has none. Without a version the
+    order of frozen weights is not known.
     """
     cells = list(_cells(layer, (), (), None))
-    if version.partition(".")[0] != "3":
+    if version is None:
+        order = [] if any(map(_is_frozen, layer.within)) else cells
+    elif version.partition(".")[0] != "3":
         order = _trained_first(_cells(layer, (), (), None, is_keras_2=True))
     else:
         order = cells if _is_frozen(layer) else _trained_first(cells)
     found = _by_name(cells, places)
-    if len(cells) == len(places):
+    if len(order) == len(places):
         by_order = {cell.position: place for cell, place in zip(order, places, strict=True)}
         # A name that says otherwise shows that something is frozen that is not known.
         if all(by_order[position] is place for position, place in found.items()):
