@@ -22,6 +22,7 @@ from jaxgru._weights.formats import (
 from jaxgru._weights.formats.keras import archive, legacy
 from jaxgru._weights.formats.keras.writing import write_keras, write_weights_h5
 from jaxgru._weights.formats.onnx import format as onnx
+from jaxgru._weights.formats.tensorflow import frozen
 from jaxgru._weights.formats.torch import format as torch
 from jaxgru._weights.formats.zip import DAMAGE, MAGIC
 
@@ -41,6 +42,7 @@ FORMATS = (
     # Read as any safetensors file is, by the entry above.
     _format("torch-safetensors", "a safetensors file", safetensors, "", safetensors.write_torch),
     _format("onnx", "an ONNX model", onnx, ".onnx", onnx.write),
+    _format("tensorflow-graph", "a frozen graph of TensorFlow", frozen),
     _format("tensorflowjs", "the model.json of a layers model of TensorFlow.js", tensorflowjs),
     _format("json", "weights in JSON", named_json),
     _format("msgpack", "a MessagePack file of Flax", msgpack),

@@ -4,7 +4,7 @@ A message is a sequence of fields: a tag, which is ``number << 3 | wire type`` a
 value, which is a varint, four bytes, eight bytes, or a length and bytes, for example a message.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from jaxgru._weights.errors import WeightsError
@@ -12,7 +12,10 @@ from jaxgru._weights.errors import WeightsError
 VARINT, LENGTH = 0, 2
 FIXED = {1: 8, 5: 4}  # the sizes of the other wire types
 
-Content: TypeAlias = bytes | memoryview
+Content: TypeAlias = bytes | bytearray | memoryview
+
+_MOST_FIELDS = 2**18  # of one message, each of which takes about 300 bytes of memory
+_ABSENT = [(0, memoryview(b""))]
 
 
 def fields(content: Content) -> Iterator[tuple[int, int, memoryview]]:
@@ -35,6 +38,48 @@ def fields(content: Content) -> Iterator[tuple[int, int, memoryview]]:
             value = int.from_bytes(held, "little")
         at += size
         yield number, value, held
+
+
+class Message:
+    """The fields of a message by their numbers. An absent one is 0, empty or no message."""
+
+    def __init__(self, content: Content, what: str) -> None:
+        self._what = what  # for errors
+        self._held: dict[int, list[tuple[int, memoryview]]] = {}
+        for i, (number, value, held) in enumerate(fields(content)):
+            if i == _MOST_FIELDS:
+                raise WeightsError(f"{what} has more than {_MOST_FIELDS} fields: expected no more")
+            self._held.setdefault(number, []).append((value, held))
+
+    def has(self, field: int) -> bool:
+        """Return whether a field is there."""
+        return field in self._held
+
+    def number(self, field: int) -> int:
+        """Return a number, the last one as protobuf does."""
+        return self._held.get(field, _ABSENT)[-1][0]
+
+    def text(self, field: int) -> str:
+        """Return a text."""
+        try:
+            return str(self._held.get(field, _ABSENT)[-1][1], "utf-8")
+        except UnicodeDecodeError:
+            raise WeightsError(
+                f"field {field} of {self._what} is no text: expected UTF-8"
+            ) from None
+
+    def message(self, field: int) -> "Message":
+        """Return a message."""
+        return Message(self._held.get(field, _ABSENT)[-1][1], self._what)
+
+    def messages(self, field: int) -> "Iterator[Message]":
+        """Yield the messages of a repeated field."""
+        for _, held in self._held.get(field, ()):
+            yield Message(held, self._what)
+
+    def values(self, field: int) -> Sequence[tuple[int, memoryview]]:
+        """Return the values and the bytes of a repeated field, see ``fields``."""
+        return self._held.get(field, ())
 
 
 def next_field(content: Content, at: int) -> tuple[int, int, int, int]:

@@ -12,6 +12,7 @@ _IN_KERAS = (
     'write it by model.save("model.h5"), which is read'
 )
 _IN_TORCH = "in PyTorch, torch.save(program.state_dict(), path) writes a file that is read"
+_LENGTH = rb"[\x80-\xff]*[\0-\x7f]"  # of a message in one of protobuf
 _TO_ONNX = "the model that it was made from, or that converted to ONNX, is read"
 
 
@@ -50,13 +51,28 @@ FORMATS = (
     _format(
         "git-lfs", "a pointer of Git LFS, in the place of the file itself",
         _begins(b"version https://git-lfs.github.com/spec/"), "run git lfs pull"),
-    _format("tflite", "a model of TFLite", lambda look: look.head[4:8] == b"TFL3", _TO_ONNX),
+    _format(
+        "tflite", "a model of TFLite", lambda look: look.head[4:8] == b"TFL3",
+        "the Keras model or the SavedModel that it was made from is read"),
     _format(
         "ort", "a model in ONNX Runtime's own format", lambda look: look.head[4:8] == b"ORTM",
         "the .onnx file that it was made from is read"),
     _format(
         "onnx-text", "an ONNX model as text", _matches(rb"\s*ir_version\s*:"),
         'onnx.save(onnx.load(path, format="textproto"), "model.onnx") writes one that is read'),
+    _format(
+        "tensorflow-v1", "a checkpoint in the first format of TensorFlow, before 1.0",
+        _matches(rb"\0\0" + _LENGTH + rb"\x0a" + _LENGTH + rb"\x0a" + _LENGTH + rb"\x0a"),
+        "in TensorFlow, reader = tf.train.load_checkpoint(path) and numpy.savez(new_path, **{name: "
+        "reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}) write one that "
+        "is read"),
+    _format(
+        "tensorflow-meta", "the graph of a TensorFlow checkpoint (.meta), without weights",
+        _matches(rb"\x0a" + _LENGTH + rb"\x12" + _LENGTH + rb"\x0a" + _LENGTH + rb"\x0a"),
+        "load the .index file beside it"),
+    _format(
+        "keras-metadata", "the configuration of a TensorFlow SavedModel, without weights",
+        _matches(rb"\x0a" + _LENGTH + rb"\x1a\x04root"), "load the folder that it is in"),
     _format("gguf", "a file of GGUF", _begins(b"GGUF"), _TO_ONNX),
     _format(
         "tensorflow-model",

@@ -50,7 +50,7 @@ FILES = {
     "git lfs": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n",
         "a pointer of Git LFS ... run git lfs pull"),
-    "tflite": (b"\x1c\0\0\0TFL3" + bytes(20), "a model of TFLite: expected ... converted to ONNX"),
+    "tflite": (b"\x1c\0\0\0TFL3" + bytes(20), "a model of TFLite: expected ... SavedModel that it"),
     "gguf": (b"GGUF\x03\0\0\0" + bytes(20), "a file of GGUF: expected ... converted to ONNX"),
     "saved model": (SAVED_MODEL, 'the graph of a TensorFlow SavedModel ... model.save("model.h5")'),
     "index of a checkpoint": (

@@ -1,0 +1,17 @@
+import pytest
+from tensorflow_files import case
+
+import jaxgru
+
+_REFUSED = {
+    "tf1_format_v1/model.ckpt-7": "first format of TensorFlow.*tf.train.load_checkpoint",
+    "tf1_gru_cell/model.ckpt-7.meta": r"graph of a TensorFlow checkpoint.*load the \.index file",
+    "keras2_saved_chain/keras_metadata.pb": "configuration of a TensorFlow SavedModel.*the folder",
+}
+
+
+@pytest.mark.parametrize("path", _REFUSED)
+def test_files_without_readable_weights_say_what_they_are(path, tmp_path):
+    case(path.partition("/")[0], tmp_path)
+    with pytest.raises(jaxgru.WeightsError, match=_REFUSED[path]):
+        jaxgru.load(tmp_path / path)
