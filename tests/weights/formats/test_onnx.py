@@ -240,7 +240,10 @@ class TestNotes:
         model.graph.output.add(name="joined")
         assert jaxgru.from_onnx(model).merge == "concat"
         model.graph.node[1].attribute[0].ints[:] = [0, 2, 3, 1]
-        with pytest.warns(jaxgru.WeightsWarning, match="not specify merge"):
+        with (
+            pytest.warns(jaxgru.WeightsWarning, match="not specify merge"),
+            pytest.warns(jaxgru.WeightsWarning, match="Reshape node changes the steps or units"),
+        ):
             jaxgru.from_onnx(model)
 
     @pytest.mark.parametrize("repeated", [False, True])

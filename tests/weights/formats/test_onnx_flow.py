@@ -23,7 +23,8 @@ _FLOAT32 = 2e-6
 _UNITS = live_onnx.UNITS
 _NUMBERS = {
     "one": [1], "back": [-1], "start": [-(2**63)], "zero": [0], "far": [2**62], "two": [2],
-    "roll": [1, 2, 3, 4, 0], "steps": [5, 5],
+    "roll": [1, 2, 3, 4, 0], "steps": [5, 5], "last": [3], "swapped": [2, 5, 4], "same": [5, 2, 4],
+    "flat": [0, 0, -1], "order": [2, 0, 3, 1], "pair": [1, 0], "full shape": [5, 2, 4],
 }  # fmt: skip
 
 
@@ -31,6 +32,12 @@ def _model(key, nodes, outputs=("out",), lengths=False):
     """Return a model of nodes after one that makes x, (time, batch, 4), of the input."""
     arrays = {name: np.array(values, np.int64) for name, values in _NUMBERS.items()}
     arrays |= {"half": np.float32(0.5), "full": np.full(2, 5, np.int64)}
+    arrays |= {f"index {i}": np.array(i, np.int64) for i in (0, 1)}
+    arrays |= {
+        "mask": np.tile([True, False], 2),
+        "none": np.float32(0),
+        "square": np.eye(4, dtype="f4"),
+    }
     random = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     for gru in "abc":
         for name, shape in (("W", (12, _UNITS)), ("R", (12, _UNITS)), ("B", (24,))):
@@ -69,6 +76,30 @@ def _both(first="ya", second="yb", op_type="Concat", out="both", **options):
     return [node(op_type, [first, second], [out], name="join", **options)]
 
 
+def _rolled(x, y, axis):
+    """Return the nodes of a roll by one, as PyTorch writes them."""
+    number = ["zero", "one", "two"][axis]
+    return [
+        node("Slice", [x, "one", "far", number, "one"], [f"{y} rest"]),
+        node("Slice", [x, "zero", "one", number, "one"], [f"{y} first"]),
+        node("Concat", [f"{y} rest", f"{y} first"], [y], axis=axis, name="roll"),
+    ]
+
+
+def _sides(how, x="x"):
+    """Return the nodes of both directions of one node, "1" and "0", by three operators."""
+    first = [node("GRU", [x, "dW", "dR", "dB"], ["s_4"], name="d", direction="bidirectional",
+                  linear_before_reset=1, hidden_size=_UNITS)]  # fmt: skip
+    if how == "Split":
+        return [*first, node("Split", ["s_4"], ["s0", "s1"], axis=1),
+                *(node("Squeeze", [f"s{i}", "one"], [f"{i}"]) for i in (0, 1))]  # fmt: skip
+    if how == "Slice":
+        bounds = [("zero", "one"), ("one", "two")]
+        cuts = [node("Slice", ["s_4", *b, "one", "one"], [f"s{i}"]) for i, b in enumerate(bounds)]
+        return [*first, *cuts, *(node("Squeeze", [f"s{i}", "one"], [f"{i}"]) for i in (0, 1))]
+    return [*first, *(node("Gather", ["s_4", f"index {i}"], [f"{i}"], axis=1) for i in (0, 1))]
+
+
 def _done(x):
     return [node("Transpose", [x], ["out"], perm=[1, 0, 2])]
 
@@ -102,6 +133,32 @@ _READ = {
          *_done("both")], ["Bidirectional"]),
     "a layer over a pair": (
         [*_PAIR, *_both(), *_gru("e", "both", "y"), *_done("y")], ["Bidirectional", "GRUParams"]),
+    "both directions of a node": (
+        [*_sides("Split"), *_both("0", "1"), *_done("both")], ["Bidirectional"]),
+    **{f"the second direction of a node first, by {how}": (
+        [*_sides(how), *_both("1", "0"), *_done("both")], ["Backward"])
+       for how in ("Split", "Slice", "Gather")},
+    "the second direction of a node first, by a flip": (
+        [_sides("Split")[0], *_flip("s_4", "y_r", "one"),
+         node("Transpose", ["y_r"], ["y_t"], perm=[0, 2, 1, 3]),
+         node("Reshape", ["y_t", "flat"], ["both"]), *_done("both")], ["Backward"]),
+    "the second direction of a node first, flipped": (
+        [*_flip("x", "xr"), *_sides("Split", "xr"), *_both("1", "0"), *_flip("both", "y"),
+         *_done("y")], ["Bidirectional"]),
+    "a layer over the second direction of a node first": (
+        [*_sides("Split"), *_both("1", "0"), *_gru("e", "both", "y"), *_done("y")],
+        ["Backward", "GRUParams"]),
+    "a reshape to the same shape": (
+        [node("Reshape", ["x", "same"], ["x2"]), *_gru("a", "x2", "y"), *_done("y")],
+        ["GRUParams"]),
+    "a reshape to sizes of its own": (
+        [node("Shape", ["input"], ["shape"]),
+         *(node("Gather", ["shape", f"index {i}"], [f"size {i}"]) for i in (0, 1)),
+         *(node("Unsqueeze", [f"size {i}", "zero"], [f"sizes {i}"]) for i in (0, 1)),
+         node("Concat", ["sizes 0", "sizes 1", "back"], ["sizes"], axis=0),
+         node("Reshape", ["input", "sizes"], ["i"]),
+         node("Transpose", ["i"], ["x2"], perm=[1, 0, 2]), *_gru("a", "x2", "y"), *_done("y")],
+        ["GRUParams"]),
     "a stack": ([*_gru("a", "x", "ya"), *_gru("b", "ya", "y"), *_done("y")], ["GRUParams"] * 2),
     "a stack flipped": (
         [*_flip("x", "xr"), *_gru("a", "xr", "ya"), *_gru("b", "ya", "yr"), *_flip("yr", "y"),
@@ -146,17 +203,86 @@ _NOTED = {
          node("Slice", ["input", "zero", "one", "one", "one"], ["first"], name="first"),
          node("Transpose", ["first"], ["xr"], perm=[1, 0, 2]), *_gru("a", "xr", "y"), *_done("y")],
         "Slice node 'first' changes the steps of its inputs"),
+    **{f"inputs rolled along axis {axis}": (
+        [*_rolled("x", "xr", axis), *_gru("a", "xr", "y"), *_done("y")],
+        f"Concat node 'roll' changes the {what} of its inputs")
+       for axis, what in enumerate(("steps", "batch", "features"))},
+    **{f"outputs rolled along axis {axis}": (
+        [*_gru("a", "x", "y"), *_rolled("y", "yr", axis), *_done("yr")],
+        f"Concat node 'roll' changes the {what} of the outputs")
+       for axis, what in enumerate(("steps or units",) * 3)},
+    "features in another order": (
+        [node("Gather", ["x", "order"], ["xr"], axis=2, name="order"), *_gru("a", "xr", "y"),
+         *_done("y")], "Gather node 'order' changes the features of its inputs"),
+    "a batch in another order": (
+        [node("Gather", ["x", "pair"], ["xr"], axis=1, name="order"), *_gru("a", "xr", "y"),
+         *_done("y")], "Gather node 'order' changes the batch of its inputs"),
+    "a reshape that swaps batch and time": (
+        [node("Reshape", ["input", "same"], ["xr"], name="view"), *_gru("a", "xr", "y"),
+         *_done("y")], "Reshape node 'view' changes the axes of its inputs"),
+    "a reshape of the outputs": (
+        [*_gru("a", "x", "y"), node("Reshape", ["y", "swapped"], ["out"], name="view")],
+        "Reshape node 'view' changes the steps or units of the outputs"),
+    "other axes of the outputs": (
+        [*_gru("a", "x", "y"), node("Transpose", ["y"], ["out"], perm=[2, 1, 0])],
+        "the outputs reach an output of the graph with other axes: transpose ys"),
+    "features first": (
+        [node("Transpose", ["input"], ["xr"], perm=[1, 2, 0]), *_gru("a", "xr", "y"), *_done("y")],
+        "the features of its inputs are not along the last axis of 'input'"),
+    **{f"inputs through {made.op_type}": (
+        [made, *_gru("a", "xr", "y"), *_done("y")],
+        f"{made.op_type} node 'move' changes the axes of its inputs")
+       for made in (
+        node("Where", ["mask", "x", "none"], ["xr"], name="move"),
+        node("Einsum", ["x"], ["xr"], equation="tbf->btf", name="move"),
+        node("TopK", ["x", "last"], ["xr", ""], name="move"),
+        node("ScatterND", ["x", "one", "x"], ["xr"], name="move"),
+        node("Tile", ["x", "one"], ["xr"], name="move"))},
+    "a roll before another layer": (
+        [*_rolled("x", "xr", 0), node("MatMul", ["xr", "square"], ["t"]), *_gru("a", "t", "y"),
+         *_done("y")], "Concat node 'roll' reorders what the inputs are computed from"),
+    "steps in another order before another layer": (
+        [node("Gather", ["x", "roll"], ["xr"], axis=0, name="roll"), node("Tanh", ["xr"], ["t"]),
+         *_gru("a", "t", "y"), *_done("y")],
+        "Gather node 'roll' reorders what the inputs are computed from"),
     "features reversed": (
         [*_flip("x", "xr", "two"), *_gru("a", "xr", "y"), *_done("y")],
         "the graph reverses the features of its inputs"),
     "inputs flipped before another layer": (
         [*_flip("x", "xr"), node("Tanh", ["xr"], ["t"]), *_gru("a", "t", "y"), *_done("y")],
-        "Slice node 'flip xr' reverses what the inputs are computed from"),
+        "Slice node 'flip xr' reorders what the inputs are computed from"),
     "sequences of other lengths": (
         [*_sequence("x", "xr", "lengths"), *_gru("a", "xr", "yr"),
          *_sequence("yr", "y", "lengths"), *_done("y")],
         "reverses only as many steps as 'lengths' says: give this as lengths"),
 }  # fmt: skip
+
+
+# Nodes, with a GRU that has another layer before or after it.
+_LAYERS = {
+    "features of two inputs": ([
+        node("Tanh", ["x"], ["t"]), node("Concat", ["x", "t"], ["xr"], axis=2),
+        *_gru("e", "xr", "y"), *_done("y")], "e"),
+    "a pad, whose sizes are a slice": ([
+        node("Slice", ["order", "back", "start", "zero", "back"], ["sizes"]),
+        node("Conv", ["input", "square"], ["c"]), node("Pad", ["c", "sizes"], ["p"]),
+        node("MatMul", ["p", "square"], ["t"]), *_gru("a", "t", "y"), *_done("y")], "a"),
+    "a state for each step": ([
+        *_gru("a", "x", "y", h="h"), node("Expand", ["h", "full shape"], ["xr"]),
+        *_gru("b", "xr", "z"), *_done("z")], "b"),
+    "a readout of all steps": ([
+        *_gru("a", "x", "y"), node("Reshape", ["y", "pair"], ["r"]),
+        node("MatMul", ["r", "square"], ["m"]), node("Reshape", ["m", "same"], ["out"])], "a"),
+    "an embedding": ([
+        node("Gather", ["square", "ids"], ["e"], axis=0), *_gru("a", "e", "y"), *_done("y")], "a"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _LAYERS)
+def test_other_layers_are_not_noted(key, name):
+    nodes, layer = _LAYERS[name]
+    with warnings.catch_warnings(action="error"):
+        assert isinstance(jaxgru.from_onnx(_model(key, nodes), layer=layer), jaxgru.GRUParams)
 
 
 @pytest.mark.parametrize("name", _NOTED)

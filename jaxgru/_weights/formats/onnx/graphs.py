@@ -54,6 +54,7 @@ class Scope:
         self.inputs: set[str] = set()
         self.outputs: set[str] = set()
         self.sizes: set[int] = set()  # of the axes of the inputs
+        self.shapes: dict[str, tuple[int | str | None, ...]] = {}  # as far as the graph says
         if arguments is None:
             self.tensors = each_once(((t.name, t) for t in graph.initializer), "initializer ")
             self.sparse = {sparse.values.name for sparse in graph.sparse_initializer}
@@ -61,6 +62,13 @@ class Scope:
             self.outputs = {value.name for value in graph.output}
             self.sizes = {
                 axis.dim_value for value in graph.input for axis in value.type.tensor_type.shape.dim
+            }
+            self.shapes = {
+                value.name: tuple(
+                    axis.dim_value or axis.dim_param or None
+                    for axis in value.type.tensor_type.shape.dim
+                )
+                for value in (*graph.input, *graph.value_info)
             }
         else:
             self.outputs = set(graph.output)

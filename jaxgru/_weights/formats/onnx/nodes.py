@@ -55,6 +55,8 @@ class GRUNode(NamedTuple):
         fields = Fields(assume)
         sides = self.sides if partner is None else (*self.sides, *partner.sides)
         goes_back = wired.goes_back != (self.direction == "reverse")
+        if wired.is_swapped:  # the direction that runs back is first, as in what runs backward
+            sides, goes_back = sides[::-1], not goes_back
         net: Net = sides[0]
         if len(sides) == 2:
             net = Bidirectional(*sides, fields.resolve("merge", *filter(None, [wired.merge])))
