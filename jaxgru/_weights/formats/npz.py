@@ -36,7 +36,7 @@ from jaxgru._params import GRUParams
 from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.conventions import Holder, arrays_of, both_biases, one_bias
 from jaxgru._weights.dtypes import FLOATS, Unread
-from jaxgru._weights.errors import WeightsError, damaged, plain, shown
+from jaxgru._weights.errors import WeightsError, damaged, listed, outcome, plain, shown
 from jaxgru._weights.formats.zip import DAMAGE, MAGIC, copy_archive, open_archive
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.keras.arrays import params_of
@@ -70,6 +70,7 @@ _HEADER = re.compile(
 _LONGEST_HEADER = 10_000
 # NumPy has no name for bfloat16: two bytes without a type.
 _BFLOAT16 = re.compile(r"'[<|]V2'")
+_OBJECT = "'|O'"  # as an error shows it
 _DTYPE = re.compile(r"'([<>=|])f([248])'")
 
 
@@ -98,7 +99,16 @@ def _find(arrays: Any, assume: Mapping[str, Any]) -> Gathered:
     With one of the three keys, the others are required, and no other arrays are allowed.
     """
     if not arrays.keys() & set(KEYS):
-        return find(arrays, assume, looked_for=f"{', '.join(KEYS)} of jaxgru's own files")
+        looked_for = f"{', '.join(KEYS)} of jaxgru's own files"
+        found = outcome(find, arrays, assume, looked_for=looked_for)
+        objects = [
+            name
+            for name, array in arrays.items()
+            if isinstance(array, Unread) and array.dtype == _OBJECT
+        ]
+        if isinstance(found, WeightsError):
+            raise _pickled(objects) if objects else found
+        return found
     _check_keys(list(arrays))
     usual = {name: assume.get(name, value) for name, value in TANH_SIGMOID.items()}
     params = params_of(arrays, KEYS, Fields(assume), **usual)
@@ -181,6 +191,14 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, str]:
         raise ValueError("its header has no dtype, order and shape")
     shape = tuple(int(size.rstrip("L")) for size in header["shape"].split(",") if size.strip())
     return shape, header["fortran"] == "True", header["dtype"]
+
+
+def _pickled(names: list[str]) -> WeightsError:
+    return WeightsError(
+        f"{listed(names)} is a Python object that NumPy pickled, such as a dict: expected arrays; "
+        "if you trust the file, write those by numpy.savez(new_path, **numpy.load(path, "
+        f"allow_pickle=True)[{shown(names[0])}].item())"
+    )
 
 
 def _check_keys(names: list[str]) -> None:

@@ -250,6 +250,15 @@ def test_a_stack_whose_cells_do_not_fit(weights):
         jaxgru.load(weights)
 
 
+@pytest.mark.parametrize("own", ["my_cell", "lstm_cell"])
+def test_cells_of_several_classes_have_no_order(weights, own):
+    """Groups of cells count each class on its own."""
+    cells = {f"layers/rnn/cell/cells/{name}": _arrays(0) for name in ("gru_cell", own)}
+    weights.write_bytes(golden.weights_of(cells))
+    with pytest.raises(jaxgru.WeightsError, match=f"of the classes 'gru_cell', '{own}', whose"):
+        jaxgru.load(weights)
+
+
 class TestSubclasses:
     """A class of a user's own may compute anything."""
 

@@ -21,6 +21,7 @@ _FIELDS = {
     "reset_after": True,
     "use_bias": True,
 }
+_ASSUMED = {"activation": "tanh", "recurrent_activation": "sigmoid", "reverse": False}
 
 
 @pytest.fixture
@@ -117,12 +118,16 @@ class TestWeightsAlone:
         return tuple(nets)
 
     def test_numbers_in_the_order_of_the_file(self, path):
+        """The same file is written for cells made last one first, of which the last is frozen."""
         nets = self._write(path, (0, 1))
-        assert_same(read_all(path).gathered["rnn"].net, nets)
+        order = "order 'rnn/stacked_rnn_cells/gru_cell', 'rnn/stacked_rnn_cells/gru_cell_1', in"
+        with pytest.warns(jaxgru.WeightsWarning, match=order):
+            net = jaxgru.load(path, assume=_ASSUMED)
+        assert_same(net, nets)
 
     def test_shapes_tell(self, path):
         nets = self._write(path, (1, 0), ((golden.INPUTS, _UNITS), (_UNITS, _UNITS)))
-        assert_same(read_all(path).gathered["rnn"].net, nets)
+        assert_same(jaxgru.load(path, assume=_ASSUMED), nets)
 
     def test_two_readings_differ(self, path):
         self._write(path, (1, 0))

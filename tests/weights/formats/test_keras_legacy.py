@@ -5,6 +5,7 @@ Every variant of a layer is compared with what Keras computes in test_formats_ta
 
 import json
 
+import golden_keras
 import golden_keras_legacy as golden
 import live_keras
 import numpy as np
@@ -74,6 +75,19 @@ class TestFoundByShape:
         found = _read(path)["mine"]
         assert_same(found.net, net)
         assert "activation" in found.notes[0]
+
+    @pytest.mark.parametrize("name", ["MyGRU", "GRU"])
+    def test_a_class_that_is_not_registered(self, path, name):
+        net = golden.random_net(1, reset_after=True, activation="relu")
+        layer = golden_keras.gru_config("mine", activation="relu") | {"module": "my.layers"}
+        layer |= {"class_name": name, "registered_name": name}
+        model = golden.layer("Sequential", "model", layers=[layer])
+        golden.write(path, {"mine": golden.weights("mine/cell", net)}, model=model, version="3.3.3")
+        with pytest.raises(
+            jaxgru.WeightsError, match=f"its class is '{name}', units=4, activation='relu'"
+        ):
+            jaxgru.load(path)
+        assert_same(jaxgru.load(path, assume={"subclass": "gru"}), net)
 
     def test_without_a_bias(self, path):
         arrays = golden.arrays(golden.random_net(3, reset_after=True))

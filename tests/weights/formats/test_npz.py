@@ -238,6 +238,16 @@ class TestNamesOfLibraries:
         np.savez(path, **others, **_haiku("gru."))
         assert list(jaxgru.load_all(path)) == ["gru"]
 
+    def test_a_dict_that_numpy_pickled_is_named(self, path, tmp_path):
+        np.savez(path, params=_haiku())
+        message = r"'params' is a Python object that NumPy pickled.* write those by numpy\.savez"
+        with pytest.raises(jaxgru.WeightsError, match=message) as caught:
+            jaxgru.load(path)
+        step = str(caught.value).partition("write those by ")[2]
+        exec(step, {"numpy": np, "new_path": tmp_path / "new.npz", "path": path})
+        expected = jaxgru.from_haiku(_haiku())
+        np.testing.assert_array_equal(jaxgru.load(tmp_path / "new.npz").kernel, expected.kernel)
+
     @pytest.mark.parametrize("field", ["reset_after", "reverse"])
     def test_what_the_names_settle_cannot_be_assumed_otherwise(self, path, field):
         np.savez(path, **_haiku())

@@ -9,10 +9,13 @@ import datetime
 import pathlib
 import pickle
 
+import golden_keras
+import golden_keras_legacy
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from equal import assert_same
 from hostile.sound import torch_arrays
 
 import jaxgru
@@ -20,6 +23,7 @@ from jaxgru._weights.io import read_all
 
 PROTOCOLS = [2, 3, 4, 5]
 ARRAYS = torch_arrays()
+NET = golden_keras_legacy.random_net(0, reset_after=True)
 
 
 @pytest.fixture
@@ -116,3 +120,15 @@ def _assert_gathered(path, names, dtype=np.float32):
             reset, update, candidate = np.split(array.astype(dtype), 3)
             expected = np.concatenate([update, reset, candidate]).T
             np.testing.assert_array_equal(ours, expected, strict=True)
+
+
+def test_two_models_of_keras_in_one_pickle(path):
+    """A pickled model of Keras holds its file: of two, neither is chosen."""
+    arrays = {"layers/gru/cell": list(golden_keras_legacy.arrays(NET).values())}
+    golden_keras.write_keras(path, [golden_keras.gru_config("g")], arrays)
+    archive, other = path.read_bytes(), path.read_bytes()  # else the second refers to the first
+    path.write_bytes(pickle.dumps([archive]))
+    assert_same(jaxgru.load(path), NET)
+    path.write_bytes(pickle.dumps([archive, other]))
+    with pytest.raises(jaxgru.WeightsError, match="holds 2 models of Keras: expected one"):
+        jaxgru.load(path)

@@ -85,6 +85,20 @@ class TestLayers:
         assert layer.name == "mine"
         assert last.shape == state.shape == (2, 4)
 
+    def test_a_subclass_computes_what_is_assumed(self, key):
+        keras = pytest.importorskip("keras")
+
+        class MyGRU(keras.layers.GRU):
+            pass
+
+        layer = MyGRU(4, return_sequences=True, activation="relu")
+        xs = jax.random.normal(key, (2, 7, 3)) / 4
+        expected = layer(xs)
+        with pytest.raises(jaxgru.WeightsError, match="its class is 'MyGRU', units=4, activation="):
+            jaxgru.from_keras(layer)
+        net = jaxgru.from_keras(layer, assume={"subclass": "gru"})
+        np.testing.assert_allclose(jaxgru.gru(net, xs)[0], expected, rtol=0, atol=2e-6)
+
 
 @pytest.mark.live
 @pytest.mark.usefixtures("default_promotion")

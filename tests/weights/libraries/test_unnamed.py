@@ -175,6 +175,20 @@ def test_the_order_in_a_file_decides_nothing(tmp_path, write, arrays):
     _same(read[0], _net(arrays))
 
 
+@pytest.mark.live
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_mlx_itself(tmp_path, suffix):
+    """Oracle: mlx.nn.GRU, and the file that it saves."""
+    mx = pytest.importorskip("mlx.core")
+    nn = pytest.importorskip("mlx.nn")
+    layer = nn.GRU(5, 5)
+    layer.update({name: mx.array(MLX[name]) for name in layer.parameters()})
+    layer.save_weights(str(tmp_path / f"gru{suffix}"))
+    xs = np.random.default_rng(1).normal(size=(2, 7, 5)).astype("f4")
+    ys, _ = jaxgru.gru(jaxgru.load(tmp_path / f"gru{suffix}"), xs)
+    np.testing.assert_allclose(ys, np.asarray(layer(mx.array(xs))), rtol=0, atol=2e-6)
+
+
 def test_safetensors_of_mlx_have_null_as_text(tmp_path):
     content, header = b"", {"__metadata__": None}
     for name, array in sorted(MLX.items()):

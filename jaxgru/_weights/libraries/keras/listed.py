@@ -80,13 +80,15 @@ class Listed:
     ) -> Net:
         if custom is not None:
             check_subclass(custom, fields)
-        return net_from_arrays([self.read(self._in_order(side)) for side in sides], fields, version)
+        ordered = [self._in_order(side, fields) for side in sides]
+        return net_from_arrays([self.read(side) for side in ordered], fields, version)
 
-    def _in_order(self, cells: list[Place]) -> list[Place]:
+    def _in_order(self, cells: list[Place], fields: Fields) -> list[Place]:
         """Return the cells of a stack, first one first.
 
-        It is known if only one order has shapes that fit, or if that of the file, which may have
-        frozen cells last, is also that of the numbers, which count cells as they were made.
+        It is known if only one order has shapes that fit. It is assumed, with a note, if that of
+        the file, which may have frozen cells last, is also that of the numbers, which count cells
+        as they were made.
         """
         orders = itertools.permutations(cells) if len(cells) <= _MOST_CELLS else ()
         sizes = {cell: self._sizes(cell) for cell in cells}
@@ -104,6 +106,11 @@ class Listed:
                 "which may have frozen ones last: expected a file with the configuration of the "
                 "model"
             )
+        fields.note(
+            f"its cells are assumed to run in the order {listed([cell.path for cell in cells])}, "
+            "in which they were made if none is frozen; a file with the configuration of the model "
+            "tells"
+        )
         return cells
 
     def _sizes(self, place: Place) -> tuple[int, ...]:
