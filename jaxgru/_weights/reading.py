@@ -12,6 +12,7 @@ from jaxgru._weights.contract import Source, Stored
 from jaxgru._weights.conventions import check_stackable
 from jaxgru._weights.equations import Equations, check_equations, from_notebook
 from jaxgru._weights.errors import WeightsError, about
+from jaxgru._weights.formats import tensorflow
 from jaxgru._weights.registry import find_by_content, read_folder
 from jaxgru._weights.results import Found, Gathered
 from jaxgru._weights.unspecified import check_assume, overridden
@@ -75,6 +76,9 @@ def opened(path: StrPath, *, external_data: bool = False) -> Iterator[tuple[str,
     Errors begin with the path.
     """
     with about(path), contextlib.ExitStack() as stack:
+        if (place := tensorflow.located(Path(path))) is not None:
+            yield "tensorflow", tensorflow.read(place)
+            return
         if os.path.isdir(path):
             yield read_folder(Path(path))
             return

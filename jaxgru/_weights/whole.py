@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from jaxgru._weights.contract import Stored
 from jaxgru._weights.dtypes import Unread, read_now
 from jaxgru._weights.errors import WeightsError, shown
+from jaxgru._weights.formats.tensorflow import located
 from jaxgru._weights.reading import StrPath, opened
 from jaxgru._weights.results import deliver
 from jaxgru._weights.unspecified import Assume, check_assume
@@ -165,5 +167,5 @@ def _described(stored: Stored, name: str) -> tuple[tuple[int, ...], str]:
 
 
 def _state(path: StrPath) -> tuple[int, ...]:
-    status = os.stat(path)
+    status = os.stat(located(Path(path)) or path)
     return status.st_ino, status.st_size, status.st_mtime_ns

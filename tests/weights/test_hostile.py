@@ -85,8 +85,8 @@ def test_external_data_is_read_only_where_it_is_allowed(tmp_path):
 
 def test_paths_of_no_file(tmp_path):
     names = {
-        "saved model": (["saved_model.pb", "variables"], "a TensorFlow SavedModel ... model.save("),
-        "checkpoint": (["checkpoint", "a.index"], "TensorFlow checkpoint ... model.load_weights"),
+        "saved model": (["saved_model.pb", "variables"], "'variables.index' cannot be read"),
+        "checkpoint": (["checkpoint", "a.index"], "checkpoint names no model_checkpoint_path"),
         "any": (list("dcba"), "it is a directory: ... in it are 'a', 'b', 'c' and 1 more"),
         "empty": ([], "it is a directory: expected ... in it are no files"),
     }

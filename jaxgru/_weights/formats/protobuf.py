@@ -65,7 +65,7 @@ class Message:
             return str(self._held.get(field, _ABSENT)[-1][1], "utf-8")
         except UnicodeDecodeError:
             raise WeightsError(
-                f"field {field} of {self._what} is no text: expected UTF-8"
+                f"{self._what} has no text in field {field}: expected UTF-8"
             ) from None
 
     def message(self, field: int) -> "Message":

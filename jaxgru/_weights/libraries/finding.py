@@ -6,13 +6,13 @@ from typing import Any
 
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError
-from jaxgru._weights.libraries import equinox, flax, haiku, mlx, torch
+from jaxgru._weights.libraries import equinox, flax, haiku, mlx, tensorflow, torch
 from jaxgru._weights.libraries.keras import names as keras
 from jaxgru._weights.libraries.names import no_gru
 from jaxgru._weights.libraries.unnamed import renamed
 from jaxgru._weights.results import Gathered
 
-LAYOUTS = (torch, flax, haiku, equinox, mlx, keras)
+LAYOUTS = (torch, flax, haiku, equinox, mlx, keras, tensorflow)
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> Gathered:
