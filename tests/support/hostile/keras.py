@@ -70,7 +70,7 @@ FILES = {
     "cut short": (keras(b"{"), _NO_JSON),
     "no model": (keras(b"{}"), "expected its class_name and config"),
     "two layers of one name": (
-        layers_of_one_name(), "config.json has two layers called 'a': expected one"),
+        layers_of_one_name(), "the configuration has two layers called 'a': expected one"),
     "units of 2 to the 60": (config(units=2**60), "expected 1152921504606846976"),
     "name that writes to the terminal": (
         config(name="gru\n\x1b[31m", units=5), r"called 'gru\n\x1b[31m"),

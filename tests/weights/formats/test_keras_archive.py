@@ -187,8 +187,8 @@ def test_each_refusal_is_its_layers_own(path):
         "odd": "activation is .mish.: expected one of",
         "larger": "layers/gru_2/cell has arrays for 4 units: expected 5",
         "bare": "layers/gru_3/cell has 3 arrays: expected 2, as its configuration",
-        "inner/shared": "model.weights.h5 has no group for it",
-        "halved": "layers/bidirectional has 1 cells: expected 2, as in config.json",
+        "inner/shared": "its weights are not in the file",
+        "halved": "layers/bidirectional has 1 cells: expected 2, as in the configuration",
     }.items():
         with pytest.raises(jaxgru.WeightsError, match=reason):
             jaxgru.load(path, layer=layer)
@@ -198,7 +198,7 @@ def test_without_its_group_a_layer_leaves_the_number_of_the_next(path):
     layers = [golden.gru_config("first"), golden.gru_config("second")]
     golden.write_keras(path, layers, {"layers/gru_1/cell": _arrays(1)})
     _assert_holds(jaxgru.load(path, layer="second"), _arrays(1))
-    with pytest.raises(jaxgru.WeightsError, match="has no group for it"):
+    with pytest.raises(jaxgru.WeightsError, match="its weights are not in the file"):
         jaxgru.load(path, layer="first")
 
 

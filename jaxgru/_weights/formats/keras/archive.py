@@ -7,7 +7,7 @@ Everything else in the archive is ignored, and nothing in it is run.
 
 import functools
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 
 from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.dtypes import Arrays
-from jaxgru._weights.errors import WeightsError, outcome, shown
+from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.hdf5 import Hdf5
 from jaxgru._weights.formats.hdf5.rewriting import with_datasets
-from jaxgru._weights.formats.keras import groups
+from jaxgru._weights.formats.keras import configured, groups
 from jaxgru._weights.formats.zip import copy_archive, open_archive, read_entry
 from jaxgru._weights.json_text import parse_json
-from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
 from jaxgru._weights.libraries.keras.config import LARGEST, Layer, model_of
 from jaxgru._weights.libraries.keras.models import whole_model
-from jaxgru._weights.results import UNNAMED, Found, Gathered, stack_of_all
+from jaxgru._weights.results import UNNAMED, Gathered, stack_of_all
 
 # The name of a model of a stack written by jaxgru, which is read as that stack.
 STACK = "jaxgru_stack"
@@ -49,7 +48,7 @@ def read(source: Source) -> Stored:
     h5 = Hdf5(io.BytesIO(content), len(content))
     model, root = model_of(config), groups.read_groups(h5)
     find = functools.partial(_find, h5, model, version)
-    held = list(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
+    held = configured.by_layer(root, model)
     layers = {group.path: (name, layer) for name, layer, group in held if group}
     named = groups.names_of(root, layers)
     build = functools.partial(whole_model, model, version, find, named)
@@ -65,51 +64,10 @@ def _find(
 ) -> Gathered:
     """Return the GRUs in a file, in the order of the layers."""
     h5 = h5.with_values(arrays)
-    root = groups.read_groups(h5)
-    held = list(_by_layer(model.inner, groups.layer_groups(root, model.inner)))
-    by_layer = {id(layer): group for _, layer, group in held}
-    paths = {group.path: layer for _, layer, group in held if group}
-    gathered: Gathered = {}
-    known: set[str] = set()  # paths of the groups of the GRUs gathered
-    stored: dict[str, Configured] = {}  # by the names of the layers
-    for one in grus(model.inner, inputs_of(model), version, assume):
-        group, again = by_layer[id(one.layer)], stored.get(one.layer.name)
-        if group is None and again is not None and again.gru == one.gru:
-            continue  # a layer shared by models is stored once
-        if one.name in gathered:
-            raise WeightsError(f"{_CONFIG} has two layers called {shown(one.name)}: expected one")
-        gathered[one.name] = found = outcome(_found, h5, one, group)
-        if isinstance(found, Found):
-            stored[one.layer.name] = one
-        known |= {group.path} if group else set()
+    gathered = configured.find(h5, groups.read_groups(h5), model, version, assume)
     if model.name == STACK and (stack := stack_of_all(gathered)) is not None:
         return {UNNAMED: stack}
-    return gathered | groups.find(h5, root, assume, known, gathered, paths)
-
-
-def _by_layer(
-    layers: Sequence[Layer], found: Sequence[groups.Group | None], prefix: str = ""
-) -> Iterator[tuple[str, Layer, groups.Group | None]]:
-    """Yield each layer of a model and of inner layers with its name and its group."""
-    for layer, group in zip(layers, found, strict=True):
-        name = f"{prefix}{layer.name}"
-        yield name, layer, group
-        yield from _by_layer(layer.inner, groups.inner_groups(group, layer), f"{name}/")
-
-
-def _found(h5: Hdf5, one: Configured, group: groups.Group | None) -> Found:
-    count = len(one.checked().cells)
-    if group is None:
-        raise WeightsError(
-            f"{_WEIGHTS} has no group for it: expected one for each layer of {_CONFIG}"
-        )
-    groups.check_one_class(group)
-    cells = groups.cell_groups(group)
-    if len(cells) != count:
-        raise WeightsError(
-            f"{group.path} has {len(cells)} cells: expected {count}, as in {_CONFIG}"
-        )
-    return one.found([([h5.read(path) for path in cell.arrays], cell.path) for cell in cells])
+    return gathered
 
 
 def _check_whole(names: Sequence[str]) -> None:

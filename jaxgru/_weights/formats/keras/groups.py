@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from jaxgru._net import Net
 from jaxgru._weights.errors import WeightsError, listed, shown
@@ -34,6 +34,16 @@ _INSIDE_LAYERS = frozenset(("cell", "cells", "forward_layer", "backward_layer"))
 _SIDES = ("forward_layer", "backward_layer")
 # A cell, a layer of a cell, and both directions with, in Keras 2, the layer they were copied from.
 _LAYERS: tuple[set[str], ...] = (set(), {"cell"}, {*_SIDES}, {*_SIDES, "layer"})
+
+
+class Values(Protocol):
+    """The arrays of a file by path."""
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        """Return the shape of an array."""
+
+    def read(self, path: str) -> Any:
+        """Return an array."""
 
 
 @dataclasses.dataclass
@@ -119,7 +129,7 @@ def names_of(root: Group, layers: Mapping[str, tuple[str, Layer]] | None = None)
             (name, layer), inside = layers[group.path], ()
         place = "/".join(filter(None, [name, *inner_place(inside)]))
         config = None if layer is None or inside else layer.config
-        kind = _group_class(layer.class_name) if config is not None else kind
+        kind = group_class(layer.class_name) if config is not None else kind
         variables = variable_names(kind, len(group.arrays), config)
         for variable, path in zip(variables, group.arrays, strict=True):
             known = f"{place}/{variable}" if place else variable
@@ -185,7 +195,7 @@ def _matched(
             held[name].append((0, group))
     wanted: dict[str, list[int]] = collections.defaultdict(list)
     for i, layer in enumerate(layers):
-        wanted[_group_class(layer.class_name)].append(i)
+        wanted[group_class(layer.class_name)].append(i)
     matched: list[Group | None] = [None] * len(layers)
     for class_, indices in wanted.items():
         numbered = dict(held[class_])
@@ -202,7 +212,7 @@ def _matched(
     return matched
 
 
-def _group_class(class_name: str) -> str:
+def group_class(class_name: str) -> str:
     """Return the name of the group for a class: ``time_distributed`` for ``TimeDistributed``."""
     # A registered class is called package>Class.
     name = re.sub(r"\W", "", class_name.rpartition(">")[2])
@@ -211,7 +221,7 @@ def _group_class(class_name: str) -> str:
 
 
 def find(
-    h5: Hdf5,
+    values: Values,
     root: Group,
     assume: Mapping[str, Any],
     known: Collection[str] = (),
@@ -225,7 +235,7 @@ def find(
     the configuration by the paths of their groups: one with such arrays is of a user's own class.
     """
     gathered: Gathered = {}
-    for names, group in _recurrent(h5, root, known, ()):
+    for names, group in _recurrent(values, root, known, ()):
         # Names that every model has are omitted.
         name = "/".join(name for name in names if name not in CONTAINERS)
         name = name or group.path or UNNAMED
@@ -233,32 +243,32 @@ def find(
             name = group.path
         sides = [group.inner[side] for side in _SIDES if side in group.inner] or [group]
         layer = (layers or {}).get(group.path)
-        gathered[name] = attempt(functools.partial(_net, h5, sides, layer), assume)
+        gathered[name] = attempt(functools.partial(_net, values, sides, layer), assume)
     return gathered
 
 
 def _recurrent(
-    h5: Hdf5, group: Group, known: Collection[str], names: tuple[str, ...]
+    values: Values, group: Group, known: Collection[str], names: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Group]]:
     """Yield each group of a GRU with the names of its path."""
     if group.path in known:
         return
     # A layer with other members is a custom layer, which may have more GRUs.
     cells = cell_groups(group) if set(group.inner) in _LAYERS else []
-    if cells and all(_is_cell(h5, cell) for cell in cells):
+    if cells and all(_is_cell(values, cell) for cell in cells):
         yield names, group
         return
     for key in in_order(group.inner):
         # The copies of the optimizer have the same shapes.
         if not (key == "optimizer" and not names):
             inner = group.inner[key]
-            yield from _recurrent(h5, inner, known, (*names, inner.name or key))
+            yield from _recurrent(values, inner, known, (*names, inner.name or key))
 
 
-def _is_cell(h5: Hdf5, group: Group) -> bool:
+def _is_cell(values: Values, group: Group) -> bool:
     if len(group.arrays) not in (2, 3):
         return False
-    kernel, recurrent_kernel, *biases = (h5.shape(path) for path in group.arrays)
+    kernel, recurrent_kernel, *biases = (values.shape(path) for path in group.arrays)
     if len(kernel) != 2 or len(recurrent_kernel) != 2:
         return False
     wide = 3 * recurrent_kernel[0]
@@ -266,13 +276,13 @@ def _is_cell(h5: Hdf5, group: Group) -> bool:
     return fits and all(bias in ((wide,), (2, wide), (2 * wide,)) for bias in biases)
 
 
-def _net(h5: Hdf5, sides: Sequence[Group], custom: Layer | None, fields: Fields) -> Net:
+def _net(values: Values, sides: Sequence[Group], custom: Layer | None, fields: Fields) -> Net:
     if custom is not None:
         check_subclass(custom, fields)
     for side in sides:
         check_one_class(side)
     stored = [
-        [([h5.read(path) for path in cell.arrays], cell.path) for cell in cell_groups(side)]
+        [([values.read(path) for path in cell.arrays], cell.path) for cell in cell_groups(side)]
         for side in sides
     ]
     return net_from_arrays(stored, fields)

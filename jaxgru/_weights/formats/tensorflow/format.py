@@ -1,20 +1,121 @@
 """TensorFlow's checkpoints and SavedModels, given their place."""
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from jaxgru._weights.contract import Stored
+from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, read_now
 from jaxgru._weights.errors import WeightsError, shown
+from jaxgru._weights.formats.keras import configured, groups
 from jaxgru._weights.formats.tensorflow.bundle import read_index
+from jaxgru._weights.formats.tensorflow.object_graph import Node, Tree, reach, read_nodes, read_tree
+from jaxgru._weights.formats.tensorflow.saved_model import Configuration, read_configuration
+from jaxgru._weights.libraries import tensorflow
 from jaxgru._weights.libraries.finding import find
+from jaxgru._weights.libraries.keras import names as keras
+from jaxgru._weights.libraries.keras.config import Layer
+from jaxgru._weights.libraries.keras.models import whole_model
+from jaxgru._weights.results import Gathered
+
+_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 def read(place: Path) -> Stored:
     """Return the variables of the checkpoint with an index, or of the SavedModel in a folder."""
-    index = place / "variables" / "variables.index" if place.is_dir() else place
+    is_model = place.is_dir()
+    index = place / "variables" / "variables.index" if is_model else place
     if index.suffix != ".index":
         raise WeightsError(
             f"its name is {shown(index.name)}, and it is a table of TensorFlow: expected an .index "
             "with its shards beside it; a checkpoint of the first format is one file, which "
             "tf.compat.v1.train.Saver restores and, with its write_version V2, writes anew"
         )
-    return Stored(read_index(index).arrays, find)
+    bundle = read_index(index)
+    graph = bundle.text(_GRAPH)
+    if graph is None:
+        return Stored(bundle.arrays, find)
+    nodes = read_nodes(graph)
+    held = read_configuration(place, nodes) if is_model else None
+    tree = read_tree(nodes, held.kinds if held else {})
+    named = {name: key for name, key in tree.named.items() if key in bundle.arrays}
+    named |= {key: key for key in bundle.arrays if key not in set(named.values())}
+    if held is None:
+        return Stored(bundle.arrays, functools.partial(_find, nodes, tree, None, None), named)
+    model = held.model(_layers_within(nodes, held))
+    found = functools.partial(_find, nodes, tree, model, held.version)
+    whole = functools.partial(whole_model, model, held.version, found, named)
+    return Stored(bundle.arrays, found, named, whole)
+
+
+class _Values:
+    """The arrays of a checkpoint by their keys."""
+
+    def __init__(self, arrays: Arrays) -> None:
+        self._arrays = arrays
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        return tuple(self._array(path).shape)
+
+    def read(self, path: str) -> Any:
+        array = read_now(self._array(path))
+        if isinstance(array, Unread):
+            raise WeightsError(f"{shown(path)} has dtype {array.dtype}: expected floating-point")
+        return np.asarray(array)
+
+    def _array(self, path: str) -> Any:
+        if path not in self._arrays:
+            raise WeightsError(f"{shown(path)} is in the object graph alone: expected its numbers")
+        return self._arrays[path]
+
+
+def _find(
+    nodes: list[Node],
+    tree: Tree,
+    model: Layer | None,
+    version: str | None,
+    arrays: Arrays,
+    assume: Mapping[str, Any],
+) -> Gathered:
+    """Return the GRUs by the objects, and those in lists or with TensorFlow 1's variables."""
+    values = _Values(arrays)
+    if model is not None:
+        gathered = configured.find(values, tree.root, model, version, assume)
+    else:
+        gathered = groups.find(values, tree.root, assume)
+    listed = {name: key for name, key in tree.cells.items() if key in arrays}
+    # First names, where each is that of one variable.
+    first: dict[str, list[str]] = {}
+    for node in nodes:
+        if node.key in arrays and not node.key.startswith(".") and node.full_name:
+            first.setdefault(node.full_name, []).append(node.key)
+    once = {name: keys[0] for name, keys in first.items() if len(keys) == 1}
+    for more in (
+        keras.find(OnAccess(listed, lambda name: arrays[listed[name]]), assume),
+        tensorflow.find(OnAccess(once, lambda name: arrays[once[name]]), assume),
+    ):
+        gathered |= {name: found for name, found in more.items() if name not in gathered}
+    if not gathered:
+        raise WeightsError(
+            f"no GRU is among its {len(arrays)} variables and {len(nodes)} objects: expected an "
+            "object with kernel, recurrent_kernel and bias; Keras 3's tf.train.Checkpoint leaves "
+            "out layers in lists and dicts, whose weights are then not in the file: "
+            'model.save_weights("model.weights.h5") writes all'
+        )
+    return gathered
+
+
+def _layers_within(nodes: list[Node], held: Configuration) -> dict[int, list[int]]:
+    """Return the layers in each layer, by way of lists and other objects without one."""
+    found: dict[int, list[int]] = {number: [] for number in (0, *held.kinds)}
+    reached = reach(nodes)
+    for number in held.kinds:
+        above = reached[number][0] if number in reached else -1
+        while above > 0 and above not in held.kinds:
+            above = reached[above][0]
+        if above >= 0:
+            found[above].append(number)
+    return found

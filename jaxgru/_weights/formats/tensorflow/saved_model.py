@@ -1,0 +1,118 @@
+"""The configurations of Keras 2's layers in a SavedModel, by the objects that they belong to.
+
+Each layer has one as JSON: in ``keras_metadata.pb`` by the number of its object, until Keras 2.4 in
+the object itself. That of the whole model has all layers, unless its class is a user's own.
+
+Source: ``tensorflow/core/protobuf/saved_object_graph.proto`` and
+``tf_keras/protobuf/saved_metadata.proto``.
+"""
+
+import collections
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxgru._weights.errors import WeightsError
+from jaxgru._weights.formats.protobuf import Message
+from jaxgru._weights.formats.tensorflow.bundle import open_beside
+from jaxgru._weights.formats.tensorflow.files import GRAPH
+from jaxgru._weights.formats.tensorflow.object_graph import Kind, Node, children_of
+from jaxgru._weights.formats.tensorflow.table import MOST_ENTRIES
+from jaxgru._weights.json_text import parse_json
+from jaxgru._weights.libraries.keras.config import LARGEST, Layer, has_gru, model_of
+
+_METADATA = "keras_metadata.pb"
+_LARGEST = 512 * 2**20  # of a graph, which has the traced functions too
+_DEEPEST = 32
+_MODELS = ("_tf_keras_model", "_tf_keras_sequential", "_tf_keras_network")
+
+
+class Configuration(NamedTuple):
+    """What a SavedModel says of Keras' layers."""
+
+    entries: Mapping[int, Any]  # JSON, by the number of the object
+    kinds: Mapping[int, Kind]
+    version: str | None  # of Keras
+
+    def model(self, children: Mapping[int, list[int]]) -> Layer:
+        """Return the model, given the layers in each layer, from outside to inside.
+
+        What a class of a user's own does with its layers is in no configuration.
+        """
+        return self._layer(0, children, 0)
+
+    def _layer(self, number: int, children: Mapping[int, list[int]], depth: int) -> Layer:
+        if depth > _DEEPEST:
+            raise WeightsError(f"its layers are more than {_DEEPEST} deep: expected fewer")
+        entry = self.entries.get(number, {"class_name": "Model>", "config": {}})
+        layer = model_of(entry)
+        if layer.inner or has_gru(layer):
+            return layer
+        inner = tuple(self._layer(child, children, depth + 1) for child in children[number])
+        return layer._replace(inner=inner)
+
+
+def read_configuration(folder: Path, nodes: list[Node]) -> Configuration | None:
+    """Return the configuration of a model in a folder by the objects of its checkpoint, if any."""
+    content = _content(folder / GRAPH)
+    graph = Message(content, GRAPH)
+    objects: list[Message] = []
+    for meta_graph in graph.messages(2):
+        for held in meta_graph.message(7).messages(1):
+            objects.append(held)
+            if len(objects) > MOST_ENTRIES:
+                raise WeightsError(f"{GRAPH} has more than {MOST_ENTRIES} objects: expected fewer")
+        break
+    texts: dict[int, tuple[str, str]] = {}
+    if (folder / _METADATA).exists():
+        for held in Message(_content(folder / _METADATA), _METADATA).messages(1):
+            texts[held.number(2)] = held.text(4), held.text(5)
+    else:
+        for number, held in enumerate(objects):
+            if held.has(4):
+                texts[number] = held.message(4).text(1), held.message(4).text(3)
+    entries, kinds, version = {}, {}, None
+    for number, own in _matched(objects, nodes).items():
+        identifier, text = texts.get(own, ("", ""))
+        if not identifier.startswith("_tf_keras_") or not text:
+            continue
+        entry = parse_json(text, "the configuration of a layer", LARGEST)
+        if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
+            continue  # of a metric, or a model of a user's own
+        config = entry.get("config")
+        name = config.get("name") if isinstance(config, dict) else None
+        name = name if isinstance(name, str) else entry.get("name")
+        if isinstance(name, str) and name.isprintable():
+            entries[number] = entry
+            kinds[number] = Kind(name, entry["class_name"], identifier in _MODELS)
+            known = entry.get("keras_version")
+            version = known if version is None and isinstance(known, str) else version
+    return Configuration(entries, kinds, version) if entries else None
+
+
+def _matched(objects: list[Message], nodes: list[Node]) -> dict[int, int]:
+    """Return the numbers in the graph of a SavedModel by those in the checkpoint.
+
+    The two may differ, so both graphs are walked by the names of attributes.
+    """
+    found = {0: 0} if nodes and objects else {}
+    waiting = collections.deque(found)
+    while waiting:
+        number = waiting.popleft()
+        children = children_of(objects[found[number]])
+        for name, child in nodes[number].children.items():
+            other = children.get(name, -1)
+            if child not in found and 0 <= child < len(nodes) and 0 <= other < len(objects):
+                found[child] = other
+                waiting.append(child)
+    return found
+
+
+def _content(path: Path) -> bytes:
+    with open_beside(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _LARGEST:
+            raise WeightsError(f"{path.name} has {size} bytes: expected at most {_LARGEST}")
+        content: bytes = file.read(size)
+    return content
