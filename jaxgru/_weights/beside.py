@@ -8,32 +8,33 @@ from typing import BinaryIO
 from jaxgru._weights.errors import WeightsError, shown
 
 
-def size_beside(folder: Path | None, name: object) -> int:
-    """Return the size of a file in a folder; raise WeightsError unless it may be opened."""
-    what = f"its file {shown(name)}"
+def beside(folder: Path | None, name: object) -> Path:
+    """Return the path of a file in a folder; raise WeightsError unless its name is a plain one."""
     is_plain = isinstance(name, str) and name not in ("", ".", "..") and name.isprintable()
     if folder is None or not is_plain or any(sign in str(name) for sign in "/\\:"):
-        raise WeightsError(f"{what} is elsewhere: expected the plain name of a file beside it")
-    try:
-        status = os.lstat(folder / str(name))
-    except OSError as error:
-        raise WeightsError(f"{what} cannot be read ({error.strerror}): expected it here") from None
-    if stat.S_ISLNK(status.st_mode):
         raise WeightsError(
-            f"{what} is a link: expected a file of its own (cp -RL copies a folder without links)"
+            f"its file {shown(name)} is elsewhere: expected the plain name of a file beside it"
         )
-    # Checked before opening: opening a pipe waits for its writer.
-    if not stat.S_ISREG(status.st_mode):
-        raise WeightsError(f"{what} is no regular file: expected one")
-    return status.st_size
+    return folder / str(name)
 
 
-def open_beside(folder: Path | None, name: str) -> BinaryIO:
-    """Open a file in a folder; raise WeightsError if it may not be opened."""
-    size_beside(folder, name)
+def open_beside(path: Path) -> BinaryIO:
+    """Open a file; raise WeightsError unless it is a regular file of one name."""
+    name = shown(path.name)
     try:
-        return open(Path(folder or "", name), "rb")
+        status = os.lstat(path)
+        # Checked before opening: opening a pipe waits for its writer.
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+            raise WeightsError(
+                f"{name} is a link or no regular file: expected a file (cp -L copies what links "
+                "refer to)"
+            )
+        return open(path, "rb")
     except OSError as error:
-        raise WeightsError(
-            f"its file {shown(name)} cannot be read ({error.strerror}): expected it here"
-        ) from None
+        raise WeightsError(f"{name} cannot be read ({error.strerror}): expected it there") from None
+
+
+def size_beside(path: Path) -> int:
+    """Return the size of a file that ``open_beside`` opens."""
+    with open_beside(path) as file:
+        return os.fstat(file.fileno()).st_size

@@ -65,10 +65,9 @@ def find_by_content(source: Source) -> Format:
 
 def read_folder(folder: Path) -> tuple[str, Stored]:
     """Return the format of a folder, and what it holds."""
-    if (folder / tensorflowjs.MODEL).is_file():
-        size = size_beside(folder, tensorflowjs.MODEL)
-        with open_beside(folder, tensorflowjs.MODEL) as file:
-            source = Source(file, size, folder=folder)
+    if (model := folder / tensorflowjs.MODEL).is_file():
+        with open_beside(model) as file:
+            source = Source(file, size_beside(model), folder=folder)
             if (known := find_by_content(source)).name == "tensorflowjs":
                 return known.name, known.read(source)
     if not orbax.recognises(folder):

@@ -18,6 +18,7 @@ LIVE = {
     "docs/from-keras.md": ("keras",),
     "docs/from-onnx.md": ("onnx", "onnxruntime"),
     "docs/from-pytorch.md": ("torch", "safetensors"),
+    "docs/from-tensorflow.md": ("tensorflow", "tf_keras"),
 }
 # Their blocks need files and processes of their own: they have tests beside their modules.
 ELSEWHERE = {"docs/finetuning.md", "docs/deployment.md"}

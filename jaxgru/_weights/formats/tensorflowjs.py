@@ -30,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru._net import unroll
-from jaxgru._weights.beside import open_beside, size_beside
-from jaxgru._weights.contract import IN_TENSORFLOW, Look, Source, Stored
+from jaxgru._weights.beside import beside, open_beside, size_beside
+from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.dtypes import FLOATS, Arrays, Unread
 from jaxgru._weights.errors import WeightsError, each_once, outcome, shown
 from jaxgru._weights.json_text import parse_json
@@ -46,6 +46,10 @@ from jaxgru._weights.results import Found, Gathered
 
 MODEL = "model.json"
 _KEYS = re.compile(rb'\s*\{.*"(?:modelTopology|weightsManifest|layers-model|graph-model)"', re.S)
+_INSTEAD = (
+    "tensorflowjs_converter --input_format tfjs_layers_model --output_format keras model.json "
+    "model.h5 writes one that is, and with --input_format keras model.h5 folder it goes back"
+)
 _LIBRARY = "tfjs-layers"
 # The types of a weight by the name in the file; others than floats are not read.
 _SIZES = {"float32": 4, "float16": 2, "int32": 4, "bool": 1, "complex64": 8}
@@ -76,7 +80,7 @@ def read(source: Source) -> Stored:
     find = functools.partial(_find, model, version)
     named = _names_of(model, arrays)
     build = functools.partial(whole_model, model, version, find, named)
-    return Stored(arrays, find, named, build, instead=IN_TENSORFLOW)
+    return Stored(arrays, find, named, build, instead=_INSTEAD)
 
 
 def _arrays(manifest: Any, folder: Path | None, budget: Budget) -> Iterator[tuple[str, Unread]]:
@@ -90,7 +94,7 @@ def _arrays(manifest: Any, folder: Path | None, budget: Budget) -> Iterator[tupl
         _expect(isinstance(paths, list) and isinstance(weights, list), what, group, "its lists")
         sizes = {}
         for name in paths:
-            sizes[name] = size_beside(folder, name)
+            sizes[name] = size_beside(beside(folder, name))
             _expect(name not in known, "a file", name, "each once")
             known.add(name)
         budget.file_size += sum(sizes.values())
@@ -154,7 +158,7 @@ def _read(
     for name, (start, stop) in zip(sizes, itertools.pairwise([0, *ends]), strict=True):
         low, high = max(start, begin), min(stop, end)
         if low < high:
-            with open_beside(folder, name) as file:
+            with open_beside(beside(folder, name)) as file:
                 file.seek(low - start)
                 try:
                     fill(file, memoryview(content)[low - begin : high - begin])

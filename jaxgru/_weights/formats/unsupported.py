@@ -61,12 +61,6 @@ FORMATS = (
         "onnx-text", "an ONNX model as text", _matches(rb"\s*ir_version\s*:"),
         'onnx.save(onnx.load(path, format="textproto"), "model.onnx") writes one that is read'),
     _format(
-        "tensorflow-v1", "a checkpoint in the first format of TensorFlow, before 1.0",
-        _matches(rb"\0\0" + _LENGTH + rb"\x0a" + _LENGTH + rb"\x0a" + _LENGTH + rb"\x0a"),
-        "in TensorFlow, reader = tf.train.load_checkpoint(path) and numpy.savez(new_path, **{name: "
-        "reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}) write one that "
-        "is read"),
-    _format(
         "tensorflow-meta", "the graph of a TensorFlow checkpoint (.meta), without weights",
         _matches(rb"\x0a" + _LENGTH + rb"\x12" + _LENGTH + rb"\x0a" + _LENGTH + rb"\x0a"),
         "load the .index file beside it"),

@@ -146,7 +146,7 @@ FILES = {
         "1 arrays ('kernel'): expected wMatrix, uMatrix, biases of jaxgru's own files or weight_"),
     "a tree that NumPy pickled": (
         savez(wMatrix=None, uMatrix=None, biases=None, params={"gru": 1}),
-        "no GRU is among its 1 arrays"),
+        "a Python object that NumPy pickled"),
     "two names for one array": (
         savez(wMatrix=None, uMatrix=None, biases=None,
               **{"gru/w_i": np.ones(3), "['gru']['w_i']": np.ones(3)}),

@@ -69,7 +69,7 @@ def test_outputs_of_tensorflow_1(name, layer, assume, tmp_path):
     [
         ("tf1_attention", "its cell is called 'vec_att_gru_cell', which may compute anything"),
         ("tf1_cudnn_opaque", "in cuDNN's own layout, which depends on its version"),
-        ("tf1_format_v1", "a checkpoint of the first format is one file"),
+        ("tf1_format_v1", "a checkpoint of the first format, which is one file"),
     ],
 )
 def test_refused(name, words, tmp_path):

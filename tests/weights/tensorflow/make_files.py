@@ -31,7 +31,7 @@ UNITS, INPUTS, STEPS = 3, 2, 4
 
 
 def main(folder):
-    """Make all cases in a folder, and pack them."""
+    """Make all cases in a folder."""
     os.environ.update(
         TF_CPP_MIN_LOG_LEVEL="3",
         CUDA_VISIBLE_DEVICES="",
@@ -42,7 +42,6 @@ def main(folder):
     for make in (keras_2, keras_3, checkpoints, tensorflow_1, frozen, javascript):
         make(folder)
         print(make.__name__, "made")
-    pack(folder)
 
 
 def pack(folder):
@@ -537,3 +536,4 @@ if __name__ == "__main__":
     target = Path(sys.argv[1]).resolve() if sys.argv[1:] else Path(tempfile.mkdtemp(), "files")
     shutil.rmtree(target, ignore_errors=True)
     main(target)
+    pack(target)

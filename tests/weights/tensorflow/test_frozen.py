@@ -21,8 +21,9 @@ def test_constants_are_those_of_the_graph_to_the_bit(name, tmp_path):
         np.testing.assert_array_equal(arrays[name], array)
 
 
-def test_a_layer_computes_what_the_graph_does(tmp_path):
-    folder, expected = case("frozen_keras", tmp_path)
+@pytest.mark.parametrize("name", cases("frozen"))
+def test_a_layer_computes_what_the_graph_does(name, tmp_path):
+    folder, expected = case(name, tmp_path)
     with pytest.warns(jaxgru.WeightsWarning, match="does not specify activation"):
         jaxgru.load(folder / "frozen.pb")
     net = jaxgru.load(folder / "frozen.pb", assume={**USUAL, "reverse": False})

@@ -4,7 +4,7 @@ from tensorflow_files import case
 import jaxgru
 
 _REFUSED = {
-    "tf1_format_v1/model.ckpt-7": "first format of TensorFlow.*tf.train.load_checkpoint",
+    "tf1_format_v1/model.ckpt-7": "of the first format.*tf.train.load_checkpoint",
     "tf1_gru_cell/model.ckpt-7.meta": r"graph of a TensorFlow checkpoint.*load the \.index file",
     "keras2_saved_chain/keras_metadata.pb": "configuration of a TensorFlow SavedModel.*the folder",
 }

@@ -154,11 +154,11 @@ def test_links_and_pipes_are_refused(tmp_path):
     shard = folder / "group1-shard1of1.bin"
     shard.rename(tmp_path / "elsewhere.bin")
     shard.symlink_to(tmp_path / "elsewhere.bin")
-    with pytest.raises(jaxgru.WeightsError, match=r"is a link: .*cp -RL"):
+    with pytest.raises(jaxgru.WeightsError, match=r"is a link .*cp -L"):
         jaxgru.load(folder)
     shard.unlink()
     os.mkfifo(shard)
-    with pytest.raises(jaxgru.WeightsError, match="is no regular file"):
+    with pytest.raises(jaxgru.WeightsError, match="no regular file"):
         jaxgru.load(folder)
 
 
@@ -187,5 +187,5 @@ def test_a_model_of_other_weights_is_no_gru(tmp_path):
 def test_it_is_not_written_into(tmp_path):
     folder, _ = case("tfjs_before", tmp_path)
     net = jaxgru.load(folder)
-    with pytest.raises(jaxgru.WeightsError, match=r"numpy.savez .* set_weights"):
+    with pytest.raises(jaxgru.WeightsError, match=r"tensorflowjs_converter .* goes back"):
         jaxgru.save(net, tmp_path / "new", into=folder)

@@ -9,7 +9,6 @@ Source: ``tensorflow/core/protobuf/tensor_bundle.proto`` and ``tensor_bundle.cc`
 
 import math
 import os
-import stat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru._weights.beside import open_beside
 from jaxgru._weights.dtypes import FLOATS, OnAccess, Unread
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.protobuf import Message, varint
@@ -155,22 +155,6 @@ def read_index(path: Path) -> Bundle:
         if size > LARGEST:
             raise WeightsError(f"{path.name} has {size} bytes: expected at most {LARGEST}")
         return Bundle(path, file.read(size + 1)[:size])
-
-
-def open_beside(path: Path) -> Any:
-    """Open a file of a checkpoint; raise WeightsError unless it is a regular file of one name."""
-    name = shown(path.name)
-    try:
-        status = os.lstat(path)
-        # Checked before opening: opening a pipe waits for its writer.
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise WeightsError(
-                f"{name} is a link or no regular file: expected a file (cp -L copies what links "
-                "refer to)"
-            )
-        return open(path, "rb")
-    except OSError as error:
-        raise WeightsError(f"{name} cannot be read ({error.strerror}): expected it there") from None
 
 
 def _entry(key: bytes, content: memoryview) -> _Entry:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
+from jaxgru._weights.beside import open_beside
 from jaxgru._weights.errors import WeightsError, listed, shown
-from jaxgru._weights.formats.tensorflow.bundle import open_beside
 from jaxgru._weights.formats.tensorflow.table import MAGIC
 
 GRAPH = "saved_model.pb"

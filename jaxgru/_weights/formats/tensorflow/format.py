@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgru._weights.contract import Stored
+from jaxgru._weights.contract import IN_TENSORFLOW, Stored
 from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, read_now
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.keras import configured, groups
@@ -31,24 +31,27 @@ def read(place: Path) -> Stored:
     if index.suffix != ".index":
         raise WeightsError(
             f"its name is {shown(index.name)}, and it is a table of TensorFlow: expected an .index "
-            "with its shards beside it; a checkpoint of the first format is one file, which "
-            "tf.compat.v1.train.Saver restores and, with its write_version V2, writes anew"
+            "with its shards beside it, or, of a checkpoint of the first format, which is one "
+            "file, an .npz that TensorFlow writes of it: reader = tf.train.load_checkpoint(path); "
+            "numpy.savez(new_path, **{name: reader.get_tensor(name) for name in "
+            "reader.get_variable_to_shape_map()})"
         )
     bundle = read_index(index)
     graph = bundle.text(_GRAPH)
     if graph is None:
-        return Stored(bundle.arrays, find)
+        return Stored(bundle.arrays, find, instead=IN_TENSORFLOW)
     nodes = read_nodes(graph)
     held = read_configuration(place, nodes) if is_model else None
     tree = read_tree(nodes, held.kinds if held else {})
     named = {name: key for name, key in tree.named.items() if key in bundle.arrays}
     named |= {key: key for key in bundle.arrays if key not in set(named.values())}
     if held is None:
-        return Stored(bundle.arrays, functools.partial(_find, nodes, tree, None, None), named)
+        found = functools.partial(_find, nodes, tree, None, None)
+        return Stored(bundle.arrays, found, named, instead=IN_TENSORFLOW)
     model = held.model(_layers_within(nodes, held))
     found = functools.partial(_find, nodes, tree, model, held.version)
     whole = functools.partial(whole_model, model, held.version, found, named)
-    return Stored(bundle.arrays, found, named, whole)
+    return Stored(bundle.arrays, found, named, whole, instead=IN_TENSORFLOW)
 
 
 class _Values:
