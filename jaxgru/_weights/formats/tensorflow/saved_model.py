@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxgru._weights.beside import open_beside
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.formats.protobuf import Message
-from jaxgru._weights.formats.tensorflow.bundle import open_beside
 from jaxgru._weights.formats.tensorflow.files import GRAPH
 from jaxgru._weights.formats.tensorflow.object_graph import Kind, Node, children_of
 from jaxgru._weights.formats.tensorflow.table import MOST_ENTRIES
