@@ -22,7 +22,6 @@ from sensed_spring import drifted, record
 import jaxgru
 from jaxgru.finetune import (
     LinearReadout,
-    Model,
     Sequences,
     Steps,
     evaluate,
@@ -31,6 +30,7 @@ from jaxgru.finetune import (
     regression,
     trainable_mask,
 )
+from jaxgru.model import Model
 
 DATA = Path("examples/data")
 TRAINING, HELD_OUT, TIME, STEPS, BATCH = 64, 64, 100, 600, 16
@@ -89,7 +89,8 @@ def trained() -> Model:
     """Return the layer and the readout from before the drift."""
     with np.load(DATA / "readout.npz") as readout:
         return Model(
-            jaxgru.load(DATA / "gru.npz"), LinearReadout(readout["kernel"], readout["bias"])
+            net=jaxgru.load(DATA / "gru.npz"),
+            readout=LinearReadout(readout["kernel"], readout["bias"]),
         )
 
 
@@ -97,7 +98,7 @@ def finetune(model: Model, data: Sequences, patterns: str, steps: int) -> tuple[
     """Return a model with some weights tuned, and the number of these weights."""
     start = model
     if patterns == "net.deltas.*":
-        start = Model(low_rank(model.net, jax.random.key(0), rank=1), model.readout)
+        start = low_rank(model, jax.random.key(0), rank=1, kernels="net.*kernel")
     result = fit(
         start,
         data,

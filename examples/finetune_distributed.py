@@ -33,7 +33,6 @@ from sensed_spring import drifted, record
 import jaxgru
 from jaxgru.finetune import (
     LinearReadout,
-    Model,
     Sequences,
     Steps,
     data_mesh,
@@ -41,6 +40,7 @@ from jaxgru.finetune import (
     fit,
     regression,
 )
+from jaxgru.model import Model
 
 DATA = Path("examples/data")
 TRAINING, HELD_OUT, TIME, BATCH = 64, 64, 100, 16
@@ -59,7 +59,7 @@ def main() -> None:
     held_out = Sequences(readings[TRAINING:], truth[TRAINING:])
     with np.load(DATA / "readout.npz") as readout:
         readout = LinearReadout(readout["kernel"], readout["bias"])
-    model = Model(jaxgru.load(DATA / "gru.npz"), readout)
+    model = Model(net=jaxgru.load(DATA / "gru.npz"), readout=readout)
 
     result = fit(
         model,

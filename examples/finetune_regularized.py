@@ -19,7 +19,8 @@ import optax
 from sensed_spring import drifted, record
 
 import jaxgru
-from jaxgru.finetune import LinearReadout, Model, Round, Sequences, Steps, evaluate, fit, regression
+from jaxgru.finetune import LinearReadout, Round, Sequences, Steps, evaluate, fit, regression
+from jaxgru.model import Model
 
 DATA = Path("examples/data")
 TRAINING, HELD_OUT, TIME, ROUNDS = 8, 64, 100, 40
@@ -66,7 +67,7 @@ def main(rounds: int = ROUNDS) -> None:
         for rows in (slice(0, TRAINING), slice(TRAINING, None))
     )
     with np.load(DATA / "readout.npz") as readout:
-        model = Model(jaxgru.load(DATA / "gru.npz"), LinearReadout(**readout))
+        model = Model(net=jaxgru.load(DATA / "gru.npz"), readout=LinearReadout(**readout))
     average = WeightAverage(first=rounds // 2 + 1)
     models = {}
     for name, optimizer, on_round in (

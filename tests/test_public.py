@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+from typing import Any, NamedTuple
 
 import cases
 import chex
@@ -19,7 +20,6 @@ _BEFORE = {
     b"cjaxgru\nGRUParams\n": b"cjaxgru.params\nGRUParams\n",
     b"cjaxgru\nBidirectional\n": b"cjaxgru.net\nBidirectional\n",
     b"cjaxgru\nBackward\n": b"cjaxgru.net\nBackward\n",
-    b"cjaxgru.finetune\nModel\n": b"cjaxgru.finetune.model\nModel\n",
     b"cjaxgru.finetune\nLinearReadout\n": b"cjaxgru.finetune.model\nLinearReadout\n",
 }
 
@@ -27,7 +27,7 @@ _BEFORE = {
 def _model(key):
     layer = jax.tree.map(np.asarray, cases.random_params(key, 3, 4))
     net = (jaxgru.Bidirectional(layer, layer, "sum"), jaxgru.Backward(layer))
-    return finetune.Model(net, finetune.LinearReadout(np.ones((4, 2)), np.ones(2)))
+    return net, finetune.LinearReadout(np.ones((4, 2)), np.ones(2))
 
 
 def test_pickles_name_public_modules(key):
@@ -46,8 +46,26 @@ def test_pickles_of_the_version_before_load(key):
     chex.assert_trees_all_equal(loaded, model)
     assert {str(each.message) for each in warned} >= {
         "jaxgru.params.GRUParams is deprecated: use jaxgru.GRUParams",
-        "jaxgru.finetune.model.Model is deprecated: use jaxgru.finetune.Model",
+        "jaxgru.finetune.model.LinearReadout is deprecated: use jaxgru.finetune.LinearReadout",
     }
+
+
+class _Before(NamedTuple):
+    net: Any
+    readout: Any = None
+
+
+@pytest.mark.parametrize("place", [b"jaxgru.finetune", b"jaxgru.finetune.model"])
+def test_a_model_of_the_version_before_loads_as_one_of_now(key, place):
+    net, readout = _model(key)
+    content = pickle.dumps(_Before(net, readout), 2)
+    content = content.replace(f"c{__name__}\n_Before\n".encode(), b"c" + place + b"\nModel\n")
+    with pytest.warns(DeprecationWarning, match="Model.* is deprecated") as warned:
+        loaded = pickle.loads(content)
+    assert "use jaxgru.model.Model(net=net, readout=readout)" in str(warned[-1].message)
+    now = jaxgru.model.Model(net=net, readout=readout)
+    chex.assert_trees_all_equal(loaded, now)
+    chex.assert_trees_all_equal(pickle.loads(pickle.dumps(now)), now)
 
 
 @pytest.mark.parametrize(

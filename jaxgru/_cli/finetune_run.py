@@ -21,7 +21,6 @@ from jaxgru._weights.io import WeightsError, save
 from jaxgru.finetune import (
     Epochs,
     LinearReadout,
-    Model,
     Result,
     Sequences,
     Steps,
@@ -29,7 +28,6 @@ from jaxgru.finetune import (
     fit,
     linear_readout,
     low_rank,
-    merge,
     patience,
     plot_history,
     regression,
@@ -38,6 +36,7 @@ from jaxgru.finetune import (
 from jaxgru.finetune._loop import OnRound
 from jaxgru.finetune._model import checked_model
 from jaxgru.finetune._validation import checked_data
+from jaxgru.model import Model
 from jaxgru.plot._figure import check_plot
 
 _NO_BETTER = 1
@@ -51,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     data = read_data(arguments.data, arguments.targets, arguments.loss, arguments.on)
     data = _in_type_of(net, data)
     shuffle, factors, readout = jax.random.split(jax.random.key(arguments.seed), 3)
-    model = Model(net, _readout(net, data, arguments, readout))
+    given = _readout(net, data, arguments, readout)
+    model = Model({"net": net} if given is None else {"net": net, "readout": given})
     loss = (classification if arguments.loss == "classification" else regression)(arguments.on)
     # Checked before the split, so that positions in errors are those of the file.
     data = checked_data(data, checked_model(model), loss, arguments.data)
@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     trainable = arguments.trainable or ["net.*"]
     if arguments.low_rank is not None:
         kernels = arguments.trainable or ["kernel", "recurrent_kernel"]
-        net = low_rank(merge(model.net), factors, rank=arguments.low_rank, kernels=kernels)
-        model, trainable = model._replace(net=net), ["net.deltas.*"]
+        changed = low_rank(model.net, factors, rank=arguments.low_rank, kernels=kernels)
+        model, trainable = Model({**model.layers, "net": changed}), ["net.deltas.*"]
     if arguments.readout_output is not None:
         trainable = [*trainable, "readout.*"]
     optimizer = optax.adam(arguments.learning_rate)
@@ -129,7 +129,7 @@ def _readout(
 
 def _report(result: Result, arguments: argparse.Namespace) -> None:
     """Write the files and print what was done."""
-    net, readout = merge(result.model.net), result.model.readout
+    net = result.model.net
     save(net, arguments.output, format=arguments.to)
     after = result.initial_loss
     for row in result.history:
@@ -140,6 +140,7 @@ def _report(result: Result, arguments: argparse.Namespace) -> None:
     print(f"{arguments.output}: {in_a_line(net)}, stop reason: {result.stopped}")
     if arguments.readout_output is not None:
         with replacing(arguments.readout_output) as temporary, open(temporary, "wb") as file:
+            readout = result.model.readout
             np.savez(file, kernel=readout.kernel, bias=readout.bias)
         print(f"{arguments.readout_output}: the readout, kernel {readout.kernel.shape}")
     if arguments.history is not None and result.history:

@@ -10,13 +10,8 @@ from jaxgru.finetune._history import plot_history, read_history, write_history
 from jaxgru.finetune._loop import Epochs, FinetuneWarning, Round, Steps, patience
 from jaxgru.finetune._lora import LowRank, low_rank, merge
 from jaxgru.finetune._losses import Loss, classification, regression
-from jaxgru.finetune._model import (
-    LinearReadout,
-    Model,
-    RunOptions,
-    linear_readout,
-    predict,
-)
+from jaxgru.finetune._model import LinearReadout, RunOptions, linear_readout, predict
+from jaxgru.finetune._model import Model as Model  # of the version before, deprecated
 from jaxgru.finetune._sharding import data_mesh
 from jaxgru.finetune._train_step import TrainState, init_state, make_train_step
 from jaxgru.finetune._trainable import leaf_paths, trainable_mask
@@ -28,7 +23,6 @@ __all__ = [
     "LinearReadout",
     "Loss",
     "LowRank",
-    "Model",
     "Position",
     "Result",
     "Round",

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     """B sequences, or a window of them.
 
     Args:
-        inputs: ``(B, T, I)``.
+        inputs: as in ``Sequences``, of these sequences and steps.
         targets: as in ``Sequences``, of these sequences and steps.
         lengths: integers ``(B,)``; None if all steps are valid.
         begins: whether the sequences begin here: the state is then the initial one, not the state

@@ -11,9 +11,9 @@ class Sequences(NamedTuple):
     """N sequences of up to T steps, padded to the same length.
 
     Args:
-        inputs: ``(N, T, I)``, floating-point.
-        targets: at every step, ``(N, T, O)`` numbers or ``(N, T)`` classes; for each sequence,
-            ``(N, O)`` numbers or ``(N,)`` classes. Classes are integers from 0.
+        inputs: ``(N, T, I)``, floating-point; for an ``Embedding``, integers ``(N, T)``.
+        targets: at every step of the predictions, ``(N, T, O)`` numbers or ``(N, T)`` classes; for
+            each sequence, ``(N, O)`` numbers or ``(N,)`` classes. Classes are integers from 0.
         lengths: integers ``(N,)``, 0 to T: the number of valid steps of each sequence. Later steps,
             even NaN, affect neither losses nor gradients, and sequences of length 0 are ignored.
             None: all steps are valid.

@@ -9,10 +9,11 @@ import numpy as np
 from jaxgru._recurrence.layer import Precision
 from jaxgru.finetune._batches import take
 from jaxgru.finetune._data import Sequences
-from jaxgru.finetune._losses import Loss, counted_steps, total_loss
-from jaxgru.finetune._model import Model, RunOptions, checked_model, run_model
+from jaxgru.finetune._losses import Loss, total_loss
+from jaxgru.finetune._model import RunOptions, checked_model, run_model
 from jaxgru.finetune._sharding import batch_size_of, place
 from jaxgru.finetune._validation import checked_data
+from jaxgru.model import Model
 
 Array = jax.Array
 
@@ -29,7 +30,7 @@ def evaluate(
     """Return the mean loss of a model over all valid predictions, without dropout.
 
     Args:
-        model: the net and its readout.
+        model: the model.
         data: the sequences.
         loss: the loss.
         batch_size: sequences in a batch, at least 1.
@@ -43,8 +44,9 @@ def evaluate(
         ValueError: the data is invalid, or does not fit the model or the loss.
 
     >>> import jax, numpy as np, jaxgru
-    >>> from jaxgru.finetune import Model, Sequences, evaluate, regression
-    >>> model = Model(jaxgru.init(jax.random.key(0), 3, 5))
+    >>> from jaxgru.finetune import Sequences, evaluate, regression
+    >>> from jaxgru.model import Model
+    >>> model = Model(net=jaxgru.init(jax.random.key(0), 3, 5))
     >>> data = Sequences(np.zeros((8, 20, 3), np.float32), np.ones((8, 20, 5), np.float32))
     >>> evaluate(model, data, regression())
     1.0
@@ -78,6 +80,5 @@ def mean_loss(
 @functools.partial(jax.jit, static_argnames=("loss", "precision"))
 def _total(model: Model, data: Sequences, loss: Loss, precision: Precision) -> tuple[Array, Array]:
     options = RunOptions(precision=precision)
-    predictions, _ = run_model(model, data.inputs, data.lengths, None, on=loss.on, options=options)
-    counted = counted_steps(data.lengths, data.inputs, loss.on)
-    return total_loss(loss, predictions, data.targets, counted)
+    run = run_model(model, data.inputs, data.lengths, None, loss=loss, options=options)
+    return total_loss(loss, run.predictions, data.targets, run.counted)

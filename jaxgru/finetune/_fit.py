@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgru._net import unroll
 from jaxgru._progress import progress_bar
 from jaxgru.finetune._batches import Batch, Position, batches, count_batches
 from jaxgru.finetune._checkpoints import Checkpoints, described
@@ -34,11 +33,13 @@ from jaxgru.finetune._loop import (
 )
 from jaxgru.finetune._lora import LowRank, merge
 from jaxgru.finetune._losses import Loss
-from jaxgru.finetune._model import Model, RunOptions, checked_model, run_model
+from jaxgru.finetune._model import RunOptions, check_windows, checked_model, run_model
 from jaxgru.finetune._sharding import batch_size_of, place, replicate
 from jaxgru.finetune._train_step import TrainState, init_state, make_train_step
 from jaxgru.finetune._trainable import leaf_paths, partition, trainable_mask
 from jaxgru.finetune._validation import checked_data
+from jaxgru.model import Model, Noise, Recurrent
+from jaxgru.model._layers import statistics
 
 ADAM = optax.adam(1e-3)
 
@@ -47,7 +48,7 @@ class Result(NamedTuple):
     """The result of a run.
 
     Args:
-        model: the tuned net and readout, low-rank changes merged.
+        model: the tuned model, low-rank changes merged.
         history: one row per round, see ``read_history``.
         stopped: the reason why the run stopped: "epochs", "steps", "not finite", or the value of
             a function of ``on_round``, such as "patience".
@@ -87,8 +88,11 @@ def fit(
     With validation data, the result is the model with the lowest validation loss, including the
     initial model; without, it is the model of the last round.
 
+    The statistics of a ``BatchNormalization`` stay as they are; dropout layers act as configured.
+
     Args:
-        model: the net and its readout.
+        model: the model, such as ``Model(net=net, readout=readout)`` or that of
+            ``jaxgru.load_model``.
         data: the training data.
         loss: the loss to minimize.
         until: the length of the run and of its rounds, ``Epochs(100)`` or
@@ -100,9 +104,9 @@ def fit(
         window: the number of steps of a window; each window is a training step, see ``batches``.
         optimizer: an Optax optimizer.
         trainable: patterns of the trained weights, as in ``trainable_mask``. None: all
-            floating-point weights; for a ``LowRank`` net, its changes and the readout. Other
-            weights stay bit-for-bit identical and have no optimizer state.
-        options: options for running the net in training.
+            floating-point weights; of a ``LowRank`` layer, its changes. Other weights stay
+            bit-for-bit identical and have no optimizer state.
+        options: options for running the nets in training.
         on_round: one or more functions of a ``Round``, such as ``patience(10)`` or
             ``write_history("run.jsonl")``, called after each round and, in a resumed run, with the
             round from which it resumes. If one returns a str, the run stops with this reason. Each
@@ -128,8 +132,9 @@ def fit(
             initial model, which is the result.
 
     >>> import jax, numpy as np, jaxgru
-    >>> from jaxgru.finetune import Epochs, Model, Sequences, fit, regression
-    >>> model = Model(jaxgru.init(jax.random.key(0), 3, 5))
+    >>> from jaxgru.finetune import Epochs, Sequences, fit, regression
+    >>> from jaxgru.model import Model, Noise, Recurrent
+    >>> model = Model(net=jaxgru.init(jax.random.key(0), 3, 5))
     >>> data = Sequences(np.ones((8, 20, 3), np.float32), np.zeros((8, 20, 5), np.float32))
     >>> result = fit(model, data, regression(), Epochs(3), key=jax.random.key(1))
     >>> result.stopped, [row["step"] for row in result.history]
@@ -169,7 +174,8 @@ def fit(
             "trainable": ", ".join(leaf_paths(partition(model, mask)[0])),
             "batch_size": f"{size}",
             "window": f"{window}",
-            "options": f"{options}",
+            "options": f"{_of_all_versions(options)}",
+            **_rates(model),
             **described(begin.state),
         },
     )
@@ -211,8 +217,7 @@ def fit(
             FinetuneWarning,
             stacklevel=2,
         )
-    best = best._replace(net=merge(best.net))
-    return Result(best, end.history, stopped, step_of_best, end.initial_loss)
+    return Result(merge(best), end.history, stopped, step_of_best, end.initial_loss)
 
 
 @contextlib.contextmanager
@@ -235,11 +240,9 @@ def _training_bar(
 def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
     """Return the mask of the trained weights. Raises ValueError for one without a gradient."""
     if patterns is None:
-        floating = jax.tree.map(lambda leaf: bool(jnp.issubdtype(leaf.dtype, jnp.floating)), model)
-        if not isinstance(model.net, LowRank):
-            return floating
-        deltas = trainable_mask(model, "net.deltas.*")
-        return Model(deltas.net, floating.readout)
+        return jax.tree.map(
+            _trained_by_default, model, statistics(model), is_leaf=lambda n: isinstance(n, LowRank)
+        )
     mask = trainable_mask(model, patterns)
     trained, _ = partition(model, mask)
     for path, leaf in zip(leaf_paths(trained), jax.tree.leaves(trained), strict=True):
@@ -250,22 +253,46 @@ def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
     return mask
 
 
+def _of_all_versions(options: RunOptions) -> RunOptions:
+    """Return options as checkpoints of the version before have them, which had no None."""
+    return options._replace(
+        dropout=options.dropout or 0.0, recurrent_dropout=options.recurrent_dropout or 0.0
+    )
+
+
+def _rates(model: Model) -> dict[str, str]:
+    """Return what is configured of the layers that act in training alone, by name."""
+    rates = {}
+    for name, layer in merge(model).layers.items():
+        if isinstance(layer, Noise):
+            rates[f"layer {name}"] = f"{layer}"
+        elif isinstance(layer, Recurrent) and (layer.dropout or layer.recurrent_dropout):
+            rates[f"layer {name}"] = f"{layer.dropout}, {layer.recurrent_dropout}"
+    return rates
+
+
+def _trained_by_default(leaf: Any, is_constant: Any) -> Any:
+    if isinstance(leaf, LowRank):
+        net, deltas = (
+            jax.tree.map(lambda _, flag=flag: flag, part)
+            for part, flag in ((leaf.net, False), (leaf.deltas, True))
+        )
+        return LowRank(net, deltas)
+    return not is_constant and bool(jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
 def _first_carry(model: Model, loss: Loss, inputs: Any, batch_size: int) -> Any:
-    """Return the state of the net before the first window, for a batch.
+    """Return the states of the nets before the first window, for a batch.
 
     Raises ValueError if windows are impossible.
     """
     if loss.on != "steps":
         raise ValueError("window is given for a loss on 'last': expected a loss on 'steps'")
-    if any(layer.reverse for layer in unroll(merge(model.net))):
-        raise ValueError(
-            "window is given for a net with a backward direction: expected forward layers only, "
-            "as a backward state comes from later windows"
-        )
+    check_windows(model)
     batch = np.broadcast_to(np.zeros((), inputs.dtype), (batch_size, *inputs.shape[1:]))
-    run = functools.partial(run_model, lengths=None, h0=None, on="steps")
-    _, h = jax.eval_shape(run, model, batch)
-    return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), h)
+    run = functools.partial(run_model, lengths=None, h0=None, loss=loss)
+    states = jax.eval_shape(run, model, batch).states
+    return jax.tree.map(lambda state: jnp.zeros(state.shape, state.dtype), states)
 
 
 def _on_devices(progress: Progress, mesh: jax.sharding.Mesh | None) -> Progress:

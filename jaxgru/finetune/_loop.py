@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 from jaxgru.finetune._batches import Batch, Position
 from jaxgru.finetune._lora import merge
-from jaxgru.finetune._model import Model
 from jaxgru.finetune._train_step import TrainState
+from jaxgru.model import Model
 
 NOT_FINITE = "not finite"
 
@@ -226,9 +226,7 @@ def _reason_to_stop(
     if not functions:
         return None
     best = None if progress.best is None else progress.best.step
-    model = progress.state.model
-    model = model._replace(net=merge(model.net))
-    now = Round(model, list(progress.history), best, resumed)
+    now = Round(merge(progress.state.model), list(progress.history), best, resumed)
     reasons = []
     for function in functions:
         answer: object = function(now)

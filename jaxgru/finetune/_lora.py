@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jax import lax
 
 from jaxgru._net import Net
 from jaxgru.finetune._trainable import leaf_paths, trainable_mask
+from jaxgru.model import Model
 
 Array = jax.Array
 
@@ -31,7 +32,7 @@ class LowRank:
     With ``W`` a kernel: ``W' = W + left right``, where left is ``(I, R)`` and right ``(R, 3H)``.
 
     Args:
-        net: the net, which does not change.
+        net: the net, or another layer of a model, which does not change.
         deltas: a ``Delta`` for each kernel that changes, by its dotted path in the net.
 
     >>> import jax, jaxgru
@@ -43,28 +44,37 @@ class LowRank:
     Source: Hu et al. 2021 (arXiv:2106.09685).
     """
 
-    net: Net
+    net: Any  # Any: a net, or a layer
     deltas: dict[str, Delta]
 
 
+@overload
+def low_rank(net: Model, key: Array, *, rank: int, kernels: str | Sequence[str] = ...) -> Model: ...
+
+
+@overload
+def low_rank(net: Net, key: Array, *, rank: int, kernels: str | Sequence[str] = ...) -> LowRank: ...
+
+
 def low_rank(
-    net: Net,
+    net: Net | Model,
     key: Array,
     *,
     rank: int,
     kernels: str | Sequence[str] = ("kernel", "recurrent_kernel"),
-) -> LowRank:
+) -> LowRank | Model:
     """Return a net with low-rank changes, initially zero, for ``jaxgru.finetune.fit``.
 
     Args:
-        net: the net, as in ``jaxgru.gru``.
+        net: the net, as in ``jaxgru.gru``; or a model, whose layers with such kernels change.
         key: a JAX random key, for the left factors; the right ones are zero.
         rank: R, at least 1. A layer of I inputs and H units has R (I + 3H) trained numbers for the
             kernel and 4 R H for the recurrent kernel.
         kernels: patterns of the weights that change, as in ``trainable_mask``.
 
     Returns:
-        The net and its changes.
+        The net and its changes; of a model, the model with a ``LowRank`` in the place of each layer
+        that changes.
 
     Raises:
         ValueError: rank is below 1, or a pattern fits nothing or an array that is not a matrix.
@@ -79,8 +89,22 @@ def low_rank(
     """
     if rank < 1:
         raise ValueError(f"rank is {rank}: expected at least 1")
-    chosen = jax.tree.leaves(trainable_mask(net, kernels))
-    places = zip(leaf_paths(net), jax.tree.leaves(net), chosen, strict=True)
+    chosen = trainable_mask(net, kernels)
+    if not isinstance(net, Model):
+        return _changing(net, chosen, key, rank)
+    layers = dict(net.layers)
+    for i, (name, layer) in enumerate(net.layers.items()):
+        if any(jax.tree.leaves(chosen.layers[name])):
+            own_key = jax.random.fold_in(key, i)
+            try:
+                layers[name] = _changing(layer, chosen.layers[name], own_key, rank)
+            except ValueError as error:
+                raise ValueError(f"layer {name!r}: {error}") from error
+    return Model(layers, example_axes=net.example_axes)
+
+
+def _changing(net: Any, chosen: Any, key: Array, rank: int) -> LowRank:
+    places = zip(leaf_paths(net), jax.tree.leaves(net), jax.tree.leaves(chosen), strict=True)
     changing = {path: leaf for path, leaf, is_chosen in places if is_chosen}
     deltas = {}
     for (path, kernel), each in zip(
@@ -94,16 +118,16 @@ def low_rank(
     return LowRank(net, deltas)
 
 
-def merge(net: Net | LowRank) -> Net:
-    """Return a ``LowRank`` net with its changes added to the kernels; any other net unchanged.
+def merge(net: Any) -> Any:  # Any: a net or a model, of the type that the LowRank in it has
+    """Return a net or a model with all low-rank changes in it added to the kernels.
 
     Training uses the same function, so the outputs of the merged net equal those in training.
 
     Args:
-        net: a ``LowRank``, or a net as in ``jaxgru.gru``.
+        net: a ``LowRank``, a model, or a net as in ``jaxgru.gru``, which stays as it is.
 
     Returns:
-        The net, of the same types as before.
+        The net or the model, of the same types as before.
 
     >>> import jax, jaxgru
     >>> from jaxgru.finetune import low_rank, merge
@@ -112,15 +136,18 @@ def merge(net: Net | LowRank) -> Net:
     >>> bool((merged.kernel == net.kernel).all())
     True
     """
-    if not isinstance(net, LowRank):
-        return net
-    leaves, structure = jax.tree.flatten(net.net)
+    return jax.tree.map(_merged, net, is_leaf=lambda node: isinstance(node, LowRank))
+
+
+def _merged(node: Any) -> Any:
+    if not isinstance(node, LowRank):
+        return node
+    leaves, structure = jax.tree.flatten(node.net)
     changed = [
-        _changed(leaf, net.deltas[path]) if path in net.deltas else leaf
-        for path, leaf in zip(leaf_paths(net.net), leaves, strict=True)
+        _changed(leaf, node.deltas[path]) if path in node.deltas else leaf
+        for path, leaf in zip(leaf_paths(node.net), leaves, strict=True)
     ]
-    merged: Net = jax.tree.unflatten(structure, changed)
-    return merged
+    return jax.tree.unflatten(structure, changed)
 
 
 @jax.jit

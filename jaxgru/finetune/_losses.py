@@ -25,6 +25,8 @@ class Loss(NamedTuple):
         check: a function of the shape of all predictions, ``(N, T, ...)`` or ``(N, ...)``, the
             targets, and booleans ``(N, T)`` or ``(N,)``, True for the targets of valid predictions.
             It raises ValueError for invalid targets. None: no check.
+        of_logits: whether the predictions are taken before the softmax, or sigmoid, that a model
+            ends with.
 
     >>> import jax.numpy as jnp
     >>> from jaxgru.finetune import Loss
@@ -36,6 +38,7 @@ class Loss(NamedTuple):
     values: Callable[[Array, Array], Array]
     on: On
     check: Callable[[tuple[int, ...], np.ndarray, np.ndarray], None] | None = None
+    of_logits: bool = False
 
 
 def regression(on: On = "steps") -> Loss:
@@ -61,9 +64,13 @@ def regression(on: On = "steps") -> Loss:
 def classification(on: On = "steps") -> Loss:
     """Return the cross-entropy of a softmax: with c the class, ``-log(softmax(p)[c])``.
 
+    Of predictions of one number, it is that of a sigmoid: ``-log(sigmoid(p))`` for class 1 and
+    ``-log(1 - sigmoid(p))`` for class 0. Of a model that ends with a softmax or a sigmoid, p is
+    what that is applied to.
+
     Args:
         on: "steps", targets ``(N, T)``, or "last", targets ``(N,)``; integers from 0 to C - 1,
-            where C is the size of a prediction.
+            where C is the size of a prediction, or 2 if that is 1.
 
     Returns:
         The loss, in nats.
@@ -77,16 +84,7 @@ def classification(on: On = "steps") -> Loss:
     >>> bool(jnp.allclose(loss, jnp.log(4.0)))
     True
     """
-    return Loss(_cross_entropy, _checked_on(on), _check_classes)
-
-
-def counted_steps(lengths: Any, inputs: Any, on: On) -> Any:
-    """Return flags of the valid predictions, ``(B, T)`` or ``(B,)``; None without lengths."""
-    if lengths is None:
-        return None
-    if on == "last":
-        return lengths > 0
-    return np.arange(inputs.shape[1], dtype=lengths.dtype)[None] < lengths[:, None]
+    return Loss(_cross_entropy, _checked_on(on), _check_classes, of_logits=True)
 
 
 def total_loss(
@@ -94,7 +92,7 @@ def total_loss(
 ) -> tuple[Array, Array]:
     """Return the sum of the costs of the valid predictions, and their number.
 
-    ``counted`` are the flags of ``counted_steps``. Raises ValueError unless the loss returns one
+    ``counted`` are the flags of a ``Run``. Raises ValueError unless the loss returns one
     cost for each prediction.
     """
     targets = jnp.asarray(targets)
@@ -131,17 +129,23 @@ def _cross_entropy(predictions: Array, targets: Array) -> Array:
         raise ValueError(f"targets has shape {targets.shape}: expected {predictions.shape[:-1]}")
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise ValueError(f"targets has dtype {targets.dtype}: expected integers, the classes")
-    costs: Array = optax.softmax_cross_entropy_with_integer_labels(predictions, targets)
+    costs: Array
+    if predictions.shape[-1] == 1:
+        labels = targets.astype(predictions.dtype)
+        costs = optax.sigmoid_binary_cross_entropy(predictions[..., 0], labels)
+        return costs
+    costs = optax.softmax_cross_entropy_with_integer_labels(predictions, targets)
     return costs
 
 
 def _check_classes(shape: tuple[int, ...], targets: np.ndarray, counted: np.ndarray) -> None:
-    wrong = np.argwhere(counted & ((targets < 0) | (targets >= shape[-1])))
+    count = max(shape[-1], 2)
+    wrong = np.argwhere(counted & ((targets < 0) | (targets >= count)))
     if len(wrong):
         place = tuple(int(i) for i in wrong[0])
         raise ValueError(
             f"targets[{', '.join(map(str, place))}] is {targets[place]}: expected a class from 0 "
-            f"to {shape[-1] - 1}, the last of a prediction"
+            f"to {count - 1}, the last of a prediction"
         )
 
 

@@ -1,7 +1,8 @@
-"""Models: a net and its readout, and their predictions."""
+"""Models in training: the readout of a net, and predictions for a loss."""
 
 import dataclasses
 import functools
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -9,43 +10,52 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike, DTypeLike
 
+from jaxgru import model as chain
 from jaxgru._dropout import Dropout
-from jaxgru._net import Net, check_net
+from jaxgru._masks import within
+from jaxgru._net import unroll
 from jaxgru._recurrence.layer import Precision, Remat
-from jaxgru._sequence import gru
-from jaxgru.finetune._lora import LowRank, merge
-from jaxgru.finetune._losses import On
+from jaxgru.finetune._lora import merge
+from jaxgru.finetune._losses import Loss, On
+from jaxgru.model import Signal
+from jaxgru.model._chain import is_recurrent, run_chain
 
 Array = jax.Array
 
+# Layers of each step by itself.
+_OF_EACH_STEP = (
+    chain.BatchNormalization,
+    chain.Dense,
+    chain.Elementwise,
+    chain.LayerNormalization,
+    chain.Noise,
+    chain.ReLU,
+)
 
-class Model(NamedTuple):
-    """A net and its readout: all weights as one pytree.
 
-    Args:
-        net: as in ``jaxgru.gru``, or a ``LowRank`` net.
-        readout: a callable pytree that maps one output of the net, ``(H,)``, to one prediction,
-            ``(O,)``; it is mapped over batch and time by ``jax.vmap``. Its leaves are arrays, the
-            weights. A ``linear_readout``, an ``eqx.nn.Linear``, an ``nnx.Linear`` and a
-            ``jax.tree_util.Partial(function, weights)`` are such pytrees. None: the outputs are
-            the predictions.
+class Model:
+    """The model of the version before: ``jaxgru.model.Model(net=net, readout=readout)`` is it."""
 
-    >>> import jax, jaxgru
-    >>> from jaxgru.finetune import Model, leaf_paths, linear_readout
-    >>> net = jaxgru.init(jax.random.key(0), 3, 5, use_bias=False)
-    >>> leaf_paths(Model(net, linear_readout(jax.random.key(1), 5, 2)))
-    ['net.kernel', 'net.recurrent_kernel', 'readout.kernel', 'readout.bias']
-    """
-
-    net: Net | LowRank
-    readout: Any = None  # Any: a callable pytree of any library, with attributes of its own
+    # A class, as pickles name it.
+    def __new__(cls, net: Any, readout: Any = None) -> chain.Model:  # type: ignore[misc]
+        """Return a ``jaxgru.model.Model`` of a net and its readout."""
+        warnings.warn(
+            "jaxgru.finetune.Model(net, readout) is deprecated: use "
+            "jaxgru.model.Model(net=net, readout=readout)",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return chain.Model(net=net, **({} if readout is None else {"readout": readout}))
 
 
 class RunOptions(NamedTuple):
-    """Options for running a net in training; the fields are arguments of ``jaxgru.gru``."""
+    """Options for running the nets of a model in training: arguments of ``jaxgru.gru``.
 
-    dropout: float | Dropout = 0.0
-    recurrent_dropout: float = 0.0
+    A dropout of None is the rate that the layer is configured with, none for a plain net.
+    """
+
+    dropout: float | Dropout | None = None
+    recurrent_dropout: float | None = None
     precision: Precision = None
     remat: Remat = None
 
@@ -112,96 +122,163 @@ def linear_readout(
 
 
 def predict(
-    model: Model, inputs: ArrayLike, lengths: ArrayLike | None = None, *, on: On = "steps"
+    model: chain.Model, inputs: ArrayLike, lengths: ArrayLike | None = None, *, on: On = "steps"
 ) -> Any:  # Any: an array, or a pair of them for a merge of None
     """Return the predictions of a model.
 
     Args:
-        model: the net and its readout.
-        inputs: ``(..., T, I)``.
+        model: the model; its low-rank changes are merged.
+        inputs: ``(..., T, I)``, or integers ``(..., T)`` for an ``Embedding``.
         lengths: integers ``(...)``; None if all steps are valid.
-        on: "steps" for predictions at every step, "last" for those at the last valid step.
+        on: "steps" for all predictions, "last" for those at the last valid step.
 
     Returns:
         The predictions, ``(..., T, O)`` or ``(..., O)``.
 
     Raises:
-        ValueError: as in ``jaxgru.gru``.
+        ValueError: as in ``jaxgru.model.Model``.
 
     >>> import jax, jax.numpy as jnp, jaxgru
-    >>> from jaxgru.finetune import Model, linear_readout, predict
+    >>> from jaxgru.finetune import linear_readout, predict
+    >>> from jaxgru.model import Model
     >>> net = jaxgru.init(jax.random.key(0), 3, 5)
-    >>> model = Model(net, linear_readout(jax.random.key(1), 5, 2))
+    >>> model = Model(net=net, readout=linear_readout(jax.random.key(1), 5, 2))
     >>> predict(model, jnp.ones((4, 7, 3))).shape
     (4, 7, 2)
     """
-    predictions, _ = run_model(checked_model(model), inputs, lengths, None, on=on)
-    return predictions
+    merged = merge(checked_model(model))
+    last_only = on == "last" and _ends_in_steps(merged)
+    return merged(inputs, lengths=lengths, last_only=last_only)
+
+
+class Run(NamedTuple):
+    """What a model makes of a batch.
+
+    Args:
+        predictions: ``(B, T, O)`` or ``(B, O)``.
+        counted: flags of those that count, ``(B, T)`` or ``(B,)``; None: all.
+        states: the last states of the nets by the names of their layers.
+    """
+
+    predictions: Any
+    counted: Array | None
+    states: dict[str, Any]
 
 
 def run_model(
-    model: Model,
+    model: chain.Model,
     inputs: Any,
     lengths: Any,
     h0: Any,
     *,
-    on: On,
+    loss: Loss,
     options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
     key: Array | None = None,
-) -> tuple[Any, Any]:
-    """Return the predictions of a model and the last state of its net, see ``jaxgru.gru``."""
-    ys, h = gru(
-        merge(model.net),
-        jnp.asarray(inputs),
-        h0,
-        lengths=None if lengths is None else jnp.asarray(lengths),
-        return_sequences=on == "steps",
-        key=key,
-        **options._asdict(),
-    )
-    readout = model.readout
-    if readout is None:
-        return ys, h
-    for _ in range(jax.tree.leaves(ys)[0].ndim - 1):
-        readout = jax.vmap(readout)
-    return readout(ys), h
+) -> Run:
+    """Return what a model makes of a batch for a loss, given the states of its nets by name.
 
-
-def checked_model(model: Model) -> Model:
-    """Return a model whose leaves are all JAX arrays.
-
-    Raises ValueError unless it is a ``Model`` of a net and a readout that accepts its outputs.
+    Predictions count within the mask that the model ends with, and the lengths.
     """
-    if not isinstance(model, Model):
-        raise ValueError(f"model is a {type(model).__name__}: expected a Model(net, readout)")
-    inputs, _ = check_net(jax.eval_shape(merge, model.net))
-    if model.readout is not None:
-        _check_readout(model.readout, model.net, inputs)
+    model, inputs = merge(model), jnp.asarray(inputs)
+    if loss.of_logits:
+        model = _of_logits(model)
+    lengths = None if lengths is None else jnp.asarray(lengths)
+    mask = None
+    if lengths is not None and has_time(model):
+        mask = within(lengths, inputs.shape[1]).T
+    signal, states = run_chain(
+        model,
+        Signal(inputs, mask),
+        key,
+        h0 or {},
+        last_only=loss.on == "last" and _ends_in_steps(model),
+        options={name: value for name, value in options._asdict().items() if value is not None},
+    )
+    if loss.on == "last":
+        return Run(signal.x, None if lengths is None else lengths > 0, states)
+    counted = signal.mask
+    if lengths is not None:
+        steps = jax.tree.leaves(signal.x)[0].shape[1:2]
+        own = jnp.broadcast_to((lengths > 0)[:, None], (len(lengths), *steps))
+        if mask is not None and mask.shape == own.shape:
+            own = mask
+        counted = own if counted is None else counted & own
+    return Run(signal.x, counted, states)
+
+
+def end_activation(model: chain.Model) -> Any:
+    """Return the activation of the last layer of a model, or None."""
+    *_, last = merge(model).layers.values()
+    return last.activation if isinstance(last, chain.Dense | chain.Elementwise) else None
+
+
+def _of_logits(model: chain.Model) -> chain.Model:
+    if end_activation(model) not in ("softmax", "sigmoid"):
+        return model
+    *_, (name, last) = model.layers.items()
+    layers = {**model.layers, name: dataclasses.replace(last, activation="linear")}
+    return chain.Model(layers, example_axes=model.example_axes)
+
+
+def checked_model(model: chain.Model) -> chain.Model:
+    """Return a model whose leaves are all JAX arrays; raise ValueError unless all are arrays."""
+    if not isinstance(model, chain.Model):
+        raise ValueError(
+            f"model is a {type(model).__name__}: expected a jaxgru.model.Model, such as "
+            "Model(net=net, readout=readout)"
+        )
+    for name, layer in model.layers.items():
+        for leaf in jax.tree.leaves(layer):
+            if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
+                raise ValueError(
+                    f"layer {name!r}: one of its leaves is a {type(leaf).__name__}: expected "
+                    "arrays; use jax.tree_util.Partial(function, weights) for a function"
+                )
     # The type of a weakly typed array would change in the first step.
-    arrays: Model = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), model)
+    arrays: chain.Model = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), model)
     return arrays
 
 
-def _check_readout(readout: Any, net: Any, inputs: int) -> None:
-    if not callable(readout):
-        raise ValueError(f"readout is a {type(readout).__name__}: expected a callable pytree")
-    for leaf in jax.tree.leaves(readout):
-        if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
+def has_time(model: chain.Model) -> bool:
+    """Return whether the input of a model is a sequence, and not a vector."""
+    return model.example_axes > 1 or takes_integers(model) is not None
+
+
+def takes_integers(model: chain.Model) -> int | None:
+    """Return the number of rows of the ``Embedding`` that a model begins with, None without it."""
+    first = next(iter(merge(model).layers.values()))
+    return len(first.table) if isinstance(first, chain.Embedding) else None
+
+
+def _ends_in_steps(model: chain.Model) -> bool:
+    """Return whether the predictions are at every step, each from the output of a net there."""
+    for layer in list(model.layers.values())[::-1]:
+        if is_recurrent(layer):
+            return not isinstance(layer, chain.Recurrent) or layer.return_sequences
+        if isinstance(layer, chain.Layer) and not isinstance(layer, _OF_EACH_STEP):
+            return False
+    return False
+
+
+def check_windows(model: chain.Model) -> None:
+    """Raise ValueError unless a model may be run in windows of time, one after another."""
+    for name, layer in merge(model).layers.items():
+        plain = isinstance(layer, (*_OF_EACH_STEP, chain.Embedding, chain.Masking))
+        if not (is_recurrent(layer) or plain or not isinstance(layer, chain.Layer)):
             raise ValueError(
-                f"readout: one of its leaves is a {type(leaf).__name__}: expected arrays; use "
-                "jax.tree_util.Partial(function, weights) for a function"
+                f"window is given, and layer {name!r} is a {type(layer).__name__}: expected layers "
+                "of each step by itself around the nets"
             )
-    x = jnp.zeros((1, inputs), jnp.result_type(*jax.tree.leaves(net)))
-    y = jax.eval_shape(lambda net: jax.tree.map(lambda ys: ys[0], gru(merge(net), x)[0]), net)
-    try:
-        prediction = jax.eval_shape(lambda readout, y: readout(y), readout, y)
-    except ValueError as error:
-        raise ValueError(f"readout: {error}") from error
-    except Exception as error:  # a readout may raise any error
-        shapes = " and ".join(str(leaf.shape) for leaf in jax.tree.leaves(y))
-        raise ValueError(
-            f"readout: it does not accept an output of the net, of shape {shapes}: "
-            f"{type(error).__name__}: {error}"
-        ) from error
-    if not hasattr(prediction, "shape"):
-        raise ValueError(f"readout: its result is a {type(prediction).__name__}: expected an array")
+        net = layer.net if isinstance(layer, chain.Recurrent) else layer
+        if not is_recurrent(layer):
+            continue
+        if any(each.reverse for each in unroll(net)):
+            raise ValueError(
+                f"window is given, and layer {name!r} has a backward direction: expected forward "
+                "layers only, as a backward state comes from later windows"
+            )
+        if isinstance(layer, chain.Recurrent) and not layer.return_sequences:
+            raise ValueError(
+                f"window is given, and layer {name!r} returns its last output alone: expected "
+                "the outputs of every step"
+            )

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgru._net import State
 from jaxgru.finetune._batches import Batch
-from jaxgru.finetune._losses import Loss, counted_steps, total_loss
-from jaxgru.finetune._model import Model, RunOptions, run_model
+from jaxgru.finetune._losses import Loss, total_loss
+from jaxgru.finetune._model import RunOptions, run_model
 from jaxgru.finetune._trainable import combine, partition
+from jaxgru.model import Model
 
 Array = jax.Array
 
@@ -25,14 +25,15 @@ class TrainState(NamedTuple):
         optimizer_state: the state of the optimizer for the trained weights.
         step: the number of completed steps.
         key: a JAX random key, the same at every step; key and step determine the dropout.
-        carry: with windows, the state of the net after the last window; None otherwise.
+        carry: with windows, the states of the nets after the last window, by the names of their
+            layers; None otherwise.
     """
 
     model: Model
     optimizer_state: optax.OptState
     step: Array
     key: Array
-    carry: State
+    carry: dict[str, Any] | None  # Any: a state in the structure of its net
 
 
 def init_state(
@@ -41,7 +42,7 @@ def init_state(
     *,
     mask: Any,  # Any: a pytree
     key: Array,
-    carry: State = None,
+    carry: dict[str, Any] | None = None,  # Any: a state
 ) -> TrainState:
     """Return the state before the first step.
 
@@ -50,12 +51,13 @@ def init_state(
         optimizer: an Optax optimizer.
         mask: the trained weights, as ``trainable_mask`` returns them.
         key: a JAX random key, for dropout.
-        carry: with windows, a state of the net for B sequences; its values are not used. None
-            without windows.
+        carry: with windows, states of the nets for B sequences, as ``model(xs,
+            return_state=True)`` returns them; their values are not used. None without windows.
 
     >>> import jax, jaxgru, optax
-    >>> from jaxgru.finetune import Model, init_state, trainable_mask
-    >>> model = Model(jaxgru.init(jax.random.key(0), 3, 5))
+    >>> from jaxgru.finetune import init_state, trainable_mask
+    >>> from jaxgru.model import Model
+    >>> model = Model(net=jaxgru.init(jax.random.key(0), 3, 5))
     >>> mask = trainable_mask(model, "bias")
     >>> state = init_state(model, optax.adam(1e-3), mask=mask, key=jax.random.key(1))
     >>> [leaf.shape for leaf in jax.tree.leaves(state.optimizer_state)]
@@ -93,7 +95,7 @@ def make_train_step(
         loss: the loss.
         optimizer: an Optax optimizer, which may include clipping, schedules and decay.
         mask: the trained weights, in the structure of the model.
-        options: options for running the net.
+        options: options for running the nets.
 
     Returns:
         A function of a ``TrainState`` and a ``Batch`` that returns the next state and the mean loss
@@ -101,8 +103,9 @@ def make_train_step(
 
     >>> import jax, jax.numpy as jnp, jaxgru, optax
     >>> from jaxgru.finetune import (
-    ...     Batch, Model, init_state, make_train_step, regression, trainable_mask)
-    >>> model = Model(jaxgru.init(jax.random.key(0), 3, 5))
+    ...     Batch, init_state, make_train_step, regression, trainable_mask)
+    >>> from jaxgru.model import Model
+    >>> model = Model(net=jaxgru.init(jax.random.key(0), 3, 5))
     >>> mask = trainable_mask(model, "*")
     >>> optimizer = optax.sgd(0.1)
     >>> step = make_train_step(regression(), optimizer, mask=mask)
@@ -123,22 +126,22 @@ def make_train_step(
         trained, fixed = partition(state.model, mask)
         key = jax.random.fold_in(state.key, state.step)
         h0 = jax.tree.map(lambda h: jnp.where(batch.begins, jnp.zeros_like(h), h), state.carry)
-        counted = counted_steps(batch.lengths, batch.inputs, loss.on)
 
         def objective(trained: Any) -> tuple[Array, Any]:
-            predictions, h = run_model(
+            run = run_model(
                 combine(trained, fixed),
                 batch.inputs,
                 batch.lengths,
                 h0,
-                on=loss.on,
+                loss=loss,
                 options=options,
                 key=key,
             )
-            total, count = total_loss(loss, predictions, batch.targets, counted)
-            return total / count, h
+            total, count = total_loss(loss, run.predictions, batch.targets, run.counted)
+            # A model's own mask may leave no prediction of a batch.
+            return total / jnp.maximum(count, jnp.ones_like(count)), run.states
 
-        (mean, h), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
+        (mean, states), gradient = jax.value_and_grad(objective, has_aux=True)(trained)
         with _optax_promotion():
             updates, optimizer_state = optimizer.update(
                 gradient,
@@ -154,7 +157,7 @@ def make_train_step(
             optimizer_state=optimizer_state,
             step=state.step + 1,
             key=state.key,
-            carry=None if state.carry is None else h,
+            carry=None if state.carry is None else states,
         )
         return after, mean
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import jax
 
+from jaxgru.model._layers import statistics
+
 
 def leaf_paths(tree: object) -> list[str]:
     """Return the dotted path of every array of a pytree, in the order of ``jax.tree.leaves``.
@@ -27,8 +29,9 @@ def trainable_mask(tree: object, patterns: str | Sequence[str]) -> Any:  # Any: 
 
     A pattern matches a weight if it matches its path, such as ``0.forward.kernel``, or the end of
     the path after any dot. So ``"recurrent_kernel"`` matches all recurrent kernels,
-    ``"0.forward.*"`` the forward direction of the first layer, and, in a model, ``"net.*"`` the net
-    and ``"readout.*"`` the readout.
+    ``"0.forward.*"`` the forward direction of the first layer, and, in a model, ``"embedding.*"``
+    the layer of that name. The moving statistics of a ``BatchNormalization`` are constants, which
+    no pattern matches.
 
     Args:
         tree: a pytree of weights.
@@ -50,15 +53,20 @@ def trainable_mask(tree: object, patterns: str | Sequence[str]) -> Any:  # Any: 
     """
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
     paths = leaf_paths(tree)
+    constant = jax.tree.leaves(statistics(tree))
+    known = [path for path, is_constant in zip(paths, constant, strict=True) if not is_constant]
     for pattern in patterns:
-        if not any(_matches(pattern, path) for path in paths):
+        if not any(_matches(pattern, path) for path in known):
             raise ValueError(
                 f"the pattern {pattern!r} matches no weight: expected a pattern for some of "
-                f"{', '.join(paths)}"
+                f"{', '.join(known)}"
             )
     if not patterns:
-        raise ValueError(f"no pattern is given: expected one for some of {', '.join(paths)}")
-    chosen = [any(_matches(pattern, path) for pattern in patterns) for path in paths]
+        raise ValueError(f"no pattern is given: expected one for some of {', '.join(known)}")
+    chosen = [
+        not is_constant and any(_matches(pattern, path) for pattern in patterns)
+        for path, is_constant in zip(paths, constant, strict=True)
+    ]
     return jax.tree.unflatten(jax.tree.structure(tree), chosen)
 
 

@@ -1,17 +1,19 @@
 """Checks of the data against the model and the loss, before a long run."""
 
 import functools
+import warnings
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxgru._checks import shape_of
-from jaxgru._net import check_net
 from jaxgru.finetune._data import Sequences
+from jaxgru.finetune._loop import FinetuneWarning
 from jaxgru.finetune._lora import merge
-from jaxgru.finetune._losses import Loss, counted_steps, total_loss
-from jaxgru.finetune._model import Model, run_model
+from jaxgru.finetune._losses import Loss, total_loss
+from jaxgru.finetune._model import end_activation, has_time, run_model, takes_integers
+from jaxgru.model import Conv1D, GlobalPooling1D, MaxPooling1D, Model, Recurrent, Reshape
 
 
 class CheckedSequences(Sequences):
@@ -33,23 +35,33 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Check
         inputs, targets = _as_numpy("inputs", data.inputs), _as_numpy("targets", data.targets)
         lengths = None if data.lengths is None else _as_numpy("lengths", data.lengths)
         _check_inputs(inputs, model)
-        _check_lengths(lengths, inputs)
-        _check_targets(inputs, targets, loss)
-        counted_inputs = counted_steps(lengths, inputs, "steps")
-        _check_finite("inputs", inputs, counted_inputs)
-        counted = counted_inputs if loss.on == "steps" else counted_steps(lengths, inputs, "last")
-        _check_finite("targets", targets, counted)
+        _check_lengths(lengths, inputs, model)
+        valid = None
+        if lengths is not None:
+            valid = np.arange(inputs.shape[1])[None] < lengths[:, None]
+        _check_finite("inputs", inputs, valid)
+        if valid is not None and not valid.all():
+            # Some layers see the padding.
+            inputs = np.where(_beside(valid, inputs), inputs, np.zeros((), inputs.dtype))
+        _check_rows(inputs, model)
+        run = functools.partial(run_model, h0=None, loss=loss)
         # The shapes of all predictions, without computing them.
-        run = functools.partial(run_model, lengths=None, h0=None, on=loss.on)
-        shapes, _ = jax.eval_shape(run, model, inputs)
-        if not hasattr(shapes, "shape"):
-            raise ValueError("the net has a pair of outputs: expected a readout of both")
-        jax.eval_shape(functools.partial(total_loss, loss, counted=None), shapes, targets)
+        predicted = jax.eval_shape(run, model, inputs, lengths).predictions
+        _check_predictions(predicted, loss, end_activation(model))
+        _check_targets(inputs, targets, loss, predicted.shape)
+        counted = np.asarray(jax.jit(lambda *given: run(*given).counted)(model, inputs, lengths))
+        if counted.dtype != bool:  # None
+            counted = np.ones(targets.shape[: 1 if loss.on == "last" else 2], bool)
+        if not counted.any():
+            raise ValueError("no step is valid by the mask of the model: expected one or more")
+        _check_finite("targets", targets, counted)
+        jax.eval_shape(functools.partial(total_loss, loss, counted=None), predicted, targets)
         if loss.check is not None:
-            everything = np.ones(targets.shape[: 1 if loss.on == "last" else 2], bool)
-            loss.check(shapes.shape, targets, everything if counted is None else counted)
+            loss.check(predicted.shape, targets, counted)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
+    if valid is not None and (valid.any(1) & ~valid.all(1)).any():
+        _warn_of_padding(model, where)
     return CheckedSequences(inputs, targets, lengths)
 
 
@@ -59,13 +71,13 @@ def _as_numpy(name: str, value: Any) -> np.ndarray:
 
 
 def _check_inputs(inputs: np.ndarray, model: Model) -> None:
-    size, _ = check_net(jax.eval_shape(merge, model.net))
-    if inputs.ndim != 3 or inputs.shape[-1] != size:
-        raise ValueError(
-            f"inputs has shape {inputs.shape}: expected (N, T, {size}), as the net has {size} "
-            "inputs"
-        )
-    if not np.issubdtype(inputs.dtype, np.floating):
+    rows = takes_integers(model)
+    axes = "(N, T)" if rows is not None else "(N, T, I)" if has_time(model) else "(N, I)"
+    if inputs.ndim != model.example_axes + 1:
+        raise ValueError(f"inputs has shape {inputs.shape}: expected {axes}")
+    if rows is not None and not np.issubdtype(inputs.dtype, np.integer):
+        raise ValueError(f"inputs has dtype {inputs.dtype}: expected integers for the Embedding")
+    if rows is None and not np.issubdtype(inputs.dtype, np.floating):
         raise ValueError(f"inputs has dtype {inputs.dtype}: expected a floating-point type")
     if 0 in inputs.shape[:2]:
         raise ValueError(
@@ -73,10 +85,23 @@ def _check_inputs(inputs: np.ndarray, model: Model) -> None:
         )
 
 
-def _check_lengths(lengths: np.ndarray | None, inputs: np.ndarray) -> None:
+def _check_rows(inputs: np.ndarray, model: Model) -> None:
+    rows = takes_integers(model)
+    if rows is None:
+        return
+    for place in map(tuple, np.argwhere((inputs < 0) | (inputs >= rows))[:1].tolist()):
+        raise ValueError(
+            f"inputs[{', '.join(map(str, place))}] is {inputs[place]}: expected 0 to {rows - 1}, a "
+            "row of the Embedding"
+        )
+
+
+def _check_lengths(lengths: np.ndarray | None, inputs: np.ndarray, model: Model) -> None:
     if lengths is None:
         return
-    count, time, _ = inputs.shape
+    if not has_time(model):
+        raise ValueError("lengths is given: expected None, as an input of the model is a vector")
+    count, time = inputs.shape[:2]
     if lengths.shape != (count,):
         raise ValueError(
             f"lengths has shape {lengths.shape}: expected ({count},), as inputs has {count} "
@@ -93,15 +118,53 @@ def _check_lengths(lengths: np.ndarray | None, inputs: np.ndarray) -> None:
         raise ValueError("all lengths are 0: expected a sequence of one step or more")
 
 
-def _check_targets(inputs: np.ndarray, targets: np.ndarray, loss: Loss) -> None:
-    count, time, _ = inputs.shape
-    axes = (count,) if loss.on == "last" else (count, time)
+def _check_predictions(predicted: Any, loss: Loss, activation: Any) -> None:
+    if not hasattr(predicted, "shape"):
+        raise ValueError("the net has a pair of outputs: expected a readout of both")
+    if loss.on == "steps" and predicted.ndim < 3:
+        raise ValueError(
+            f"the predictions have shape {predicted.shape}, and the loss is on 'steps': expected "
+            "a loss on 'last' for one prediction for each sequence"
+        )
+    if loss.of_logits and activation == "sigmoid" and predicted.shape[-1] > 1:
+        raise ValueError(
+            f"the model ends with {predicted.shape[-1]} sigmoids, of which several may be right: "
+            "expected a softmax or logits, or a Loss of your own"
+        )
+
+
+def _check_targets(
+    inputs: np.ndarray, targets: np.ndarray, loss: Loss, predicted: tuple[int, ...]
+) -> None:
+    axes = predicted[: 1 if loss.on == "last" else 2]
     if targets.shape[: len(axes)] != axes:
         shape = ", ".join(map(str, axes))
+        steps = "" if len(axes) == 1 else f" of {axes[1]} steps"
         raise ValueError(
-            f"targets has shape {targets.shape}: expected ({shape}, ...), as inputs has {count} "
-            f"sequences of {time} steps and the loss is on {loss.on!r}"
+            f"targets has shape {targets.shape}: expected ({shape}, ...), as inputs has "
+            f"{len(inputs)} sequences{steps} and the loss is on {loss.on!r}"
         )
+
+
+def _warn_of_padding(model: Model, where: str) -> None:
+    """Warn if what stands before the last state of a net, or a mean, sees the padding."""
+    for name, layer in merge(model).layers.items():
+        if isinstance(layer, Recurrent) and not layer.return_sequences:
+            return
+        if isinstance(layer, GlobalPooling1D) and layer.kind == "average":
+            return
+        if isinstance(layer, Conv1D | MaxPooling1D | GlobalPooling1D | Reshape):
+            warnings.warn(
+                f"{where}: lengths is given, and layer {name!r} passes no mask on: what follows it "
+                "sees the padding, as zeros",
+                FinetuneWarning,
+                stacklevel=4,
+            )
+            return
+
+
+def _beside(flags: np.ndarray, array: np.ndarray) -> np.ndarray:
+    return flags.reshape(flags.shape + (1,) * (array.ndim - flags.ndim))
 
 
 def _check_finite(name: str, array: np.ndarray, counted: np.ndarray | None) -> None:
@@ -109,7 +172,7 @@ def _check_finite(name: str, array: np.ndarray, counted: np.ndarray | None) -> N
         return
     bad = ~np.isfinite(array)
     if counted is not None:
-        bad &= counted.reshape(counted.shape + (1,) * (array.ndim - counted.ndim))
+        bad &= _beside(counted, array)
     wrong: Any = np.argwhere(bad)
     if len(wrong):
         place = tuple(int(i) for i in wrong[0])

@@ -122,46 +122,75 @@ class Model:
                 f"xs has shape {xs.shape}: expected batch axes and {self.example_axes} more"
             )
         batch = xs.shape[: xs.ndim - self.example_axes]
-        one, rows = len(batch), math.prod(batch)
-        x = xs.reshape(rows, *xs.shape[one:])
+        x = xs.reshape(math.prod(batch), *xs.shape[len(batch) :])
         signal = Signal(x, _valid_steps(x, batch, lengths, mask))
-        unknown = [name for name in h0 or {} if name not in self.layers]
-        if unknown:
-            known = ", ".join(self.layers)
-            raise ValueError(f"h0 names {unknown[0]!r}: expected layers of {known}")
-        recurrent = [name for name, layer in self.layers.items() if _is_recurrent(layer)]
-        states: dict[str, Any] = {}
-        for i, (name, layer) in enumerate(self.layers.items()):
-            own_key = None if key is None else jax.random.fold_in(key, i)
-            try:
-                if _is_recurrent(layer):
-                    layer = layer if isinstance(layer, Recurrent) else Recurrent(layer)
-                    h = jax.tree.map(lambda h: _rows(h, batch), (h0 or {}).get(name))
-                    last = last_only and name == recurrent[-1]
-                    signal, states[name] = layer.run(signal, own_key, h, last, options)
-                elif isinstance(layer, Layer):
-                    signal = layer(signal, own_key)
-                else:
-                    signal = signal._replace(x=_mapped(layer, signal.x))
-            except ValueError as error:
-                raise ValueError(f"layer {name!r}: {error}") from error
+        h0 = {
+            name: jax.tree.map(lambda h: _rows(h, batch), state)
+            for name, state in (h0 or {}).items()
+        }
+        signal, states = run_chain(self, signal, key, h0, last_only=last_only, options=options)
         y, states = jax.tree.map(lambda a: a.reshape(*batch, *a.shape[1:]), (signal.x, states))
         return (y, states) if return_state else y
+
+
+def run_chain(
+    model: Model,
+    signal: Signal,
+    key: Array | None,
+    h0: Mapping[str, Any],
+    *,
+    last_only: bool,
+    options: Mapping[str, Any],
+) -> tuple[Signal, dict[str, Any]]:
+    """Return the signal after all layers of a model, and the last states, see ``Model``."""
+    for name in h0:
+        if name not in model.layers:
+            known = ", ".join(model.layers)
+            raise ValueError(f"h0 names {name!r}: expected layers of {known}")
+    recurrent = [name for name, layer in model.layers.items() if is_recurrent(layer)]
+    states: dict[str, Any] = {}
+    for i, (name, layer) in enumerate(model.layers.items()):
+        own_key = None if key is None else jax.random.fold_in(key, i)
+        try:
+            if is_recurrent(layer):
+                layer = layer if isinstance(layer, Recurrent) else Recurrent(layer)
+                last = last_only and name == recurrent[-1]
+                signal, states[name] = layer.run(signal, own_key, h0.get(name), last, options)
+            elif isinstance(layer, Layer):
+                signal = layer(signal, own_key)
+            else:
+                signal = signal._replace(x=_mapped(layer, signal.x))
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from error
+    return signal, states
 
 
 def _model(layers: Mapping[str, Any], example_axes: int) -> Model:
     return Model(layers, example_axes=example_axes)
 
 
-def _is_recurrent(layer: Any) -> bool:
-    # A net is no function, unlike every other layer.
+def is_recurrent(layer: Any) -> bool:
+    """Return whether a layer is a net, which is no function, unlike every other layer."""
     return isinstance(layer, Recurrent) or not callable(layer)
 
 
-def _mapped(function: Any, x: Array) -> Array:
-    for _ in range(x.ndim - 1):
-        function = jax.vmap(function)
-    y: Array = function(x)
+def _mapped(function: Any, x: Any) -> Any:
+    """Return a function of each vector; of each pair of vectors for a net with two outputs."""
+    vectors = jax.tree.leaves(x)
+    mapped = function
+    for _ in range(vectors[0].ndim - 1):
+        mapped = jax.vmap(mapped)
+    try:
+        y = mapped(x)
+    except ValueError:
+        raise
+    except Exception as error:  # a function of another library may raise any error
+        shapes = " and ".join(str(vector.shape[-1:]) for vector in vectors)
+        raise ValueError(
+            f"it does not accept an input of shape {shapes}: {type(error).__name__}: {error}"
+        ) from error
+    if not hasattr(y, "shape"):
+        raise ValueError(f"its result is a {type(y).__name__}: expected an array")
     return y
 
 

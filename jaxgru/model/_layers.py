@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from jaxgru._activations import get_activation
+from jaxgru._dropout import check_rate
 from jaxgru._params import at_least_float32, shown
 from jaxgru._pytree import pytree_dataclass
 from jaxgru._recurrence.step import along
@@ -199,9 +200,13 @@ class Noise(Layer):
         if key is None or not self.rate:
             return signal
         x, rate = _floats(signal.x), self.rate
+        if self.kind != "GaussianNoise":
+            check_rate("rate", rate)
         drawn = (False, True) if self.kind == "SpatialDropout1D" else self.drawn_axes
         sizes = x.shape[1:]
         if drawn is not None:
+            # One vector alone, of the last step, has the last of these axes.
+            drawn = drawn[len(drawn) - len(sizes) :]
             sizes = tuple(n if own else 1 for n, own in zip(sizes, drawn, strict=True))
         shape = (x.shape[0], *sizes)
         if self.kind.startswith("Gaussian"):
@@ -279,7 +284,10 @@ class GlobalPooling1D(Layer):
             return Signal(x.mean(1, keepdims=self.keepdims))
         valid = valid[..., None]
         total = jnp.where(valid, x, jnp.zeros_like(x)).sum(1, keepdims=self.keepdims)
-        return Signal(total / valid.astype(x.dtype).sum(1, keepdims=self.keepdims))
+        count = valid.astype(x.dtype).sum(1, keepdims=self.keepdims)
+        # Without any valid step NaN, as in Keras, but no derivative of it.
+        mean = total / jnp.maximum(count, jnp.ones_like(count))
+        return Signal(jnp.where(count > 0, mean, jnp.asarray(jnp.nan, x.dtype)))
 
 
 @layer_class(meta="shape")
@@ -306,6 +314,25 @@ class RepeatVector(Layer):
     def __call__(self, signal: Signal, key: Array | None) -> Signal:
         rows, features = signal.x.shape
         return Signal(jnp.broadcast_to(signal.x[:, None], (rows, self.count, features)))
+
+
+def statistics(tree: Any) -> Any:
+    """Return flags in the structure of a pytree, True for the statistics in it, as constants are.
+
+    >>> import jax.numpy as jnp
+    >>> norm = BatchNormalization(jnp.zeros(3), jnp.ones(3), gamma=jnp.ones(3))
+    >>> flags = statistics({"norm": norm})["norm"]
+    >>> flags.mean, flags.variance, flags.gamma
+    (True, True, False)
+    """
+
+    def flags(node: Any) -> Any:
+        marked = jax.tree.map(lambda leaf: False, node)
+        if isinstance(node, BatchNormalization):
+            marked = dataclasses.replace(marked, mean=True, variance=True)
+        return marked
+
+    return jax.tree.map(flags, tree, is_leaf=lambda node: isinstance(node, BatchNormalization))
 
 
 def activate(name: Any, x: Array) -> Array:

@@ -11,6 +11,7 @@ import pytest
 
 import jaxgru
 import jaxgru.finetune as ft
+from jaxgru.model import Model
 
 # The suite makes warnings errors; here they are to reach the command line's stderr.
 pytestmark = pytest.mark.filterwarnings("always::jaxgru.finetune.FinetuneWarning")
@@ -23,7 +24,7 @@ HELD_OUT = np.sort(np.random.default_rng(0).permutation(8)[:2])
 @pytest.fixture
 def folder(run, tmp_path):
     """A folder with weights, a readout and the data in all its forms, and the tests run there."""
-    net, readout = finetuning.small_model()
+    net, readout = finetuning.small_model().layers.values()
     jaxgru.save(net, "gru.npz")
     np.savez("readout.npz", kernel=readout.kernel, bias=readout.bias)
     data = finetuning.small_data()
@@ -64,7 +65,7 @@ def test_the_result_is_that_of_fit(tune, folder):
         optimizer=clipped, window=4, key=jax.random.split(jax.random.key(0), 3)[0],
     )  # fmt: skip
     tuned_readout = ft.LinearReadout(**np.load("new.npz"))
-    assert equal.same(ft.Model(jaxgru.load("tuned.npz"), tuned_readout), result.model)
+    assert equal.same(Model(net=jaxgru.load("tuned.npz"), readout=tuned_readout), result.model)
     after = ft.evaluate(result.model, held_out, ft.regression(), batch_size=2)
     assert out == [
         "data.npz: 6 sequences of up to 6 steps for training, "

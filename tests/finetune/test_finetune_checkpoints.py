@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("orbax.checkpoint")
 
 import jaxgru.finetune as ft
+from jaxgru.model import Model
 
 
 def _tune(folder, epochs=1, *, model=None, data=None, **options):
@@ -51,8 +52,9 @@ def test_a_shorter_run_continues_to_the_end_of_the_longer(folder, tmp_path):
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize(("dtype", "data_dtype"), [("bfloat16", "float32"), ("float64", "float64")])
 def test_every_precision_and_option_resumes(key, tmp_path, capsys, dtype, data_dtype):
-    net, readout = jax.tree.map(lambda w: w.astype(jnp.dtype(dtype)), finetuning.small_model())
-    model = ft.Model(ft.low_rank(net, key, rank=1), readout)
+    small = finetuning.small_model().layers.values()
+    net, readout = jax.tree.map(lambda w: w.astype(jnp.dtype(dtype)), tuple(small))
+    model = Model(net=ft.low_rank(net, key, rank=1), readout=readout)
     data = finetuning.small_data(lengths=finetuning.LENGTHS)
     data = data._replace(
         inputs=data.inputs.astype(data_dtype), targets=data.targets.astype(data_dtype)
@@ -77,7 +79,7 @@ def test_every_precision_and_option_resumes(key, tmp_path, capsys, dtype, data_d
     losses = [row["validation_loss"] for row in rest.history]
     assert losses[-1] < losses[0]
     assert rest.step == 2 * (np.argmin(losses) + 1)
-    before, after = ((m.net, m.readout) for m in (ft.Model(net, readout), rest.model))
+    before, after = ((net, readout), (rest.model.net, rest.model.readout))
     assert [w.dtype for w in jax.tree.leaves(after)] == [w.dtype for w in jax.tree.leaves(before)]
     # A finished run has no step left.
     again = _tune(tmp_path, 6, model=model, data=data, **options)
@@ -88,9 +90,9 @@ def test_every_precision_and_option_resumes(key, tmp_path, capsys, dtype, data_d
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model": ft.Model(cases.random_params(jax.random.key(0), 3, 2))}, r"other weights at the "
-         r"start, model\.net\.kernel float32 \(3, 12\) instead of float32 \(3, 6\), .*, \d+ more "
-         "differences: expected"),
+        ({"model": Model(net=cases.random_params(jax.random.key(0), 3, 2))}, r"other weights at "
+         r"the start, model\.net\.kernel float32 \(3, 12\) instead of float32 \(3, 6\), .*, \d+ "
+         "more differences: expected"),
         ({"model": finetuning.small_model(seed=5)}, "with other weights at the start: expected"),
         ({"data": finetuning.small_data(seed=1)}, "with other data: expected the same run, or an"),
         ({"key": jax.random.key(8)}, r"with another key \(of another seed\): expected the same"),

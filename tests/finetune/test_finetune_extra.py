@@ -30,7 +30,7 @@ import jaxgru, jaxgru._cli
 print([name for name in ("jaxgru.finetune", "optax", "orbax", "tqdm") if name in sys.modules])
 sys.modules["orbax.checkpoint"] = sys.modules["tqdm"] = sys.modules["matplotlib"] = None
 import jax, numpy as np, jaxgru.finetune as ft
-model = ft.Model(jaxgru.init(jax.random.key(0), 3, 4))
+model = jaxgru.model.Model(net=jaxgru.init(jax.random.key(0), 3, 4))
 data = ft.Sequences(np.ones((2, 3, 3), np.float32), np.ones((2, 3, 4), np.float32))
 fit = lambda **options: ft.fit(
     model, data, ft.regression(), ft.Steps(1), key=jax.random.key(1), **options)

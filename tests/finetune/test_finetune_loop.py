@@ -14,6 +14,7 @@ import pytest
 from jax.tree_util import Partial
 
 import jaxgru.finetune as ft
+from jaxgru.model import Model
 
 # float32: a few roundings of numbers near 1.
 ROUNDING = {"rtol": 1e-4, "atol": 1e-6}
@@ -24,13 +25,18 @@ def _scales(steps):
 
 
 def _rising_run(start=0.0, until=ft.Steps(8, every=1), **options):  # noqa: B008
-    net, _ = finetuning.small_model()
+    net = finetuning.small_model().net
     readout = Partial(lambda scale, y: jnp.ones_like(y[:2]) * scale, jnp.array(start))
     data = finetuning.small_data()
     two, one = (data._replace(targets=np.full_like(data.targets, value)) for value in (2, 1))
     options = {"validation": one, "trainable": "readout.*"} | options
     return finetuning.tune(
-        ft.Model(net, readout), two, until, batch_size=8, optimizer=optax.sgd(0.1), **options
+        Model(net=net, readout=readout),
+        two,
+        until,
+        batch_size=8,
+        optimizer=optax.sgd(0.1),
+        **options,
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 import jaxgru
 import jaxgru.finetune as ft
+from jaxgru.model import Model
 
 
 def test_merged_net_has_the_outputs_of_training(key):
@@ -16,7 +17,7 @@ def test_merged_net_has_the_outputs_of_training(key):
     changed = jax.tree.map(lambda leaf: leaf + 0.3, net.deltas)
     net = ft.LowRank(net.net, changed)
     xs = finetuning.small_data().inputs
-    within = jax.jit(lambda net, xs: ft.predict(ft.Model(net), xs))(net, xs)
+    within = jax.jit(lambda net, xs: ft.predict(Model(net=net), xs))(net, xs)
     merged = ft.merge(net)
     assert equal.same(within, jaxgru.gru(merged, jnp.asarray(xs))[0])
     # The oracle: the definition in float64.
@@ -32,10 +33,10 @@ def test_merged_net_has_the_outputs_of_training(key):
 
 
 def test_fit_trains_only_the_changes_and_merges_them(key):
-    net, readout = finetuning.small_model()
+    net, readout = finetuning.small_model().layers.values()
     low = ft.low_rank(net, key, rank=1)
     data = finetuning.small_data()
-    result = finetuning.tune(ft.Model(low, readout), data, ft.Epochs(3), validation=data)
+    result = finetuning.tune(Model(net=low, readout=readout), data, ft.Epochs(3), validation=data)
     tuned = result.model
     assert isinstance(tuned.net, jaxgru.GRUParams)
     for name, is_changed in {

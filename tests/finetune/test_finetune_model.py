@@ -14,6 +14,7 @@ import pytest
 from jax.tree_util import Partial
 
 import jaxgru.finetune as ft
+from jaxgru.model import Model
 
 # float32: sums of some ten terms near 1, in the order of another library's product.
 ROUNDING = {"rtol": 1e-5, "atol": 1e-6}
@@ -21,7 +22,10 @@ ROUNDING = {"rtol": 1e-5, "atol": 1e-6}
 
 def _step(net, readout):
     return finetuning.tune(
-        ft.Model(net, readout), finetuning.small_data(), ft.Steps(1), optimizer=optax.sgd(0.1)
+        Model(net=net, readout=readout),
+        finetuning.small_data(),
+        ft.Steps(1),
+        optimizer=optax.sgd(0.1),
     )
 
 
@@ -69,7 +73,7 @@ LIVE = [pytest.param(of, marks=pytest.mark.live) for of in LIBRARIES]
 @pytest.mark.usefixtures("default_promotion")
 @pytest.mark.parametrize("of", [_function, *LIVE])
 def test_any_callable_pytree_is_trained_as_the_linear_readout(of):
-    net, linear = finetuning.small_model()
+    net, linear = finetuning.small_model().layers.values()
     readout, weights = of(linear)
     expected, got = (_step(net, one) for one in (linear, readout))
     assert type(got.model.readout) is type(readout)
@@ -82,7 +86,7 @@ def test_any_callable_pytree_is_trained_as_the_linear_readout(of):
 
 
 def test_weights_of_integers_are_not_trained():
-    net, _ = finetuning.small_model()
+    net = finetuning.small_model().net
     integers = Partial(lambda which, y: y[which], jnp.array([0, 1]))
     with_integers, without = (
         _step(net, readout) for readout in (integers, Partial(lambda y: y[:2]))

@@ -9,6 +9,7 @@ from jax.tree_util import Partial
 
 import jaxgru
 import jaxgru.finetune as ft
+from jaxgru.model import Model
 
 GOOD, PLAIN = finetuning.small_data(lengths=finetuning.LENGTHS), finetuning.small_data()
 MODEL, LAST = finetuning.small_model(), PLAIN._replace(targets=PLAIN.targets[:, 0])
@@ -34,14 +35,18 @@ def tune(until=ft.Steps(1), model=MODEL, data=PLAIN, **options):  # noqa: B008
 
 
 def readout(readout):
-    return evaluate(model=ft.Model(NET, readout))
+    return evaluate(model=Model(net=NET, readout=readout))
+
+
+def choosing():
+    return Partial(lambda which, y: y[which], jnp.array([0, 1]))
 
 
 # fmt: off
 _DATA = [
-    ({"inputs": GOOD.inputs[..., :2]}, r"data: inputs has shape \(8, 6, 2\): expected \(N, T, 3\), "
-     "as the net has 3 inputs"),
-    ({"inputs": GOOD.inputs[0]}, r"inputs has shape \(6, 3\): expected \(N, T, 3\)"),
+    ({"inputs": GOOD.inputs[..., :2]}, r"data: layer 'net': xs has shape \(8, 6, 2\): expected "
+     r"\(..., 3\), for 3 inputs"),
+    ({"inputs": GOOD.inputs[0]}, r"inputs has shape \(6, 3\): expected \(N, T, I\)"),
     ({"inputs": GOOD.inputs[:0]}, r"inputs has shape \(0, 6, 3\): expected a sequence of one"),
     ({"inputs": GOOD.inputs[:, :0]}, r"inputs has shape \(8, 0, 3\): expected a sequence of"),
     ({"inputs": GOOD.inputs.astype(int)}, "inputs has dtype int64: expected a floating-point"),
@@ -81,27 +86,29 @@ _CALLS = [
     (lambda: ft.batches(PLAIN, 4, KEY, window=0), "window is 0: expected at least 1"),
     (lambda: ft.batches(good(lengths=0 * GOOD.lengths), 4, KEY), "the data has no valid step"),
     # Models
-    (lambda: ft.predict(NET, GOOD.inputs), r"^model is a GRUParams: expected a Model\(net, rea"),
-    (lambda: evaluate(model=ft.Model(jaxgru.Bidirectional(NET, NET, None))),
+    (lambda: ft.predict(NET, GOOD.inputs), r"^model is a GRUParams: expected a jaxgru.model.Model"),
+    (lambda: evaluate(model=Model(net=jaxgru.Bidirectional(NET, NET, None))),
      "^data: the net has a pair of outputs: expected a readout of both"),
     (lambda: ft.linear_readout(KEY, 0, 2), "inputs is 0: expected at least 1"),
-    (lambda: readout(ft.LinearReadout(np.ones((5, 2)), np.ones(2))), r"^readout: its kernel and "
-     r"bias have shapes \(\(5, 2\), \(2,\)\): expected \(4, O\) and"),
+    (lambda: readout(ft.LinearReadout(np.ones((5, 2)), np.ones(2))),
+     r"^data: layer 'readout': its kernel and bias have shapes \(\(5, 2\), \(2,\)\): exp"),
     (lambda: readout(ft.LinearReadout(np.ones((4, 2)), np.ones((1, 2)))),
-     r"^readout: its kernel and bias have shapes \(\(4, 2\), \(1, 2\)\): exp"),
-    (lambda: readout({"kernel": np.ones((4, 2))}), "^readout is a dict: expected a callable pytr"),
-    (lambda: readout(lambda y: y[:2]), "^readout: one of its leaves is a function: expected arra"),
-    (lambda: readout(Partial(lambda y: y @ np.ones((3, 2)))), r"^readout: it does not accept an "
-     r"output of the net, of shape \(4,\): TypeError: "),
-    (lambda: readout(Partial(lambda y: (y, y))), "^readout: its result is a tuple: expected an"),
+     r"^data: layer 'readout': its kernel and bias have shapes \(\(4, 2\), \(1, 2\)\): exp"),
+    (lambda: readout({"kernel": np.ones((4, 2))}),
+     "^data: layer 'readout': .* is a dict: expected "),
+    (lambda: readout(lambda y: y[:2]), "^layer 'readout': one of its leaves is a function: exp"),
+    (lambda: readout(Partial(lambda y: y @ np.ones((3, 2)))),
+     r"layer 'readout': it does not accept an input of shape \(4,\): TypeError: "),
+    (lambda: readout(Partial(lambda y: (y, y))),
+     "layer 'readout': its result is a tuple: expected an"),
     # What is trained
     (lambda: ft.trainable_mask(NET, ["kernel", "gamma"]), "the pattern 'gamma' matches no weight: "
      "expected a pattern for some of kernel, recurrent_kernel, bias, recurrent_bias"),
     (lambda: ft.trainable_mask(NET, []), "no pattern is given: expected one for some of kernel, "),
     (lambda: ft.trainable_mask(NET, "ernel"), "the pattern 'ernel' matches no weight"),
     (lambda: tune(trainable="bia"), "the pattern 'bia' matches no weight: expected a pattern"),
-    (lambda: tune(model=ft.Model(NET, Partial(lambda which, y: y[which], jnp.array([0, 1]))),
-                  trainable="readout.*"), "0 has dtype int32: expected a floating-point type for"),
+    (lambda: tune(model=Model(net=NET, readout=choosing()), trainable="readout.*"),
+     "0 has dtype int32: expected a floating-point type for"),
     (lambda: ft.low_rank(NET, KEY, rank=0), "rank is 0: expected at least 1"),
     (lambda: ft.low_rank(NET, KEY, rank=1, kernels="bias"),
      r"bias has shape \(12,\): expected a matrix to change"),
@@ -117,8 +124,8 @@ _CALLS = [
     (lambda: tune(mesh=ft.data_mesh(jax.devices()[:1] * 3)),
      "batch_size is 4: expected a multiple of 3, the devices"),
     (lambda: tune(window=0), "window is 0: expected at least 1"),
-    *((lambda net=net: tune(model=ft.Model((net,), MODEL.readout), window=3),
-       "window is given for a net with a backward direction")
+    *((lambda net=net: tune(model=Model(net=(net,), readout=MODEL.readout), window=3),
+       "window is given, and layer 'net' has a backward direction")
       for net in (jaxgru.Backward(NET), jaxgru.Bidirectional(NET, NET, "sum"))),
     (lambda: tune(window=3, data=LAST, loss=ft.regression("last")),
      "window is given for a loss on 'last'"),

@@ -21,7 +21,8 @@ import pytest
 import jaxgru
 
 pytest.importorskip("optax")
-from jaxgru.finetune import Epochs, Model, Round, evaluate, fit, regression
+from jaxgru.finetune import Epochs, Round, evaluate, fit, regression
+from jaxgru.model import Model
 
 ROOT = pages.ROOT
 
@@ -58,7 +59,7 @@ def test_the_page_runs_as_it_is_pasted(tmp_path, monkeypatch):
     assert evaluate(names["result"].model, data, loss) < 0.015 < 0.1 < evaluate(model, data, loss)
     for name, readout in names["readouts"].items():
         result = fit(
-            Model(model.net, readout), data, loss, Epochs(1), key=jax.random.key(0),
+            Model(net=model.net, readout=readout), data, loss, Epochs(1), key=jax.random.key(0),
             validation=data, on_round=names["on_round"],
         )  # fmt: skip
         assert type(result.model.readout) is type(readout), name

@@ -9,6 +9,7 @@ pytest.importorskip("optax")
 
 import jaxgru
 import jaxgru.finetune as ft
+from jaxgru.model import Model
 
 COUNT, TIME = 8, 6
 LENGTHS = np.array([6, 1, 4, 0, 3, 6, 2, 5])
@@ -22,7 +23,7 @@ def small_model(seed=0):
     *net, kernel, bias = (
         jnp.asarray(0.3 * generator.normal(size=shape), np.float32) for shape in shapes
     )
-    return ft.Model(jaxgru.GRUParams(*net), ft.LinearReadout(kernel, bias))
+    return Model(net=jaxgru.GRUParams(*net), readout=ft.LinearReadout(kernel, bias))
 
 
 def small_data(seed=0, lengths=None):

@@ -11,6 +11,7 @@ import numpy as np
 
 import jaxgru
 from jaxgru import finetune
+from jaxgru.model import Model
 
 key = jax.random.key(0)
 params = jaxgru.init(key, 3, 5)
@@ -60,8 +61,9 @@ units(jaxgru.from_torch(jaxgru.to_torch(stack)))
 assert_type(jaxgru.from_equinox(jaxgru.to_equinox(params)), jaxgru.GRUParams)
 jaxgru.save(stack, "net.safetensors", equations="keras")
 assert_type(jaxgru.export(params, "gru.onnx"), jaxgru.Signature)
-model = finetune.Model(params, finetune.linear_readout(key, 5, 2))
-assert_type(model.net, jaxgru.Net | finetune.LowRank)
+model = Model(net=params, readout=finetune.linear_readout(key, 5, 2))
+assert_type(finetune.low_rank(model, key, rank=1), Model)
+assert_type(finetune.low_rank(params, key, rank=1), finetune.LowRank)
 
 # Errors of a checker, as they are errors at run time.
 jaxgru.init(key, 3, 5, activation="tnh")  # type: ignore[arg-type]
