@@ -1,7 +1,7 @@
 """The model of a subcommand: a whole one of a file, or a GRU with a linear readout."""
 
 import argparse
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxgru._arrayfiles import open_array
 from jaxgru._cli.arguments import Input, add_equations
-from jaxgru._cli.source import add_source_options, read_net
+from jaxgru._cli.source import add_source_options, read_net, source_options
 from jaxgru._net import Net
 from jaxgru._params import at_least_float32
 from jaxgru._weights.whole import has_model, load_model
@@ -46,11 +46,11 @@ def read_model(arguments: argparse.Namespace, on: str = "steps") -> Source:
             raise ValueError(
                 f"{path}: --equations is {arguments.equations!r} for a whole model: expected none"
             )
-        return Source(
-            load_model(path, assume=dict(arguments.assume), override=dict(arguments.override)), True
-        )
+        given: Any = source_options(arguments)
+        del given["external_data"]
+        return Source(load_model(path, **given), True)
     net = read_net(path, arguments, arguments.equations)
-    layers = {"net": Recurrent(net, return_sequences=on == "steps")}
+    layers: dict[str, Any] = {"net": Recurrent(net, return_sequences=on == "steps")}
     if arguments.readout is not None:
         layers["readout"] = read_readout(arguments.readout, net)
     return Source(Model(layers), False)

@@ -130,7 +130,7 @@ def _read_inputs(arguments: argparse.Namespace, model: Model) -> np.ndarray:
         try:
             if array.ndim < axes:
                 raise ValueError(f"it has shape {array.shape}: expected batch axes and {axes} more")
-            jax.eval_shape(model, jax.ShapeDtypeStruct(array.shape, dtype))
+            jax.eval_shape(model, array)
         except ValueError as error:
             named = f"; its columns are {', '.join(map(repr, names))}" if names else ""
             raise ArrayFileError(
