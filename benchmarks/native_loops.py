@@ -21,8 +21,8 @@ from benchmarks.peers import KINDS, SHAPES
 from benchmarks.problem import Problem, Shape, draw_problem
 from benchmarks.report import RESULTS, save_json
 from benchmarks.timing import Effort, time_interleaved
-from jaxgru._optional import need
 from jaxgru._recurrence.layer import Implementation
+from jaxgru._recurrence.library import native
 
 _ROUNDS = 5
 _EFFORT = Effort(seconds=0.5, least_rounds=1, most_rounds=1)  # of one process in a round
@@ -41,6 +41,7 @@ SETTINGS = (
     Setting("scan", "scan"),
     Setting("native"),
     Setting("native, 1 thread", environment=(("JAXGRU_NUM_THREADS", "1"),)),
+    # Of a library that was built with JAXGRU_BUILD_NATIVE=avx512,avx2,portable.
     Setting("native, portable", environment=(("JAXGRU_NATIVE_ISA", "portable"),)),
     Setting("scan, float64", "scan", "float64"),
     Setting("native, float64", dtype="float64"),
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.native_loops", description=__doc__)
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)
-    need("jaxgru_native", "native", "this benchmark")  # here, and not in each process
+    if native().instruction_set is None:
+        parser.error(f"this needs the native loops: {native().reason}")
     options.out.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
     print(heading(machine))

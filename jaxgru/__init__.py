@@ -7,6 +7,7 @@ from jaxgru._dropout import Dropout
 from jaxgru._export import Signature, export
 from jaxgru._net import Backward, Bidirectional, Net, State
 from jaxgru._params import GRUParams, init
+from jaxgru._recurrence import library as _library
 from jaxgru._recurrence.step import Gates
 from jaxgru._sequence import gru
 from jaxgru._weights.formats.onnx.format import from_onnx, to_onnx
@@ -60,5 +61,6 @@ __all__ = [
     "to_torch",
 ]
 
+_library.native()
 _public.set_modules(__name__)
 _public.add_aliases()

@@ -147,7 +147,7 @@ def gru(
         remat: what is kept for the backward pass. An integer K, 1 to T: the state of every K-th
             step; the rest is recomputed. "states": the states only. None: the fastest choice.
         implementation: what runs the loops over time. "scan": ``jax.lax.scan``. "native": the
-            compiled loops of ``jaxgru-native``, for tanh and sigmoid without a clip, in float32 and
+            compiled loops, for tanh and sigmoid without a clip, in float32 and
             float64, on one CPU. "auto": native where it is installed and serves, else scan;
             programs of ``jax.export`` always scan.
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 from jaxgru import __version__
 from jaxgru._cli import convert, export, finetune, inspect, predict, run
 from jaxgru._cli.arguments import check_files
+from jaxgru._recurrence.library import native
 
 SUBCOMMANDS = (inspect, run, predict, finetune, convert, export)
 
@@ -89,10 +90,12 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="jaxgru",
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # the version in one line
         description="Trained GRU layers in JAX: inspect, run, convert, export and fine-tune them.",
         epilog="Each subcommand has its own help with examples: jaxgru SUBCOMMAND --help",
     )
-    parser.add_argument("--version", action="version", version=f"jaxgru {__version__}")
+    version = f"jaxgru {__version__}, {native()}"
+    parser.add_argument("--version", action="version", version=version)
     subparsers = parser.add_subparsers(metavar="SUBCOMMAND", required=True)
     for module in SUBCOMMANDS:
         module.add_parser(subparsers)

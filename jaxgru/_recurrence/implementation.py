@@ -1,11 +1,9 @@
-"""Which implementation runs the loops: ``lax.scan``, or the compiled ones of ``jaxgru-native``.
+"""Which implementation runs the loops: ``lax.scan``, or the compiled ones of library.py.
 
 Decided here and nowhere else. A kernel for another platform is one more name, with its reasons
 against.
 """
 
-import functools
-import importlib
 from typing import Any, Literal
 
 import jax
@@ -14,6 +12,7 @@ from jax import lax
 
 from jaxgru._params import GRUParams
 from jaxgru._recurrence.layout import Precision, keeps_axes
+from jaxgru._recurrence.library import native
 
 # "auto": native where it serves, except in exported programs, which run where it may be missing.
 Implementation = Literal["auto", "scan", "native"]
@@ -38,8 +37,9 @@ def choose(
 
 
 def _reason_against_native(params: GRUParams, precision: Precision, dtype: Any) -> str | None:
-    if not _native_is_installed():
-        return 'expected jaxgru-native, which is not installed: pip install "jaxgru[native]"'
+    missing = native().reason
+    if missing is not None:
+        return f"expected the native loops, which do not serve here: {missing}"
     if jax.default_backend() != "cpu":
         return f"expected the platform cpu, JAX computes on {jax.default_backend()}"
     if keeps_axes():
@@ -56,15 +56,6 @@ def _reason_against_native(params: GRUParams, precision: Precision, dtype: Any) 
     if not _is_full(precision):
         return f"expected the full precision of products, precision is {precision!r}"
     return None
-
-
-@functools.cache
-def _native_is_installed() -> bool:
-    try:
-        importlib.import_module("jaxgru_native")
-    except ModuleNotFoundError:
-        return False
-    return True
 
 
 def _is_full(precision: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The loops of scan.py as calls of the library of ``jaxgru-native``, for CPUs.
+"""The loops of scan.py as calls of the compiled ones, for CPUs.
 
 Same arguments, same results to rounding. Only sizes are checked beyond this file, in the library
 itself.
@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgru._optional import need
 from jaxgru._recurrence.scan import Coefficients, Flags, Operands
 from jaxgru._recurrence.step import Gates, Plan, Step
 
@@ -70,19 +69,8 @@ def _call(
     **attributes: bool,
 ) -> list[Array]:
     """Call a handler; an array that is absent has no element there."""
-    _register()
     struct: Any = jax.ShapeDtypeStruct
     types = [struct(shape or (0,), dtype) for shape in results]
     absent = jnp.zeros(0, dtype)
     given = [absent if operand is None else operand for operand in operands]
     return list(jax.ffi.ffi_call(name, types)(*given, **attributes))
-
-
-@functools.cache
-def _register() -> None:
-    """Make the handlers of the library known to XLA, once in a process."""
-    package = need("jaxgru_native", "native", "the native loops")
-    library = package.library()
-    for name in package.HANDLERS:
-        handler = jax.ffi.pycapsule(getattr(library, name))  # type: ignore[no-untyped-call]
-        jax.ffi.register_ffi_target(name, handler, platform="cpu")

@@ -46,7 +46,9 @@ int counted_cores() {
 #endif
   if (const int granted = granted_cores()) cores = std::min(cores, granted);
   if (const char* given = std::getenv("JAXGRU_NUM_THREADS")) {
-    if (const int threads = std::atoi(given); threads > 0) cores = std::min(cores, threads);
+    char* end = nullptr;
+    const long threads = std::strtol(given, &end, 10);
+    if (*end == 0 && threads > 0) cores = static_cast<int>(std::min<long>(cores, threads));
   }
   return std::max(cores, 1);
 }

@@ -3,31 +3,30 @@
 #include <new>
 #include <string>
 
+#include "ffi.h"
 #include "kernel.h"
 #include "pages.h"
 #include "threads.h"
-#include "xla/ffi/api/ffi.h"
 
 namespace jaxgru {
 namespace {
 
-namespace ffi = xla::ffi;
 using Shape = std::initializer_list<int64_t>;
 
 // Takes the operands and then the results of a call, in order, and keeps the first error.
 template <class T>
 class Arrays {
  public:
-  Arrays(ffi::RemainingArgs operands, ffi::RemainingRets results)
+  Arrays(const ffi::Buffers& operands, const ffi::Buffers& results)
       : operands_(operands), results_(results) {}
 
   // The sizes of an operand, or zeros.
   template <size_t N>
   void sizes(const char* name, size_t operand, int64_t (&sizes)[N]) {
-    const auto array = operands_.get<ffi::AnyBuffer>(operand);
-    const bool fits = array.has_value() && array->dimensions().size() == N;
+    const ffi::Buffer* array = operands_.at(operand);
+    const bool fits = array != nullptr && array->rank == N;
     if (!fits) fail(std::string(name) + ": expected " + std::to_string(N) + " axes");
-    for (size_t i = 0; i < N; ++i) sizes[i] = fits ? array->dimensions()[i] : 0;
+    for (size_t i = 0; i < N; ++i) sizes[i] = fits ? array->dimensions[i] : 0;
   }
 
   const T* operand(const char* name, Shape shape) {
@@ -38,7 +37,7 @@ class Arrays {
     return static_cast<const T*>(next_operand(name, kNumber, shape, true));
   }
   const bool* flags(const char* name, Shape shape) {
-    return static_cast<const bool*>(next_operand(name, ffi::DataType::PRED, shape, true));
+    return static_cast<const bool*>(next_operand(name, ffi::kFlags, shape, true));
   }
   T* result(const char* name, Shape shape) { return next_result(name, shape, false); }
   T* optional_result(const char* name, Shape shape) { return next_result(name, shape, true); }
@@ -48,59 +47,58 @@ class Arrays {
   }
   // Runs the loop, unless there is an error.
   template <class Problem>
-  ffi::Error run(void (*loop)(const Problem&), const Problem& problem) {
-    expect(next_operand_ == operands_.size() && next_result_ == results_.size(),
+  ffi::Result run(void (*loop)(const Problem&), const Problem& problem) {
+    expect(next_operand_ == operands_.count && next_result_ == results_.count,
            "other numbers of operands or results than expected");
-    if (!error_.empty()) return ffi::Error::InvalidArgument(error_);
-    loop(problem);
-    return ffi::Error::Success();
+    if (error_.empty()) loop(problem);
+    return {error_};
   }
 
  private:
-  static constexpr ffi::DataType kNumber =
-      sizeof(T) == sizeof(float) ? ffi::DataType::F32 : ffi::DataType::F64;
+  static constexpr ffi::Type kNumber = sizeof(T) == sizeof(float) ? ffi::kFloat32 : ffi::kFloat64;
 
   void fail(const std::string& message) {
     if (error_.empty()) error_ = "jaxgru kernel: " + message;
   }
-  const void* next_operand(const char* name, ffi::DataType type, Shape shape, bool optional) {
-    const auto array = operands_.get<ffi::AnyBuffer>(next_operand_++);
-    if (array.has_value()) return checked(name, *array, type, shape, optional);
+  const void* next_operand(const char* name, ffi::Type type, Shape shape, bool optional) {
+    const ffi::Buffer* array = operands_.at(next_operand_++);
+    if (array != nullptr) return checked(name, *array, type, shape, optional);
     fail(std::string(name) + " is missing");
     return nullptr;
   }
   T* next_result(const char* name, Shape shape, bool optional) {
-    auto array = results_.get<ffi::AnyBuffer>(next_result_++);
-    if (!array.has_value()) {
+    const ffi::Buffer* array = results_.at(next_result_++);
+    if (array == nullptr) {
       fail(std::string(name) + " is missing");
       return nullptr;
     }
-    prefer_large_pages((*array)->untyped_data(), (*array)->size_bytes());
-    return static_cast<T*>(checked(name, **array, kNumber, shape, optional));
+    void* data = checked(name, *array, kNumber, shape, optional);
+    if (data != nullptr) prefer_large_pages(data, array->count() * sizeof(T));
+    return static_cast<T*>(data);
   }
-  void* checked(const char* name, const ffi::AnyBuffer& array, ffi::DataType type, Shape shape,
+  void* checked(const char* name, const ffi::Buffer& array, ffi::Type type, Shape shape,
                 bool optional) {
-    if (optional && array.element_count() == 0) return nullptr;
-    const auto sizes = array.dimensions();
-    bool fits = array.element_type() == type && sizes.size() == shape.size();
-    for (size_t i = 0; fits && i < sizes.size(); ++i) fits = sizes[i] == shape.begin()[i];
+    if (optional && array.count() == 0) return nullptr;
+    const int64_t rank = shape.size();
+    bool fits = array.type == type && array.rank == rank;
+    for (int64_t i = 0; fits && i < rank; ++i) fits = array.dimensions[i] == shape.begin()[i];
     if (!fits) {
       std::string expected;
       for (const int64_t size : shape) expected += std::to_string(size) + ", ";
       fail(std::string(name) + ": expected shape (" + expected + ") in the common type");
     }
-    return array.untyped_data();
+    return array.data;
   }
 
-  ffi::RemainingArgs operands_;
-  ffi::RemainingRets results_;
-  size_t next_operand_ = 0, next_result_ = 0;
+  const ffi::Buffers& operands_;
+  const ffi::Buffers& results_;
+  int64_t next_operand_ = 0, next_result_ = 0;
   std::string error_;
 };
 
 template <class T>
-ffi::Error forward(ffi::RemainingArgs operands, ffi::RemainingRets results, bool reset_after,
-                   bool reverse, void (*loop)(const ForwardProblem<T>&)) {
+ffi::Result forward(const ffi::Buffers& operands, const ffi::Buffers& results, bool reset_after,
+                    bool reverse, void (*loop)(const ForwardProblem<T>&)) {
   Arrays<T> arrays(operands, results);
   int64_t xs[3], h[2];
   arrays.sizes("xs", 0, xs);
@@ -139,8 +137,8 @@ ffi::Error forward(ffi::RemainingArgs operands, ffi::RemainingRets results, bool
 }
 
 template <class T>
-ffi::Error linear(ffi::RemainingArgs operands, ffi::RemainingRets results, bool reverse,
-                  void (*loop)(const LinearProblem<T>&)) {
+ffi::Result linear(const ffi::Buffers& operands, const ffi::Buffers& results, bool reverse,
+                   void (*loop)(const LinearProblem<T>&)) {
   Arrays<T> arrays(operands, results);
   int64_t z[3];
   arrays.sizes("z", 0, z);
@@ -168,53 +166,68 @@ ffi::Error linear(ffi::RemainingArgs operands, ffi::RemainingRets results, bool 
 
 // Calls `function(zero)` with a zero of the type of the first operand. No exception leaves it.
 template <class Function>
-ffi::Error in_type(ffi::RemainingArgs operands, const Function& function) {
-  const auto first = operands.get<ffi::AnyBuffer>(0);
+ffi::Result in_type(const ffi::Buffers& operands, const Function& function) {
+  const ffi::Buffer* first = operands.at(0);
   try {
-    if (first.has_value() && first->element_type() == ffi::DataType::F32) return function(0.0f);
-    if (first.has_value() && first->element_type() == ffi::DataType::F64) return function(0.0);
+    if (first != nullptr && first->type == ffi::kFloat32) return function(0.0f);
+    if (first != nullptr && first->type == ffi::kFloat64) return function(0.0);
   } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "jaxgru kernel: no memory");
+    return {"jaxgru kernel: no memory", ffi::kResourceExhausted};
   }
-  return ffi::Error::InvalidArgument("jaxgru kernel: expected float32 or float64");
+  return {"jaxgru kernel: expected float32 or float64"};
 }
 
-ffi::Error handle_forward(ffi::RemainingArgs operands, ffi::RemainingRets results, bool reset_after,
-                          bool reverse) {
+ffi::Result handle_forward(const ffi::Buffers& operands, const ffi::Buffers& results,
+                           const ffi::Attributes& attributes) {
+  const auto reset_after = attributes.flag("reset_after"), reverse = attributes.flag("reverse");
+  if (!reset_after || !reverse) return {"jaxgru kernel: expected reset_after and reverse"};
   return in_type(operands, [&](auto zero) {
     using T = decltype(zero);
-    return forward<T>(operands, results, reset_after, reverse, kernel().loops<T>().forward);
+    return forward<T>(operands, results, *reset_after, *reverse, kernel().loops<T>().forward);
   });
 }
 
-ffi::Error handle_linear(ffi::RemainingArgs operands, ffi::RemainingRets results, bool reverse,
-                         bool transposed) {
+ffi::Result handle_linear(const ffi::Buffers& operands, const ffi::Buffers& results,
+                          const ffi::Attributes& attributes) {
+  const auto reverse = attributes.flag("reverse"), transposed = attributes.flag("transposed");
+  if (!reverse || !transposed) return {"jaxgru kernel: expected reverse and transposed"};
   return in_type(operands, [&](auto zero) {
     using T = decltype(zero);
     const Loops<T>& loops = kernel().loops<T>();
-    return linear<T>(operands, results, reverse, transposed ? loops.transposed : loops.linear);
+    return linear<T>(operands, results, *reverse, *transposed ? loops.transposed : loops.linear);
   });
 }
 
 }  // namespace
 }  // namespace jaxgru
 
-extern "C" {
+#define JAXGRU_EXPORT extern "C" __attribute__((visibility("default")))
 
-const char* jaxgru_instruction_set() { return jaxgru::kernel().name; }
+// The oldest version of XLA's interface that takes the handlers.
+JAXGRU_EXPORT int jaxgru_ffi_major() { return jaxgru::ffi::kMajor; }
+JAXGRU_EXPORT int jaxgru_ffi_minor() { return jaxgru::ffi::kMinor; }
 
-int jaxgru_threads() { return jaxgru::available_threads(); }
+// The instruction sets that serve, by commas, the best first.
+JAXGRU_EXPORT const char* jaxgru_instruction_sets() {
+  static const std::string names = [] {
+    std::string joined;
+    for (const jaxgru::Kernel* kernel : jaxgru::kernels()) {
+      if (!joined.empty()) joined += ",";
+      joined += kernel->name;
+    }
+    return joined;
+  }();
+  return names.c_str();
+}
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(jaxgru_forward, jaxgru::handle_forward,
-                              xla::ffi::Ffi::Bind()
-                                  .RemainingArgs()
-                                  .RemainingRets()
-                                  .Attr<bool>("reset_after")
-                                  .Attr<bool>("reverse"));
+JAXGRU_EXPORT const char* jaxgru_instruction_set() { return jaxgru::kernel().name; }
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    jaxgru_linear, jaxgru::handle_linear,
-    xla::ffi::Ffi::Bind().RemainingArgs().RemainingRets().Attr<bool>("reverse").Attr<bool>(
-        "transposed"));
+JAXGRU_EXPORT int jaxgru_threads() { return jaxgru::available_threads(); }
 
-}  // extern "C"
+JAXGRU_EXPORT jaxgru::ffi::Failure* jaxgru_forward(jaxgru::ffi::Frame* frame) {
+  return jaxgru::ffi::handle(frame, jaxgru::handle_forward);
+}
+
+JAXGRU_EXPORT jaxgru::ffi::Failure* jaxgru_linear(jaxgru::ffi::Frame* frame) {
+  return jaxgru::ffi::handle(frame, jaxgru::handle_linear);
+}

@@ -1,5 +1,6 @@
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "kernel.h"
 
@@ -7,29 +8,34 @@ namespace jaxgru {
 
 extern const Kernel portable, avx2, avx512;
 
-namespace {
-
-const Kernel& chosen() {
-  const char* wanted = std::getenv("JAXGRU_NATIVE_ISA");
-  const auto admits = [&](const Kernel& kernel) {
-    return wanted == nullptr || *wanted == 0 || std::strcmp(wanted, kernel.name) == 0;
-  };
+const std::vector<const Kernel*>& kernels() {
+  static const std::vector<const Kernel*> found = [] {
+    std::vector<const Kernel*> found;
 #if defined(JAXGRU_AVX512)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && admits(avx512)) {
-    return avx512;
-  }
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) {
+      found.push_back(&avx512);
+    }
 #endif
 #if defined(JAXGRU_AVX2)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && admits(avx2)) return avx2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(&avx2);
 #endif
-  return portable;
+#if defined(JAXGRU_PORTABLE)
+    found.push_back(&portable);
+#endif
+    return found;
+  }();
+  return found;
 }
 
-}  // namespace
-
 const Kernel& kernel() {
-  static const Kernel& best = chosen();
-  return best;
+  static const Kernel& chosen = [&]() -> const Kernel& {
+    const char* wanted = std::getenv("JAXGRU_NATIVE_ISA");
+    for (const Kernel* kernel : kernels()) {
+      if (wanted != nullptr && std::strcmp(wanted, kernel->name) == 0) return *kernel;
+    }
+    return *kernels().at(0);
+  }();
+  return chosen;
 }
 
 }  // namespace jaxgru

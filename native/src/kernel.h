@@ -2,6 +2,7 @@
 #pragma once
 
 #include <type_traits>
+#include <vector>
 
 #include "problem.h"
 
@@ -29,7 +30,10 @@ struct Kernel {
   }
 };
 
-// That of the best instruction set that the machine has, or of JAXGRU_NATIVE_ISA if that is set.
+// Those of this build whose instruction sets the machine has, the best first.
+const std::vector<const Kernel*>& kernels();
+
+// The best, or the one that JAXGRU_NATIVE_ISA names. There is one: library.py looks first.
 const Kernel& kernel();
 
 }  // namespace jaxgru

@@ -16,10 +16,10 @@ import pytest
 from jax import export
 
 import jaxgru
-from jaxgru._recurrence import implementation, native
+from jaxgru._recurrence import implementation, library, native
 
 _INSTALLED = pytest.mark.skipif(
-    not implementation._native_is_installed(), reason="jaxgru-native is not installed"
+    library.native().reason is not None, reason=str(library.native().reason)
 )
 
 
@@ -33,10 +33,11 @@ def _is_native(function, *arguments):
 
 
 def test_without_it_auto_is_a_scan_and_native_an_error(key, monkeypatch):
-    monkeypatch.setattr(implementation, "_native_is_installed", lambda: False)
+    missing = library.Native(None, 0, "built with JAXGRU_BUILD_NATIVE=0")
+    monkeypatch.setattr(implementation, "native", lambda: missing)
     case = _case(key, units=10)  # of no other test, so nothing compiled is used again
     assert not _is_native(jaxgru.gru, *case)
-    message = r"implementation is 'native': .* not installed: pip install \"jaxgru\[native\]\"$"
+    message = r"implementation is 'native': expected .* here: built with JAXGRU_BUILD_NATIVE=0$"
     with pytest.raises(ValueError, match=message):
         jaxgru.gru(*case, implementation="native")
 
@@ -126,7 +127,8 @@ def test_calls_at_once_have_the_bits_of_one(key):
 @pytest.mark.slow
 def test_bits_do_not_depend_on_the_number_of_threads():
     script = """
-import hashlib, jax, jax.numpy as jnp, jaxgru, jaxgru_native
+import hashlib, jax, jax.numpy as jnp, jaxgru
+from jaxgru._recurrence import library
 params = jaxgru.init(jax.random.key(0), 30, 64)
 digest = hashlib.sha256()
 for rows, time in ((1, 300), (40, 20)):
@@ -134,7 +136,7 @@ for rows, time in ((1, 300), (40, 20)):
     loss = lambda params, xs: (jaxgru.gru(params, xs, implementation="native")[0] ** 2).sum()
     for leaf in jax.tree.leaves(jax.jit(jax.value_and_grad(loss))(params, xs)):
         digest.update(leaf.tobytes())
-print(jaxgru_native.threads(), digest.hexdigest())
+print(library.native().threads, digest.hexdigest())
 """
     printed = [fresh.python("-c", script, JAXGRU_NUM_THREADS=str(n)).split() for n in (1, 2)]
     assert printed[0][0] == "1"
