@@ -57,6 +57,7 @@ class Stored(NamedTuple):
     instead: str = (
         "expected .keras, .h5, ONNX, an archive of torch.save, safetensors, .npz or MessagePack"
     )
+    notes: tuple[str, ...] = ()  # what is to be said of the names
 
 
 class Format(NamedTuple):

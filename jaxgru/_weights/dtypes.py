@@ -13,14 +13,25 @@ FLOATS: dict[str, np.dtype[Any]] = {
     dtype.name: dtype
     for dtype in map(np.dtype, (np.float16, ml_dtypes.bfloat16, np.float32, np.float64))
 }
+# What ``jaxgru.load_arrays`` returns too.
+NUMBERS: dict[str, np.dtype[Any]] = FLOATS | {
+    dtype.name: dtype
+    for dtype in map(
+        np.dtype,
+        (
+            *(np.bool_, np.int8, np.int16, np.int32, np.int64),
+            *(np.uint8, np.uint16, np.uint32, np.uint64, np.complex64, np.complex128),
+        ),
+    )
+}
 
 
 class Unread(NamedTuple):
-    """An array in a file: not read yet, or never, as weights do not have its type."""
+    """An array in a file: not read yet, or never, as it has no numbers."""
 
     shape: tuple[int, ...]
     dtype: str  # by its name; in the file, if it is not read at all
-    read: "Callable[[], NDArray[Any]] | None" = None  # None: not a type of weights
+    read: "Callable[[], NDArray[Any]] | None" = None  # None: no numbers
 
 
 # The arrays of a file by name. Those that do not belong to a GRU may have any type.
@@ -48,8 +59,15 @@ class OnAccess(Mapping[str, "NDArray[Any] | Unread"]):
 
 
 def read_now(array: "NDArray[Any] | Unread") -> Any:
-    """Return an array that may be read by now, of a type of weights."""
+    """Return an array that may be read by now, of a type of numbers."""
     return array.read() if isinstance(array, Unread) and array.read else array
+
+
+def from_bits(content: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the numbers in some bytes; any byte but 0 is true."""
+    is_bool = dtype == np.bool_
+    array: NDArray[Any] = np.frombuffer(content, np.uint8 if is_bool else dtype)
+    return array.astype(np.bool_) if is_bool else array
 
 
 def check_floats(arrays: Arrays) -> None:

@@ -1,7 +1,11 @@
 """Whole files: all arrays by name, and whole models."""
 
+import contextlib
+import glob
 import os
-from collections.abc import Iterator, Mapping
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +14,7 @@ from numpy.typing import NDArray
 
 from jaxgru._weights.contract import Stored
 from jaxgru._weights.dtypes import Unread, read_now
-from jaxgru._weights.errors import WeightsError, shown
+from jaxgru._weights.errors import WeightsError, WeightsWarning, about, shown
 from jaxgru._weights.formats.tensorflow import located
 from jaxgru._weights.reading import StrPath, opened
 from jaxgru._weights.results import deliver
@@ -25,29 +29,29 @@ class FileArrays(Mapping[str, NDArray[Any]]):
     """
 
     def __init__(self, path: StrPath, external_data: bool) -> None:
-        self._path, self._external = path, external_data
+        self._path = path
         self._state = _state(path)
-        with opened(path, external_data=external_data) as (_, stored):
-            self._described = {
-                known: _described(stored, own) for known, own in named(stored).items()
-            }
+        # The file stays open, so that its structure is read once.
+        with contextlib.ExitStack() as stack:
+            _, stored = stack.enter_context(opened(path, external_data=external_data))
+            self._arrays, self._named = stored.arrays, named(stored)
+            self._described = {known: _described(stored, own) for known, own in self._named.items()}
+            self._notes = stored.notes
+            weakref.finalize(self, stack.pop_all().close)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._described:
             raise KeyError(name)
-        if _state(self._path) != self._state:
-            raise WeightsError(
-                f"{os.fspath(self._path)} has changed since it was opened: expected the same file; "
-                "call jaxgru.load_arrays again"
-            )
-        with opened(self._path, external_data=self._external) as (_, stored):
-            array = read_now(stored.arrays[named(stored)[name]])
-            if isinstance(array, Unread):
+        with about(self._path):
+            if _state(self._path) != self._state:
                 raise WeightsError(
-                    f"{shown(name)} has dtype {array.dtype}: expected floating-point numbers, as "
-                    "no others are read"
+                    "it has changed since it was opened: expected the same file; call "
+                    "jaxgru.load_arrays again"
                 )
-            return np.asarray(array)
+            array = read_now(self._arrays[self._named[name]])
+            if isinstance(array, Unread):
+                raise WeightsError(f"{shown(name)} has dtype {array.dtype}: expected numbers")
+        return np.array(array)  # a copy, as arrays of one file may share memory
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._described)
@@ -83,13 +87,17 @@ def load_arrays(path: StrPath, *, external_data: bool = False) -> FileArrays:
         external_data: whether an ONNX model may have weights in other files, as in ``jaxgru.load``.
 
     Returns:
-        A mapping of NumPy arrays. An array is read when it is accessed, which is an error if the
-        file has changed by then. ``shape(name)`` and ``dtype(name)`` read nothing.
+        A mapping of NumPy arrays, of any type of numbers. An array is read when it is accessed,
+        which is an error if the file has changed by then. ``shape(name)`` and ``dtype(name)`` read
+        nothing. The file stays open as long as the mapping exists.
 
     Raises:
         WeightsError: the file is not a weights file or is damaged; on access, the array is damaged
-            or has no floating-point numbers.
+            or has no numbers.
         OSError: the file is missing or may not be read.
+
+    Warns:
+        WeightsWarning: the file does not have the names of layers.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -100,7 +108,10 @@ def load_arrays(path: StrPath, *, external_data: bool = False) -> FileArrays:
 
     Source: docs/formats.md names that of each format.
     """
-    return FileArrays(path, external_data)
+    arrays = FileArrays(path, external_data)
+    for note in arrays._notes:
+        warnings.warn(f"{os.fspath(path)}: {note}", WeightsWarning, stacklevel=2)
+    return arrays
 
 
 def load_model(
@@ -166,6 +177,11 @@ def _described(stored: Stored, name: str) -> tuple[tuple[int, ...], str]:
     return tuple(array.shape), str(array.dtype)
 
 
-def _state(path: StrPath) -> tuple[int, ...]:
-    status = os.stat(located(Path(path)) or path)
-    return status.st_ino, status.st_size, status.st_mtime_ns
+def _state(path: StrPath) -> list[tuple[int, ...]]:
+    """Return what changes with a file, or with any file of several that are read as one."""
+    place = located(Path(path)) or Path(path)
+    parts: Iterable[Path] = place.rglob("*") if place.is_dir() else ()
+    if place.suffix == ".index":  # of a checkpoint, with its numbers beside it
+        parts = place.parent.glob(f"{glob.escape(place.stem)}.*")
+    every = [os.stat(part) for part in sorted({place, *parts})]
+    return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in every]

@@ -5,6 +5,7 @@ within 1e-5 of their scale, as both compute in float32 in other orders; weights 
 """
 
 import json
+import pickle
 import warnings
 
 import jax
@@ -255,3 +256,65 @@ def test_models_by_hand():
 
 def _leaves(tree):
     return jax.tree_util.tree_leaves_with_path(tree)
+
+
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "h5", "msgpack", "onnx", "pickle"])
+def test_arrays_of_every_type_are_read_again_and_again(kind, tmp_path):
+    """The oracle is NumPy, or the library that writes the file."""
+    arrays = {
+        "count": np.array(7),
+        "flags": np.array([True, False, True]),
+        "bytes": np.arange(6, dtype=np.uint8).reshape(2, 3),
+        "short": np.array([-(2**15), 2**15 - 1], np.int16),
+        "wide": np.array([[-(2**62)], [2**62]]),
+        "halves": RNG.normal(size=(2, 3)).astype("f2"),
+        "big": np.zeros((1000, 1000), "f4"),
+    }
+    path = tmp_path / "file"
+    if kind == "npz":
+        np.savez(path, **arrays)
+        path = tmp_path / "file.npz"
+    elif kind == "safetensors":
+        pytest.importorskip("safetensors.numpy").save_file(arrays, path)
+    elif kind == "h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            for name, array in arrays.items():
+                file[f"layer/{name}"] = array
+        arrays = {f"layer/{name}": array for name, array in arrays.items()}
+    elif kind == "msgpack":
+        serialization = pytest.importorskip("flax.serialization")
+        path.write_bytes(serialization.msgpack_serialize(arrays))
+    elif kind == "onnx":
+        onnx = pytest.importorskip("onnx")
+        tensors = [onnx.numpy_helper.from_array(array, n) for n, array in arrays.items()]
+        graph = onnx.helper.make_graph([], "g", [], [], tensors)
+        path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    else:
+        path.write_bytes(pickle.dumps(arrays))
+    loaded = jaxgru.load_arrays(path)
+    assert set(loaded) == set(arrays)
+    for name, array in arrays.items():
+        assert (loaded.shape(name), loaded.dtype(name)) == (array.shape, array.dtype.name)
+        for _ in range(70 if name.endswith("big") else 2):  # over what one reading may take
+            got = loaded[name]
+            assert got.dtype == array.dtype
+            np.testing.assert_array_equal(got, array)
+            got[...] = 1  # a copy: the next one is as it is in the file
+
+
+def test_a_file_without_the_names_of_layers_is_warned_of(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "model.weights.h5"
+    with h5py.File(path, "w") as file:
+        for layer in ("gru", "gru_1"):
+            for i, shape in enumerate(((3, 15), (5, 15), (2, 15))):
+                file[f"layers/{layer}/cell/vars/{i}"] = np.ones(shape, "f4")
+    with pytest.warns(
+        jaxgru.WeightsWarning, match="no names of layers: 'gru', 'gru_1' are classes"
+    ):
+        arrays = jaxgru.load_arrays(path)
+    assert "gru_1/recurrent_kernel" in arrays
+    with h5py.File(path, "r+") as file:
+        for layer, name in (("gru", "encoder"), ("gru_1", "decoder")):
+            file[f"layers/{layer}"].create_group("vars").attrs["name"] = name
+    assert "decoder/recurrent_kernel" in jaxgru.load_arrays(path)

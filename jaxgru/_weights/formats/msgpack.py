@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from jaxgru._optional import need
 from jaxgru._weights.contract import Look, Source, Stored
-from jaxgru._weights.dtypes import FLOATS, Unread
+from jaxgru._weights.dtypes import NUMBERS, Unread, from_bits
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.names import label
@@ -151,11 +151,11 @@ def _extension(msgpack: Any, code: int, data: bytes) -> NDArray[Any] | Unread | 
             shape, dtype_name = tuple(sizes), name.decode("ascii", "backslashreplace")
         case _:
             raise WeightsError("an array is damaged: expected a shape, a dtype and bytes")
-    if dtype_name not in FLOATS:
+    if dtype_name not in NUMBERS:
         return Unread(shape, shown(dtype_name))
-    dtype = FLOATS[dtype_name]
+    dtype = NUMBERS[dtype_name]
     check_held("an array", shape, dtype, len(content), may_be_empty=True)
-    return np.frombuffer(content, dtype).reshape(shape)
+    return from_bits(content, dtype).reshape(shape)
 
 
 def _arrays(held: dict[str, Any]) -> dict[str, NDArray[Any] | Unread]:

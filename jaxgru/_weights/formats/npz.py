@@ -17,7 +17,7 @@ read by the names of a library (``jaxgru._weights.libraries``).
 
 A .npz file is a zip archive of .npy files. ``numpy.load`` allocates the declared sizes and, if
 allowed, unpickles object arrays. This module compares every size with that of the file before it
-allocates, and reads only plain floating-point arrays.
+allocates, and reads only plain arrays of numbers.
 """
 
 import functools
@@ -35,7 +35,7 @@ from jaxgru._net import Backward, Net
 from jaxgru._params import GRUParams
 from jaxgru._weights.contract import Look, Source, Stored
 from jaxgru._weights.conventions import Holder, arrays_of, both_biases, one_bias
-from jaxgru._weights.dtypes import FLOATS, Unread
+from jaxgru._weights.dtypes import FLOATS, NUMBERS, Unread, from_bits
 from jaxgru._weights.errors import WeightsError, damaged, listed, outcome, plain, shown
 from jaxgru._weights.formats.zip import DAMAGE, MAGIC, copy_archive, open_archive
 from jaxgru._weights.libraries.finding import find
@@ -71,7 +71,7 @@ _LONGEST_HEADER = 10_000
 # NumPy has no name for bfloat16: two bytes without a type.
 _BFLOAT16 = re.compile(r"'[<|]V2'")
 _OBJECT = "'|O'"  # as an error shows it
-_DTYPE = re.compile(r"'([<>=|])f([248])'")
+_DTYPE = re.compile(r"'([<>=|])([bcfiu])(1|2|4|8|16)'")
 
 
 def recognises(look: Look) -> bool:
@@ -136,7 +136,7 @@ def write(net: Net, path: Path) -> None:
 def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
     """Return the arrays of a .npz file by name, without the suffix ``.npy``.
 
-    They have native byte order. Arrays other than floating-point numbers are not read.
+    They have native byte order. Arrays of other than numbers are not read.
     """
     archive = open_archive(
         source.file, source.size, "a .npz file, or a .keras file or one of torch.save"
@@ -164,15 +164,29 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any
     whole = damaged(f"{name} is damaged", *DAMAGE, expected=": expected an array")
     with whole, archive.open(entry) as file:
         shape, is_fortran, dtype = _read_header(file)
-        if (known := _DTYPE.fullmatch(dtype)) is None and not _BFLOAT16.fullmatch(dtype):
+        stored = _stored(dtype)
+        if stored is None:
             return Unread(shape, shown(dtype.strip("'")))
-        stored = np.dtype(f"{known[1]}f{known[2]}") if known else FLOATS["bfloat16"]
         held = entry.file_size - file.tell()
         declared = check_held(name, shape, stored, held, may_be_empty=True)
         content = np.empty(declared, np.uint8)
         fill(file, content.data)
-    array = content.view(stored).reshape(shape, order="F" if is_fortran else "C")
+    array = from_bits(content.data, stored).reshape(shape, order="F" if is_fortran else "C")
     return array.astype(stored.newbyteorder("="), order="C", copy=False)
+
+
+def _stored(code: str) -> np.dtype[Any] | None:
+    """Return the type of numbers that a header names, None for another."""
+    if _BFLOAT16.fullmatch(code):
+        return FLOATS["bfloat16"]
+    known = _DTYPE.fullmatch(code)
+    if known is None:
+        return None
+    try:
+        dtype = np.dtype("".join(known.groups()))
+    except TypeError:  # such as floats of one byte
+        return None
+    return dtype if dtype.name in NUMBERS else None
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from jaxgru._optional import need
 from jaxgru._weights.contract import Stored
-from jaxgru._weights.dtypes import FLOATS, OnAccess, Unread
+from jaxgru._weights.dtypes import NUMBERS, OnAccess, Unread
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find
@@ -74,7 +74,7 @@ def _opened(
         with damaged(f"{shown(name)} is missing or damaged", Exception):
             return np.asarray(store.read().result())
 
-    return Unread(shape, dtype.name, read if dtype.name in FLOATS else None)
+    return Unread(shape, dtype.name, read if dtype.name in NUMBERS else None)
 
 
 def _steps(folder: Path) -> list[str]:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from jaxgru._net import Net
 from jaxgru._optional import need
 from jaxgru._weights.contract import Look, Source, Stored
-from jaxgru._weights.dtypes import Arrays, Unread
+from jaxgru._weights.dtypes import Arrays, Unread, from_bits
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find
@@ -47,7 +47,8 @@ _MAX_HEADER = 100_000_000  # the format's own limit
 _MAX_SIGNS = 1_000_000
 _METADATA = "__metadata__"
 _ENTRY = {"dtype", "shape", "data_offsets"}
-# By the format's names; the floating-point numbers among them are read.
+_SIZES = (8, 16, 32, 64)
+# By the format's names; of these, weights are read.
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype(np.float16),
     "BF16": np.dtype(ml_dtypes.bfloat16),
@@ -57,6 +58,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
 }
 _READ = frozenset(dtype.name for dtype in _DTYPES.values())
+_NUMBERS = _DTYPES | {
+    "BOOL": np.dtype(np.bool_),
+    **{f"{kind}{size}": np.dtype(f"{kind.lower()}{size // 8}") for kind in "IU" for size in _SIZES},
+}
 
 
 def recognises(look: Look) -> bool:
@@ -156,12 +161,12 @@ def _opened(source: Source) -> tuple[dict[str, str], dict[str, Unread], dict[str
         content = np.empty(entry.end - entry.begin, np.uint8)
         source.file.seek(start + entry.begin)
         fill(source.file, content.data)
-        return content.view(_DTYPES[entry.dtype]).reshape(entry.shape)
+        return from_bits(content.data, _NUMBERS[entry.dtype]).reshape(entry.shape)
 
     arrays = {}
     for name, entry in entries.items():
-        if entry.dtype in _DTYPES:
-            dtype = _DTYPES[entry.dtype].name
+        if entry.dtype in _NUMBERS:
+            dtype = _NUMBERS[entry.dtype].name
             arrays[name] = Unread(entry.shape, dtype, functools.partial(read, entry))
         else:
             arrays[name] = Unread(entry.shape, shown(entry.dtype))
@@ -193,8 +198,8 @@ def _entry(name: str, described: Any) -> _Entry:
             raise WeightsError(
                 f"{shown(name)} is described wrongly: expected dtype, shape and data_offsets"
             )
-    if dtype in _DTYPES:
-        check_held(shown(name), shape, _DTYPES[dtype], end - begin, may_be_empty=True)
+    if dtype in _NUMBERS:
+        check_held(shown(name), shape, _NUMBERS[dtype], end - begin, may_be_empty=True)
     return entry
 
 

@@ -86,7 +86,7 @@ FILES = {
         gru(b=array((1,) * 100, "float32", b"1234")), f"{_DAMAGED}100 exceeds max_array_len(8)"),
     "a shape that is none": (gru(b=array(b"\1", "f4", b"1234")), "an array is damaged"),
     "whole numbers": (
-        gru(b=np.arange(6)), "gru/b has dtype 'int64': expected floating-point numbers"),
+        gru(b=np.arange(6)), "gru/b has dtype int64: expected floating-point numbers"),
     "a type that is a program": (
         gru(b=array((6,), "V2147483647,(9999,9999)f8", b"12345678")),
         "gru/b has dtype 'V2147483647"),
@@ -94,7 +94,7 @@ FILES = {
     "pieces of other types": (
         pieces(shape={"0": 9}, chunks={"0": FLOATS, "1": HALVES}), f"{_FIT}(9,)"),
     "pieces of whole numbers": (
-        pieces(shape={"0": 6}, chunks={"0": np.arange(6)}), "gru/b has dtype 'int64': expected"),
+        pieces(shape={"0": 6}, chunks={"0": np.arange(6)}), "gru/b has dtype int64: expected"),
     "a shape of numbers that are none": (
         pieces(shape={"0": FLOATS}, chunks={"0": FLOATS}), f"gru/b/{PIECES} has other parts"),
     "pieces of nothing": (pieces(), f"{_FIT}()"),

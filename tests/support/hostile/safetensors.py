@@ -105,13 +105,13 @@ FILES = {
         changed("recurrent_kernel", data_offsets=[76, 124]),
         "'recurrent_kernel' goes from byte 76 to 124: expected it to begin at 72"),
     "the end before the beginning": (
-        changed("kernel", dtype="I8", data_offsets=[72, 0]), "goes from byte"),
+        changed("kernel", dtype="F4", data_offsets=[72, 0]), "goes from byte"),
     "a shape beyond its bytes": (
         changed("kernel", shape=[3, 7]),
         "'kernel' declares shape (3, 7) of float32, 84 bytes: expected the 72 bytes that it has"),
     "a hundred axes": (changed("kernel", shape=[1] * 100), "and more: expected at most 8 axes"),
     "whole numbers": (
-        changed("kernel", dtype="I32"), f"'kernel' has dtype 'I32' and shape (3, 6){_FLOATS}"),
+        changed("kernel", dtype="I32"), f"'kernel' has dtype int32 and shape (3, 6){_FLOATS}"),
     "empty arrays": (
         without_numbers(), f"has dtype float32 and shape (0, 0){_FLOATS}, one at least"),
     # The net

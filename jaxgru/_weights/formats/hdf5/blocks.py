@@ -3,7 +3,9 @@
 Source: Bob Jenkins, ``lookup3.c``, 2006; the HDF5 File Format Specification, version 3.0.
 """
 
+import contextlib
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -88,6 +90,7 @@ class Blocks:
         self._size = size
         self._allowed = max(SMALL, EXPANSION * size)
         self._left = self._allowed
+        self._counted: set[str] = set()
 
     def read(self, address: int, length: int, what: str) -> bytes:
         """Return a part of the file."""
@@ -141,6 +144,15 @@ class Blocks:
                 f"{what} declares {count} bytes: expected at most {self._allowed} in a file of "
                 f"{self._size} bytes"
             )
+
+    @contextlib.contextmanager
+    def once(self, name: str) -> Iterator[None]:
+        """Count what a block reads only the first time that it has this name."""
+        left = self._left
+        yield
+        if name in self._counted:
+            self._left = left
+        self._counted.add(name)
 
     def spend(self, count: int) -> None:
         """Count bytes before they are allocated; raise WeightsError beyond the budget."""

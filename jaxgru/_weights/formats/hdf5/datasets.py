@@ -1,16 +1,17 @@
-"""The floating-point numbers of an HDF5 dataset, and the text attributes of an object."""
+"""The numbers of an HDF5 dataset, and the text attributes of an object."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxgru._weights.dtypes import FLOATS
 from jaxgru._weights.errors import WeightsError, each_once
 from jaxgru._weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 from jaxgru._weights.formats.hdf5.chunks import read_chunks
-from jaxgru._weights.formats.hdf5.headers import Header, Kind, Message, read_extent, read_type
+from jaxgru._weights.formats.hdf5.headers import Header, Kind, Message, Type, read_extent, read_type
 from jaxgru._weights.formats.hdf5.heaps import FractalHeap, Heaps, Records, tree_records
 from jaxgru._weights.limits import bytes_of, check_held
 
@@ -22,10 +23,9 @@ def shape_of(header: Header) -> tuple[int, ...]:
     return _extent(header)[0]
 
 
-def dtype_of(header: Header) -> str | None:
-    """Return the name of the type of a dataset of floating-point numbers, None for another."""
-    dtype = read_type(header.needed(Kind.DATATYPE, "type"), header.what).dtype
-    return None if dtype is None else dtype.newbyteorder("=").name
+def type_of(header: Header) -> Type:
+    """Return the type of the values of a dataset."""
+    return read_type(header.needed(Kind.DATATYPE, "type"), header.what)
 
 
 def check_size(blocks: Blocks, header: Header) -> None:
@@ -37,28 +37,34 @@ def check_size(blocks: Blocks, header: Header) -> None:
 
 
 def read_dataset(
-    blocks: Blocks, header: Header, opaque: np.dtype[Any] | None = None
+    blocks: Blocks,
+    header: Header,
+    opaque: np.dtype[Any] | None = None,
+    kinds: Collection[str] = FLOATS,
 ) -> NDArray[Any]:
-    """Return the numbers of a dataset."""
+    """Return the numbers of a dataset, of one of some types by name."""
     what = header.what
     if header.all(Kind.EXTERNAL_FILES):
         raise WeightsError(
             f"{what} has its values in another file (external storage): expected them here"
         )
     shape, limits = _extent(header)
-    type_ = read_type(header.needed(Kind.DATATYPE, "type"), what)
+    type_ = type_of(header)
     dtype = type_.dtype
     if type_.is_opaque and opaque is not None and opaque.itemsize == type_.size:
         dtype = opaque
-    if dtype is None:
+    if dtype is None or dtype.newbyteorder("=").name not in kinds:
         raise WeightsError(f"{what} holds {type_.name}: expected floating-point numbers")
     size = bytes_of(what, shape, dtype.itemsize)
     layout = header.needed(Kind.LAYOUT, "layout")
     version, kind = layout.version(3, 5), layout.number(1)
     if kind == _VIRTUAL:
         raise WeightsError(f"{what} is made of others (virtual): expected values of its own")
+    is_bool = dtype == np.bool_
+    dtype = np.dtype(np.uint8) if is_bool else dtype
     if kind == _CHUNKED:
-        return _native(read_chunks(blocks, header, layout, version, shape, limits, dtype))
+        chunks = read_chunks(blocks, header, layout, version, shape, limits, dtype)
+        return chunks != 0 if is_bool else _native(chunks)
     if kind == _COMPACT:
         held = layout.number(2)
         content = layout.take(held)
@@ -71,7 +77,8 @@ def read_dataset(
         raise WeightsError(f"{what} has a layout of kind {kind}: expected 0 to 3")
     check_held(what, shape, dtype, held)
     blocks.spend(size)
-    return _native(np.frombuffer(content, dtype).reshape(shape))
+    array = np.frombuffer(content, dtype).reshape(shape)
+    return array != 0 if is_bool else _native(array)
 
 
 def _extent(header: Header) -> tuple[tuple[int, ...], tuple[int, ...]]:

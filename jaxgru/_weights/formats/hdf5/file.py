@@ -6,11 +6,10 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, read_now
+from jaxgru._weights.dtypes import FLOATS, NUMBERS, Arrays, OnAccess, Unread, read_now
 from jaxgru._weights.errors import WeightsError, plain
 from jaxgru._weights.formats.hdf5 import datasets, heaps
 from jaxgru._weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
@@ -58,9 +57,12 @@ class Hdf5:
         """Return all datasets by path; those of another type than numbers are not read."""
 
         def get(path: str) -> Unread:
-            dtype = datasets.dtype_of(self._objects[path].header)
-            read = None if dtype is None else functools.partial(self.read, path)
-            return Unread(self.shape(path), dtype or "another type", read)
+            type_ = datasets.type_of(self._objects[path].header)
+            dtype = self._opaque(path) if type_.is_opaque else type_.dtype
+            if dtype is None:
+                return Unread(self.shape(path), type_.name)
+            name = dtype.newbyteorder("=").name
+            return Unread(self.shape(path), name, functools.partial(self._numbers, path))
 
         return OnAccess([path for path, held in self._objects.items() if held.is_array], get)
 
@@ -88,10 +90,17 @@ class Hdf5:
             array: NDArray[Any] | Unread = read_now(self._values[path])
             if not isinstance(array, Unread):
                 return array
+        return datasets.read_dataset(self._blocks, self._dataset(path), self._opaque(path))
+
+    def _numbers(self, path: str) -> NDArray[Any]:
+        """Return the numbers of a dataset, of any type; to read it again costs nothing."""
+        with self._blocks.once(path):
+            header = self._dataset(path)
+            return datasets.read_dataset(self._blocks, header, self._opaque(path), NUMBERS)
+
+    def _opaque(self, path: str) -> np.dtype[Any] | None:
         # HDF5 has no bfloat16, so Keras writes opaque values, with the type as an attribute.
-        is_bfloat16 = self.text(path, "dtype") == "bfloat16"
-        opaque = np.dtype(ml_dtypes.bfloat16) if is_bfloat16 else None
-        return datasets.read_dataset(self._blocks, self._dataset(path), opaque)
+        return FLOATS["bfloat16"] if self.text(path, "dtype") == "bfloat16" else None
 
     def text(self, path: str, attribute: str) -> str | None:
         """Return the text of an attribute, None if there is no such attribute."""

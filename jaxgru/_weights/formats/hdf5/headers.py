@@ -23,15 +23,13 @@ _MESSAGE = 256
 _SHARED = 0x02
 # The flags of a second header.
 _HAS_ORDER, _HAS_LIMITS, _HAS_TIMES = 0x04, 0x10, 0x20
-_FLOAT, _STRING, _OPAQUE, _VARIABLE = 1, 3, 5, 9
+_INTEGER, _FLOAT, _STRING, _OPAQUE, _ENUM, _VARIABLE = 0, 1, 3, 5, 8, 9
 # Other types are not read, only named in errors.
 _OTHERS = {
-    0: "integers",
     2: "times",
     4: "bits",
     6: "compounds",
     7: "references",
-    8: "enumerations",
     9: "sequences",
     10: "arrays",
     11: "complex numbers",
@@ -189,7 +187,7 @@ class Type(NamedTuple):
     """The type of a value."""
 
     size: int  # in bytes, where the value itself is kept
-    dtype: np.dtype[Any] | None = None  # of floating-point numbers
+    dtype: np.dtype[Any] | None = None  # of numbers
     is_text: bool = False
     is_variable: bool = False  # text kept elsewhere, in a heap
     is_opaque: bool = False
@@ -220,6 +218,10 @@ def read_type(message: Cursor, what: str) -> Type:
         raise WeightsError(f"{what} has values of 0 bytes: expected 1 or more")
     if class_ == _FLOAT:
         return _read_float(message, bits, size)
+    if class_ == _INTEGER:
+        return _read_integer(message, bits, size)
+    if class_ == _ENUM:
+        return _read_enumeration(message, size)
     if class_ == _STRING:
         return Type(size, is_text=True, name="text")
     if class_ == _VARIABLE and bits & 0x0F == 1:
@@ -227,6 +229,23 @@ def read_type(message: Cursor, what: str) -> Type:
     if class_ == _OPAQUE:
         return Type(size, is_opaque=True, name="opaque values")
     return Type(size, name=_OTHERS.get(class_, f"values of the unknown class {class_}"))
+
+
+def _read_integer(message: Cursor, bits: int, size: int) -> Type:
+    layout = message.numbers(2, 2)
+    if size not in (1, 2, 4, 8) or layout != (0, 8 * size):
+        return Type(size, name=f"integers of an unknown kind, {size} bytes each")
+    order, kind = ">" if bits & 1 else "<", "i" if bits & 8 else "u"
+    return Type(size, np.dtype(f"{order}{kind}{size}"), name="integers")
+
+
+def _read_enumeration(message: Cursor, size: int) -> Type:
+    """Return h5py's type of booleans, an enumeration of the bytes FALSE and TRUE."""
+    message.skip(12)  # the type of the values
+    # Their names, then their values, 0 and 1.
+    members = [part for part in message.take(message.left).split(b"\0") if part]
+    is_bool = size == 1 and members == [b"FALSE", b"TRUE", b"\1"]
+    return Type(size, np.dtype(np.bool_) if is_bool else None, name="enumerations")
 
 
 def _read_float(message: Cursor, bits: int, size: int) -> Type:

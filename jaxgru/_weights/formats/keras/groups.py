@@ -148,6 +148,25 @@ def names_of(root: Group, layers: Mapping[str, tuple[str, Layer]] | None = None)
     return dict(sorted(named.items(), key=lambda item: _rank(item[0], ranks)))
 
 
+def notes_of(root: Group) -> tuple[str, ...]:
+    """Return what is to be said of the names of ``names_of`` without the layers."""
+    unnamed: list[str] = []
+
+    def walk(group: Group) -> None:
+        for key, inner in group.inner.items():
+            if key in CONTAINERS:
+                unnamed.extend(name for name, member in inner.inner.items() if not member.name)
+            walk(inner)
+
+    walk(root)
+    if not unnamed:
+        return ()
+    return (
+        f"it has no names of layers: {listed(unnamed)} are classes, numbered in the order of the "
+        "model",
+    )
+
+
 def _rank(name: str, ranks: Mapping[str, int]) -> int:
     parts = name.split("/")
     places = (ranks.get("/".join(parts[:i])) for i in range(len(parts), 0, -1))

@@ -29,7 +29,7 @@ from jaxgru._weights.errors import WeightsError, each_once, outcome, shown
 from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru._weights.formats.hdf5 import shown as shown_path
 from jaxgru._weights.formats.hdf5.rewriting import with_datasets
-from jaxgru._weights.formats.keras.groups import find, names_of, read_groups
+from jaxgru._weights.formats.keras.groups import find, names_of, notes_of, read_groups
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find as find_named
 from jaxgru._weights.libraries.keras.chains import grus, inputs_of
@@ -64,7 +64,9 @@ def read(source: Source) -> Stored:
         # Without the arrays of any Keras 3 object, names are those of the file.
         named = names_of(tree)
         is_keras = any("vars" in path.split("/") for path in named.values())
-        return Stored(h5.all_arrays(), find, named if is_keras else None, None, rewrite)
+        if not is_keras:
+            return Stored(h5.all_arrays(), find, rewrite=rewrite)
+        return Stored(h5.all_arrays(), find, named, rewrite=rewrite, notes=notes_of(tree))
     named = {}
     for name in names:
         path = f"{root}/{name}" if root else name

@@ -1,5 +1,6 @@
 """The conversion of ONNX models, in files and in memory."""
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,14 +55,19 @@ def read(source: Source) -> Stored:
         return gather(model, size, assume, folder, arrays)
 
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    budget = Budget(size)
-    external = External(folder, budget)
+    external, counted = External(folder, Budget(size)), set[str]()
+
+    def read_tensor(name: str) -> NDArray[Any]:
+        # To read one again costs nothing.
+        again = name in counted
+        counted.add(name)
+        return to_array(tensors[name], External(folder, Budget(size)) if again else external)
 
     def described(name: str) -> Unread:
         tensor = tensors[name]
         dtype = DTYPES.get(tensor.data_type)
         kind = f"number {tensor.data_type} of ONNX" if dtype is None else dtype.name
-        return Unread(tuple(tensor.dims), kind, lambda: to_array(tensor, external))
+        return Unread(tuple(tensor.dims), kind, functools.partial(read_tensor, name))
 
     def rewrite(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
         new = onnx.ModelProto.FromString(model.SerializeToString())

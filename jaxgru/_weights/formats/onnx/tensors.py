@@ -17,15 +17,20 @@ from numpy.typing import NDArray
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.limits import MAX_AXES, Budget, bytes_of, check_held
 
-# TensorProto.DataType of onnx.proto, for weights and shapes.
+# TensorProto.DataType of onnx.proto, for weights, shapes and other numbers.
 DTYPES: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.float32),
-    2: np.dtype(np.uint8),  # these two of quantized weights
+    2: np.dtype(np.uint8),
     3: np.dtype(np.int8),
+    4: np.dtype(np.uint16),
+    5: np.dtype(np.int16),
     6: np.dtype(np.int32),
     7: np.dtype(np.int64),
+    9: np.dtype(np.bool_),
     10: np.dtype(np.float16),
     11: np.dtype(np.float64),
+    12: np.dtype(np.uint32),
+    13: np.dtype(np.uint64),
     16: np.dtype(ml_dtypes.bfloat16),
 }
 DATA_TYPES = {dtype: number for number, dtype in DTYPES.items()}
@@ -34,9 +39,14 @@ _TYPED = {
     1: "float_data",
     2: "int32_data",
     3: "int32_data",
+    4: "int32_data",
+    5: "int32_data",
     6: "int32_data",
     7: "int64_data",
+    9: "int32_data",
     11: "double_data",
+    12: "uint64_data",
+    13: "uint64_data",
 }
 _HALVES = (10, 16)
 _IS_EXTERNAL = 1  # TensorProto.DataLocation.EXTERNAL
@@ -174,9 +184,16 @@ def _from_typed(
             f"{name} has shape {shape} and {len(values)} numbers in {field}: expected "
             f"{math.prod(shape)}"
         )
+    if field == "uint64_data":
+        wide = np.array(values, np.uint64)
+        if np.any(wide > np.iinfo(dtype).max):
+            raise WeightsError(f"{name} has numbers in {field} beyond {dtype}")
+        return wide.astype(dtype).reshape(shape)
     if field != "int32_data":
         return np.array(values, dtype).reshape(shape)
     bits = np.array(values, np.int32)
+    if dtype == np.bool_:
+        return (bits != 0).reshape(shape)
     held = np.iinfo(np.uint16 if is_half else dtype)
     if np.any((bits < held.min) | (bits > held.max)):
         raise WeightsError(
@@ -188,4 +205,5 @@ def _from_typed(
 
 
 def _from_bits(bits: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    return bits.astype(bits.dtype.newbyteorder("="), copy=False).view(dtype)
+    native: NDArray[Any] = bits.astype(bits.dtype.newbyteorder("="), copy=False)
+    return native.astype(np.bool_) if dtype == np.bool_ else native.view(dtype)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.dtypes import FLOATS, Unread
+from jaxgru._weights.dtypes import FLOATS, NUMBERS, Unread
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.torch.pickles import OUTSIDE, Name, Stub, is_count, refuse
 from jaxgru._weights.limits import check_declared
@@ -23,10 +23,12 @@ from jaxgru._weights.limits import check_declared
 ITEM_SIZES = {
     **{"Half": 2, "BFloat16": 2, "Float": 4, "Double": 8, "ComplexFloat": 8, "ComplexDouble": 16},
     **{"Bool": 1, "Byte": 1, "Char": 1, "Short": 2, "Int": 4, "Long": 8},
+    **{"UInt16": 2, "UInt32": 4, "UInt64": 8},
     **{"QUInt8": 1, "QInt8": 1, "QInt32": 4, "Untyped": 1},
 }
 _STORAGE = re.compile(r"torch\.(?:storage\.)?([A-Za-z0-9]{1,32})Storage")
-_CODES = ("f2", "f4", "f8")  # of the types that are read, as NumPy has them
+# Of the types that are read, as NumPy has them.
+_CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 _BFLOAT16 = Name("ml_dtypes.bfloat16")
 
 _ARRAYS = re.compile(r"numpy\.(?:_?core\.)?(?:multiarray|numeric)\.(_reconstruct|_frombuffer)")
@@ -41,6 +43,17 @@ _DTYPES = {
     "BFloat16": FLOATS["bfloat16"],
     "Float": FLOATS["float32"],
     "Double": FLOATS["float64"],
+    "ComplexFloat": NUMBERS["complex64"],
+    "ComplexDouble": NUMBERS["complex128"],
+    "Bool": NUMBERS["bool"],
+    "Byte": NUMBERS["uint8"],
+    "Char": NUMBERS["int8"],
+    "Short": NUMBERS["int16"],
+    "Int": NUMBERS["int32"],
+    "Long": NUMBERS["int64"],
+    "UInt16": NUMBERS["uint16"],
+    "UInt32": NUMBERS["uint32"],
+    "UInt64": NUMBERS["uint64"],
 }
 _KINDS = {dtype: kind for kind, dtype in _DTYPES.items()}
 # Attributes with the named members of modules and frozen dicts, which are not part of the names.
@@ -213,7 +226,7 @@ def _dtype(stub: Any) -> np.dtype[Any] | None:
     if code == _BFLOAT16:
         return FLOATS["bfloat16"]
     order = state[1] if isinstance(state, tuple) and len(state) > 1 else "<"
-    if isinstance(code, str) and code in _CODES and order in ("<", ">"):
+    if isinstance(code, str) and code in _CODES and order in ("<", ">", "|"):
         return np.dtype(f"{order}{code}")
     return None
 
@@ -241,7 +254,9 @@ def arrays_of(tensors: Mapping[str, Tensor], read_storage: ReadStorage) -> dict[
         strides = [stride * dtype.itemsize for stride in tensor.strides]
         try:
             # NumPy checks the bounds of the view.
-            return np.ndarray(tensor.shape, dtype, content, tensor.offset * dtype.itemsize, strides)
+            bits = np.dtype(np.uint8) if dtype == np.bool_ else dtype
+            view = np.ndarray(tensor.shape, bits, content, tensor.offset * bits.itemsize, strides)
+            return view != 0 if dtype == np.bool_ else view
         except (OverflowError, TypeError, ValueError):
             raise WeightsError(
                 f"{shown(name)} has shape {tensor.shape[:8]}, strides {tensor.strides[:8]} and "
