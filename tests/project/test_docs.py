@@ -85,3 +85,19 @@ def test_examples_import_described_names_alone():
 
 def test_the_changelog_has_the_version():
     assert f"\n## [{jaxgru.__version__}]" in pages.read("CHANGELOG.md")
+
+
+def test_the_tests_that_a_page_names_exist():
+    page = pages.read("docs/exactness.md")
+    rows = re.findall(r"^\|.*\| ([^|]*`test_[^|]*) \|$", page, flags=re.MULTILINE)
+    assert len(rows) > 20
+    for row in rows:
+        text = ""
+        for name in re.split(r"::|`", row):
+            if name.endswith(".py"):
+                (path,) = (pages.ROOT / "tests/weights").rglob(name)
+                text = path.read_text(encoding="utf-8")
+            elif re.fullmatch(r"test_\w+|Test\w+", name):
+                assert re.search(rf"^ *(?:def|class) {name}\b", text, flags=re.MULTILINE), name
+            else:
+                assert re.fullmatch(r"[\s,;:]*", name), name
