@@ -65,7 +65,7 @@ def dynamic_unroll(
     """
     theirs = functools.partial(hk.dynamic_unroll, core, input_sequence, initial_state)
     options = time_major, reverse, return_all_states, unroll
-    if reason := _reason(core, input_sequence, initial_state):
+    if reason := _reason(core, input_sequence, initial_state, time_axis=0 if time_major else 1):
         hand_over("haiku.dynamic_unroll", reason)
     if reason or hk.running_init():
         return theirs(*options)  # type: ignore[no-any-return]
@@ -108,7 +108,7 @@ class _Weights(hk.Module):  # type: ignore[misc]
         return GRUParams(get("w_i", inputs), get("w_h", units), get("b"), reset_after=False)
 
 
-def _reason(core: Any, input_sequence: Any, state: Any) -> str | None:
+def _reason(core: Any, input_sequence: Any, state: Any, time_axis: int) -> str | None:
     """Return why Haiku's own loop has to run, or None."""
     inner = core.core if type(core) is ResetCore else core
     if type(inner) is not hk.GRU:
@@ -117,6 +117,7 @@ def _reason(core: Any, input_sequence: Any, state: Any) -> str | None:
         return "a method interceptor is active, as with a policy of mixed precision"
     if inner is core:
         return None
-    if getattr(input_sequence[1], "ndim", 1 + jnp.ndim(state)) > jnp.ndim(state):
-        return "the flags are not one array (T, B) or (T,)"
-    return None
+    sizes = getattr(input_sequence[1], "shape", ())
+    step = sizes[:time_axis] + sizes[time_axis + 1 :]
+    is_of_rows = len(step) < jnp.ndim(state) and step == jnp.shape(state)[: len(step)]
+    return None if is_of_rows and len(step) < len(sizes) else "the flags are not (T, B) or (T,)"

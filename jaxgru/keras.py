@@ -28,7 +28,8 @@ class GRU(_Layer):  # type: ignore[misc]
 
     Outputs agree with those of Keras within the rounding of float32; half precision is computed in
     float32 and rounded once. Masks, states, ``stateful`` and dropout of the inputs are Keras' own:
-    the same seed draws the same units. ``unroll`` has no effect without a mask. A saved model that
+    the same seed draws the same units. ``unroll`` has no effect without a mask. No step is an
+    error, as in Keras; without a valid step the last state is the first. A saved model that
     contains this layer needs ``import jaxgru.keras`` before it is loaded; see ``accelerate``.
 
     Recurrent dropout, and dropout of 1 or with ``implementation=1``, in training; masks with
@@ -133,7 +134,8 @@ def _reason(layer: Any, mask: Any, training: Any) -> str | None:
 
 def _names(cell: Any) -> tuple[Any, ...]:
     known = keras_names(keras.__version__).items()
-    functions = {ours: keras.activations.get(theirs) for ours, theirs in known}
+    # Early versions of Keras 3 lack some.
+    functions = {ours: getattr(keras.activations, str(theirs), None) for ours, theirs in known}
     return names_of((cell.activation, cell.recurrent_activation), functions)
 
 

@@ -1,7 +1,7 @@
 """Flax linen's recurrent modules, with the loops of jaxgru: ``from jaxgru import linen``."""
 
+import dataclasses
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -97,7 +97,7 @@ class ScannedRNN(nn.Module):  # type: ignore[misc]
     """
 
     cell_name: str = "GRUCell_0"
-    cell_options: Mapping[str, Any] = MappingProxyType({})
+    cell_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @nn.compact  # type: ignore[untyped-decorator]
     def __call__(self, carry: Array, x: tuple[Array, Array]) -> tuple[Array, Array]:

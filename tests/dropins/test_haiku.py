@@ -132,7 +132,7 @@ def _of_single_units(xs):
 
 HANDED_OVER = {
     "another core": (lambda: hk.VanillaRNN(UNITS), lambda xs: xs, "the core is a VanillaRNN"),
-    "single units": (reset_core, _of_single_units, "the flags are not one array"),
+    "single units": (reset_core, _of_single_units, "the flags are not"),
 }
 
 
@@ -144,6 +144,17 @@ def test_what_jaxgru_lacks_runs_in_haiku_with_a_warning(case, key, xs, state):
     with pytest.warns(UserWarning, match=f"^haiku.dynamic_unroll runs .* own loop: {reason}"):
         found = mine.apply(params, alter(xs), state)
     assert_alike(found, theirs.apply(params, alter(xs), state), atol=0)
+
+
+@pytest.mark.parametrize("shape", [(TIME, 1), (TIME, BATCH - 1), (TIME, BATCH, 1), ()])
+def test_flags_of_another_shape_are_refused_by_haiku(shape, xs, state):
+    run = transformed(ours.dynamic_unroll, reset_core)
+    params = run.init(jax.random.key(0), (xs, jnp.ones((TIME, BATCH), bool)), state)
+    with (
+        pytest.warns(UserWarning, match="the flags are not"),
+        pytest.raises((ValueError, IndexError), match=r"not compatible|out of range"),
+    ):
+        run.apply(params, (xs, jnp.ones(shape, bool)), state)
 
 
 def test_an_interceptor_is_not_left_out(key, xs, state):

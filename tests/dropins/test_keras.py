@@ -102,6 +102,43 @@ def test_half_precision_has_the_type_of_keras_and_no_larger_error(key, xs):
     assert_no_worse(found, theirs, params, xs)
 
 
+def test_mixed_bfloat16_keeps_float32_weights_and_trains_as_keras_does(key, xs):
+    layers = pair(key, return_sequences=True, dtype="mixed_bfloat16")
+    (theirs, found), weights = (layer(xs) for layer in layers), layers[0].get_weights()
+    assert {w.dtype for w in layers[1].get_weights()} == {np.dtype("f4")}
+    defaults = {"activation": "tanh", "recurrent_activation": "sigmoid", "reverse": False}
+    rounded = [jnp.asarray(w, jnp.bfloat16) for w in weights]  # as Keras casts them
+    params = jaxgru.from_keras(rounded, assume=defaults)
+    assert_no_worse(found, theirs, params, xs.astype(jnp.bfloat16))
+    losses, classes = [], np.array([0, 1, 1], np.int32)
+    for layer in layers:
+        layer.set_weights(weights)
+        trained = keras.Sequential([keras.Input((TIME, INPUTS)), layer, keras.layers.Dense(2)])
+        trained.layers[-1].set_weights([np.eye(UNITS, 2), np.zeros(2)])
+        trained.compile(keras.optimizers.SGD(0.1), "mse")
+        targets = np.eye(2, dtype="f4")[classes][:, None].repeat(TIME, 1)
+        losses.append(trained.fit(xs, targets, epochs=3, shuffle=False, verbose=0).history["loss"])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=2e-2)  # bfloat16 has 8 bits
+    assert losses[1][-1] < losses[1][0]
+
+
+@pytest.mark.parametrize("cls", [keras.layers.GRU, ours.GRU])
+def test_no_step_is_an_error_of_keras(cls, xs):
+    layer = cls(UNITS)
+    layer.build((BATCH, None, INPUTS))
+    with pytest.raises(IndexError, match="size 0"):
+        layer(xs[:, :0])
+
+
+def test_a_sequence_without_a_valid_step_has_the_first_state(key, xs):
+    layers = pair(key, return_state=True)
+    state = jax.random.normal(key, (BATCH, UNITS))
+    mask = MASK & np.array([[True], [False], [True]])
+    theirs, (_, last) = (run(layer, xs, mask=mask, initial_state=state) for layer in layers)
+    np.testing.assert_array_equal(last[1], state[1])
+    np.testing.assert_array_equal(theirs[1][1], state[1])
+
+
 @pytest.mark.parametrize("options", [{"dropout": 0.4}, {"dropout": 0.4, "return_sequences": True}])
 @pytest.mark.parametrize("mask", [None, MASK], ids=["", "masked"])
 def test_dropout_is_drawn_as_keras_draws_it(mask, options, key, xs):
