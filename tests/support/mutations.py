@@ -350,5 +350,5 @@ _CONTAINERS = {
     rb".{6}\0\0\{": _within_safetensors,
     rb"\s*[{\[]": _within_json,
     rb"[\x81-\x8f\xde\xdf]": _within_messagepack,
-    rb"\x08": _within_protobuf,
+    rb"[\x08\x0a]": _within_protobuf,
 }
