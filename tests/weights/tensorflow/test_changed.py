@@ -11,7 +11,7 @@ from tensorflow_files import case, cases
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 
 
-@pytest.mark.parametrize("kind", ["tfjs", "frozen"])
+@pytest.mark.parametrize("kind", ["tfjs", "frozen_gru_cell"])
 def test_changed_folders(kind, tmp_path):
     sounds = []
     for name in cases(kind):
