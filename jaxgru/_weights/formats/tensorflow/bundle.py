@@ -7,7 +7,6 @@ index, under its name, and are read when a variable is; no other folder is.
 Source: ``tensorflow/core/protobuf/tensor_bundle.proto`` and ``tensor_bundle.cc``.
 """
 
-import math
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.protobuf import Message, varint
 from jaxgru._weights.formats.tensorflow.crc32c import masked_crc32c
 from jaxgru._weights.formats.tensorflow.table import LARGEST, read_table
-from jaxgru._weights.limits import MAX_AXES, Budget, check_held, fill
+from jaxgru._weights.limits import MAX_AXES, Budget, bytes_of, check_held, fill
 
 _MOST_SHARDS = 1024
 # By DataType of types.proto; of those without a NumPy dtype the numbers are not read.
@@ -64,17 +63,18 @@ class Bundle:
             raise WeightsError(
                 f"it declares {self._shard_count} shards: expected 1 to {_MOST_SHARDS}"
             )
-        self._entries = {key: _entry(key, value) for key, value in table.items()}
+        self._table = table
         self._sizes: dict[int, int] = {}
         self._budget = Budget(len(content))
-        names = {key: key.decode("utf-8", "replace") for key in table if key[0]}
-        keys = {name: key for key, name in names.items()}
+        keys = {key.decode("utf-8", "backslashreplace"): key for key in table if key[0]}
         self.arrays = OnAccess(keys, lambda name: self._described(keys[name]))
 
     def text(self, key: str) -> bytearray | None:
         """Return a scalar of text, None if there is none of this name."""
-        entry = self._entries.get(key.encode())
-        if entry is None or entry.kind != _STRING or entry.shape:
+        if key.encode() not in self._table:
+            return None
+        entry = self._entry(key.encode())
+        if entry.kind != _STRING or entry.shape:
             return None
         content = self._bytes(key, entry)
         # A length, its checksum, and the bytes; the entry's checksum has the length as 4 bytes.
@@ -89,23 +89,27 @@ class Bundle:
             raise _other_checksum(key)
         return content[at + 4 :]
 
+    def _entry(self, key: bytes) -> _Entry:
+        return _parsed(key, self._table[key])
+
     def _described(self, key: bytes) -> Unread:
-        entry, name = self._entries[key], key.decode("utf-8", "replace")
+        entry, name = self._entry(key), key.decode("utf-8", "backslashreplace")
         dtype = _DTYPES.get(entry.kind)
         kind = f"number {entry.kind} of TensorFlow" if dtype is None else dtype.name
         is_read = kind in FLOATS
         return Unread(entry.shape, kind, (lambda: self._read(key, name)) if is_read else None)
 
     def _read(self, key: bytes, name: str) -> NDArray[Any]:
-        entry = self._entries[key]
+        entry = self._entry(key)
         if not entry.slices:
             return self._values(name, entry, entry.shape)
         dtype = _DTYPES[entry.kind]
-        self._budget.spend(math.prod(entry.shape) * (dtype.itemsize + 1))
+        self._budget.spend(bytes_of(shown(name), entry.shape, dtype.itemsize + 1))
         whole = np.empty(entry.shape, dtype)
         covered = np.zeros(entry.shape, bool)
         for cut in entry.slices:
-            piece = self._entries.get(_key_of_slice(key, cut))
+            own = _key_of_slice(key, cut)
+            piece = self._entry(own) if own in self._table else None
             place = _place(name, cut, entry.shape)
             shape = tuple(axis.stop - axis.start for axis in place)
             if piece is None or piece.slices or (piece.kind, piece.shape) != (entry.kind, shape):
@@ -157,7 +161,7 @@ def read_index(path: Path) -> Bundle:
         return Bundle(path, file.read(size + 1)[:size])
 
 
-def _entry(key: bytes, content: memoryview) -> _Entry:
+def _parsed(key: bytes, content: memoryview) -> _Entry:
     held = Message(content, shown(key))
     shape = held.message(2)
     dims = tuple(dim.number(1) for dim in shape.messages(2))

@@ -114,11 +114,10 @@ def _find(
 def _layers_within(nodes: list[Node], held: Configuration) -> dict[int, list[int]]:
     """Return the layers in each layer, by way of lists and other objects without one."""
     found: dict[int, list[int]] = {number: [] for number in (0, *held.kinds)}
-    reached = reach(nodes)
-    for number in held.kinds:
-        above = reached[number][0] if number in reached else -1
-        while above > 0 and above not in held.kinds:
-            above = reached[above][0]
-        if above >= 0:
-            found[above].append(number)
+    owners: dict[int, int] = {}  # the layer around each object
+    for number, (parent, _) in reach(nodes).items():  # a parent comes before its children
+        owner = parent if parent in found else owners.get(parent, 0)
+        owners[number] = owner
+        if number in held.kinds and number:
+            found[owner].append(number)
     return found

@@ -19,6 +19,7 @@ from jaxgru._weights.formats.keras.groups import CONTAINERS, Group, group_class
 from jaxgru._weights.formats.protobuf import Message
 from jaxgru._weights.formats.tensorflow.table import MOST_ENTRIES
 from jaxgru._weights.libraries.keras.named import inner_place
+from jaxgru._weights.limits import Budget
 
 _CELL = ("kernel", "recurrent_kernel", "bias")
 # Members of recurrent layers and wrappers.
@@ -34,6 +35,7 @@ _IGNORED = frozenset(
 _PLAIN = frozenset({"_functional", "_operations", "_layers", "_tracked", "layers"})
 _COUNTED = re.compile(r"layer(_with_weights)?-(\d{1,9})")
 _MADE = re.compile(r"(?:gru_cell|stacked_rnn_cells|cell)(?:_\d+)?|(?:forward|backward)_.+")
+_DEEPEST = 64  # of objects
 _LISTS = ("variables", "_trainable_variables")
 
 
@@ -90,10 +92,12 @@ def read_tree(nodes: list[Node], kinds: Mapping[int, Kind]) -> Tree:
     for number in reversed(reached):
         parent, _ = reached[number]
         if nodes[number].key:
-            below[parent].add(_layer_of(nodes[number].full_name))
+            _add(below[parent], {_layer_of(nodes[number].full_name)})
         elif below[number]:
-            members[parent].insert(0, number)
-            below[parent] |= below[number]
+            members[parent].append(number)
+            _add(below[parent], below[number])
+    # A name of many parts is that of each variable below.
+    budget = Budget(sum(len(node.full_name) + len(node.key) for node in nodes))
     root = Group("")
     tree = Tree(root, {}, {0: root}, {})
     # The names above each object, and the parts of a layer on the way to it.
@@ -110,9 +114,10 @@ def read_tree(nodes: list[Node], kinds: Mapping[int, Kind]) -> Tree:
             if child not in used:
                 key = nodes[child].key
                 known = "/".join([*place, *inner_place(inside), own])
+                budget.spend(len(known))
                 tree.named[key if known in tree.named else known] = key
                 used.add(child)
-        for child in members[number]:
+        for child in reversed(members[number]):
             attribute, kind = reached[child][1], kinds.get(child)
             is_plain = attribute in _PLAIN or (kinds and kind is None)
             if _is_part(attribute, inside, kinds.get(number)):
@@ -128,6 +133,7 @@ def read_tree(nodes: list[Node], kinds: Mapping[int, Kind]) -> Tree:
                 taken.add((*place, own))
                 places[child] = (*place, own), ()
                 inner = _member(group, own, attribute, kind)
+            budget.spend(len(inner.path))
             tree.groups[child] = inner
     tree.cells = dict(_cells_in_lists(nodes, used))
     return tree
@@ -136,14 +142,21 @@ def read_tree(nodes: list[Node], kinds: Mapping[int, Kind]) -> Tree:
 def reach(nodes: list[Node]) -> dict[int, tuple[int, str]]:
     """Return the parent and the attribute of each object, breadth first, without a recursion."""
     reached: dict[int, tuple[int, str]] = {0: (-1, "")} if nodes else {}
-    waiting = collections.deque(reached)
+    waiting = collections.deque((number, 0) for number in reached)
     while waiting:
-        number = waiting.popleft()
+        number, depth = waiting.popleft()
+        if depth == _DEEPEST:
+            continue
         for name, child in sorted(nodes[number].children.items(), key=_rank):
             if name not in _IGNORED and child not in reached and 0 <= child < len(nodes):
                 reached[child] = (number, name)
-                waiting.append(child)
+                waiting.append((child, depth + 1))
     return reached
+
+
+def _add(names: set[str], more: set[str]) -> None:
+    if len(names) < 2:  # whether there is one alone
+        names |= more
 
 
 def _variables(nodes: list[Node], number: int) -> dict[str, int]:
@@ -200,12 +213,13 @@ def _cells_in_lists(nodes: list[Node], used: Collection[int]) -> Iterator[tuple[
     Exported models have lists in order and nothing else; an optimizer's has the variables of layers
     that Keras 3 has left out.
     """
-    taken, places = set(used), set[str]()
+    taken, places, seen = set(used), set[str](), set[int]()
     for node in nodes:
         for list_name in _LISTS:
             listed = node.children.get(list_name, -1)
-            if not 0 <= listed < len(nodes):
+            if not 0 <= listed < len(nodes) or listed in seen:
                 continue
+            seen.add(listed)
             ordered = sorted(nodes[listed].children.items(), key=_rank)
             numbers = [n for _, n in ordered if 0 <= n < len(nodes) and nodes[n].key]
             names = [nodes[n].full_name.rpartition("/") for n in numbers]

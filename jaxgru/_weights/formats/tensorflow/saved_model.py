@@ -57,24 +57,21 @@ def read_configuration(folder: Path, nodes: list[Node]) -> Configuration | None:
     """Return the configuration of a model in a folder by the objects of its checkpoint, if any."""
     content = _content(folder / GRAPH)
     graph = Message(content, GRAPH)
-    objects: list[Message] = []
-    for meta_graph in graph.messages(2):
-        for held in meta_graph.message(7).messages(1):
-            objects.append(held)
-            if len(objects) > MOST_ENTRIES:
-                raise WeightsError(f"{GRAPH} has more than {MOST_ENTRIES} objects: expected fewer")
-        break
+    first = next(graph.messages(2), Message(b"", GRAPH))
+    objects = [held for _, held in first.message(7).values(1)]
+    if len(objects) > MOST_ENTRIES:
+        raise WeightsError(f"{GRAPH} has more than {MOST_ENTRIES} objects: expected no more")
     texts: dict[int, tuple[str, str]] = {}
     if (folder / _METADATA).exists():
         for held in Message(_content(folder / _METADATA), _METADATA).messages(1):
             texts[held.number(2)] = held.text(4), held.text(5)
     else:
-        for number, held in enumerate(objects):
-            if held.has(4):
-                texts[number] = held.message(4).text(1), held.message(4).text(3)
+        for number, one in enumerate(objects):
+            own = Message(one, GRAPH).message(4)
+            texts[number] = own.text(1), own.text(3)
     entries, kinds, version = {}, {}, None
-    for number, own in _matched(objects, nodes).items():
-        identifier, text = texts.get(own, ("", ""))
+    for number, matched in _matched(objects, nodes).items():
+        identifier, text = texts.get(matched, ("", ""))
         if not identifier.startswith("_tf_keras_") or not text:
             continue
         entry = parse_json(text, "the configuration of a layer", LARGEST)
@@ -91,20 +88,22 @@ def read_configuration(folder: Path, nodes: list[Node]) -> Configuration | None:
     return Configuration(entries, kinds, version) if entries else None
 
 
-def _matched(objects: list[Message], nodes: list[Node]) -> dict[int, int]:
+def _matched(objects: list[memoryview], nodes: list[Node]) -> dict[int, int]:
     """Return the numbers in the graph of a SavedModel by those in the checkpoint.
 
     The two may differ, so both graphs are walked by the names of attributes.
     """
     found = {0: 0} if nodes and objects else {}
-    waiting = collections.deque(found)
+    waiting, seen = collections.deque(found), set(found)
     while waiting:
         number = waiting.popleft()
-        children = children_of(objects[found[number]])
+        children = children_of(Message(objects[found[number]], GRAPH))
         for name, child in nodes[number].children.items():
             other = children.get(name, -1)
-            if child not in found and 0 <= child < len(nodes) and 0 <= other < len(objects):
+            is_new = child not in found and other not in seen
+            if is_new and 0 <= child < len(nodes) and 0 <= other < len(objects):
                 found[child] = other
+                seen.add(other)
                 waiting.append(child)
     return found
 

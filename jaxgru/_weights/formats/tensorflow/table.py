@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.protobuf import varint
 from jaxgru._weights.formats.tensorflow.crc32c import masked_crc32c
+from jaxgru._weights.limits import Budget
 
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")  # at the end of the file
 LARGEST = 64 * 2**20  # of a table
@@ -27,6 +28,8 @@ def read_table(content: bytes) -> dict[bytes, memoryview]:
     index, _ = _handle(footer, at)
     found: dict[bytes, memoryview] = {}
     last, end = b"", 0
+    # A key of thousands of bytes may take three in the file.
+    budget = Budget(len(content))
     for _, handle in _records(_block(body, *index)):
         (offset, size), _ = _handle(handle, 0)
         # Else one block could be named a million times.
@@ -40,6 +43,7 @@ def read_table(content: bytes) -> dict[bytes, memoryview]:
                 )
             if len(found) == MOST_ENTRIES:
                 raise WeightsError(f"it has more than {MOST_ENTRIES} entries: expected no more")
+            budget.spend(len(key))
             found[key], last = value, key
     return found
 
