@@ -5,15 +5,15 @@ run once more on arrays whose numbers are their own positions, which shows where
 net comes from. No library needs a second, inverse conversion.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.dtypes import FLOATS, Arrays, OnAccess, Unread, read_now
-from jaxgru._weights.errors import WeightsError
+from jaxgru._weights.dtypes import FLOATS, NUMBERS, Arrays, OnAccess, Unread, read_now
+from jaxgru._weights.errors import WeightsError, listed, shown
 
 # What named arrays are read as: a pytree, such as a net or a model.
 Read = Callable[[Arrays], Any]
@@ -93,6 +93,34 @@ def arrays_with(
             whole[at] = numbers
             given[name][at] = True
     return {name: array.reshape(values[name].shape) for name, array in changed.items()}
+
+
+def replaced(
+    arrays: Arrays,
+    named: Mapping[str, str],
+    new: Mapping[str, Any],
+    *,
+    rounds: bool = False,
+) -> dict[str, NDArray[Any]]:
+    """Return arrays that are given by the names that people know, by those in the file.
+
+    Raises:
+        WeightsError: the file has no such array, or one of another shape or of a narrower type.
+    """
+    changed = {}
+    for name, given in new.items():
+        if name not in named:
+            raise WeightsError(f"it has no array {shown(name)}: expected one of {listed(named)}")
+        old, array = arrays[named[name]], np.asarray(given)
+        if str(old.dtype) not in NUMBERS:
+            raise WeightsError(f"{shown(name)} has dtype {old.dtype}: expected numbers")
+        if tuple(old.shape) != array.shape:
+            raise WeightsError(
+                f"{name} has shape {array.shape}: expected {tuple(old.shape)}, as in the file"
+            )
+        dtype = NUMBERS[str(old.dtype)]
+        changed[named[name]] = _of_type(array, dtype, "it", name, rounds)
+    return changed
 
 
 def _check_structure(old: Any, new: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal, cast
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
 from jaxgru._atomic import replacing
 from jaxgru._net import Net, map_layers
@@ -16,11 +17,12 @@ from jaxgru._weights.conventions import check_stackable
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.equations import Equations, check_equations, to_notebook
 from jaxgru._weights.errors import WeightsError, WeightsWarning, about
-from jaxgru._weights.into import arrays_with
+from jaxgru._weights.into import arrays_with, replaced
 from jaxgru._weights.reading import Contents, StrPath, opened, read_all
 from jaxgru._weights.registry import find_writer
 from jaxgru._weights.results import deliver, every, pick, warn
 from jaxgru._weights.unspecified import Assume, check_assume
+from jaxgru._weights.whole import named
 from jaxgru.model import Model
 
 __all__ = [
@@ -198,7 +200,7 @@ def read(
 
 
 def save(
-    net: Net | Model,
+    net: Net | Model | Mapping[str, ArrayLike],
     path: StrPath,
     *,
     format: str | None = None,
@@ -233,7 +235,8 @@ def save(
         into: a file whose GRU, called ``layer``, has the places of the net. ``path`` becomes this
             file with its arrays replaced and all else as it was: configuration, names, other
             layers, optimizer. It may be ``path`` itself. For a ``jaxgru.model.Model``, a whole
-            model that ``jaxgru.load_model`` reads. For ``.keras``, ``.h5`` and ``.weights.h5``
+            model that ``jaxgru.load_model`` reads; for a dict, arrays by the names that
+            ``jaxgru.load_arrays`` gives them. For ``.keras``, ``.h5`` and ``.weights.h5``
             (which need h5py), ONNX, archives of ``torch.save``, safetensors, ``.npz`` and
             MessagePack.
         layer: with ``into``, as in ``load``.
@@ -266,9 +269,10 @@ def save(
         return
     if layer is not None or assume is not None or dtype is not None:
         raise ValueError("layer, assume or dtype is given without into: expected into=, a file")
-    if isinstance(net, Model):
+    if isinstance(net, Model | Mapping):
         raise WeightsError(
-            "net is a Model: expected into=, the file of the whole model, or one of its layers"
+            f"net is a {type(net).__name__}: expected into=, the file of the whole model, or one "
+            "of its layers"
         )
     check_stackable(net)
     arrays: Net = jax.tree.map(np.asarray, net)
@@ -281,7 +285,7 @@ def save(
 
 
 def _save_into(
-    net: Net | Model,
+    net: Net | Model | Mapping[str, ArrayLike],
     path: StrPath,
     into: StrPath,
     layer: str | None,
@@ -289,8 +293,8 @@ def _save_into(
     *,
     rounds: bool,
 ) -> None:
-    if isinstance(net, Model) and layer is not None:
-        raise ValueError("layer is given with a Model: expected none, as it has all layers")
+    if isinstance(net, Model | Mapping) and layer is not None:
+        raise ValueError(f"layer is given with a {type(net).__name__}: expected none")
     with opened(into) as (name, stored):
 
         def read(arrays: Arrays) -> Any:
@@ -304,8 +308,11 @@ def _save_into(
             raise WeightsError(
                 f"it is of format {name}, which is not written into: {stored.instead}"
             )
-        new = jax.tree.map(np.asarray, net)
-        changed = arrays_with(read, stored.arrays, new, rounds=rounds)
+        if isinstance(net, Mapping):
+            changed = replaced(stored.arrays, named(stored), net, rounds=rounds)
+        else:
+            new = jax.tree.map(np.asarray, net)
+            changed = arrays_with(read, stored.arrays, new, rounds=rounds)
         with replacing(path) as temporary:
             stored.rewrite(changed, Path(temporary))
         others = [each for each in stored.arrays if "optimizer" in each.lower()]

@@ -193,7 +193,7 @@ def _from_typed(
         return np.array(values, dtype).reshape(shape)
     bits = np.array(values, np.int32)
     if dtype == np.bool_:
-        return (bits != 0).reshape(shape)
+        return bits.astype(np.bool_).reshape(shape)
     held = np.iinfo(np.uint16 if is_half else dtype)
     if np.any((bits < held.min) | (bits > held.max)):
         raise WeightsError(
