@@ -100,10 +100,8 @@ FORMATS = (
 
 def refuse_folder(names: Collection[str]) -> WeightsError:
     """Return the error about a folder with such entries, which is not a supported checkpoint."""
-    if "saved_model.pb" in names or "saved_model.pbtxt" in names:
-        kind, instead = "a TensorFlow SavedModel", _IN_KERAS
-    elif any(name.endswith(".index") for name in names):
-        kind, instead = "a directory with a TensorFlow checkpoint", _IN_KERAS
+    if "saved_model.pbtxt" in names:
+        kind, instead = "a TensorFlow SavedModel as text", _IN_KERAS
     elif any(name.endswith(".distcp") for name in names):
         kind = "a checkpoint of torch.distributed.checkpoint"
         instead = (

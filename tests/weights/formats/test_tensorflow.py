@@ -9,6 +9,7 @@ import pytest
 import tensorflow_files
 
 import jaxgru
+from jaxgru._weights import limits
 from jaxgru._weights.dtypes import read_now
 from jaxgru._weights.formats.tensorflow.bundle import read_index
 from jaxgru._weights.formats.tensorflow.crc32c import crc32c
@@ -125,6 +126,16 @@ def test_paths_that_lead_nowhere(tmp_path):
     (folder / "checkpoint").write_text('model_checkpoint_path: "../.."\n', encoding="ascii")
     with pytest.raises(jaxgru.WeightsError, match="expected a checkpoint in its folder"):
         jaxgru.load(folder)
+
+
+def test_reading_again(tmp_path, monkeypatch):
+    """A variable is counted once among what a file may declare, however often it is read."""
+    folder, expected = tensorflow_files.case("tf1_partitioned", tmp_path)
+    monkeypatch.setattr(limits, "SMALL", 0)
+    arrays = jaxgru.load_arrays(folder)
+    for _ in range(100):
+        for name in arrays:
+            np.testing.assert_array_equal(arrays[name], expected[f"v:{name}"])
 
 
 def test_changed_numbers(tmp_path):

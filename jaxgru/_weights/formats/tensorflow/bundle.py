@@ -66,6 +66,7 @@ class Bundle:
         self._table = table
         self._sizes: dict[int, int] = {}
         self._budget = Budget(len(content))
+        self._counted: set[str] = set()
         keys = {key.decode("utf-8", "backslashreplace"): key for key in table if key[0]}
         self.arrays = OnAccess(keys, lambda name: self._described(keys[name]))
 
@@ -96,7 +97,7 @@ class Bundle:
         entry, name = self._entry(key), key.decode("utf-8", "backslashreplace")
         dtype = _DTYPES.get(entry.kind)
         kind = f"number {entry.kind} of TensorFlow" if dtype is None else dtype.name
-        is_read = kind in FLOATS
+        is_read = kind in FLOATS or kind.startswith("int")
         return Unread(entry.shape, kind, (lambda: self._read(key, name)) if is_read else None)
 
     def _read(self, key: bytes, name: str) -> NDArray[Any]:
@@ -104,7 +105,7 @@ class Bundle:
         if not entry.slices:
             return self._values(name, entry, entry.shape)
         dtype = _DTYPES[entry.kind]
-        self._budget.spend(bytes_of(shown(name), entry.shape, dtype.itemsize + 1))
+        self._spend(name, bytes_of(shown(name), entry.shape, dtype.itemsize + 1))
         whole = np.empty(entry.shape, dtype)
         covered = np.zeros(entry.shape, bool)
         for cut in entry.slices:
@@ -131,6 +132,12 @@ class Bundle:
         bits = np.frombuffer(content, f"<u{dtype.itemsize}")
         return bits.astype(f"=u{dtype.itemsize}", copy=False).view(dtype).reshape(shape)
 
+    def _spend(self, name: str, size: int) -> None:
+        """Count the bytes of a variable, once however often it is read."""
+        if name not in self._counted:
+            self._budget.spend(size)
+            self._counted.add(name)
+
     def _bytes(self, name: str, entry: _Entry) -> bytearray:
         if entry.shard >= self._shard_count:
             raise WeightsError(f"{shown(name)} is in shard {entry.shard} of {self._shard_count}")
@@ -145,7 +152,7 @@ class Bundle:
                     f"{shown(name)} has bytes {entry.offset} to {entry.offset + entry.size} of "
                     f"{path.name}: expected them in its {size}"
                 )
-            self._budget.spend(entry.size)
+            self._spend(name, entry.size)
             content = bytearray(entry.size)
             file.seek(entry.offset)
             fill(file, memoryview(content))
