@@ -7,10 +7,6 @@ from jaxgru._weights.contract import Format, Look, Source, Stored
 from jaxgru._weights.errors import WeightsError, listed
 
 _NPY = b"\x93NUMPY"
-_IN_KERAS = (
-    "load it in TensorFlow (tf_keras.models.load_model; model.load_weights for a checkpoint) and "
-    'write it by model.save("model.h5"), which is read'
-)
 _IN_TORCH = "in PyTorch, torch.save(program.state_dict(), path) writes a file that is read"
 _LENGTH = rb"[\x80-\xff]*[\0-\x7f]"  # of a message in one of protobuf
 _TO_ONNX = "the model that it was made from, or that converted to ONNX, is read"
@@ -72,10 +68,11 @@ FORMATS = (
         "tensorflow-model",
         "the graph of a TensorFlow SavedModel, whose weights are in other files",
         # Field 1 is version 1; field 2 a message whose field 1 is one. (ONNX has text there.)
-        _matches(rb"\x08\x01\x12[\x80-\xff]*[\x00-\x7f]\x0a"), _IN_KERAS),
+        _matches(rb"\x08\x01\x12[\x80-\xff]*[\x00-\x7f]\x0a"),
+        "load the folder that it is in, with variables/ beside it"),
     _format(
-        "tensorflow-checkpoint", "the index of a TensorFlow checkpoint",
-        _matches(rb".{0,64}_CHECKPOINTABLE_OBJECT_GRAPH"), _IN_KERAS),
+        "tensorflow-checkpoint", "the beginning of the index of a TensorFlow checkpoint",
+        _matches(rb".{0,64}_CHECKPOINTABLE_OBJECT_GRAPH"), "it is cut short: copy it anew"),
     _format(
         "pt2", "a program of torch.export",
         lambda look: any(f"/{name}".endswith("/archive_format") for name in look.entries or ()),
@@ -101,7 +98,11 @@ FORMATS = (
 def refuse_folder(names: Collection[str]) -> WeightsError:
     """Return the error about a folder with such entries, which is not a supported checkpoint."""
     if "saved_model.pbtxt" in names:
-        kind, instead = "a TensorFlow SavedModel as text", _IN_KERAS
+        kind = "a TensorFlow SavedModel as text"
+        instead = (
+            "in TensorFlow, loaded = tf.saved_model.load(folder) and tf.saved_model.save(loaded, "
+            "new_folder, signatures=loaded.signatures) write one that is read"
+        )
     elif any(name.endswith(".distcp") for name in names):
         kind = "a checkpoint of torch.distributed.checkpoint"
         instead = (

@@ -52,10 +52,10 @@ FILES = {
         "a pointer of Git LFS ... run git lfs pull"),
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(20), "a model of TFLite: expected ... SavedModel that it"),
     "gguf": (b"GGUF\x03\0\0\0" + bytes(20), "a file of GGUF: expected ... converted to ONNX"),
-    "saved model": (SAVED_MODEL, 'the graph of a TensorFlow SavedModel ... model.save("model.h5")'),
+    "saved model": (SAVED_MODEL, 'the graph of a TensorFlow SavedModel ... load the folder'),
     "index of a checkpoint": (
         b"\0\0\x14\x08\x01\x1a\x02\x08\x01\0\x1b_CHECKPOINTABLE_OBJECT_GRAPH\x08\x07",
-        "the index of a TensorFlow checkpoint ... model.load_weights"),
+        "the index of a TensorFlow checkpoint ... it is cut short"),
     "pt2": (
         archive([("a/archive_format", b""), ("a/models/model.json", b"")]),
         "a program of torch.export: expected ... torch.save(program.state_dict(), path)"),
