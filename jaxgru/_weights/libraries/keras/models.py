@@ -159,6 +159,8 @@ def build_model(
             if built is not None:
                 layers[name] = built
                 axes = _axes_after(built, axes)
+    if not layers:
+        raise WeightsError("the model has no layer that computes: expected one or more")
     return chain.Model(layers, example_axes=example_axes)
 
 
