@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from jaxgru import __version__
-from jaxgru._cli import convert, export, finetune, inspect, predict, run
+from jaxgru._cli import convert, evaluate, export, finetune, inspect, predict, run
 from jaxgru._cli.arguments import check_files
 from jaxgru._recurrence.library import native
 
-SUBCOMMANDS = (inspect, run, predict, finetune, convert, export)
+SUBCOMMANDS = (inspect, run, predict, evaluate, finetune, convert, export)
 
 # Names of arguments in the messages of the library, and the options of the command line.
 _OPTIONS = {
@@ -26,6 +26,7 @@ _OPTIONS = {
     "external_data=True": "--external-data",
     'dtype="file"': "--dtype file",
     "steps is ": "--chunk is ",
+    "the loss is on 'steps': expected a loss on 'last'": "--on is 'steps': expected --on last",
     "read its arrays with jaxgru.load_arrays, or its GRUs with jaxgru.load and layer=": "inspect "
     "--arrays lists its arrays, and --layer selects a GRU of it",
 }

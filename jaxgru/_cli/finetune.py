@@ -5,6 +5,7 @@ import argparse
 from jaxgru._cli.arguments import (
     Input,
     Output,
+    Result,
     Subparsers,
     add_command,
     add_equations,
@@ -12,6 +13,8 @@ from jaxgru._cli.arguments import (
     number,
     whole,
 )
+from jaxgru._cli.finetune_options import add_data_options
+from jaxgru._cli.result import add_result_options
 from jaxgru._cli.source import add_source_options
 from jaxgru._optional import need
 
@@ -25,17 +28,24 @@ examples:
   jaxgru finetune gru.npz long.csv -o tuned.npz --loss next-step --window 100 \\
       --trainable recurrent_kernel --checkpoints run/
       truncated backpropagation; after an interruption, the same command resumes
+  jaxgru finetune model.keras data.npz -o tuned.keras --loss classification --on last
+      a whole Keras model, written into a copy of its file
+
+WEIGHTS is a whole Keras model, all of whose weights are trained, unless --layer, --readout or
+--readout-output is given: then its GRU, with a linear readout. Other files have a GRU.
 
 DATA:
   .npz  arrays called inputs (N, T, I), targets and, if the sequences are padded, lengths (N,).
         Targets are (N, T, O) numbers or (N, T) classes, with --on last (N, O) or (N,). For a
-        single sequence, the axis N may be omitted.
+        single sequence, the axis N may be omitted. A model that begins with an Embedding takes
+        integers (N, T).
   .csv  one sequence, one line per step. --targets selects the target columns in order, by the names
         in the first line or by numbers from 1; the other columns are the inputs. With --on last,
         the last line has the targets.
   folder  of .csv files with the same columns, one sequence per file, of any lengths
 With --loss next-step, all columns are inputs, and the target of each step is the next step.
-The held-out data are random sequences, or the last steps of a single sequence.
+The held-out data are random sequences, or the last steps of a single sequence, unless --validation
+is given. The command prints which.
 
 The command writes the weights with the lowest held-out loss, including the initial ones.
 
@@ -55,10 +65,10 @@ def add_parser(subparsers: Subparsers) -> None:
     add_weights(parser)
     add = parser.add_argument
     add("data", metavar="DATA", type=Input, help=".npz, .csv or a folder of .csv, see below")
-    text = "the file to write; its suffix is the format"
-    add("-o", "--output", metavar="TUNED", type=Output, required=True, help=text)
-    add("--to", metavar="FORMAT", help="the format of TUNED (default: by its suffix)")
+    text = "the file to write; of a whole model, a copy of WEIGHTS with the tuned numbers"
+    add("-o", "--output", metavar="TUNED", type=Result, required=True, help=text)
     add_source_options(parser)
+    add_result_options(parser, "TUNED")
     add_equations(parser, "--equations", "WEIGHTS; TUNED has those of keras")
     _add_task(parser.add_argument_group("task"))
     _add_training(parser.add_argument_group("training"))
@@ -66,20 +76,18 @@ def add_parser(subparsers: Subparsers) -> None:
 
 
 def _add_task(group: argparse._ArgumentGroup) -> None:
+    add_data_options(group)
     add = group.add_argument
-    losses = ("regression", "classification", "next-step")
-    text = "squared error, cross-entropy, or squared error to the next input (default: %(default)s)"
-    add("--loss", choices=losses, default="regression", help=text)
-    text = "a target for every step, or for the last one (default: %(default)s)"
-    add("--on", choices=("steps", "last"), default="steps", help=text)
-    add("--targets", metavar="COLUMNS", help="target columns of .csv: names or numbers with commas")
     text = "a .npz with kernel (H, O) and bias (O,) of a linear readout; without a "
     text += "readout the states are the predictions"
     add("--readout", metavar="IN", type=Input, help=text)
     text = "train the readout too (a new one without --readout) and write it"
     add("--readout-output", metavar="OUT", type=Output, help=text)
-    text = "the fraction of the data for validation (default: %(default)s)"
-    add("--held-out", metavar="FRACTION", type=_fraction, default=0.2, help=text)
+    held_out = group.add_mutually_exclusive_group()
+    text = "the fraction of the data for validation (default: 0.2)"
+    held_out.add_argument("--held-out", metavar="FRACTION", type=_fraction, help=text)
+    text = "data for validation, like DATA; DATA is then for training alone"
+    held_out.add_argument("--validation", metavar="FILE", type=Input, help=text)
 
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
@@ -105,7 +113,12 @@ def _add_records(group: argparse._ArgumentGroup) -> None:
     text = "write a checkpoint after every epoch, and resume from the last"
     add("--checkpoints", metavar="FOLDER", help=text)
     add("--history", metavar="JSONL", type=Output, help="write one line of JSON per epoch")
-    add("--plot", metavar="IMAGE", type=Output, help="plot the losses (.png, .svg, .pdf)")
+    add(
+        "--plot",
+        metavar="IMAGE",
+        type=Output,
+        help="plot the losses and the held-out predictions (.png, .svg, .pdf)",
+    )
 
 
 def _finetune(arguments: argparse.Namespace) -> int:

@@ -3,7 +3,9 @@
 import argparse
 import os
 import tempfile
+import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,30 +16,34 @@ from jaxgru._arrayfiles import open_array
 from jaxgru._atomic import replacing
 from jaxgru._checks import state_dtype
 from jaxgru._cli.describe import in_a_line
-from jaxgru._cli.finetune_data import read_data, split_data
+from jaxgru._cli.finetune_data import data_names, loss_of, read_data, split_data
+from jaxgru._cli.model_source import read_model
+from jaxgru._cli.result import save_result
 from jaxgru._cli.source import read_net
 from jaxgru._net import Net, check_net
-from jaxgru._weights.io import WeightsError, save
+from jaxgru._weights.errors import WeightsError, WeightsWarning
+from jaxgru._weights.whole import has_model
 from jaxgru.finetune import (
     Epochs,
     LinearReadout,
+    Loss,
     Result,
     Sequences,
     Steps,
-    classification,
     fit,
     linear_readout,
     low_rank,
     patience,
     plot_history,
-    regression,
     write_history,
 )
+from jaxgru.finetune._history import plot_predictions
 from jaxgru.finetune._loop import OnRound
+from jaxgru.finetune._metrics import predicted
 from jaxgru.finetune._model import checked_model
 from jaxgru.finetune._validation import checked_data
 from jaxgru.model import Model
-from jaxgru.plot._figure import check_plot
+from jaxgru.plot._figure import check_plot, new_figure, save_figure
 
 _NO_BETTER = 1
 _EPOCHS = 10
@@ -45,25 +51,36 @@ _EPOCHS = 10
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return the exit code."""
-    net = read_net(arguments.weights, arguments, arguments.equations)
-    _check_outputs(net, arguments)
-    data = read_data(arguments.data, arguments.targets, arguments.loss, arguments.on)
-    data = _in_type_of(net, data)
     shuffle, factors, readout = jax.random.split(jax.random.key(arguments.seed), 3)
-    given = _readout(net, data, arguments, readout)
-    model = Model({"net": net} if given is None else {"net": net, "readout": given})
-    loss = (classification if arguments.loss == "classification" else regression)(arguments.on)
+    of_readout = arguments.readout is not None or arguments.readout_output is not None
+    is_whole = not (of_readout or arguments.layer) and has_model(
+        arguments.weights, external_data=arguments.external_data
+    )
+    if is_whole:
+        model = read_model(arguments).model
+        if arguments.into is None:
+            arguments.into = arguments.weights
+    else:
+        model = Model(net=read_net(arguments.weights, arguments, arguments.equations))
+    _check_outputs(model if is_whole else model.net, arguments)
+    data = read_data(arguments.data, arguments, model)
+    if not is_whole and (given := _readout(model.net, data, arguments, readout)) is not None:
+        model = Model({"net": model.net, "readout": given})
+    model, loss = checked_model(model), loss_of(arguments)
     # Checked before the split, so that positions in errors are those of the file.
-    data = checked_data(data, checked_model(model), loss, arguments.data)
-    data, held_out = split_data(data, arguments.held_out, arguments.seed)
-    print(f"{arguments.data}: {_size(data)} for training, {_size(held_out)} held out", flush=True)
-    trainable = arguments.trainable or ["net.*"]
+    data = checked_data(data, model, loss, arguments.data)
+    data, held_out = _split(data, model, loss, arguments)
+    trainable = arguments.trainable or (None if is_whole else ["net.*"])
     if arguments.low_rank is not None:
         kernels = arguments.trainable or ["kernel", "recurrent_kernel"]
-        changed = low_rank(model.net, factors, rank=arguments.low_rank, kernels=kernels)
-        model, trainable = Model({**model.layers, "net": changed}), ["net.deltas.*"]
+        if is_whole:
+            model = low_rank(model, factors, rank=arguments.low_rank, kernels=kernels)
+            trainable = ["deltas.*"]
+        else:
+            changed = low_rank(model.net, factors, rank=arguments.low_rank, kernels=kernels)
+            model, trainable = Model({**model.layers, "net": changed}), ["net.deltas.*"]
     if arguments.readout_output is not None:
-        trainable = [*trainable, "readout.*"]
+        trainable = [*(trainable or ()), "readout.*"]
     optimizer = optax.adam(arguments.learning_rate)
     if arguments.clip_norm is not None:
         optimizer = optax.chain(optax.clip_by_global_norm(arguments.clip_norm), optimizer)
@@ -86,17 +103,39 @@ def run(arguments: argparse.Namespace) -> int:
         on_round=on_round,
         checkpoint_dir=arguments.checkpoints,
     )
-    _report(result, arguments)
+    _report(result, held_out, loss, arguments, is_whole=is_whole)
     return _NO_BETTER if result.step == 0 or result.stopped == "not finite" else 0
 
 
-def _check_outputs(net: Net, arguments: argparse.Namespace) -> None:
+def _split(
+    data: Sequences, model: Model, loss: Loss, arguments: argparse.Namespace
+) -> tuple[Sequences, Sequences]:
+    """Return the data for training and for validation, and print which is which."""
+    if arguments.validation is not None:
+        held_out = read_data(arguments.validation, arguments, model)
+        held_out = checked_data(held_out, model, loss, arguments.validation)
+        print(f"{arguments.data}: {_size(data)} for training")
+        print(f"{arguments.validation}: {_size(held_out)} held out", flush=True)
+        return data, held_out
+    training, held_out, rows = split_data(data, arguments.held_out or 0.2, arguments.seed)
+    print(f"{arguments.data}: {_size(training)} for training, {_size(held_out)} held out")
+    if len(data.inputs) == 1:
+        print(f"held out: steps {rows[0]} to {rows[-1]}", flush=True)
+    else:
+        names = data_names(arguments.data)
+        shown = ", ".join(names[row] if names else str(row) for row in rows)
+        print(f"held out: {'' if names else 'rows '}{shown}", flush=True)
+    return training, held_out
+
+
+def _check_outputs(net: Any, arguments: argparse.Namespace) -> None:
     """Raise the errors of the output formats before the training, by writing the initial net."""
     if arguments.plot is not None:
         check_plot(arguments.plot)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", WeightsWarning)  # given again when the result is written
         try:
-            save(net, Path(folder, Path(arguments.output).name), format=arguments.to)
+            save_result(net, os.path.join(folder, Path(arguments.output).name), arguments)
         except WeightsError as error:
             raise WeightsError(str(error).replace(f"{folder}{os.sep}", "")) from None
 
@@ -127,17 +166,25 @@ def _readout(
     return None
 
 
-def _report(result: Result, arguments: argparse.Namespace) -> None:
+def _report(
+    result: Result,
+    held_out: Sequences,
+    loss: Loss,
+    arguments: argparse.Namespace,
+    *,
+    is_whole: bool,
+) -> None:
     """Write the files and print what was done."""
-    net = result.model.net
-    save(net, arguments.output, format=arguments.to)
+    net: Any = result.model if is_whole else result.model.net
+    save_result(net, arguments.output, arguments)
     after = result.initial_loss
     for row in result.history:
         after = row["validation_loss"] if row["step"] == result.step else after
     if result.initial_loss is not None:
         print(f"loss on held-out data before: {result.initial_loss:.6g}")
     print(f"loss on held-out data after:  {after:.6g}, at step {result.step}")
-    print(f"{arguments.output}: {in_a_line(net)}, stop reason: {result.stopped}")
+    what = f"a model of {len(net.layers)} layers" if is_whole else in_a_line(net)
+    print(f"{arguments.output}: {what}, stop reason: {result.stopped}")
     if arguments.readout_output is not None:
         with replacing(arguments.readout_output) as temporary, open(temporary, "wb") as file:
             readout = result.model.readout
@@ -146,18 +193,23 @@ def _report(result: Result, arguments: argparse.Namespace) -> None:
     if arguments.history is not None and result.history:
         print(f"{arguments.history}: {len(result.history)} lines")
     if arguments.plot is not None and result.history:
-        plot_history(result.history, arguments.plot)
-        print(f"{arguments.plot}: the losses")
+        _plot(result, held_out, loss, arguments)
+        print(f"{arguments.plot}: the losses, and predictions of the held-out data")
 
 
-def _in_type_of(net: Net, data: Sequences) -> Sequences:
-    """Return the data rounded to the type of the states of the net."""
-    dtype, targets = state_dtype(net), data.targets
-    if targets.dtype != np.int32:  # classes are not rounded
-        targets = targets.astype(dtype)
-    return Sequences(data.inputs.astype(dtype), targets, data.lengths)
+def _plot(result: Result, held_out: Sequences, loss: Loss, arguments: argparse.Namespace) -> None:
+    figure = new_figure(7, 3)
+    losses, fit = figure.subplots(1, 2)
+    initial = result.initial_loss
+    plot_history(result.history, ax=losses, initial_loss=initial, chosen_step=result.step)
+    held_out = checked_data(held_out, result.model, loss, "the held-out data")
+    predictions, targets = map(
+        np.concatenate, zip(*predicted(result.model, held_out, loss), strict=True)
+    )
+    plot_predictions(predictions, targets, ax=fit)
+    save_figure(figure, arguments.plot)
 
 
 def _size(data: Sequences) -> str:
-    count, time, _ = data.inputs.shape
+    count, time = data.inputs.shape[:2]
     return f"{count} {'sequence' if count == 1 else 'sequences'} of up to {time} steps"

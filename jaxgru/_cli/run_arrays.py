@@ -12,7 +12,7 @@ from jaxgru._net import Net, check_net, unroll
 from jaxgru.streaming import Chunk
 
 
-def add_columns(parser: argparse.ArgumentParser, of: str) -> None:
+def add_columns(parser: argparse._ActionsContainer, of: str) -> None:
     """Add the options for the columns of a file to use as inputs."""
     columns = parser.add_mutually_exclusive_group()
     text = f"the columns of {of} to use, in this order: names in the header, or numbers from 1"

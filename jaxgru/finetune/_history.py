@@ -5,16 +5,25 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
+import numpy as np
 
 from jaxgru._atomic import replacing
 from jaxgru.finetune._loop import Round, Row
-from jaxgru.plot._figure import check_plot, new_figure, save_figure, whole_numbers
+from jaxgru.finetune._metrics import classification_metrics, regression_metrics
+from jaxgru.plot._figure import check_plot, one_axes, save_figure, whole_numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 StrPath = str | os.PathLike[str]
 
 _MOST_DOTS = 60
+_MOST_CLASSES = 12
+_MOST_LABELS = 6
 
 
 def read_history(path: StrPath) -> list[Row]:
@@ -95,29 +104,45 @@ def write_history(path: StrPath) -> Callable[[Round], None]:
     return write
 
 
-def plot_history(history: Sequence[Row], path: StrPath) -> None:
+def plot_history(
+    history: Sequence[Row],
+    path: StrPath | None = None,
+    *,
+    initial_loss: float | None = None,
+    chosen_step: int | None = None,
+    ax: "Axes | None" = None,
+    figsize: tuple[float, float] = (6.4, 4.0),
+    dpi: float = 150,
+) -> "Figure":
     """Plot the losses of a history, on a logarithmic axis if all are positive.
 
     Args:
         history: the rows of a ``Result``, or of ``read_history``.
-        path: the plot to write; its suffix is the format: .png, .svg or .pdf.
+        path: the plot to write; its suffix is the format: .png, .svg or .pdf. None: none.
+        initial_loss: the validation loss before training, which is marked; as of a ``Result``.
+        chosen_step: the step of the model, which is marked; ``step`` of a ``Result``.
+        ax: the Matplotlib axes to draw into; None: new ones.
+        figsize: the width and height of a new figure in inches.
+        dpi: the dots per inch of a new figure.
+
+    Returns:
+        The Matplotlib ``Figure``.
 
     Raises:
         ValueError: the history is empty, or Matplotlib has no such format.
         ImportError: Matplotlib is not installed.
         OSError: the plot cannot be written.
 
-    >>> import pathlib, tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "history.png")
-    >>> plot_history([{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}], path)
-    >>> path.stat().st_size > 0
-    True
+    >>> history = [{"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.25}]
+    >>> [ax] = plot_history(history, figsize=(3.4, 2.4)).axes
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('step', 'loss')
     """
-    check_plot(path)
+    if path is not None:
+        check_plot(path)
     if not history:
         raise ValueError("the history has no rows: expected at least one")
-    figure = new_figure(8, 5)
-    ax = figure.subplots()
+    figure, ax = one_axes(ax, figsize, dpi)
     marker = "." if len(history) <= _MOST_DOTS else None
     smallest = float("inf")
     for name, label in (("loss", "training"), ("validation_loss", "validation")):
@@ -126,11 +151,49 @@ def plot_history(history: Sequence[Row], path: StrPath) -> None:
             losses = [row[name] for row in rows]
             smallest = min(smallest, *losses)
             ax.plot([row["step"] for row in rows], losses, marker=marker, label=label)
+    if initial_loss is not None:
+        smallest = min(smallest, initial_loss)
+        ax.axhline(initial_loss, color="0.4", linestyle=":", label="validation before")
+    if chosen_step is not None:
+        ax.axvline(chosen_step, color="0.4", linestyle="--", label=f"chosen, step {chosen_step}")
     if smallest > 0:
         ax.set_yscale("log")
     ax.set_xlabel("step")
-    whole_numbers(ax.xaxis, 10)
+    whole_numbers(ax.xaxis, 5)
     ax.set_ylabel("loss")
     ax.grid(alpha=0.3)
-    ax.legend()
-    save_figure(figure, path)
+    ax.legend(fontsize="small")
+    if path is not None:
+        save_figure(figure, path)
+    return figure
+
+
+def plot_predictions(predictions: np.ndarray, targets: np.ndarray, *, ax: "Axes") -> None:
+    """Plot predictions ``(M, O)`` over measured numbers; of classes ``(M,)``, how many of each.
+
+    Of classes, the predictions are logits.
+    """
+    ax.set_xlabel("measured")
+    ax.set_ylabel("predicted")
+    if targets.ndim == 1:
+        confusion = classification_metrics(predictions, targets).confusion
+        ax.imshow(confusion.T, cmap="Blues", origin="lower")
+        if len(confusion) <= _MOST_CLASSES:
+            for true, row in enumerate(confusion):
+                for wrong, count in enumerate(row):
+                    color = "white" if count > confusion.max() / 2 else "black"
+                    ax.text(true, wrong, str(count), ha="center", va="center", color=color)
+        for axis in (ax.xaxis, ax.yaxis):
+            whole_numbers(axis, 8)
+        ax.set_title("held-out classes", fontsize="medium")
+        return
+    low, high = float(np.min(targets)), float(np.max(targets))
+    ax.plot([low, high], [low, high], color="0.4", linewidth=1)
+    fits = regression_metrics(predictions, targets).fit
+    for i, fit in enumerate(fits):
+        label = f"{i}: fit {fit:.1f} %" if len(fits) <= _MOST_LABELS else None
+        ax.plot(targets[:, i], predictions[:, i], ".", markersize=2, label=label, rasterized=True)
+    if len(fits) <= _MOST_LABELS:
+        ax.legend(fontsize="small", markerscale=4)
+    ax.set_title("held-out data", fontsize="medium")
+    ax.grid(alpha=0.3)

@@ -39,20 +39,35 @@ def check_plot(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(errno.ENOENT, "its folder is missing", os.fspath(path))
 
 
-def new_figure(width: float, height: float) -> "Figure":
+def new_figure(width: float, height: float, dpi: float = 150) -> "Figure":
     """Return an empty Matplotlib figure; sizes are in inches."""
+    need("matplotlib", "plot", "drawing")
     # Without pyplot, which would choose a window system and keep a reference to the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
+def one_axes(
+    ax: "Axes | None", figsize: tuple[float, float], dpi: float
+) -> tuple["Figure", "Axes"]:
+    """Return axes and their figure: those given, or new ones."""
+    if ax is None:
+        figure = new_figure(*figsize, dpi)
+        return figure, figure.subplots()
+    return ax.figure, ax  # type: ignore[return-value]
+
+
 def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
-    """Write a figure; the suffix of the path is the format."""
-    with replacing(path) as temporary:
+    """Write a figure; the suffix of the path is the format. In .pdf and .svg, text is text."""
+    from matplotlib import rc_context
+
+    # TrueType, which journals ask for, in place of Type 3; and no outlines.
+    text: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
+    with replacing(path) as temporary, rc_context(text):
         figure.savefig(temporary)
 
 

@@ -74,7 +74,7 @@ _REFUSED = {
     "which are the predictions, 4: expected --readout IN for a readout of the states, or ",
     "finetune gru.npz data.npz -o t.npz --readout r3.npz": "data.npz: targets has shape (8, 6, 2): "
     "expected (8, 6, 3)",
-    "finetune gru.npz data.npz -o t.npz --readout r52.npz": "readout: its kernel and bias have "
+    "finetune gru.npz data.npz -o t.npz --readout r52.npz": "data.npz: layer 'readout': its kernel and bias have "
     "shapes ((5, 2), (2,)): expected (4, O) and (O,), as the net has 4 outputs",
     "finetune gru.npz data.npz -o t.npz --targets 1": "data.npz: --targets is '1': expected no ",
     "finetune gru.npz csv -o t.npz": "csv: --targets is not given: expected --targets COLUMNS for ",
@@ -85,7 +85,7 @@ _REFUSED = {
     "4, or one of t, ax, ay, az",
     "finetune gru.npz csv -o t.npz --targets 1,2,3,4": "csv/0.csv: all its columns are ",
     "finetune gru.npz csv -o t.npz --targets 4 --loss classification": "csv: its targets are not "
-    "integers: expected classes",
+    "integers: expected whole numbers",
     "finetune gru.npz csv -o t.npz --targets 3,4 --loss classification": "csv: 2 columns are ",
     "finetune gru.npz step.npz -o t.npz": "1 sequences of 1 steps cannot be divided with ",
     "finetune pair data.npz -o t.safetensors --readout-output r.npz": "pair: the net gives a pair "

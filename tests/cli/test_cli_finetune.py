@@ -70,12 +70,13 @@ def test_the_result_is_that_of_fit(tune, folder):
     assert out == [
         "data.npz: 6 sequences of up to 6 steps for training, "
         "2 sequences of up to 6 steps held out",
+        f"held out: rows {HELD_OUT[0]}, {HELD_OUT[1]}",
         f"loss on held-out data before: {before:.6g}",
         f"loss on held-out data after:  {after:.6g}, at step {result.step}",
         "tuned.npz: a GRU layer: 3 inputs, 4 outputs, 108 parameters, float32, stop reason: epochs",
         "new.npz: the readout, kernel (4, 2)",
         "run.jsonl: 3 lines",
-        "run.png: the losses",
+        "run.png: the losses, and predictions of the held-out data",
     ]
     lines = (folder / "run.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
@@ -91,7 +92,7 @@ def test_csv_files_are_the_same_data(tune):
     )  # fmt: skip
     before = ft.evaluate(finetuning.small_model(), _split()[1], ft.regression())
     assert code != 2
-    assert out[1] == f"loss on held-out data before: {before:.6g}"
+    assert out[2] == f"loss on held-out data before: {before:.6g}"
 
 
 def _split():
@@ -138,7 +139,7 @@ def test_classes_of_sequences_of_different_lengths(tune, folder):
         row[: i + 1] = [[t, i, -t] for t in range(i + 1)]
     held_out = ft.Sequences(inputs, (HELD_OUT > 3).astype(int), HELD_OUT + 1)
     before = ft.evaluate(finetuning.small_model(), held_out, ft.classification("last"))
-    assert out[1] == f"loss on held-out data before: {before:.6g}"
+    assert out[2] == f"loss on held-out data before: {before:.6g}"
     tuned, net = jaxgru.load("tuned.npz"), finetuning.small_model().net
     assert not equal.same(tuned.recurrent_kernel, net.recurrent_kernel)
     assert equal.same((tuned.kernel, tuned.bias), (net.kernel, net.bias))
@@ -158,8 +159,8 @@ def test_without_an_improvement_the_exit_code_is_1(tune, rate, warning, stopped)
     )  # fmt: skip
     assert code == 1
     assert err[0].startswith(f"warning: {warning}")
-    assert out[3].endswith(f", stop reason: {stopped}")
-    assert out[2] == f"{out[1].replace('before:', 'after: ')}, at step 0"
+    assert out[4].endswith(f", stop reason: {stopped}")
+    assert out[3] == f"{out[2].replace('before:', 'after: ')}, at step 0"
     assert equal.same(jaxgru.load("tuned.npz"), finetuning.small_model().net)
 
 

@@ -45,6 +45,12 @@ def test_plot_has_a_line_for_each_loss(tmp_path, monkeypatch):
         "training": [[1, 1], [2, 1 / 2], [3, 1 / 3]],
         "validation": [[1, 2], [2, 1], [3, 2 / 3]],
     }
+    marked = ft.plot_history(rows, initial_loss=4.0, chosen_step=2, figsize=(3.4, 2.4)).axes[0]
+    assert [line.get_label() for line in marked.lines[2:]] == [
+        "validation before",
+        "chosen, step 2",
+    ]
+    assert ft.plot_history(rows, ax=marked) is marked.figure
     assert (both.get_yscale(), one.get_yscale()) == ("log", "linear")
     assert [line.get_label() for line in one.lines] == ["training"]
     with pytest.raises(ValueError, match="the history has no rows"):
