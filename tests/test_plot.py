@@ -63,7 +63,7 @@ def test_every_panel_shows_what_the_oracle_computes(key, tmp_path, figures, unit
     expected = gates_of(params, xs, np.zeros(units) if h0 is None else h0, reverse)
     for panel, gate in zip(drawn(figures[0], 4), "zrnh", strict=True):
         np.testing.assert_allclose(panel, expected[gate], rtol=0, atol=TOLERANCE)
-    direction = ", computed from last to first" if reverse else ""
+    direction = ", last to first" if reverse else ""
     assert figures[0].get_suptitle() == f"GRU of {units} units, steps 100 to 109{direction}"
     last = figures[0].axes[3]
     assert (last.get_xlim(), last.get_xlabel()) == ((99.5, 109.5), "time step")
@@ -84,6 +84,46 @@ def test_the_layers_of_a_net_stand_side_by_side(key, tmp_path, figures):
     titles = [ax.get_title(loc="left") for ax in figures[0].axes[:2]]
     assert titles[0].startswith("net[0].forward, 3 units\n")
     assert titles[1].startswith("net[0].backward, 3 units\n")
+
+
+def test_many_units_are_sorted_and_distributions(key):
+    params = cases.random_params(key, 2, 65)
+    xs = cases.random_inputs(key, (10, 2))
+    figure = plot_run(params, xs, time=0.5, inputs=True, figsize=(3.4, 6), dpi=100)
+    states = jaxgru.gru(params, xs)[0]
+    order = np.argsort(-np.asarray(states, np.float64).std(0), kind="stable")
+    panels = drawn(figure, 5)
+    np.testing.assert_array_equal(panels[0], xs)
+    shown = panels[4].std(0)
+    assert (np.diff(shown) <= 1e-6).all()
+    np.testing.assert_allclose(panels[4], np.asarray(states)[:, order], rtol=0, atol=TOLERANCE)
+    assert figure.axes[4].get_xlim() == (-0.25, 4.75)
+    assert (figure.get_size_inches().tolist(), figure.dpi) == ([3.4, 6.0], 100)
+    figure = plot_weights(params)
+    counts = [sum(p.get_path().vertices[:, 1].max() > 0 for p in ax.patches) for ax in figure.axes]
+    assert counts == [1] * 6 + [2] * 3
+    for time in (np.ones(9), np.zeros(10), -1.0, np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 20.0])):
+        with pytest.raises(ValueError, match=r"time has shape .*: expected the seconds of a step"):
+            plot_run(params, xs, time=time)
+
+
+def test_axes_of_the_caller(key):
+    given = cases.random_params(key, 2, 3), np.ones((5, 2), np.float32)
+    figure = plot_run(*given)
+    again = plot_run(*given, ax=figure.axes, time=np.arange(5.0))
+    assert again is figure
+    assert figure.axes[-1].get_xlabel() == "time (s)"
+    with pytest.raises(ValueError, match="ax has 2 axes for 1 layers: expected 4 for one"):
+        plot_run(*given, ax=figure.axes[:2])
+
+
+def test_text_is_text(key, tmp_path):
+    before = dict(matplotlib.rcParams)
+    for suffix in (".pdf", ".svg"):
+        plot_weights(cases.random_params(key, 1, 1), tmp_path / f"weights{suffix}")
+    assert b"/Type3" not in (tmp_path / "weights.pdf").read_bytes()
+    assert b"<text" in (tmp_path / "weights.svg").read_bytes()
+    assert dict(matplotlib.rcParams) == before
 
 
 def test_nan_stands_out_and_leaves_the_color_scale(key, tmp_path, figures):

@@ -74,8 +74,8 @@ _REFUSED = {
     "which are the predictions, 4: expected --readout IN for a readout of the states, or ",
     "finetune gru.npz data.npz -o t.npz --readout r3.npz": "data.npz: targets has shape (8, 6, 2): "
     "expected (8, 6, 3)",
-    "finetune gru.npz data.npz -o t.npz --readout r52.npz": "data.npz: layer 'readout': its kernel and bias have "
-    "shapes ((5, 2), (2,)): expected (4, O) and (O,), as the net has 4 outputs",
+    "finetune gru.npz data.npz -o t.npz --readout r52.npz": "data.npz: layer 'readout': its "
+    "kernel and bias have shapes ((5, 2), (2,)): expected (4, O) and (O,), as the net has 4 out",
     "finetune gru.npz data.npz -o t.npz --targets 1": "data.npz: --targets is '1': expected no ",
     "finetune gru.npz csv -o t.npz": "csv: --targets is not given: expected --targets COLUMNS for ",
     "finetune gru.npz csv -o t.npz --targets 1 --loss next-step": "csv: --targets is '1': expected",
