@@ -35,7 +35,8 @@ def test_the_script_makes_the_files_that_are_committed(tmp_path):
         made = np.load(tmp_path / "made" / name / "expected.npz")
         assert set(made) == set(committed)
         for key, array in made.items():
-            if "optimizer" in key:  # of the training before the weights were set
+            # Of the training before the weights were set; numbered in no order by Keras 3.
+            if "optimizer" in key or "_all_variables" in key:
                 continue
             tolerance = TOLERANCE if key in ("y", "js") or key.startswith("g:") else {"rtol": 0}
             np.testing.assert_allclose(array, committed[key], err_msg=f"{name} {key}", **tolerance)
