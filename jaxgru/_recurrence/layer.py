@@ -1,10 +1,9 @@
 """The states of one layer over time, and their derivative rule.
 
 The tangent of a GRU's states is a linear recurrence (linear.py), driven by the tangents of the
-inputs and the weights. Its coefficients are computed from the states, for all steps at once
-(tangent.py), so the backward pass needs only the states. Its loop has one matrix product and no
-transcendental function. The gradients of the weights are large products outside the loop. The rule
-is a ``jax.custom_jvp``, so forward mode, reverse mode and derivatives of any order follow from it.
+inputs and the weights. It is a linear primitive of JAX, whose transpose is the whole pullback
+(tangent.py). The rule is a ``jax.custom_jvp``, so forward mode, reverse mode and derivatives of any
+order follow from it.
 """
 
 import functools
@@ -26,22 +25,19 @@ from jaxgru._recurrence.layout import (
     padded,
     padded_units,
 )
-from jaxgru._recurrence.linear import linear
-from jaxgru._recurrence.scan import Flags, Operands, states_before, where_valid
+from jaxgru._recurrence.linear import Kept, Tangents, all_steps, counts, entering
+from jaxgru._recurrence.scan import Flags, Operands
 from jaxgru._recurrence.step import (
     Gates,
     Plan,
     Step,
     Weights,
-    along,
     fold,
     gates_suffice,
     plan_of,
-    project,
-    step,
     with_spare_units,
 )
-from jaxgru._recurrence.tangent import forcing, linearise
+from jaxgru._recurrence.tangent import tangent
 
 __all__ = ["Gates", "Implementation", "Precision", "Remat", "choose", "states"]
 
@@ -159,8 +155,8 @@ def run_layer(plan: Plan, operands: Operands) -> tuple[Array, Any]:
     def idle(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array | None]:
         return h, None if plan.last_only else jnp.broadcast_to(h, (at[0].shape[0], *h.shape))
 
-    counts = None if plan.gates else _counts(flags)
-    options: Any = {"reverse": plan.reverse, "idle": idle, "counts": counts}
+    valid_steps = None if plan.gates else counts(flags)
+    options: Any = {"reverse": plan.reverse, "idle": idle, "counts": valid_steps}
     return over_chunks(chunk, h, (xs, flags), steps, **options)
 
 
@@ -200,7 +196,8 @@ def _with_tangents(
     their gates, or the states after each alone.
     """
     kept, ys = (steps, steps.gates.h) if isinstance(steps, Step) else (None, steps)
-    dlast, dys = _tangents(plan, operands, tangents, ys, kept)
+    given = Tangents(*tangents[:4])  # of all but the flags and the factors
+    dlast, dys = tangent(plan, Kept(operands, ys, kept), given)
     if plan.gates:
         return (last, kept), (dlast, _gates_tangents(plan, operands, tangents, kept, dys))
     return ((last, None), (dlast, None)) if plan.last_only else ((last, ys), (dlast, dys))
@@ -212,100 +209,16 @@ def _gates_tangents(plan: Plan, operands: Operands, tangents: Any, kept: Any, dy
     dweights, dxs, dh, dreset_to, *_ = tangents
 
     def gates_of(weights: Weights, xs: Array, hs: Array) -> Step:
-        steps = _all_steps(plan, weights, xs, hs, factors)
+        steps = all_steps(plan, weights, xs, hs, factors)
         return steps._replace(preactivations=None)
 
-    hs = _entering(kept.gates.h, h, plan.reverse, flags, reset_to)
+    hs = entering(kept.gates.h, h, plan.reverse, flags, reset_to)
     dh = jnp.zeros_like(h) if dh is None else dh
-    dhs = _entering(dys, dh, plan.reverse, flags, dreset_to)
+    dhs = entering(dys, dh, plan.reverse, flags, dreset_to)
     dweights, dxs = (_instantiated(*pair) for pair in ((weights, dweights), (xs, dxs)))
     _, dkept = jax.jvp(gates_of, (weights, xs, hs), (dweights, dxs, dhs))
     moved: Step = dkept._replace(gates=dkept.gates._replace(h=dys))
     return moved
-
-
-def _tangents(
-    plan: Plan, operands: Operands, tangents: Any, ys: Any, kept: Step | None
-) -> tuple[Array, Array]:
-    """Return the tangents of the last state ``(B, H)`` and of all states ``(T, B, H)``.
-
-    ``tangents`` has the structure of the operands, with None for zero. ``ys`` are the states,
-    ``kept`` the steps with their gates, or None to recompute them.
-    """
-    reverse = plan.reverse
-    weights, xs, h, reset_to, flags, factors = operands
-    dweights, dxs, dh, dreset_to, *_ = tangents
-    # Transposed in memory once, not once per chunk.
-    transposed_kernel = weights.recurrent_kernel.T
-
-    # With the checkpoint, the backward pass recomputes the coefficients, one chunk at a time.
-    @functools.partial(jax.checkpoint, prevent_cse=False)
-    def chunk(carry: tuple[Array, Array], at: tuple[Any, ...]) -> tuple[tuple[Array, Array], Array]:
-        h, dh = carry
-        xs, ys, dxs, flags, steps = at
-        hs = _entering(ys, h, reverse, flags, reset_to)
-        if steps is None:
-            steps = _all_steps(plan, weights, xs, hs, factors)
-        coefficients, d = linearise(plan, flags, factors, steps, hs)
-        moved = forcing(
-            plan,
-            weights,
-            coefficients,
-            d,
-            transposed_kernel,
-            xs,
-            hs,
-            flags,
-            factors,
-            dweights,
-            dxs,
-            dreset_to,
-        )
-        dh, dys = linear(
-            coefficients,
-            transposed_kernel,
-            moved,
-            dh,
-            flags,
-            factors,
-            plan.precision,
-            reverse=reverse,
-            implementation=plan.implementation,
-        )
-        return (ys[0 if reverse else -1], dh), dys
-
-    def idle(carry: tuple[Array, Array], at: tuple[Any, ...]) -> tuple[tuple[Array, Array], Array]:
-        _, dh = carry
-        return carry, jnp.broadcast_to(dh, (at[0].shape[0], *dh.shape))
-
-    (_, dlast), dys = over_chunks(
-        chunk,
-        (h, jnp.zeros_like(h) if dh is None else dh),
-        (xs, ys, dxs, flags, kept),
-        chunk_steps(xs.shape[0], h.shape),
-        reverse=reverse,
-        idle=idle,
-        counts=_counts(flags),
-    )
-    return dlast, dys
-
-
-def _entering(ys: Array, h: Array, reverse: bool, flags: Flags, reset_to: Array | None) -> Array:
-    """Return the states before the steps, or their tangents, after resets; zero at held steps."""
-    hs = states_before(ys, h, reverse=reverse)
-    if flags.resets is not None:
-        to = jnp.zeros_like(hs) if reset_to is None else along(reset_to, hs)
-        hs = jnp.where(flags.resets[..., None], to, hs)
-    return where_valid(flags.valid, hs)
-
-
-def _all_steps(plan: Plan, weights: Weights, xs: Array, hs: Array, factors: Array | None) -> Step:
-    return step(plan, weights, project(plan, weights, xs), hs, factors)
-
-
-def _counts(flags: Flags) -> Array | None:
-    """Return flags ``(T,)``, False at steps where every state is held."""
-    return None if flags.valid is None else flags.valid.any(axis=1)
 
 
 def _without_zeros(tangents: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 _HERE = pathlib.Path(__file__).parent
-_HANDLERS = ("jaxgru_forward", "jaxgru_linear")
+_HANDLERS = ("jaxgru_forward", "jaxgru_linear", "jaxgru_pullback")
 
 
 class Native(NamedTuple):
@@ -44,6 +44,8 @@ def native() -> Native:
         library = ctypes.CDLL(str(path))
     except OSError as error:
         return Native(None, 0, f"the library of the loops does not load: {error}")
+    if not all(hasattr(library, name) for name in _HANDLERS):
+        return Native(None, 0, f"{path.name} is of another version: python native/build.py")
     reason = _reason_of_version(library)
     if reason is not None:
         return Native(None, 0, reason)

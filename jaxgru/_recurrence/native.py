@@ -9,9 +9,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxgru._recurrence.scan import Coefficients, Flags, Operands
-from jaxgru._recurrence.step import Gates, Plan, Step
+from jaxgru._recurrence.layout import chunk_steps, over_chunks
+from jaxgru._recurrence.linear import Kept, Tangents, point
+from jaxgru._recurrence.scan import Coefficients, Flags, Operands, states_before
+from jaxgru._recurrence.step import Gates, Plan, Step, Weights
 
 Array = jax.Array
 
@@ -43,7 +46,6 @@ def linear(
     precision: Any,
     *,
     reverse: bool,
-    transposed: bool = False,
 ) -> tuple[Array, Array]:
     """Return the last and all of a linear recurrence, see ``scan.linear``."""
     state, sequence = _call(
@@ -52,13 +54,92 @@ def linear(
         [dh.shape, forcing.shape],
         dh.dtype,
         reverse=reverse,
-        transposed=transposed,
     )
     return state, sequence
 
 
-# The same for the transpose, see ``scan.transposed``.
-transposed = functools.partial(linear, transposed=True)
+def pullback(
+    plan: Plan,
+    groups: int,
+    kept: Kept,
+    of_last: Array | None,
+    of_ys: Array | None,
+    wanted: Tangents,
+) -> Tangents:
+    """Return the cotangents that are wanted, see ``linear.pullback``."""
+    if kept.steps is not None:
+        return _pullback(plan, groups, kept, of_last, of_ys, wanted)
+    operands = kept.operands
+    with_gates = plan._replace(gates=True, last_only=False)
+
+    def chunk(carry: Any, at: Any) -> Any:
+        cotangent, sums = carry
+        xs, before, flags, of_ys = at
+        h = before[-1 if plan.reverse else 0]
+        here = operands._replace(xs=xs, h=h, flags=flags)
+        _, steps = forward(with_gates, here)
+        again = Kept(here, steps.gates.h, steps)
+        moved = _pullback(plan, groups, again, cotangent, of_ys, wanted._replace(h=h))
+        added = (moved.weights, moved.reset_to)
+        return (moved.h, jax.tree.map(jnp.add, sums, added)), (moved.xs, moved.forcing)
+
+    h = operands.h
+    zeros = jax.tree.map(jnp.zeros_like, point(operands, groups, wanted))
+    sums = (zeros.weights, zeros.reset_to)
+    before = states_before(kept.ys, h, reverse=plan.reverse)
+    (of_h, (weights, reset_to)), (of_xs, forcing) = over_chunks(
+        chunk,
+        (jnp.zeros_like(h) if of_last is None else of_last, sums),
+        (operands.xs, before, operands.flags, of_ys),
+        chunk_steps(kept.ys.shape[0], h.shape),
+        reverse=not plan.reverse,
+    )
+    return Tangents(weights, of_xs, None if wanted.h is None else of_h, reset_to, forcing)
+
+
+def _pullback(
+    plan: Plan,
+    groups: int,
+    kept: Kept,
+    of_last: Array | None,
+    of_ys: Array | None,
+    wanted: Tangents,
+) -> Tangents:
+    (weights, xs, h, reset_to, flags, factors), ys, steps = kept
+    assert steps is not None
+    gates = steps.gates
+    named = wanted.weights
+    shapes = [(max(groups, 1), *w.shape) for w in weights[:2]]
+    shapes += [(max(groups, 1), width) for width in (3 * h.shape[1], h.shape[1])]
+    # The kernels come together.
+    needed = [bool(jax.tree.leaves(named))] * 2 + [bias is not None for bias in named[2:]]
+    results = [
+        *((shape, needs) for shape, needs in zip(shapes, needed, strict=True)),
+        (xs.shape, wanted.xs is not None),
+        (h.shape, wanted.h is not None),
+        (h.shape, wanted.reset_to is not None),
+        (ys.shape, wanted.forcing is not None),
+    ]
+    found = _call(
+        "jaxgru_pullback",
+        [
+            *(xs, *weights[:2], h, reset_to, factors, *flags, ys),
+            *(gates.update, gates.reset, gates.candidate, steps.inside_reset, of_last, of_ys),
+        ],
+        [shape if needs else None for shape, needs in results],
+        h.dtype,
+        groups=np.int64(max(groups, 1)),
+        reset_after=plan.reset_after,
+        reverse=plan.reverse,
+    )
+    if not groups:
+        found[:4] = [x.reshape(x.shape[1:]) if x.size else x for x in found[:4]]
+    of_weights = Weights._make(map(_if_wanted, found[:4], named))
+    return Tangents(of_weights, *map(_if_wanted, found[4:], wanted[1:]))
+
+
+def _if_wanted(found: Any, wanted: Any) -> Any:
+    return None if wanted is None else found
 
 
 def _call(
@@ -66,7 +147,7 @@ def _call(
     operands: list[Array | None],
     results: list[tuple[int, ...] | None],
     dtype: Any,
-    **attributes: bool,
+    **attributes: Any,
 ) -> list[Array]:
     """Call a handler; an array that is absent has no element there."""
     struct: Any = jax.ShapeDtypeStruct

@@ -57,6 +57,11 @@ class Step(NamedTuple):
     # The inputs of the activations before clipping: update, reset, candidate.
     preactivations: tuple[Array, Array, Array] | None
 
+    def without_states(self) -> "Step":
+        """Return the values but for the new states."""
+        missing: Any = None
+        return self._replace(gates=self.gates._replace(h=missing))
+
 
 def plan_of(params: GRUParams, precision: Precision, **how: Any) -> Plan:
     """Return the plan of a layer with the static fields of its parameters."""

@@ -1,138 +1,280 @@
-"""The coefficients and the forcing of the linear recurrence, for all steps at once.
+"""The tangent of the states as a linear primitive of JAX, whose transpose is the pullback.
 
-A zero tangent is None and is not computed with.
+The operands of both are the leaves of ``Kept``, what a run leaves for its derivative. Then follow,
+for the tangent, the leaves of ``Tangents``; the results are the tangents of the last state and of
+all states. For the pullback it is the other way round. linear.py has both in JAX.
+
+A derivative of either is the same recurrence with another forcing, which is computed for all steps
+at once. Derivatives of any order therefore use these two, and no loop is differentiated step by
+step.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.interpreters import ad, batching
 
-from jaxgru._activations import ActivationLike, get_activation
-from jaxgru._recurrence.layout import blocks, product
-from jaxgru._recurrence.scan import Coefficients, Flags, map_step, where_valid
-from jaxgru._recurrence.step import Plan, Step, Weights, along, clipped, split_candidate
+from jaxgru._recurrence import linear, native, scan
+from jaxgru._recurrence.devices import varying_alike
+from jaxgru._recurrence.layout import keeps_axes
+from jaxgru._recurrence.linear import Kept, Tangents, every_step, every_step_transposed
+from jaxgru._recurrence.primitive import fold_rows, loop_primitive
+from jaxgru._recurrence.scan import Operands, states_before
+from jaxgru._recurrence.step import Plan, Weights
 
 Array = jax.Array
 
 
-def linearise(
-    plan: Plan, flags: Flags, factors: Array | None, steps: Step, hs: Array
-) -> tuple[Coefficients, Array]:
-    """Return the coefficients of the recurrence, and d = (1 - z) phi', each ``(T, B, H)``.
-
-    ``steps`` are all steps of a sequence, ``hs`` the states before them, ``f`` the factors of
-    recurrent dropout::
-
-        a = (h - n) z'       b = d (h Uh + ch) r'     c = d r         reset after
-        a = (h - n) z'       b = f h r'               c = d           reset before
-    """
-    z, r, n, _ = steps.gates
-    az, ar, an = steps.preactivations or (None, None, None)
-    a = (hs - n) * _slope(plan.clip, plan.recurrent_activation, az, z)
-    slope_r = _slope(plan.clip, plan.recurrent_activation, ar, r)
-    d = (1 - z) * _slope(plan.clip, plan.activation, an, n)
-    if plan.reset_after:
-        b, c = d * steps.inside_reset * slope_r, d * r
-    else:
-        b, c = _entering(factors, hs) * slope_r, d
-    if flags.valid is not None:
-        z = jnp.where(flags.valid[..., None], z, jnp.ones_like(z))
-        a, b, c, d, r = (where_valid(flags.valid, array) for array in (a, b, c, d, r))
-    return Coefficients(z, a, b, c, None if plan.reset_after else r), d
+def tangent(plan: Plan, kept: Kept, tangents: Tangents, groups: int = 0) -> tuple[Array, Array]:
+    """Return the tangents of the last state ``(B, H)`` and of all states ``(T, B, H)``."""
+    if not jax.tree.leaves(tangents):
+        return jnp.zeros_like(kept.operands.h), jnp.zeros_like(kept.ys)
+    if kept.steps is not None:  # its states are ys
+        kept = kept._replace(steps=kept.steps.without_states())
+    leaves, tree = jax.tree.flatten((kept, tangents))
+    last, all_ = _bind(_tangent_p, leaves, tree=tree, plan=plan, groups=groups)
+    return last, all_
 
 
-def forcing(
+def _pullback(
     plan: Plan,
-    weights: Weights,
-    coefficients: Coefficients,
-    d: Array,
-    transposed_kernel: Array,
-    xs: Array,
-    hs: Array,
-    flags: Flags,
-    factors: Array | None,
-    dweights: Weights,
-    dxs: Array | None,
-    dreset_to: Array | None,
-) -> Array:
-    """Return the tangent of each step's state for a fixed state before it, ``(T, B, H)``.
+    kept: Kept,
+    of_last: Array | None,
+    of_ys: Array | None,
+    wanted: Tangents,
+    groups: int,
+) -> Tangents:
+    """Return the cotangents that are wanted, those where ``wanted`` has anything but None."""
+    leaves, tree = jax.tree.flatten((kept, of_last, of_ys))
+    structure = jax.tree.structure(wanted)
+    results = _bind(_pullback_p, leaves, tree=tree, wanted=structure, plan=plan, groups=groups)
+    moved: Tangents = jax.tree.unflatten(structure, results)
+    return moved
 
-    ``xs`` are the inputs ``(T, B, I)``, ``hs`` the states before the steps. With dgz, dgr, dgx the
-    tangents of the blocks of ``x W + bias``, and h the states times the factors::
 
-        a (dgz + h dUz) + b (dgr + h dUr) + c (h dUh + dch) + d dgx          reset after
-        a (dgz + h dUz) + c (dgx + b (dgr + h dUr) Uh + (r h) dUh)           reset before
-    """
-    times = functools.partial(product, precision=plan.precision)
-    _, a, b, c, r = coefficients
-    entering = _entering(factors, hs)
-    xz, xr, xn = _blocks(
-        _sum(
-            None if dxs is None else times(dxs, weights.kernel),
-            None if dweights.kernel is None else times(xs, dweights.kernel),
-            _along(dweights.bias, hs),
-        ),
-        3,
+def _bind(primitive: Any, leaves: Sequence[Any], *, plan: Plan, **static: Any) -> Any:
+    return primitive.bind(
+        *varying_alike(*leaves), plan=plan, implementation=plan.implementation, **static
     )
-    du = dweights.recurrent_kernel
-    if r is None:
-        hz, hr, hn = _blocks(None if du is None else times(entering, du), 3)
-        moved = [
-            _scale(a, _sum(xz, hz)),
-            _scale(b, _sum(xr, hr)),
-            _scale(c, _sum(hn, _along(dweights.candidate_bias, hs))),
-            _scale(d, xn),
-        ]
+
+
+def _run_tangent(loop: Any, *leaves: Any, tree: Any, plan: Plan, groups: int) -> list[Array]:
+    kept, tangents = jax.tree.unflatten(tree, leaves)
+    return list(linear.tangent(loop, plan, groups, kept, tangents))
+
+
+def _run_pullback(
+    pullback: Any, *leaves: Any, tree: Any, wanted: Any, plan: Plan, groups: int
+) -> list[Array]:
+    kept, of_last, of_ys = jax.tree.unflatten(tree, leaves)
+    return jax.tree.leaves(pullback(plan, groups, kept, of_last, of_ys, _named(wanted)))
+
+
+def _tangent_results(*leaves: Any, tree: Any, **_: Any) -> list[Any]:
+    kept, _ = jax.tree.unflatten(tree, leaves)
+    return [kept.operands.h, kept.ys]
+
+
+def _pullback_results(*leaves: Any, tree: Any, wanted: Any, groups: int, **_: Any) -> list[Any]:
+    kept, *_ = jax.tree.unflatten(tree, leaves)
+    weights, xs, h, reset_to, *_ = kept.operands
+    if groups:
+        weights = jax.tree.map(lambda w: w.update(shape=(groups, *w.shape)), weights)
+    return _present(Tangents(weights, xs, h, reset_to, kept.ys), _named(wanted))
+
+
+def _present(values: Tangents, named: Tangents) -> list[Any]:
+    """Return the values where ``named`` has anything but None."""
+    pairs = zip((*values.weights, *values[1:]), (*named.weights, *named[1:]), strict=True)
+    return [value for value, name in pairs if name is not None]
+
+
+_scan_tangent = functools.partial(_run_tangent, scan.linear)
+_scan_pullback = functools.partial(_run_pullback, linear.pullback)
+_tangent_p = loop_primitive(
+    "gru_tangent",
+    _scan_tangent,
+    functools.partial(_run_tangent, native.linear),
+    _tangent_results,
+)
+_pullback_p = loop_primitive(
+    "gru_pullback",
+    _scan_pullback,
+    functools.partial(_run_pullback, native.pullback),
+    _pullback_results,
+)
+
+
+def _tangent_jvp(
+    primals: Sequence[Any], tangents: Sequence[Any], *, tree: Any, plan: Plan, groups: int, **_: Any
+) -> Any:
+    kept, given = jax.tree.unflatten(tree, primals)
+    _, dgiven = jax.tree.unflatten(tree, map(_none_if_zero, tangents))
+    outputs = tangent(plan, kept, given, groups)
+    first = jnp.zeros_like(kept.operands.h) if given.h is None else given.h
+    before = states_before(outputs[1], first, reverse=plan.reverse)
+    added = _moved(kept, tangents, lambda kept: every_step(plan, groups, kept, given, before))
+    dgiven = dgiven._replace(forcing=_sum(dgiven.forcing, added))
+    return outputs, tangent(plan, kept, dgiven, groups)
+
+
+def _pullback_jvp(
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    *,
+    tree: Any,
+    wanted: Any,
+    plan: Plan,
+    groups: int,
+    **_: Any,
+) -> Any:
+    kept, of_last, of_ys = jax.tree.unflatten(tree, primals)
+    _, dof_last, dof_ys = jax.tree.unflatten(tree, map(_none_if_zero, tangents))
+    named = _named(wanted)
+    outputs = _pullback(plan, kept, of_last, of_ys, named._replace(forcing=True), groups)
+    of_steps: Any = outputs.forcing
+    moved = _moved(
+        kept, tangents, lambda kept: every_step_transposed(plan, groups, kept, named, of_steps)
+    )
+    added = Tangents._make([Weights._make([None] * 4), *[None] * 4])
+    if moved is not None:
+        added, of_states = moved
+        # That of the state before the first step goes to h.
+        first = of_states[-1 if plan.reverse else 0]
+        before = states_before(of_states, jnp.zeros_like(first), reverse=not plan.reverse)
+        added, dof_ys = added._replace(h=first), _sum(dof_ys, before)
+    moved = _pullback(plan, kept, dof_last, dof_ys, named, groups)
+    return _present(outputs, named), list(map(_sum, _present(moved, named), _present(added, named)))
+
+
+def _moved(kept: Kept, tangents: Sequence[Any], function: Callable[[Kept], Any]) -> Any:
+    """Return the tangent of a function of what is kept, whose tangents are the first."""
+    leaves, tree = jax.tree.flatten(kept)
+    moving = [i for i in range(len(leaves)) if type(tangents[i]) is not ad.Zero]
+    if not moving:
+        return None
+
+    def of_moving(*values: Any) -> Any:
+        given = list(leaves)
+        for i, value in zip(moving, values, strict=True):
+            given[i] = value
+        return function(jax.tree.unflatten(tree, given))
+
+    values, dvalues = [leaves[i] for i in moving], [tangents[i] for i in moving]
+    return jax.jvp(of_moving, values, dvalues)[1]
+
+
+def _tangent_transpose(
+    cotangents: Sequence[Any], *operands: Any, tree: Any, plan: Plan, groups: int, **_: Any
+) -> list[Any]:
+    kept, given = jax.tree.unflatten(tree, operands)
+    # None where a tangent is absent, and where it is known.
+    wanted = jax.tree.map(
+        lambda x: True if isinstance(x, ad.UndefinedPrimal) else None,
+        given,
+        is_leaf=lambda x: isinstance(x, ad.UndefinedPrimal),
+    )
+    of_last, of_ys = map(_none_if_zero, cotangents)
+    moved = _pullback(plan, kept, of_last, of_ys, wanted, groups)
+    return [*[None] * len(jax.tree.leaves(kept)), *_present(moved, given)]
+
+
+def _pullback_transpose(
+    cotangents: Sequence[Any],
+    *operands: Any,
+    tree: Any,
+    wanted: Any,
+    plan: Plan,
+    groups: int,
+    **_: Any,
+) -> list[Any]:
+    kept, *given = jax.tree.unflatten(tree, operands)
+    tangents = jax.tree.unflatten(wanted, map(_none_if_zero, cotangents))
+    moved = tangent(plan, kept, tangents, groups)
+    found = [
+        x if isinstance(of, ad.UndefinedPrimal) else None
+        for x, of in zip(moved, given, strict=True)
+        if of is not None
+    ]
+    return [*[None] * len(jax.tree.leaves(kept)), *found]
+
+
+def _batch(
+    primitive: Any, operands: Sequence[Array], axes: Sequence[int | None], **static: Any
+) -> tuple[Sequence[Array], Sequence[int]]:
+    """Fold the new axis into the rows; map the scan over it if each entry has its own weights."""
+    tree, groups = static["tree"], static["groups"]
+    kept_axes, *_ = jax.tree.unflatten(tree, axes)
+    if jax.tree.leaves(kept_axes.operands.weights) or keeps_axes():
+        scan_form = _scan_tangent if primitive is _tangent_p else _scan_pullback
+        static.pop("implementation")
+        mapped = jax.vmap(functools.partial(scan_form, **static), in_axes=tuple(axes))
+        results = mapped(*operands)
+        return results, [0] * len(results)
+
+    of_tangents, of_states = Tangents._make([_GROUP, 1, 0, 0, 1]), (0, 1)
+    of_kept = Kept._make([Operands._make([_WHOLE, 1, 0, 0, 1, 0]), 1, 1])
+    if primitive is _tangent_p:
+        rows, result_rows = _leaves((of_kept, of_tangents), tree), [*of_states]
     else:
-        _, u_candidate = split_candidate(weights.recurrent_kernel)
-        du_gates, du_candidate = (None, None) if du is None else split_candidate(du)
-        hz, hr = _blocks(None if du_gates is None else times(entering, du_gates), 2)
-        reset = _scale(b, _sum(xr, hr))
-        into_candidate = _sum(
-            xn,
-            None if reset is None else times(reset, u_candidate),
-            None if du_candidate is None else times(r * entering, du_candidate),
+        rows, result_rows = (
+            _leaves((of_kept, *of_states), tree),
+            _leaves(of_tangents, static["wanted"]),
         )
-        moved = [_scale(a, _sum(xz, hz)), _scale(c, into_candidate)]
-    if flags.resets is not None and dreset_to is not None:
-        at_resets = jnp.where(flags.resets[..., None], along(dreset_to, hs), jnp.zeros_like(hs))
-        kept = flags._replace(resets=None)
-        moved.append(
-            map_step(coefficients, transposed_kernel, at_resets, kept, factors, plan.precision)
-        )
-    total = _sum(*moved)
-    return jnp.zeros_like(hs) if total is None else total
+    if _GROUP in (*rows, *result_rows):
+        size = next(x.shape[a] for x, a in zip(operands, axes, strict=True) if a is not None)
+        static["groups"] = size * max(groups, 1)
+    else:
+        static["groups"] = 0
+    is_new = [row == _GROUP and not groups for row in rows]
+    results, result_axes = fold_rows(
+        functools.partial(primitive.bind, **static),
+        [x[None] if new else x for x, new in zip(operands, is_new, strict=True)],
+        [a + 1 if new and a is not None else a for a, new in zip(axes, is_new, strict=True)],
+        [{_GROUP: 0, _WHOLE: None}.get(row, row) for row in rows],
+        [0 if row == _GROUP else row for row in result_rows],
+    )
+    if not groups:
+        results = [
+            x.squeeze(1) if row == _GROUP else x
+            for x, row in zip(results, result_rows, strict=True)
+        ]
+    return results, result_axes
 
 
-def _entering(factors: Array | None, hs: Array) -> Array:
-    """Return states times the factors of recurrent dropout."""
-    return hs if factors is None else along(factors, hs) * hs
+# What stands for the axis of the rows where it is that of their groups, and where there is none.
+_GROUP, _WHOLE = -1, -2
 
 
-def _slope(clip: float | None, activation: ActivationLike, x: Array | None, y: Array) -> Array:
-    """Return the derivative of ``y = activation(clipped(x))``."""
-    slope = get_activation(activation).slope
-    if clip is None or x is None:
-        return slope(x, y)
-    inner = slope(clipped(x, clip), y)
-    return jnp.where(jnp.abs(x) < clip, inner, jnp.zeros_like(inner))
+def _leaves(prefix: Any, tree: Any) -> list[int]:
+    """Return the leaf of a prefix of a structure for each of its leaves."""
+    full = jax.tree.unflatten(tree, range(tree.num_leaves))
+    return jax.tree.leaves(jax.tree.broadcast(prefix, full))
 
 
-def _sum(*terms: Array | None) -> Array | None:
-    """Return the sum of the terms that are not None."""
-    present = [term for term in terms if term is not None]
-    return functools.reduce(jnp.add, present) if present else None
+def _named(wanted: Any) -> Any:
+    """Return tangents that are not None where they are in a structure."""
+    return jax.tree.unflatten(wanted, [True] * wanted.num_leaves)
 
 
-def _scale(factor: Array, term: Array | None) -> Array | None:
-    return None if term is None else factor * term
+def _none_if_zero(tangent: Any) -> Any:
+    return None if type(tangent) is ad.Zero else tangent
 
 
-def _along(vector: Array | None, like: Array) -> Array | None:
-    return None if vector is None else along(vector, like)
+def _sum(one: Any, other: Any) -> Any:
+    """Return the sum of arrays that may be None, for zero."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
-def _blocks(term: Array | None, count: int) -> Sequence[Array | None]:
-    return [None] * count if term is None else blocks(term, count)
+for _primitive, _jvp, _transpose in (
+    (_tangent_p, _tangent_jvp, _tangent_transpose),
+    (_pullback_p, _pullback_jvp, _pullback_transpose),
+):
+    ad.primitive_jvps[_primitive] = _jvp
+    ad.primitive_transposes[_primitive] = _transpose
+    batching.primitive_batchers[_primitive] = functools.partial(_batch, _primitive)

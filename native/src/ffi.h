@@ -17,7 +17,7 @@ namespace ffi {
 
 constexpr int kMajor = 0, kMinor = 3;
 
-enum Type : int32_t { kFlags = 1, kFloat32 = 11, kFloat64 = 12 };
+enum Type : int32_t { kFlags = 1, kInteger = 5, kFloat32 = 11, kFloat64 = 12 };
 enum Code : int32_t { kInvalidArgument = 3, kResourceExhausted = 8, kFailedPrecondition = 9 };
 enum Stage : int32_t { kExecute = 3 };
 constexpr int32_t kScalar = 3;    // the kind of an attribute
@@ -82,14 +82,20 @@ struct Attributes {
   Text** names;
   void** values;
 
-  // Empty without a boolean of this name.
-  std::optional<bool> flag(const char* name) const {
+  // Empty without a boolean, or an integer of 64 bits, of this name.
+  std::optional<bool> flag(const char* name) const { return scalar<bool>(name, kFlags); }
+  std::optional<int64_t> integer(const char* name) const {
+    return scalar<int64_t>(name, kInteger);
+  }
+
+  template <class T>
+  std::optional<T> scalar(const char* name, Type type) const {
     for (int64_t i = 0; i < count; ++i) {
       const Text& own = *names[i];
       if (own.length != std::strlen(name) || std::memcmp(own.data, name, own.length) != 0) continue;
       const auto* scalar = static_cast<const Scalar*>(values[i]);
-      if (kinds[i] == kScalar && scalar->type == kFlags) {
-        return *static_cast<const bool*>(scalar->value);
+      if (kinds[i] == kScalar && scalar->type == type) {
+        return *static_cast<const T*>(scalar->value);
       }
     }
     return {};

@@ -164,6 +164,55 @@ ffi::Result linear(const ffi::Buffers& operands, const ffi::Buffers& results, bo
   return arrays.run(loop, p);
 }
 
+template <class T>
+ffi::Result pullback(const ffi::Buffers& operands, const ffi::Buffers& results, int64_t groups,
+                     bool reset_after, bool reverse, void (*loop)(const PullbackProblem<T>&)) {
+  Arrays<T> arrays(operands, results);
+  int64_t xs[3], h[2];
+  arrays.sizes("xs", 0, xs);
+  arrays.sizes("h", 3, h);
+  const auto [steps, rows, inputs] = xs;
+  const int64_t units = h[1];
+  const Shape sequence = {steps, rows, units}, state = {rows, units}, flags = {steps, rows};
+  PullbackProblem<T> p;
+  p.sizes = {steps, rows, units};
+  p.inputs = inputs;
+  p.groups = groups;
+  p.reset_after = reset_after;
+  p.reverse = reverse;
+  p.xs = arrays.operand("xs", {steps, rows, inputs});
+  p.kernel = arrays.operand("kernel", {inputs, 3 * units});
+  p.recurrent_kernel = arrays.operand("recurrent_kernel", {units, 3 * units});
+  p.h = arrays.operand("h", state);
+  p.reset_to = arrays.optional("reset_to", state);
+  p.factors = arrays.optional("factors", state);
+  p.flags.valid = arrays.flags("valid", flags);
+  p.flags.resets = arrays.flags("resets", flags);
+  p.ys = arrays.operand("ys", sequence);
+  p.update = arrays.operand("update", sequence);
+  p.reset = arrays.operand("reset", sequence);
+  p.candidate = arrays.operand("candidate", sequence);
+  p.inside_reset = arrays.operand("inside_reset", sequence);
+  p.of_last = arrays.optional("of_last", state);
+  p.of_ys = arrays.optional("of_ys", sequence);
+  p.of_kernel = arrays.optional_result("of_kernel", {groups, inputs, 3 * units});
+  p.of_recurrent_kernel = arrays.optional_result("of_recurrent_kernel", {groups, units, 3 * units});
+  p.of_bias = arrays.optional_result("of_bias", {groups, 3 * units});
+  p.of_candidate_bias = arrays.optional_result("of_candidate_bias", {groups, units});
+  p.of_xs = arrays.optional_result("of_xs", {steps, rows, inputs});
+  p.of_h = arrays.optional_result("of_h", state);
+  p.of_reset_to = arrays.optional_result("of_reset_to", state);
+  p.of_steps = arrays.optional_result("of_steps", sequence);
+  const bool weights = p.of_recurrent_kernel != nullptr;
+  arrays.expect(weights || !(p.of_kernel || p.of_bias || p.of_candidate_bias),
+                "expected both kernels or no weights");
+  arrays.expect(p.of_kernel || !weights || inputs == 0, "expected both kernels or no weights");
+  arrays.expect(reset_after || !p.of_candidate_bias, "a bias inside the reset gate: reset after");
+  arrays.expect(groups > 0 && rows % groups == 0, "expected groups of equal rows");
+  arrays.expect(steps > 0, "expected at least one step");
+  return arrays.run(loop, p);
+}
+
 // Calls `function(zero)` with a zero of the type of the first operand. No exception leaves it.
 template <class Function>
 ffi::Result in_type(const ffi::Buffers& operands, const Function& function) {
@@ -189,12 +238,25 @@ ffi::Result handle_forward(const ffi::Buffers& operands, const ffi::Buffers& res
 
 ffi::Result handle_linear(const ffi::Buffers& operands, const ffi::Buffers& results,
                           const ffi::Attributes& attributes) {
-  const auto reverse = attributes.flag("reverse"), transposed = attributes.flag("transposed");
-  if (!reverse || !transposed) return {"jaxgru kernel: expected reverse and transposed"};
+  const auto reverse = attributes.flag("reverse");
+  if (!reverse) return {"jaxgru kernel: expected reverse"};
   return in_type(operands, [&](auto zero) {
     using T = decltype(zero);
-    const Loops<T>& loops = kernel().loops<T>();
-    return linear<T>(operands, results, *reverse, *transposed ? loops.transposed : loops.linear);
+    return linear<T>(operands, results, *reverse, kernel().loops<T>().linear);
+  });
+}
+
+ffi::Result handle_pullback(const ffi::Buffers& operands, const ffi::Buffers& results,
+                            const ffi::Attributes& attributes) {
+  const auto reset_after = attributes.flag("reset_after"), reverse = attributes.flag("reverse");
+  const auto groups = attributes.integer("groups");
+  if (!reset_after || !reverse || !groups) {
+    return {"jaxgru kernel: expected reset_after, reverse and groups"};
+  }
+  return in_type(operands, [&](auto zero) {
+    using T = decltype(zero);
+    const auto loop = kernel().loops<T>().pullback;
+    return pullback<T>(operands, results, *groups, *reset_after, *reverse, loop);
   });
 }
 
@@ -230,4 +292,8 @@ JAXGRU_EXPORT jaxgru::ffi::Failure* jaxgru_forward(jaxgru::ffi::Frame* frame) {
 
 JAXGRU_EXPORT jaxgru::ffi::Failure* jaxgru_linear(jaxgru::ffi::Frame* frame) {
   return jaxgru::ffi::handle(frame, jaxgru::handle_linear);
+}
+
+JAXGRU_EXPORT jaxgru::ffi::Failure* jaxgru_pullback(jaxgru::ffi::Frame* frame) {
+  return jaxgru::ffi::handle(frame, jaxgru::handle_pullback);
 }

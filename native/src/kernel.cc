@@ -3,8 +3,8 @@
 
 #include "forward.h"
 #include "linear.h"
+#include "pullback_schedule.h"
 #include "schedule.h"
-#include "transposed.h"
 
 namespace jaxgru {
 
@@ -15,8 +15,8 @@ extern const Kernel JAXGRU_KERNEL;
 
 const Kernel JAXGRU_KERNEL = {
     JAXGRU_TEXT(JAXGRU_KERNEL),
-    {run_loop<Forward<float>>, run_loop<Linear<float>>, run_loop<Transposed<float>>},
-    {run_loop<Forward<double>>, run_loop<Linear<double>>, run_loop<Transposed<double>>},
+    {run_loop<Forward<float>>, run_loop<Linear<float>>, run_pullback<float>},
+    {run_loop<Forward<double>>, run_loop<Linear<double>>, run_pullback<double>},
 };
 
 }  // namespace jaxgru

@@ -12,7 +12,7 @@ template <class T>
 struct Loops {
   void (*forward)(const ForwardProblem<T>&);
   void (*linear)(const LinearProblem<T>&);
-  void (*transposed)(const LinearProblem<T>&);
+  void (*pullback)(const PullbackProblem<T>&);
 };
 
 struct Kernel {

@@ -45,7 +45,7 @@ struct ForwardProblem {
   T* inside_reset = nullptr;  // what the reset gate multiplies
 };
 
-// The linear recurrence of the derivative, or its transpose. With P the blocks of dh U:
+// The linear recurrence of the derivative. With P the blocks of dh U:
 //
 //   dh <- z dh + a Pz + b Pr + c Pn + e             reset after
 //   dh <- z dh + a Pz + c (r dh + b Pr) Un + e      reset before
@@ -61,10 +61,43 @@ struct LinearProblem {
   const T* r = nullptr;                  // null: reset after
   const T* transposed_kernel = nullptr;  // (3H, H)
   const T* factors = nullptr;            // (B, H)
-  const T* sequence = nullptr;           // (T, B, H), e, or the cotangents of every dh
-  const T* state = nullptr;              // (B, H), dh, or the cotangent of the last
+  const T* sequence = nullptr;           // (T, B, H), e
+  const T* state = nullptr;              // (B, H), dh
   T* state_out = nullptr;                // (B, H)
   T* sequence_out = nullptr;             // (T, B, H)
+};
+
+// The pullback of the GRU: from the cotangents of the last state and of all states, those of all
+// that they depend on. The rows are G groups, each with gradients of the weights of its own.
+template <class T>
+struct PullbackProblem {
+  Sizes sizes;
+  int64_t inputs = 0;
+  int64_t groups = 1;
+  bool reset_after = true;
+  bool reverse = false;
+  Flags flags;
+  const T* xs = nullptr;                // as in ForwardProblem
+  const T* kernel = nullptr;
+  const T* recurrent_kernel = nullptr;
+  const T* h = nullptr;
+  const T* reset_to = nullptr;
+  const T* factors = nullptr;
+  const T* ys = nullptr;
+  const T* update = nullptr;
+  const T* reset = nullptr;
+  const T* candidate = nullptr;
+  const T* inside_reset = nullptr;
+  const T* of_last = nullptr;   // (B, H)
+  const T* of_ys = nullptr;     // (T, B, H)
+  T* of_kernel = nullptr;       // (G, I, 3H); of the weights, the two kernels or none
+  T* of_recurrent_kernel = nullptr;  // (G, H, 3H)
+  T* of_bias = nullptr;              // (G, 3H)
+  T* of_candidate_bias = nullptr;    // (G, H)
+  T* of_xs = nullptr;                // (T, B, I)
+  T* of_h = nullptr;                 // (B, H)
+  T* of_reset_to = nullptr;          // (B, H)
+  T* of_steps = nullptr;             // (T, B, H), of the state after each step, by all paths
 };
 
 }  // namespace jaxgru

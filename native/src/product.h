@@ -123,6 +123,12 @@ struct Tile {
   }
 };
 
+// The distance between the numbers of a row that is given to products().
+template <class Row>
+constexpr int64_t left_stride(const Row&) {
+  return 1;
+}
+
 template <class T, int R, int P, int C, class Matrix, class Row, class Start, class Finish>
 __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel,
                                                     const Matrix& matrix, const Row& row,
@@ -139,6 +145,7 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
     for (int c = 0; c < C; ++c) sums[i][c] = first_terms[c];
   });
   const T* at = matrix.at(panel);
+  const int64_t stride = left_stride(row);
   for (int64_t k = 0; k < matrix.depth; ++k, at += matrix.row_stride()) {
     Vector<T> columns[P][C];
     for (int p = 0; p < P; ++p) {
@@ -148,7 +155,7 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
     }
     for (int r = 0; r < R; ++r) {
       for (int p = 0; p < P; ++p) {
-        for (int c = 0; c < C; ++c) sums[r * P + p][c] += rows[r][k] * columns[p][c];
+        for (int c = 0; c < C; ++c) sums[r * P + p][c] += rows[r][k * stride] * columns[p][c];
       }
     }
   }
