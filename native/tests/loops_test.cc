@@ -226,41 +226,160 @@ struct LinearStep {
     return next;
   }
 
-  std::vector<double> transposed(const std::vector<double>& state) const {
-    std::vector<double> inner(H), next(H);
-    for (int64_t i = 0; i < H; ++i) {
-      for (int64_t k = 0; k < H; ++k) inner[i] += of(p.c, k) * state[k] * u(2, i, k);
-    }
-    for (int64_t i = 0; i < H; ++i) {
-      double sum = p.r ? of(p.r, i) * inner[i] : inner[i];
-      for (int64_t k = 0; k < H; ++k) {
-        sum += of(p.a, k) * state[k] * u(0, i, k);
-        sum += of(p.b, k) * (p.r ? inner[k] : state[k]) * u(1, i, k);
-      }
-      next[i] = reset() ? 0 : of(p.z, i) * state[i] + at(p.factors, row * H + i, 1) * sum;
-    }
-    return next;
-  }
 };
 
 template <class T>
-double linear_error(const LinearProblem<T>& p, bool transposed) {
+double linear_error(const LinearProblem<T>& p) {
   const int64_t steps = p.sizes.steps, rows = p.sizes.rows, H = p.sizes.units;
   Worst worst;
   for (int64_t row = 0; row < rows; ++row) {
     std::vector<double> state(p.state + row * H, p.state + (row + 1) * H);
     for (int64_t step = 0; step < steps; ++step) {
-      const int64_t t = p.reverse != transposed ? steps - 1 - step : step;
+      const int64_t t = p.reverse ? steps - 1 - step : step;
       const LinearStep<T> at_step{p, row, t * rows + row, H};
-      if (!transposed) state = at_step.linear(state);
-      for (int64_t i = 0; i < H; ++i) {
-        if (transposed) state[i] += at_step.of(p.sequence, i);
-        worst.see(at_step.of(p.sequence_out, i), state[i]);
-      }
-      if (transposed) state = at_step.transposed(state);
+      state = at_step.linear(state);
+      for (int64_t i = 0; i < H; ++i) worst.see(at_step.of(p.sequence_out, i), state[i]);
     }
     for (int64_t i = 0; i < H; ++i) worst.see(p.state_out[row * H + i], state[i]);
   }
+  return worst.error;
+}
+
+// Gates are any numbers: the pullback is linear in the cotangents, whatever they are.
+template <class T>
+PullbackProblem<T> random_pullback(Arena<T>& arena, Sizes sizes, int64_t inputs) {
+  const auto [steps, rows, units] = sizes;
+  const int64_t count = steps * rows * units, state = rows * units;
+  const double scale = 1 / std::sqrt(static_cast<double>(units + inputs));
+  PullbackProblem<T> p;
+  p.sizes = sizes;
+  p.inputs = inputs;
+  for (const int64_t groups : {2, 3, static_cast<int>(rows)}) {
+    if (groups > 0 && rows % groups == 0 && arena.coin()) p.groups = groups;
+  }
+  p.reset_after = arena.coin();
+  p.reverse = arena.coin();
+  p.flags.valid = arena.maybe_flags(steps * rows, 0.7);
+  p.flags.resets = arena.maybe_flags(steps * rows, 0.3);
+  p.xs = arena.numbers(steps * rows * inputs);
+  p.kernel = arena.numbers(inputs * 3 * units, scale);
+  p.recurrent_kernel = arena.numbers(units * 3 * units, scale);
+  p.h = arena.numbers(state);
+  p.reset_to = p.flags.resets ? arena.maybe(state) : nullptr;
+  p.factors = arena.maybe(state);
+  p.ys = arena.numbers(count);
+  p.update = arena.numbers(count, 0.5);
+  p.reset = arena.numbers(count, 0.5);
+  p.candidate = arena.numbers(count, 0.5);
+  p.inside_reset = arena.numbers(count, 0.5);
+  p.of_last = arena.maybe(state);
+  p.of_ys = arena.maybe(count);
+  if (arena.coin()) {
+    p.of_kernel = arena.numbers(p.groups * inputs * 3 * units);
+    p.of_recurrent_kernel = arena.numbers(p.groups * units * 3 * units);
+    p.of_bias = arena.maybe(p.groups * 3 * units);
+    if (p.reset_after) p.of_candidate_bias = arena.maybe(p.groups * units);
+  }
+  p.of_xs = arena.maybe(steps * rows * inputs);
+  p.of_h = arena.maybe(state);
+  p.of_reset_to = arena.maybe(state);
+  p.of_steps = arena.maybe(count);
+  return p;
+}
+
+// Of everything that a pullback writes, relative to sums of so many terms.
+template <class T>
+double pullback_error(const PullbackProblem<T>& p) {
+  const int64_t steps = p.sizes.steps, rows = p.sizes.rows, H = p.sizes.units, I = p.inputs;
+  const auto u = [&](int64_t gate, int64_t from, int64_t to) -> double {
+    return p.recurrent_kernel[(from * 3 + gate) * H + to];
+  };
+  std::vector<double> kernel(p.groups * I * 3 * H), recurrent(p.groups * H * 3 * H);
+  std::vector<double> bias(p.groups * 3 * H), candidate(p.groups * H);
+  Worst worst;
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t group = row / (rows / p.groups);
+    std::vector<double> l(H), to_reset(H);
+    for (int64_t i = 0; i < H; ++i) l[i] = at(p.of_last, row * H + i, 0);
+    for (int64_t step = 0; step < steps; ++step) {
+      const int64_t t = p.reverse ? step : steps - 1 - step, place = t * rows + row;
+      const int64_t earlier = p.reverse ? t + 1 : t - 1;
+      const bool held = p.flags.valid && !p.flags.valid[place];
+      const bool reset = p.flags.resets && p.flags.resets[place];
+      std::vector<double> e(H), h(H), inner(H), back(l), gates[3];
+      for (auto& gate : gates) gate.resize(H);
+      for (int64_t i = 0; i < H; ++i) {
+        l[i] += at(p.of_ys, place * H + i, 0);
+        back[i] = l[i];
+        if (p.of_steps) worst.see(p.of_steps[place * H + i], l[i]);
+        h[i] = step + 1 == steps ? p.h[row * H + i] : p.ys[(earlier * rows + row) * H + i];
+        if (reset) h[i] = at(p.reset_to, row * H + i, 0);
+        e[i] = h[i] * at(p.factors, row * H + i, 1);
+      }
+      if (!held) {
+        const auto of = [&](const T* gate, int64_t i) -> double { return gate[place * H + i]; };
+        for (int64_t i = 0; i < H; ++i) {
+          const double z = of(p.update, i), n = of(p.candidate, i);
+          gates[0][i] = l[i] * (h[i] - n) * z * (1 - z);
+          gates[2][i] = l[i] * (1 - z) * (1 - n * n);
+        }
+        for (int64_t i = 0; i < H && !p.reset_after; ++i) {
+          for (int64_t k = 0; k < H; ++k) inner[i] += gates[2][k] * u(2, i, k);
+        }
+        for (int64_t i = 0; i < H; ++i) {
+          const double r = of(p.reset, i), slope = r * (1 - r);
+          gates[1][i] =
+              slope * (p.reset_after ? gates[2][i] * of(p.inside_reset, i) : inner[i] * e[i]);
+        }
+        for (int64_t i = 0; i < H; ++i) {
+          double sum = p.reset_after ? 0 : of(p.reset, i) * inner[i];
+          for (int64_t k = 0; k < H; ++k) {
+            sum += gates[0][k] * u(0, i, k) + gates[1][k] * u(1, i, k);
+            if (p.reset_after) sum += gates[2][k] * of(p.reset, k) * u(2, i, k);
+          }
+          back[i] = l[i] * of(p.update, i) + at(p.factors, row * H + i, 1) * sum;
+        }
+        for (int64_t gate = 0; gate < 3; ++gate) {
+          for (int64_t j = 0; j < H; ++j) {
+            const int64_t column = gate * H + j;
+            const double r = of(p.reset, j), inside = gates[gate][j];
+            bias[group * 3 * H + column] += inside;
+            if (gate == 2) candidate[group * H + j] += inside * r;
+            for (int64_t i = 0; i < I; ++i) {
+              kernel[(group * I + i) * 3 * H + column] += p.xs[place * I + i] * inside;
+            }
+            for (int64_t i = 0; i < H; ++i) {
+              double left = e[i];
+              if (gate == 2) left *= p.reset_after ? r : of(p.reset, i);
+              recurrent[(group * H + i) * 3 * H + column] += left * inside;
+            }
+          }
+        }
+      }
+      for (int64_t i = 0; i < I && p.of_xs; ++i) {
+        double sum = 0;
+        for (int64_t gate = 0; gate < 3; ++gate) {
+          for (int64_t k = 0; k < H; ++k) sum += gates[gate][k] * p.kernel[(i * 3 + gate) * H + k];
+        }
+        worst.see(p.of_xs[place * I + i], sum);
+      }
+      for (int64_t i = 0; i < H; ++i) {
+        if (reset) to_reset[i] += back[i];
+        l[i] = reset ? 0 : back[i];
+      }
+    }
+    for (int64_t i = 0; i < H; ++i) {
+      if (p.of_h) worst.see(p.of_h[row * H + i], l[i]);
+      if (p.of_reset_to) worst.see(p.of_reset_to[row * H + i], to_reset[i]);
+    }
+  }
+  const auto see = [&](const T* found, const std::vector<double>& expected) {
+    for (size_t i = 0; found && i < expected.size(); ++i) worst.see(found[i], expected[i]);
+  };
+  see(p.of_kernel, kernel);
+  see(p.of_recurrent_kernel, recurrent);
+  see(p.of_bias, bias);
+  see(p.of_candidate_bias, candidate);
   return worst.error;
 }
 
@@ -276,9 +395,10 @@ void check(const Kernel& kernel, Random& random, Sizes sizes, int64_t inputs) {
   expect(forward_error(forward) < kTolerance<T>, "forward", sizes, kernel.name);
   const auto linear = random_linear<T>(arena, sizes);
   kernel.loops<T>().linear(linear);
-  expect(linear_error(linear, false) < kTolerance<T>, "linear", sizes, kernel.name);
-  kernel.loops<T>().transposed(linear);
-  expect(linear_error(linear, true) < kTolerance<T>, "transposed", sizes, kernel.name);
+  expect(linear_error(linear) < kTolerance<T>, "linear", sizes, kernel.name);
+  const auto pullback = random_pullback<T>(arena, sizes, inputs);
+  kernel.loops<T>().pullback(pullback);
+  expect(pullback_error(pullback) < kTolerance<T>, "pullback", sizes, kernel.name);
 }
 
 // Each row of a problem alone, which takes other tiles, and no helper.
@@ -334,6 +454,51 @@ void check_callers(const Kernel& kernel, Random& random, int callers, int rounds
     }
     for (std::thread& thread : threads) thread.join();
     expect(differing == 0, "one of several callers has other bits", sizes, kernel.name);
+  }
+}
+
+// Pullbacks that are shared out among threads, by rows and by panels, by several callers at once: all
+// but one of them get no helper.
+template <class T>
+void check_pullback_bits(const Kernel& kernel, Random& random, int callers, int rounds) {
+  struct Case {
+    Sizes sizes;
+    int64_t groups;
+  };
+  const Case cases[] = {{{9, 70, 40}, 1}, {{150, 3, 60}, 1}, {{60, 12, 33}, 12}, {{20, 80, 24}, 2}};
+  for (const auto& [sizes, groups] : cases) {
+    Arena<T> arena(random);
+    PullbackProblem<T> p;
+    do {
+      p = random_pullback<T>(arena, sizes, 50);
+    } while (!p.of_recurrent_kernel || !p.of_xs || p.groups != 1);
+    p.groups = groups;
+    p.of_bias = p.of_candidate_bias = p.of_reset_to = p.of_steps = nullptr;
+    const int64_t width = 3 * sizes.units * groups, xs = sizes.steps * sizes.rows * 50;
+    const auto run = [&](std::vector<T>& found) {
+      found.resize((50 + sizes.units) * width + xs);
+      auto own = p;
+      own.of_kernel = found.data();
+      own.of_recurrent_kernel = own.of_kernel + 50 * width;
+      own.of_xs = own.of_recurrent_kernel + sizes.units * width;
+      own.of_h = nullptr;
+      kernel.loops<T>().pullback(own);
+    };
+    std::vector<T> expected;
+    run(expected);
+    std::vector<std::thread> threads;
+    std::atomic<int> differing{0};
+    for (int caller = 0; caller < callers; ++caller) {
+      threads.emplace_back([&] {
+        for (int i = 0; i < rounds; ++i) {
+          std::vector<T> found;
+          run(found);
+          differing += std::memcmp(found.data(), expected.data(), found.size() * sizeof(T)) != 0;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    expect(differing == 0, "a pullback has other bits", sizes, kernel.name);
   }
 }
 
@@ -395,6 +560,8 @@ int run(int problems, bool forks) {
     check_not_finite<double>(kernel, random);
     check_callers<float>(kernel, random, 3, 3);
     check_callers<double>(kernel, random, 3, 3);
+    check_pullback_bits<float>(kernel, random, 3, 3);
+    check_pullback_bits<double>(kernel, random, 3, 3);
     if (forks) check_fork(kernel, random);
     std::printf("%s: %d random problems, %d failures\n", kernel.name, problems, failures);
   }
