@@ -4,7 +4,6 @@ Same arguments, same results to rounding. Only sizes are checked beyond this fil
 itself.
 """
 
-import functools
 from typing import Any
 
 import jax

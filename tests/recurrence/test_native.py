@@ -151,7 +151,7 @@ def test_a_call_of_wrong_sizes_is_an_error_and_no_crash():
 
     def call(*operands):
         results = [state.shape, sequence.shape]
-        options = {"reverse": False, "transposed": False}
+        options = {"reverse": False}
         return native._call("jaxgru_linear", list(operands), results, state.dtype, **options)
 
     rest = [sequence, state, absent, absent, absent]
