@@ -338,6 +338,13 @@ def _relu(s: _Source) -> chain.Layer:
     return chain.ReLU(None if largest is None else s.number("max_value", 0.0), slope, threshold)
 
 
+def _elu(s: _Source) -> chain.Layer:
+    alpha = s.number("alpha", 1.0)
+    if alpha != 1:
+        raise WeightsError(f"alpha is {alpha}: expected 1; {_WAY_OUT}")
+    return chain.Elementwise("elu")
+
+
 def _leaky_relu(s: _Source) -> chain.Layer:
     key = "negative_slope" if "negative_slope" in s.layer.config else "alpha"
     return chain.ReLU(None, s.number(key, 0.3))
@@ -376,7 +383,7 @@ _BUILDERS: dict[str, Callable[[_Source], chain.Layer | None]] = {
     "Conv1D": _conv,
     "Dense": _dense,
     "Dropout": _noise,
-    "ELU": lambda s: chain.Elementwise("elu"),
+    "ELU": _elu,
     "Embedding": _embedding,
     "Flatten": _flatten,
     "GaussianDropout": _noise,

@@ -17,6 +17,7 @@ _ARRAYS = {
     "layer_normalization": _AFFINE,
     "batch_normalization": (*_AFFINE, *_MOVING),
     "p_re_l_u": ("alpha",),
+    "p_re_lu": ("alpha",),
     "prelu": ("alpha",),
     "gru": _CELL,
     "gru_cell": _CELL,
