@@ -84,9 +84,7 @@ struct Attributes {
 
   // Empty without a boolean, or an integer of 64 bits, of this name.
   std::optional<bool> flag(const char* name) const { return scalar<bool>(name, kFlags); }
-  std::optional<int64_t> integer(const char* name) const {
-    return scalar<int64_t>(name, kInteger);
-  }
+  std::optional<int64_t> integer(const char* name) const { return scalar<int64_t>(name, kInteger); }
 
   template <class T>
   std::optional<T> scalar(const char* name, Type type) const {

@@ -77,7 +77,7 @@ struct PullbackProblem {
   bool reset_after = true;
   bool reverse = false;
   Flags flags;
-  const T* xs = nullptr;                // as in ForwardProblem
+  const T* xs = nullptr;  // as in ForwardProblem
   const T* kernel = nullptr;
   const T* recurrent_kernel = nullptr;
   const T* h = nullptr;
@@ -88,9 +88,9 @@ struct PullbackProblem {
   const T* reset = nullptr;
   const T* candidate = nullptr;
   const T* inside_reset = nullptr;
-  const T* of_last = nullptr;   // (B, H)
-  const T* of_ys = nullptr;     // (T, B, H)
-  T* of_kernel = nullptr;       // (G, I, 3H); of the weights, the two kernels or none
+  const T* of_last = nullptr;        // (B, H)
+  const T* of_ys = nullptr;          // (T, B, H)
+  T* of_kernel = nullptr;            // (G, I, 3H); of the weights, the two kernels or none
   T* of_recurrent_kernel = nullptr;  // (G, H, 3H)
   T* of_bias = nullptr;              // (G, 3H)
   T* of_candidate_bias = nullptr;    // (G, H)

@@ -64,9 +64,9 @@ class Pullback {
   // The lines of a block of some steps.
   struct Block {
     int64_t first_step, steps;
-    Rows<T> entering, gated;          // e, and of reset before r e
-    Rows<T> into_gates, into_reset;   // what enters the products with U': of reset before, in two
-    Rows<T> into_inputs, inputs;      // what enters those with W', and x
+    Rows<T> entering, gated;         // e, and of reset before r e
+    Rows<T> into_gates, into_reset;  // what enters the products with U': of reset before, in two
+    Rows<T> into_inputs, inputs;     // what enters those with W', and x
   };
 
   // Some rows, of whole groups or of one, and how they are run.
@@ -133,8 +133,10 @@ class Pullback {
       return allocator.take_rows(most_lines_, width, blocks);
     };
     const int64_t first = number * steps_, left = p_->sizes.steps - first;
-    return {first,          left < steps_ ? left : steps_, rows(units),    rows(units),
-            rows(units, 3), rows(units),                   rows(units, 3), rows(p_->inputs)};
+    return {first,          left < steps_ ? left : steps_,
+            rows(units),    rows(units),
+            rows(units, 3), rows(units),
+            rows(units, 3), rows(p_->inputs)};
   }
 
   // The recurrence of a slab.
@@ -148,7 +150,8 @@ class Pullback {
       resets_ = allocator.take_rows(owner.most_rows_, p.sizes.units);
       const Place<T> constant(p.sizes, 0, slab.rows.begin);
       each(rows_, panels_, [&](int64_t row, int64_t panel) {
-        store(carry_.at(row, panel), p.of_last ? constant.read(p.of_last, row, panel) : Vector<T>{});
+        store(carry_.at(row, panel),
+              p.of_last ? constant.read(p.of_last, row, panel) : Vector<T>{});
         store(resets_.at(row, panel), Vector<T>{});
       });
     }
@@ -181,7 +184,8 @@ class Pullback {
       const bool* resets = flags_at(p.flags.resets, p.sizes, t, first);
       const bool is_first = step + 1 == p.sizes.steps;
       const Place<T> now(p.sizes, t, first), constant(p.sizes, 0, first);
-      const Place<T> before = is_first ? constant : Place<T>(p.sizes, p.reverse ? t + 1 : t - 1, first);
+      const Place<T> before =
+          is_first ? constant : Place<T>(p.sizes, p.reverse ? t + 1 : t - 1, first);
       const T* states = is_first ? p.h : p.ys;
       for (int64_t row = 0; row < rows_; ++row) {
         const int64_t at = line(row);
@@ -382,20 +386,27 @@ class Pullback {
     const auto at = [=](int64_t row, int64_t panel) {
       return sums + (panel * rows + row) * C * kLanes<T>;
     };
-    const auto start = [&](int64_t row, int64_t panel) {
-      Sums_<C> found;
-      for (int c = 0; c < C; ++c) found[c] = load(at(row, panel) + c * kLanes<T>);
-      return found;
-    };
     const auto finish = [&](auto& tile) {
       tile.each([&](int64_t row, int64_t panel, int i) {
-        for (int c = 0; c < C; ++c) store(at(row, panel) + c * kLanes<T>, tile.sums[i][c]);
+        for (int c = 0; c < C; ++c) {
+          T* sum = at(row, panel) + c * kLanes<T>;
+          store<T>(sum, load(sum) + tile.sums[i][c]);
+        }
       });
     };
-    products<T, C>(rows, panels, false, lines, columns, start, finish);
+    for (int64_t first = 0; first < lines.depth; first += kLinesInSum) {
+      const int64_t left = lines.depth - first;
+      const Columns<T> some{columns.data + first * columns.width, columns.width, columns.count,
+                            columns.ones};
+      const Lines<T> of_some{lines.data + first * lines.width, lines.width,
+                             left < kLinesInSum ? left : kLinesInSum, lines.in_panel};
+      products<T, C>(rows, panels, false, of_some, some, Zero<T, C>(), finish);
+    }
   }
-  template <int C>
-  using Sums_ = jaxgru::Sums<T, C>;
+
+  // So many lines are added up before they are added to what is there: a long sum, in order, would
+  // round as often as it has terms.
+  static constexpr int64_t kLinesInSum = 128;
 
   const Problem* p_;
   int64_t panels_, input_panels_, most_rows_, steps_, most_lines_;

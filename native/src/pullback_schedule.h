@@ -159,9 +159,7 @@ class PullbackRun final : public Job {
   }
 
   Slab whole() const { return {{0, p_.sizes.rows}, cut_.of_group}; }
-  Block in_ring(int64_t j) const {
-    return pull_.block(j, memory_ + carry_ + j % kRing * block_);
-  }
+  Block in_ring(int64_t j) const { return pull_.block(j, memory_ + carry_ + j % kRing * block_); }
   T* ring_sums() const { return memory_ + own_ - sums_; }
   int64_t part_count() const { return weight_parts_ + input_parts_; }
 

@@ -225,7 +225,6 @@ struct LinearStep {
     }
     return next;
   }
-
 };
 
 template <class T>
@@ -457,8 +456,8 @@ void check_callers(const Kernel& kernel, Random& random, int callers, int rounds
   }
 }
 
-// Pullbacks that are shared out among threads, by rows and by panels, by several callers at once: all
-// but one of them get no helper.
+// Pullbacks that are shared out among threads, by rows and by panels, by several callers at once:
+// all but one of them get no helper.
 template <class T>
 void check_pullback_bits(const Kernel& kernel, Random& random, int callers, int rounds) {
   struct Case {
