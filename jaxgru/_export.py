@@ -9,13 +9,14 @@ import jax
 import numpy as np
 
 from jaxgru._atomic import replacing
-from jaxgru._checks import check_precision, state_dtype
+from jaxgru._checks import check_precision
 from jaxgru._net import Net, check_net, map_layers, output_size, unroll
 from jaxgru._optional import need
 from jaxgru._recurrence.layer import Precision
 from jaxgru._sequence import gru
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.formats.onnx.format import to_onnx
+from jaxgru.streaming import state_dtype
 
 ENDINGS = {"onnx": ".onnx", "stablehlo": ".stablehlo"}
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru._arrayfiles import Window
-from jaxgru._checks import state_dtype
 from jaxgru._net import Layer, Net, State, check_net, map_layers, unroll
 from jaxgru._sequence import gru, run_layers
 
@@ -115,6 +114,12 @@ def split_state(net: Net, h: np.ndarray) -> Any:
         return h[..., start:stop]
 
     return map_layers(part, net)
+
+
+def state_dtype(net: Net) -> np.dtype:
+    """Return the type of the state by the weights as they are stored, in either mode of JAX."""
+    widest: np.dtype = max((leaf.dtype for leaf in jax.tree.leaves(net)), key=lambda d: d.itemsize)
+    return np.dtype(np.float32) if widest.itemsize < 4 else widest
 
 
 def rounded(array: np.ndarray, net: Net) -> np.ndarray:

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru._arrayfiles import ArrayFileError, ArrayReader, Window, create_array, open_array
-from jaxgru._checks import state_dtype
 from jaxgru._cli.arguments import (
     Input,
     Output,
@@ -34,7 +33,7 @@ from jaxgru._cli.source import add_source_options, read_net
 from jaxgru._net import Net, unroll
 from jaxgru._progress import progress_bar
 from jaxgru.plot import check_plot, plot_run
-from jaxgru.streaming import Chunk, rounded, split_state, stream
+from jaxgru.streaming import Chunk, rounded, split_state, state_dtype, stream
 
 _EXAMPLES = """\
 examples:
