@@ -56,3 +56,14 @@ def test_a_sub_model_is_entered(call):
 def test_what_is_no_chain_is_refused(sources, message):
     with pytest.raises(WeightsError, match=message):
         build_model(_model(*sources), {}.__getitem__, ARRAYS, "2.15.0", Fields({}))
+
+
+def test_an_elu_of_another_alpha_is_refused():
+    layers = [
+        _layer("InputLayer", "x", batch_input_shape=[None, None, 3]),
+        _layer("ELU", "e", ["x", 0, 0], alpha=0.5),
+    ]
+    ends = {"input_layers": [["x", 0, 0]], "output_layers": [["e", 0, 0]]}
+    model = model_of({"class_name": "Functional", "config": {"layers": layers, **ends}})
+    with pytest.raises(WeightsError, match=r"alpha is 0.5: expected 1; "):
+        build_model(model, {}.__getitem__, {}, "2.15.0", Fields({}))

@@ -1,0 +1,86 @@
+"""The layers of ``jaxgru.model`` against NumPy in double precision, and what training draws.
+
+Tolerance: 1e-5 of values of size 1, as the layers compute in float32.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgru.model import Conv1D, Embedding, GlobalPooling1D, Masking, Model, Noise, Signal
+
+RNG = np.random.default_rng(0)
+XS = RNG.normal(size=(2, 7, 4)).astype("f4")
+
+
+def test_a_causal_convolution_sees_no_later_step():
+    kernel, bias = RNG.normal(size=(3, 2, 6)).astype("f4"), RNG.normal(size=6).astype("f4")
+    layer = Conv1D(kernel, bias, padding="causal", dilation=2, groups=2)
+    before = np.concatenate([np.zeros((2, 4, 4)), XS], axis=1)
+    taken = np.stack([before[:, 2 * k : 2 * k + 7] for k in range(3)], axis=2)
+    halves = [
+        np.einsum("btki,kio->bto", taken[..., 2 * g :][..., :2], kernel[..., 3 * g :][..., :3])
+        for g in range(2)
+    ]
+    want = np.concatenate(halves, axis=-1) + bias
+    np.testing.assert_allclose(layer(Signal(jnp.asarray(XS)), None).x, want, rtol=0, atol=1e-5)
+
+
+def test_a_step_is_masked_if_all_of_its_numbers_are_the_mask_value():
+    xs = XS.copy()
+    xs[0, 3:] = xs[1, 2] = 0.5
+    xs[1, 4, :3] = 0.5  # not all of them
+    signal = Masking(0.5)(Signal(jnp.asarray(xs)), None)
+    valid = np.ones((2, 7), bool)
+    valid[0, 3:] = valid[1, 2] = False
+    np.testing.assert_array_equal(signal.mask, valid)
+    np.testing.assert_array_equal(signal.x, np.where(valid[..., None], xs, 0))
+    want = [row[held].astype("f8").mean(0) for row, held in zip(xs, valid, strict=True)]
+    np.testing.assert_allclose(GlobalPooling1D()(signal, None).x, want, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [-1, 9])
+def test_integers_outside_of_a_table_are_refused(wrong):
+    model, ids = Model(words=Embedding(jnp.ones((9, 4)))), np.array([[1, wrong, 0]])
+    with pytest.raises(ValueError, match=f"its input has {wrong}: expected integers from 0 to 8"):
+        model(ids)
+    rows = jax.jit(model)(ids)[0]
+    np.testing.assert_array_equal(np.isnan(rows).all(-1), [False, True, False])
+
+
+# Of a million draws, the mean and the standard deviation have an error of 0.002, so 0.01 is never
+# exceeded by chance.
+MANY = RNG.normal(size=(100, 100, 100)).astype("f4")
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.6])
+def test_alpha_dropout_keeps_mean_and_variance(key, rate):
+    ys = np.asarray(Model(noise=Noise("AlphaDropout", rate))(MANY, key=key), np.float64)
+    assert abs(ys.mean()) < 0.01
+    assert abs(ys.std() - 1) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "mean", "deviation"),
+    [
+        ("Dropout", 0.2, 1, 0.5),  # sqrt(rate / (1 - rate))
+        ("SpatialDropout1D", 0.2, 1, 0.5),
+        ("GaussianDropout", 0.2, 1, 0.5),
+        ("GaussianNoise", 0.2, 1, 0.2),
+    ],
+)
+def test_noise_has_the_mean_and_deviation_of_keras(key, kind, rate, mean, deviation):
+    # One draw for all steps, of which there is one.
+    ys = Model(noise=Noise(kind, rate))(np.ones((10**4, 1, 100), np.float32), key=key)
+    assert abs(ys.mean() - mean) < 0.01
+    assert abs(ys.std() - deviation) < 0.01
+    if kind == "SpatialDropout1D":
+        ys = Model(noise=Noise(kind, rate))(np.ones((5, 6, 100), np.float32), key=key)
+        np.testing.assert_array_equal(ys, np.broadcast_to(ys[:, :1], ys.shape))
+
+
+def test_each_layer_draws_for_itself(key):
+    model = Model(one=Noise("Dropout", 0.5), other=Noise("Dropout", 0.5))
+    ys = model(np.ones((100, 100, 100), np.float32), key=key)
+    assert abs((ys == 4).mean() - 0.25) < 0.01
