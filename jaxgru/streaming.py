@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgru import _checks
 from jaxgru._arrayfiles import Window
 from jaxgru._net import Layer, Net, State, check_net, map_layers, unroll
 from jaxgru._sequence import gru, run_layers
@@ -118,8 +119,8 @@ def split_state(net: Net, h: np.ndarray) -> Any:
 
 def state_dtype(net: Net) -> np.dtype:
     """Return the type of the state by the weights as they are stored, in either mode of JAX."""
-    widest: np.dtype = max((leaf.dtype for leaf in jax.tree.leaves(net)), key=lambda d: d.itemsize)
-    return np.dtype(np.float32) if widest.itemsize < 4 else widest
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+        return np.dtype(_checks.state_dtype(net))
 
 
 def rounded(array: np.ndarray, net: Net) -> np.ndarray:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru._arrayfiles import ArrayFileError, open_array
+from jaxgru._checks import state_dtype
 from jaxgru._cli.model_source import as_integers
 from jaxgru._cli.run_arrays import choose_columns, read_optional
-from jaxgru._params import at_least_float32
 from jaxgru.finetune import Loss, Sequences, classification, next_step, regression
 from jaxgru.finetune._model import takes_integers
 from jaxgru.model import Model
@@ -72,9 +72,8 @@ def _is_npz(path: str) -> bool:
 
 
 def _dtype(model: Model) -> Any:
-    types = [jnp.result_type(leaf) for leaf in jax.tree.leaves(model)]
-    floats = [each for each in types if jnp.issubdtype(each, jnp.floating)]
-    return at_least_float32(jnp.result_type(*floats))
+    leaves = jax.tree.leaves(model)
+    return state_dtype([leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)])
 
 
 def split_data(

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgru._arrayfiles import open_array
 from jaxgru._atomic import replacing
 from jaxgru._checks import state_dtype
 from jaxgru._cli.describe import in_a_line
 from jaxgru._cli.finetune_data import data_names, loss_of, read_data, split_data
-from jaxgru._cli.model_source import read_model
+from jaxgru._cli.model_source import read_model, readout_arrays
 from jaxgru._cli.result import save_result
 from jaxgru._cli.source import read_net
 from jaxgru._net import Net, check_net
@@ -145,11 +143,7 @@ def _readout(
 ) -> LinearReadout | None:
     """Return the readout of a file, a new one, or None."""
     if arguments.readout is not None:
-        arrays = []
-        for name in ("kernel", "bias"):
-            with open_array(arguments.readout, name) as reader:
-                arrays.append(jnp.asarray(reader.read_all().astype(state_dtype(net))))
-        return LinearReadout(*arrays)
+        return LinearReadout(*readout_arrays(arguments.readout, net))
     is_classes = arguments.loss == "classification"
     wanted = int(data.targets.max(initial=0)) + 1 if is_classes else int(data.targets.shape[-1])
     _, given = check_net(net)

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgru._arrayfiles import open_array
+from jaxgru._checks import state_dtype
 from jaxgru._cli.arguments import Input, add_equations
 from jaxgru._cli.source import add_source_options, read_net, source_options
 from jaxgru._net import Net
-from jaxgru._params import at_least_float32
 from jaxgru._weights.whole import has_model, load_model
-from jaxgru.model import Dense, Elementwise, Model, Recurrent
+from jaxgru.model import Dense, Model, Recurrent
 
 
 class Source(NamedTuple):
@@ -58,12 +58,7 @@ def read_model(arguments: argparse.Namespace, on: str = "steps") -> Source:
 
 def read_readout(path: str, net: Net) -> Dense:
     """Return the linear readout of a net in a .npz file."""
-    dtype = at_least_float32(jnp.result_type(*jax.tree.leaves(net)))
-    arrays = []
-    for name in ("kernel", "bias"):
-        with open_array(path, name) as reader:
-            arrays.append(jnp.asarray(reader.read_all().astype(dtype)))
-    kernel, bias = arrays
+    kernel, bias = readout_arrays(path, net)
     if kernel.ndim != 2 or bias.shape != kernel.shape[1:]:
         raise ValueError(
             f"{path}: its kernel and bias have shapes {kernel.shape} and {bias.shape}: expected "
@@ -72,10 +67,13 @@ def read_readout(path: str, net: Net) -> Dense:
     return Dense(kernel, bias)
 
 
-def end_activation(model: Model) -> str:
-    """Return the name of the activation that a model ends with, "linear" for none."""
-    last = list(model.layers.values())[-1]
-    return str(last.activation) if isinstance(last, Dense | Elementwise) else "linear"
+def readout_arrays(path: str, net: Net) -> list[jax.Array]:
+    """Return the kernel and the bias of a readout in a .npz file, in the type of the state."""
+    arrays = []
+    for name in ("kernel", "bias"):
+        with open_array(path, name) as reader:
+            arrays.append(jnp.asarray(reader.read_all().astype(state_dtype(net))))
+    return arrays
 
 
 def as_integers(array: np.ndarray, what: str) -> np.ndarray:

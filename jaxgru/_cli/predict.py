@@ -10,10 +10,11 @@ import numpy as np
 
 from jaxgru._arrayfiles import TEXT, ArrayFileError, format_of, open_array, write_array
 from jaxgru._cli.arguments import Input, Output, Subparsers, add_command, add_weights
-from jaxgru._cli.model_source import add_model_options, as_integers, end_activation, read_model
+from jaxgru._cli.model_source import add_model_options, as_integers, read_model
 from jaxgru._cli.run_arrays import add_columns, choose_columns, read_optional, warn_not_finite
 from jaxgru._progress import progress_bar
 from jaxgru.model import Embedding, Model
+from jaxgru.model._chain import end_activation
 
 _EXAMPLES = """\
 examples:

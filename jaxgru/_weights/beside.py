@@ -34,6 +34,15 @@ def open_beside(path: Path) -> BinaryIO:
         raise WeightsError(f"{name} cannot be read ({error.strerror}): expected it there") from None
 
 
+def read_beside(path: Path, most: int) -> bytes:
+    """Return the content of a file that ``open_beside`` opens; refuse more than ``most`` bytes."""
+    with open_beside(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise WeightsError(f"{path.name} has {size} bytes: expected at most {most}")
+        return file.read(size)
+
+
 def size_beside(path: Path) -> int:
     """Return the size of a file that ``open_beside`` opens."""
     with open_beside(path) as file:

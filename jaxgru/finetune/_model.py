@@ -18,7 +18,7 @@ from jaxgru._recurrence.layer import Precision, Remat
 from jaxgru.finetune._lora import merge
 from jaxgru.finetune._losses import Loss, On
 from jaxgru.model import Signal
-from jaxgru.model._chain import is_recurrent, run_chain
+from jaxgru.model._chain import end_activation, is_recurrent, run_chain
 
 Array = jax.Array
 
@@ -206,14 +206,8 @@ def run_model(
     return Run(signal.x, counted, states)
 
 
-def end_activation(model: chain.Model) -> Any:
-    """Return the activation of the last layer of a model, or None."""
-    *_, last = merge(model).layers.values()
-    return last.activation if isinstance(last, chain.Dense | chain.Elementwise) else None
-
-
 def _of_logits(model: chain.Model) -> chain.Model:
-    if end_activation(model) not in ("softmax", "sigmoid"):
+    if end_activation(merge(model)) not in ("softmax", "sigmoid"):
         return model
     *_, (name, last) = model.layers.items()
     layers = {**model.layers, name: dataclasses.replace(last, activation="linear")}

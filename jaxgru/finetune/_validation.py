@@ -12,8 +12,9 @@ from jaxgru.finetune._data import Sequences
 from jaxgru.finetune._loop import FinetuneWarning
 from jaxgru.finetune._lora import merge
 from jaxgru.finetune._losses import Loss, total_loss
-from jaxgru.finetune._model import end_activation, has_time, run_model, takes_integers
+from jaxgru.finetune._model import has_time, run_model, takes_integers
 from jaxgru.model import Conv1D, GlobalPooling1D, MaxPooling1D, Model, Recurrent, Reshape
+from jaxgru.model._chain import end_activation
 
 
 class CheckedSequences(Sequences):
@@ -47,7 +48,7 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Check
         run = functools.partial(run_model, h0=None, loss=loss)
         # The shapes of all predictions, without computing them.
         predicted = jax.eval_shape(run, model, inputs, lengths).predictions
-        _check_predictions(predicted, loss, end_activation(model))
+        _check_predictions(predicted, loss, end_activation(merge(model)))
         _check_targets(inputs, targets, loss, predicted.shape)
         counted = np.asarray(jax.jit(lambda *given: run(*given).counted)(model, inputs, lengths))
         if counted.dtype != bool:  # None

@@ -15,7 +15,7 @@ from jaxgru._checks import check_lengths, check_masks
 from jaxgru._dropout import Dropout
 from jaxgru._masks import within
 from jaxgru._sequence import gru
-from jaxgru.model._layers import Embedding, Layer, Signal, layer_class
+from jaxgru.model._layers import Dense, Elementwise, Embedding, Layer, Signal, layer_class
 
 Array = jax.Array
 
@@ -167,6 +167,12 @@ def run_chain(
 
 def _model(layers: Mapping[str, Any], example_axes: int) -> Model:
     return Model(layers, example_axes=example_axes)
+
+
+def end_activation(model: Model) -> Any:
+    """Return the activation that a model ends with, "linear" for none."""
+    *_, last = model.layers.values()
+    return last.activation if isinstance(last, Dense | Elementwise) else "linear"
 
 
 def is_recurrent(layer: Any) -> bool:

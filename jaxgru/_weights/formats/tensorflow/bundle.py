@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.beside import open_beside
+from jaxgru._weights.beside import open_beside, read_beside
 from jaxgru._weights.dtypes import FLOATS, OnAccess, Unread
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.protobuf import Message, varint
@@ -161,11 +161,7 @@ class Bundle:
 
 def read_index(path: Path) -> Bundle:
     """Return the checkpoint with an index."""
-    with open_beside(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > LARGEST:
-            raise WeightsError(f"{path.name} has {size} bytes: expected at most {LARGEST}")
-        return Bundle(path, file.read(size + 1)[:size])
+    return Bundle(path, read_beside(path, LARGEST))
 
 
 def _parsed(key: bytes, content: memoryview) -> _Entry:

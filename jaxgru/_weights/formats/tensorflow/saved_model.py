@@ -8,12 +8,11 @@ Source: ``tensorflow/core/protobuf/saved_object_graph.proto`` and
 """
 
 import collections
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxgru._weights.beside import open_beside
+from jaxgru._weights.beside import read_beside
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.formats.protobuf import Message
 from jaxgru._weights.formats.tensorflow.files import GRAPH
@@ -55,7 +54,7 @@ class Configuration(NamedTuple):
 
 def read_configuration(folder: Path, nodes: list[Node]) -> Configuration | None:
     """Return the configuration of a model in a folder by the objects of its checkpoint, if any."""
-    content = _content(folder / GRAPH)
+    content = read_beside(folder / GRAPH, _LARGEST)
     graph = Message(content, GRAPH)
     first = next(graph.messages(2), Message(b"", GRAPH))
     objects = [held for _, held in first.message(7).values(1)]
@@ -63,7 +62,7 @@ def read_configuration(folder: Path, nodes: list[Node]) -> Configuration | None:
         raise WeightsError(f"{GRAPH} has more than {MOST_ENTRIES} objects: expected no more")
     texts: dict[int, tuple[str, str]] = {}
     if (folder / _METADATA).exists():
-        for held in Message(_content(folder / _METADATA), _METADATA).messages(1):
+        for held in Message(read_beside(folder / _METADATA, _LARGEST), _METADATA).messages(1):
             texts[held.number(2)] = held.text(4), held.text(5)
     else:
         for number, one in enumerate(objects):
@@ -106,12 +105,3 @@ def _matched(objects: list[memoryview], nodes: list[Node]) -> dict[int, int]:
                 seen.add(other)
                 waiting.append(child)
     return found
-
-
-def _content(path: Path) -> bytes:
-    with open_beside(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _LARGEST:
-            raise WeightsError(f"{path.name} has {size} bytes: expected at most {_LARGEST}")
-        content: bytes = file.read(size)
-    return content

@@ -42,11 +42,6 @@ class Configured(NamedTuple):
     fields: Fields
     inputs: Inputs  # see Found
 
-    @property
-    def cell_count(self) -> int:
-        """The number of cells, 0 if no net can hold it."""
-        return len(self.gru.cells) if isinstance(self.gru, GRULayer) else 0
-
     def checked(self) -> GRULayer:
         """Return the layer; raise WeightsError if no net can hold it."""
         if isinstance(self.gru, WeightsError):
