@@ -80,4 +80,7 @@ def as_integers(array: np.ndarray, what: str) -> np.ndarray:
     """Return whole numbers of any type as int32; raise ValueError for others."""
     if not np.array_equal(array, np.round(array)):
         raise ValueError(f"{what} are not integers: expected whole numbers")
+    limits = np.iinfo(np.int32)
+    for wrong in array[(array < limits.min) | (array > limits.max)].flat[:1]:
+        raise ValueError(f"{what} have {wrong}: expected numbers of 32 bits")
     return np.asarray(array, np.int32)

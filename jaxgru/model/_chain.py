@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import export
 from jax.typing import ArrayLike
 
@@ -116,6 +117,7 @@ class Model:
         Raises:
             ValueError: a shape or dtype does not fit; the message names the layer.
         """
+        _check_integers(xs)
         xs = jnp.asarray(xs)
         if xs.ndim < self.example_axes:
             raise ValueError(
@@ -198,6 +200,15 @@ def _mapped(function: Any, x: Any) -> Any:
     if not hasattr(y, "shape"):
         raise ValueError(f"its result is a {type(y).__name__}: expected an array")
     return y
+
+
+def _check_integers(xs: Any) -> None:
+    """Raise ValueError for integers of NumPy that the conversion to JAX would change."""
+    if not (isinstance(xs, np.ndarray) and np.issubdtype(xs.dtype, np.integer)):
+        return
+    limits = np.iinfo(jax.dtypes.canonicalize_dtype(xs.dtype))
+    for wrong in xs[(xs < limits.min) | (xs > limits.max)].flat[:1]:
+        raise ValueError(f"xs has {wrong}: expected integers of type {limits.dtype.name}")
 
 
 def _rows(array: Any, batch: tuple[int, ...]) -> Array:

@@ -120,6 +120,7 @@ def test_what_is_refused(refused, classifier):
     keras_files.write_regressor("regressor.keras")
     np.save("high.npy", np.array([[1, 9]]))
     np.save("halves.npy", np.array([[1, 0.5]]))
+    np.save("far.npy", np.array([[1, 2**32 + 1]]))
     np.save("wide.npy", np.ones((2, 7, 4)))
     np.savez("lengths.npz", inputs=np.ones((2, 7, 3)), lengths=[1, 2, 3])
     np.savez("readout.npz", kernel=np.ones((4, 2)), bias=np.ones(3))
@@ -127,6 +128,7 @@ def test_what_is_refused(refused, classifier):
     lines = {
         "model.keras high.npy": "high.npy: its input [0, 1] is 9: expected 0 to 8, a row of the m",
         "model.keras halves.npy": "halves.npy: its inputs are not integers: expected whole numbers",
+        "model.keras far.npy": "far.npy: its inputs have 4294967297: expected numbers of 32 bits",
         "model.keras two.csv": "two.csv: it has 2 columns: expected one, the integers of the",
         "model.keras ids.npy --logits": "--logits is given for a model that ends with softmax",
         "model.keras ids.npy --on last": "--on is 'last' for a whole model: expected none",

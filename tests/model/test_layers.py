@@ -49,6 +49,12 @@ def test_integers_outside_of_a_table_are_refused(wrong):
     np.testing.assert_array_equal(np.isnan(rows).all(-1), [False, True, False])
 
 
+def test_integers_that_a_conversion_would_change_are_refused():
+    model, ids = Model(words=Embedding(jnp.ones((9, 4)))), np.array([[1, 2**32 + 1]])
+    with pytest.raises(ValueError, match=r"^xs has 4294967297: expected integers of type int32"):
+        model(ids)
+
+
 # Of a million draws, the mean and the standard deviation have an error of 0.002, so 0.01 is never
 # exceeded by chance.
 MANY = RNG.normal(size=(100, 100, 100)).astype("f4")
