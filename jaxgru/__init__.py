@@ -10,6 +10,7 @@ from jaxgru._params import GRUParams, init
 from jaxgru._recurrence import library as _library
 from jaxgru._recurrence.step import Gates
 from jaxgru._sequence import gru
+from jaxgru._weights.defaults import Assume
 from jaxgru._weights.formats.onnx.format import from_onnx, to_onnx
 from jaxgru._weights.io import WeightsError, WeightsWarning, load, load_all, load_layer, save
 from jaxgru._weights.libraries.equinox import from_equinox, to_equinox
@@ -17,7 +18,6 @@ from jaxgru._weights.libraries.flax import from_flax, to_flax
 from jaxgru._weights.libraries.haiku import from_haiku, to_haiku
 from jaxgru._weights.libraries.keras.objects import from_keras, to_keras
 from jaxgru._weights.libraries.torch import from_torch, to_torch
-from jaxgru._weights.unspecified import Assume
 from jaxgru._weights.whole import load_arrays, load_model
 
 __version__ = "0.1.0"

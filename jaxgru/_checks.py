@@ -130,7 +130,7 @@ def ways_in(value: object) -> str:
     libraries = {kind.__module__.partition(".")[0] for kind in type(value).__mro__}
     for library in ("torch", "keras", "onnx", "flax", "equinox"):
         if library in libraries:
-            return f"; jaxgru.from_{library} makes one of it"
+            return f"; convert it with jaxgru.from_{library}"
     if isinstance(value, dict):
         return "; jaxgru.from_flax and jaxgru.from_haiku make one of their parameters"
     return ""

@@ -7,7 +7,7 @@ from jax import lax
 Array = jax.Array
 
 
-def within(lengths: Array, time: int) -> Array:
+def length_mask(lengths: Array, time: int) -> Array:
     """Return flags ``(T, B)``, True at the steps of each sequence within its length.
 
     Lengths are limited to 0 ... T.
@@ -16,7 +16,7 @@ def within(lengths: Array, time: int) -> Array:
     return steps[:, None] < lengths[None, :]
 
 
-def cuts(resets: Array, valid: Array | None, *, reverse: bool) -> Array:
+def reset_mask(resets: Array, valid: Array | None, *, reverse: bool) -> Array:
     """Return flags ``(T, B)``, True at each step before which the state is reset.
 
     ``resets`` is True at the first step of an episode; flags at invalid steps are ignored. In

@@ -26,7 +26,7 @@ from jaxgru._checks import (
     state_dtype,
 )
 from jaxgru._dropout import Dropout, as_dropout, check_rate, state_factors
-from jaxgru._masks import cuts, within
+from jaxgru._masks import length_mask, reset_mask
 from jaxgru._net import Layer, Net, State, check_net, fold, map_layers, merged, unroll
 from jaxgru._params import GRUParams
 from jaxgru._recurrence.devices import split_rows, state_like
@@ -120,7 +120,7 @@ def gru(
             ``jax.jit``, values outside this range are limited to it. Steps after the longest
             sequence cost time, so cut xs there.
         mask: booleans ``(..., T)``, or ``(T, ...)`` with ``time_major``: True at valid steps. At
-            other steps the state is held, equal to the bit, and the input, even NaN, affects
+            other steps the state is held bit-for-bit, and the input, even NaN, affects
             neither values nor derivatives. Use either ``lengths`` or ``mask``.
         resets: booleans in the shape of a mask, True at the first step of each episode. The state
             before this step is ``reset_state``. In reverse, the state before the last step of an
@@ -194,7 +194,7 @@ def gru(
         remat=remat,
         implementation=implementation,
     )
-    ys, h, _ = _run(options, *operands)
+    ys, h, _ = _run_net(options, *operands)
     return ys, h
 
 
@@ -222,7 +222,7 @@ def run_layers(
     ((7, 5), (7, 5), (7, 4))
     """
     operands, options = _prepared(net, xs, h0, reverse=reverse, precision=precision)
-    ys, h, runs = _run(dataclasses.replace(options, every_layer=True), *operands)
+    ys, h, runs = _run_net(dataclasses.replace(options, every_layer=True), *operands)
     layers = zip(unroll(net), runs, strict=True)
     return ys, h, [LayerRun(layer.place, layer.params, *run) for layer, run in layers]
 
@@ -344,7 +344,7 @@ def _warn_of_zeros() -> None:
 # Compiled, so that a call outside of jit is compiled once for its shapes, and checks for NaN
 # (``jax_debug_nans``) do not see padding before it is masked.
 @functools.partial(jax.jit, static_argnums=0)
-def _run(
+def _run_net(
     options: Options,
     net: Net,
     xs: Array,
@@ -373,7 +373,7 @@ def _run(
 
     valid = None
     if lengths is not None:
-        valid = within(flat(lengths, 0), time)
+        valid = length_mask(flat(lengths, 0), time)
     if mask is not None:
         valid = flat(mask, 1)
     given, xs = xs, flat(xs, 1)
@@ -404,7 +404,9 @@ def _run(
             xs,
             h,
             valid=valid,
-            resets=None if resets is None else cuts(flat(resets, 1), valid, reverse=layer.reverse),
+            resets=None
+            if resets is None
+            else reset_mask(flat(resets, 1), valid, reverse=layer.reverse),
             reset_to=None if resets is None else whole(start, options.reset_number, units),
             factors=factors,
             reverse=layer.reverse,

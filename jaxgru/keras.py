@@ -111,7 +111,7 @@ def _inner_loop(
     )  # fmt: skip
     if not all_steps:
         return last, jnp.expand_dims(last, 1), [last]
-    ys = jnp.flip(ys, 1) if layer.go_backwards else ys  # in the order of computing
+    ys = jnp.flip(ys, 1) if layer.go_backwards else ys  # last step first
     return ys[:, -1] if zero_masked else last, ys, [last]
 
 

@@ -101,7 +101,7 @@ def stream(
         for first in reversed(firsts) if ways == {True} else firsts:
             window = Window(rows, slice(first, min(first + steps_at_once, time)))
             xs = rounded(inputs.read(window), net)
-            ys, h = _run(net, xs, h, reverse=reverse, all_layers=all_layers)
+            ys, h = _run_chunk(net, xs, h, reverse=reverse, all_layers=all_layers)
             yield Chunk(window, xs, np.asarray(ys))
 
 
@@ -131,7 +131,7 @@ def rounded(array: np.ndarray, net: Net) -> np.ndarray:
 
 # Compiled once for each shape of a chunk.
 @functools.partial(jax.jit, static_argnames=("reverse", "all_layers"))
-def _run(
+def _run_chunk(
     net: Net, xs: jax.Array, h: State, *, reverse: bool, all_layers: bool
 ) -> tuple[jax.Array, Any]:
     if all_layers:
@@ -161,12 +161,11 @@ def _chunk_size(
     if both_ways:
         if steps is not None:
             raise ValueError(
-                f"steps is {steps}: expected None, as a net that goes both ways needs "
-                "whole sequences"
+                f"steps is {steps}: expected None, as a bidirectional net needs whole sequences"
             )
         if (needed := each * time) > (there := _memory()):
             raise ValueError(
-                f"a net that goes both ways needs whole sequences in memory: {time:,} steps take "
+                f"a bidirectional net needs whole sequences in memory: {time:,} steps take "
                 f"about {needed / 2**30:,.1f} GiB, expected at most {there / 2**30:,.1f} GiB"
             )
         steps = max(1, time)

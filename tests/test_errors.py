@@ -250,7 +250,7 @@ def test_other_nets(library):
     # A class of the user's own is known by what it inherits from.
     own = type("Mine", (module,), {"__module__": "__main__"})
     for net, name in ((module(), rf"{library}\.GRU"), (own(), ".*Mine")):
-        message = rf"^net is a {name}: expected .*; jaxgru.from_{library} makes one of it$"
+        message = rf"^net is a {name}: expected .*; convert it with jaxgru.from_{library}$"
         with pytest.raises(ValueError, match=message):
             jaxgru.gru(net, ones(2, 3))
 

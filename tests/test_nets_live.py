@@ -45,7 +45,7 @@ def test_keras_masks_and_a_state_kept_between_calls(key, xs, go_backwards, zero_
     for _ in range(2):
         expected_ys, expected_h = layer(xs, mask=_MASK)
         ys, h = jaxgru.gru(net, xs, h, mask=_MASK, zero_masked=zero_output)
-        # Keras leaves the states of a backward pass in the order of computing.
+        # Keras leaves the states of a backward pass last step first.
         order = slice(None, None, -1 if go_backwards else 1)
         expected_ys = np.asarray(expected_ys)[:, order]
         # Before the first step that counts Keras gives zeros, and jaxgru the first state.

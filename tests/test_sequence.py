@@ -167,7 +167,7 @@ def test_nan_and_inf_in_padding_where_jax_looks_for_nan(key, xs):
             gradient = jax.grad(lambda p, bad=bad: jaxgru.gru(p, bad, lengths=_LENGTHS)[1].sum())(
                 params
             )
-        # The same program on the same numbers: equal to the bit.
+        # The same program on the same numbers: bit-for-bit identical.
         chex.assert_trees_all_equal(found, expected)
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 

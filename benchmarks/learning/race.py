@@ -72,8 +72,8 @@ class _Learner:
         # As in all benchmarks here, the weights are a plain list.
         leaves, structure = jax.tree.flatten(contender.weights(weights))
         self._model = jax.tree.map(jnp.asarray, (leaves, readout))
-        optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(task.rate))
-        self._state = optimiser.init(self._model)
+        optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(task.rate))
+        self._state = optimizer.init(self._model)
         h0 = jnp.zeros((shape.batch, shape.units))
 
         def loss(model: Any, xs: jax.Array, answers: jax.Array) -> jax.Array:
@@ -85,7 +85,7 @@ class _Learner:
 
         def step(model: Any, state: Any, xs: jax.Array, answers: jax.Array) -> tuple[Any, Any, Any]:
             value, gradient = jax.value_and_grad(loss)(model, xs, answers)
-            updates, state = optimiser.update(gradient, state, model)
+            updates, state = optimizer.update(gradient, state, model)
             return optax.apply_updates(model, updates), state, value
 
         xs, answers = task.draw(np.random.default_rng(0), task.batch)

@@ -6,7 +6,7 @@ from jaxgru._cli.arguments import Output, Subparsers, add_command, add_weights
 from jaxgru._cli.describe import in_a_line, sizes, structure, summary, table
 from jaxgru._cli.source import add_source_options, layer_option, source_options
 from jaxgru._net import Net, unroll
-from jaxgru._weights.errors import about
+from jaxgru._weights.errors import prefix_errors
 from jaxgru._weights.io import Contents, WeightsError, read_all
 from jaxgru._weights.results import pick, warn
 from jaxgru._weights.whole import load_arrays
@@ -62,7 +62,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.layer is None and len(contents.gathered) > 1:
         _list(arguments, contents)
         return 0
-    with about(arguments.weights):
+    with prefix_errors(arguments.weights):
         found = pick(contents.gathered, layer_option(arguments))
     warn(found, arguments.weights, [], stacklevel=1)
     _show(arguments, contents.format, found.net)
@@ -84,7 +84,7 @@ def _list_arrays(arguments: argparse.Namespace) -> None:
 
 def _list(arguments: argparse.Namespace, contents: Contents) -> None:
     if arguments.plot is not None:
-        with about(arguments.weights):
+        with prefix_errors(arguments.weights):
             pick(contents.gathered, None)  # an error, as a plot shows one GRU
     print(f"{arguments.weights}: {len(contents.gathered)} GRUs, format {contents.format}\n")
     for name, found in contents.gathered.items():

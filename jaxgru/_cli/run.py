@@ -75,7 +75,7 @@ _error_bound = number(float, lambda value: value >= 0, "a number from 0 on")
 def add_parser(subparsers: Subparsers) -> None:
     """Add this subcommand to the parser of the command line."""
     text = "run a net on inputs; show, write, plot or check its states"
-    parser = add_command(subparsers, "run", text, _EXAMPLES, _run)
+    parser = add_command(subparsers, "run", text, _EXAMPLES, _run_file)
     add_weights(parser)
     add = parser.add_argument
     text = "the input sequence, or a batch of them"
@@ -100,7 +100,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--chunk", metavar="STEPS", type=whole, help=text)
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run_file(arguments: argparse.Namespace) -> int:
     if arguments.plot is not None:
         check_plot(arguments.plot)  # before anything else
     net = read_net(arguments.weights, arguments, arguments.equations)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxgru._activations import parse_activation
+from jaxgru._weights.defaults import check_assume
 from jaxgru._weights.io import Equations, load
-from jaxgru._weights.unspecified import check_assume
 
 _WORDS = {"true": True, "false": False, "none": None}
 

@@ -36,7 +36,7 @@ def linearise(
     if plan.reset_after:
         b, c = d * steps.inside_reset * slope_r, d * r
     else:
-        b, c = _entering(factors, hs) * slope_r, d
+        b, c = _with_dropout(factors, hs) * slope_r, d
     if flags.valid is not None:
         z = jnp.where(flags.valid[..., None], z, jnp.ones_like(z))
         a, b, c, d, r = (where_valid(flags.valid, array) for array in (a, b, c, d, r))
@@ -67,7 +67,7 @@ def forcing(
     """
     times = functools.partial(product, precision=plan.precision)
     _, a, b, c, r = coefficients
-    entering = _entering(factors, hs)
+    entering = _with_dropout(factors, hs)
     xz, xr, xn = _blocks(
         _sum(
             None if dxs is None else times(dxs, weights.kernel),
@@ -106,7 +106,7 @@ def forcing(
     return jnp.zeros_like(hs) if total is None else total
 
 
-def _entering(factors: Array | None, hs: Array) -> Array:
+def _with_dropout(factors: Array | None, hs: Array) -> Array:
     """Return states times the factors of recurrent dropout."""
     return hs if factors is None else along(factors, hs) * hs
 

@@ -39,7 +39,7 @@ def _like(plan: Plan, last: Any, sequence: Any) -> tuple[Any, Any]:
     return last, None if plan.last_only else sequence
 
 
-def _run(loops: Any, *leaves: Any, tree: Any, plan: Plan) -> list[Array]:
+def _run_forward(loops: Any, *leaves: Any, tree: Any, plan: Plan) -> list[Array]:
     """Run a loop of scan.py or native.py."""
     return jax.tree.leaves(loops.forward(plan, jax.tree.unflatten(tree, leaves)))
 
@@ -51,7 +51,10 @@ def _abstract(*leaves: Any, tree: Any, plan: Plan, **_: Any) -> list[Any]:
 
 
 forward_p = loop_primitive(
-    "gru_forward", functools.partial(_run, scan), functools.partial(_run, native), _abstract
+    "gru_forward",
+    functools.partial(_run_forward, scan),
+    functools.partial(_run_forward, native),
+    _abstract,
 )
 
 
@@ -61,7 +64,7 @@ def _batch(
     tree, plan = static["tree"], static["plan"]
     if jax.tree.leaves(jax.tree.unflatten(tree, axes).weights):
         # A recurrent kernel for each entry: no rows of one product.
-        run = functools.partial(_run, scan, tree=tree, plan=plan)
+        run = functools.partial(_run_forward, scan, tree=tree, plan=plan)
         results = jax.vmap(run, in_axes=tuple(axes))(*operands)
         return results, [0] * len(results)
     weights, *others = jax.tree.unflatten(tree, operands)

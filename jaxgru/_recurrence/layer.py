@@ -25,7 +25,7 @@ from jaxgru._recurrence.layout import (
     padded,
     padded_units,
 )
-from jaxgru._recurrence.linear import Kept, Tangents, all_steps, counts, entering
+from jaxgru._recurrence.linear import Kept, Tangents, all_steps, any_valid, entering
 from jaxgru._recurrence.scan import Flags, Operands
 from jaxgru._recurrence.step import (
     Gates,
@@ -69,7 +69,7 @@ def states(
         params: the weights, I inputs and H units, in the type of the state.
         xs: the inputs ``(T, B, I)``.
         h: the state before the first step, ``(B, H)``.
-        valid: booleans ``(T, B)``; where False, the state is held, to the bit.
+        valid: booleans ``(T, B)``; where False, the state is held bit-for-bit.
         resets: booleans ``(T, B)``; where True, the state before the step is ``reset_to``.
         reset_to: the state after a reset, ``(B, H)``.
         factors: recurrent dropout: multiply the state in its products with the recurrent kernel,
@@ -155,7 +155,7 @@ def run_layer(plan: Plan, operands: Operands) -> tuple[Array, Any]:
     def idle(h: Array, at: tuple[Array, Flags]) -> tuple[Array, Array | None]:
         return h, None if plan.last_only else jnp.broadcast_to(h, (at[0].shape[0], *h.shape))
 
-    valid_steps = None if plan.gates else counts(flags)
+    valid_steps = None if plan.gates else any_valid(flags)
     options: Any = {"reverse": plan.reverse, "idle": idle, "counts": valid_steps}
     return over_chunks(chunk, h, (xs, flags), steps, **options)
 

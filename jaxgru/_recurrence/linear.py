@@ -82,7 +82,7 @@ def tangent(
         chunk_steps(kept.ys.shape[0], operands.h.shape),
         reverse=plan.reverse,
         idle=idle,
-        counts=None if tangents.forcing is not None else counts(operands.flags),
+        counts=None if tangents.forcing is not None else any_valid(operands.flags),
     )
 
 
@@ -131,7 +131,7 @@ def pullback(
         chunk_steps(kept.ys.shape[0], operands.h.shape),
         reverse=not plan.reverse,
         idle=idle,
-        counts=None if wanted.forcing is not None else counts(operands.flags),
+        counts=None if wanted.forcing is not None else any_valid(operands.flags),
     )
     of_h = None if wanted.h is None else of_h
     moved: Tangents = sums._replace(xs=of_xs, h=of_h, forcing=of_steps)
@@ -173,7 +173,7 @@ def all_steps(plan: Plan, weights: Weights, xs: Array, hs: Array, factors: Array
     return step(plan, weights, project(plan, weights, xs), hs, factors)
 
 
-def counts(flags: Flags) -> Array | None:
+def any_valid(flags: Flags) -> Array | None:
     """Return flags ``(T,)``, False at steps where every state is held."""
     return None if flags.valid is None else flags.valid.any(axis=1)
 

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from jaxgru._net import Net
 from jaxgru._weights.dtypes import Arrays
-from jaxgru._weights.results import Found, Gathered
+from jaxgru._weights.results import GRUsByName, LoadedGRU
 
-HEAD = 512  # the bytes of a file by which its format is recognised
+HEAD = 512  # the bytes of a file by which its format is recognized
 
 
-class Look(NamedTuple):
-    """The parts of a file by which its format is recognised."""
+class FileProbe(NamedTuple):
+    """The parts of a file by which its format is recognized."""
 
     head: bytes  # the first HEAD bytes, or fewer if the file has fewer
     entries: tuple[str, ...] | None  # the names in a zip archive; None: no archive, or damaged
@@ -31,9 +31,9 @@ class Source(NamedTuple):
     folder: Path | None = None
 
 
-# Finds the GRUs among arrays, given what to assume, see jaxgru._weights.unspecified. Values are
+# Finds the GRUs among arrays, given what to assume, see jaxgru._weights.defaults. Values are
 # taken from the arrays alone, which may be others of the same shapes.
-Find: TypeAlias = Callable[[Arrays, Mapping[str, Any]], Gathered]
+Find: TypeAlias = Callable[[Arrays, Mapping[str, Any]], GRUsByName]
 
 # ``Stored.instead`` of the formats of TensorFlow.
 IN_TENSORFLOW = (
@@ -50,7 +50,7 @@ class Stored(NamedTuple):
     # The names in the file by those that people know; None: they are the same.
     named: Mapping[str, str] | None = None
     # Builds the whole model, as ``find`` does the GRUs; None: the file has no configuration.
-    model: "Callable[[Arrays, Mapping[str, Any]], Found] | None" = None
+    model: "Callable[[Arrays, Mapping[str, Any]], LoadedGRU] | None" = None
     # Writes the file with some arrays, by their names in it, replaced; None: not for this format.
     rewrite: "Callable[[Mapping[str, NDArray[Any]], Path], None] | None" = None
     # Without ``rewrite``, what to use in place of it, for the error.
@@ -61,7 +61,7 @@ class Stored(NamedTuple):
 
 
 class Format(NamedTuple):
-    """How to recognise, read and write one format.
+    """How to recognize, read and write one format.
 
     Weights are NumPy arrays, errors are WeightsError. ``reading`` adds the path of the file to an
     error, so the errors of these functions only name parts of the file.
@@ -69,7 +69,7 @@ class Format(NamedTuple):
 
     name: str
     content: str  # what such a file is, for people
-    recognises: Callable[[Look], bool]
+    recognizes: Callable[[FileProbe], bool]
     read: Callable[[Source], Stored]
     suffixes: tuple[str, ...] = ()  # endings of names that are written in this format
     write: Callable[[Net, Path], None] | None = None  # None: such files are only read

@@ -98,8 +98,8 @@ def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
     if both:
         raise WeightsError(
             f"bias and recurrent_bias are both non-zero in {both} of {bias.size} places: expected "
-            f"one of them to be 0, as {holder} holds one bias there; add them up first if rounding "
-            "the sum is well"
+            f"one of them to be 0, as {holder} holds one bias there; add them first if rounding is "
+            "acceptable"
         )
     return np.where(recurrent_bias != 0, recurrent_bias, bias)
 
@@ -137,7 +137,7 @@ class Layer(NamedTuple):
         return {f"{self.place}{end}": side for end, side in sides.items()}
 
 
-class Holder(NamedTuple):
+class Capabilities(NamedTuple):
     """The nets that a library or a format can hold; for others ``layers`` is an error."""
 
     name: str  # for errors, such as "Haiku's GRU"
@@ -166,9 +166,7 @@ class Holder(NamedTuple):
     def _check_value(self, what: str, value: Any, held: Collection[Any]) -> None:
         if value not in held:
             options = " or ".join(map(repr, held))
-            raise WeightsError(
-                f"{what} is {value!r}: expected {options}, as {self.name} holds no other"
-            )
+            raise WeightsError(f"{what} is {value!r}: {self.name} supports only {options}")
 
     def _layers(self, net: Any, place: str) -> Iterator[Layer]:
         kind, nets, merge = parts(net)

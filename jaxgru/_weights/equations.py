@@ -24,12 +24,12 @@ import jax
 import numpy as np
 
 from jaxgru._params import GRUParams
-from jaxgru._weights.conventions import Holder, negate_update
+from jaxgru._weights.conventions import Capabilities, negate_update
 from jaxgru._weights.errors import WeightsError
 
 Equations = Literal["keras", "notebook"]
 EQUATIONS: tuple[Equations, ...] = get_args(Equations)
-_HOLDER = Holder(
+_CAPABILITIES = Capabilities(
     "the notebook's GRU", {"reset_after": (True,), "recurrent_activation": ("sigmoid",)}
 )
 
@@ -47,7 +47,7 @@ def from_notebook(params: GRUParams) -> GRUParams:
 
     Exact except for the rounding of the sum ``bh + ch``. The arrays are NumPy arrays.
     """
-    _HOLDER.check(params)
+    _CAPABILITIES.check(params)
     params = _negated(params)
     if params.recurrent_bias is None:
         return params
@@ -62,9 +62,9 @@ def from_notebook(params: GRUParams) -> GRUParams:
 def to_notebook(params: GRUParams) -> GRUParams:
     """Convert weights for Keras' equations to weights for the notebook's.
 
-    Exact to the bit; the inverse is ``from_notebook``. The arrays are NumPy arrays.
+    Exact bit-for-bit; the inverse is ``from_notebook``. The arrays are NumPy arrays.
     """
-    _HOLDER.check(params)
+    _CAPABILITIES.check(params)
     if params.recurrent_bias is not None:
         inside = np.count_nonzero(params.recurrent_bias[..., 2 * params.hidden_size :])
         if inside:

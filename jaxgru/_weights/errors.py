@@ -22,7 +22,7 @@ class WeightsWarning(UserWarning):
 
 
 @contextlib.contextmanager
-def about(what: str | os.PathLike[str]) -> Iterator[None]:
+def prefix_errors(what: str | os.PathLike[str]) -> Iterator[None]:
     """Prefix the message of every WeightsError of a block, for example with the path of a file."""
     try:
         yield
@@ -30,7 +30,7 @@ def about(what: str | os.PathLike[str]) -> Iterator[None]:
         raise WeightsError(f"{os.fspath(what)}: {error}") from error.__cause__
 
 
-def outcome(
+def result_or_error(
     function: Callable[_P, _T], *args: _P.args, **options: _P.kwargs
 ) -> "_T | WeightsError":
     """Return the result of a function, or its WeightsError."""
@@ -64,7 +64,7 @@ def each_once(pairs: Iterable[tuple[str, _T]], kind: str = "") -> dict[str, _T]:
     held: dict[str, _T] = {}
     for name, value in pairs:
         if name in held:
-            raise WeightsError(f"{kind}{shown(name)} is there twice: expected it once")
+            raise WeightsError(f"{kind}{shown(name)} is a duplicate name: expected it once")
         held[name] = value
     return held
 

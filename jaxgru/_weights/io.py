@@ -14,14 +14,14 @@ from jaxgru._atomic import replacing
 from jaxgru._net import Net, map_layers
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import check_stackable
+from jaxgru._weights.defaults import Assume, check_assume
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.equations import Equations, check_equations, to_notebook
-from jaxgru._weights.errors import WeightsError, WeightsWarning, about
+from jaxgru._weights.errors import WeightsError, WeightsWarning, prefix_errors
 from jaxgru._weights.into import arrays_with, replaced
 from jaxgru._weights.reading import Contents, StrPath, opened, read_all
 from jaxgru._weights.registry import find_writer
-from jaxgru._weights.results import deliver, every, pick, warn
-from jaxgru._weights.unspecified import Assume, check_assume
+from jaxgru._weights.results import every, pick, to_jax_and_warn, warn
 from jaxgru._weights.whole import named
 from jaxgru.model import Model
 
@@ -104,9 +104,9 @@ def load(
     """
     options: Any = {"assume": assume, "override": override, "external_data": external_data}
     contents = read_all(path, equations=equations, **options)
-    with about(path):
+    with prefix_errors(path):
         found = pick(contents.gathered, layer)
-    return deliver(found, os.fspath(path), stacklevel=2)
+    return to_jax_and_warn(found, os.fspath(path), stacklevel=2)
 
 
 def load_layer(
@@ -135,7 +135,7 @@ def load_layer(
     """
     options: Any = {"assume": assume, "override": override, "external_data": external_data}
     contents = read_all(path, equations=equations, **options)
-    with about(path):
+    with prefix_errors(path):
         found = pick(contents.gathered, layer)
         if not isinstance(found.net, GRUParams):
             of = f" of {len(found.net)}" if isinstance(found.net, Sequence) else ""
@@ -143,7 +143,7 @@ def load_layer(
                 f"the GRU is a {type(found.net).__name__}{of}: expected one forward layer; "
                 "jaxgru.load returns any net"
             )
-    return cast("GRUParams", deliver(found, os.fspath(path), stacklevel=2))
+    return cast("GRUParams", to_jax_and_warn(found, os.fspath(path), stacklevel=2))
 
 
 def load_all(
@@ -169,11 +169,11 @@ def load_all(
     """
     options: Any = {"assume": assume, "override": override, "external_data": external_data}
     contents = read_all(path, equations=equations, **options)
-    with about(path):
+    with prefix_errors(path):
         found = every(contents.gathered)
     nets = {}
     for name, one in found.items():  # not a comprehension: a warning would point at that
-        nets[name] = deliver(one, f"{os.fspath(path)}: {name}", stacklevel=2)
+        nets[name] = to_jax_and_warn(one, f"{os.fspath(path)}: {name}", stacklevel=2)
     return nets
 
 
@@ -193,7 +193,7 @@ def read(
     """
     options: Any = {"assume": assume, "override": override, "external_data": external_data}
     contents = read_all(path, equations=equations, **options)
-    with about(path):
+    with prefix_errors(path):
         found = pick(contents.gathered, layer)
     warn(found, os.fspath(path), [], stacklevel=2)
     return found.net
@@ -223,8 +223,8 @@ def save(
     (by ``format``)    ``torch-safetensors``   a state dict of ``torch.nn.GRU``
     =================  ======================  =====================================================
 
-    ``load`` with the same ``equations`` returns weights that are equal to the bit, except that a
-    bias of None is loaded as zeros from a format with two biases. An existing file is replaced when
+    ``load`` with the same ``equations`` returns bit-for-bit identical weights, except that a bias
+    of None is loaded as zeros from a format with two biases. An existing file is replaced when
     the new one is complete.
 
     Args:
@@ -276,7 +276,7 @@ def save(
         )
     check_stackable(net)
     arrays: Net = jax.tree.map(np.asarray, net)
-    with about(f"{os.fspath(path)} was not written"):
+    with prefix_errors(f"{os.fspath(path)} was not written"):
         write = find_writer(path, format)
         if equations == "notebook":
             arrays = map_layers(lambda layer: to_notebook(layer.params), arrays)

@@ -10,12 +10,12 @@ from typing import BinaryIO, NamedTuple
 from jaxgru._net import map_layers
 from jaxgru._weights.contract import Source, Stored
 from jaxgru._weights.conventions import check_stackable
+from jaxgru._weights.defaults import check_assume, overridden
 from jaxgru._weights.equations import Equations, check_equations, from_notebook
-from jaxgru._weights.errors import WeightsError, about
+from jaxgru._weights.errors import WeightsError, prefix_errors
 from jaxgru._weights.formats import tensorflow
 from jaxgru._weights.registry import find_by_content, read_folder
-from jaxgru._weights.results import Found, Gathered
-from jaxgru._weights.unspecified import check_assume, overridden
+from jaxgru._weights.results import GRUsByName, LoadedGRU
 
 _SOURCES = ("keras", "onnx")  # formats of one library
 StrPath = str | os.PathLike[str]
@@ -25,7 +25,7 @@ class Contents(NamedTuple):
     """The contents of a file of weights."""
 
     format: str
-    gathered: Gathered
+    gathered: GRUsByName
 
 
 def read_all(
@@ -55,7 +55,7 @@ def read_all(
     return Contents(name, {layer: _checked(found, equations) for layer, found in gathered.items()})
 
 
-def _checked(found: Found | WeightsError, equations: Equations) -> Found | WeightsError:
+def _checked(found: LoadedGRU | WeightsError, equations: Equations) -> LoadedGRU | WeightsError:
     if isinstance(found, WeightsError):
         return found
     try:
@@ -75,7 +75,7 @@ def opened(path: StrPath, *, external_data: bool = False) -> Iterator[tuple[str,
 
     Errors begin with the path.
     """
-    with about(path), contextlib.ExitStack() as stack:
+    with prefix_errors(path), contextlib.ExitStack() as stack:
         if (place := tensorflow.located(Path(path))) is not None:
             yield "tensorflow", tensorflow.read(place)
             return

@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxgru._net import Net
 from jaxgru._weights.beside import open_beside, size_beside
-from jaxgru._weights.contract import HEAD, Format, Look, Source, Stored
+from jaxgru._weights.contract import HEAD, FileProbe, Format, Source, Stored
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats import (
     msgpack,
@@ -29,10 +29,10 @@ from jaxgru._weights.formats.zip import DAMAGE, MAGIC
 
 def _format(name: str, content: str, module: Any, suffix: str = "", write: Any = None) -> Format:
     suffixes = (suffix,) if suffix else ()
-    return Format(name, content, module.recognises, module.read, suffixes, write)
+    return Format(name, content, module.recognizes, module.read, suffixes, write)
 
 
-# The first that recognises a file reads it, so formats with an unambiguous signature come first.
+# The first that recognizes a file reads it, so formats with an unambiguous signature come first.
 FORMATS = (
     _format("torch", "a file of torch.save or a pickle", torch),
     _format("keras", "a .keras file", archive, ".keras", write_keras),
@@ -52,10 +52,10 @@ FORMATS = (
 def find_by_content(source: Source) -> Format:
     """Return the format of an open file, with the file position at the beginning."""
     head = source.file.read(HEAD)
-    look = Look(head, _entries(source) if head.startswith(MAGIC) else None, source.size)
+    look = FileProbe(head, _entries(source) if head.startswith(MAGIC) else None, source.size)
     source.file.seek(0)
     for candidate in (*unsupported.FORMATS, *FORMATS):
-        if candidate.recognises(look):
+        if candidate.recognizes(look):
             return candidate
     held = f"it begins with {shown(head[:8])}" if head else "it is empty"
     # Two that differ in what is written are one to read.
@@ -70,7 +70,7 @@ def read_folder(folder: Path) -> tuple[str, Stored]:
             source = Source(file, size_beside(model), folder=folder)
             if (known := find_by_content(source)).name == "tensorflowjs":
                 return known.name, known.read(source)
-    if not orbax.recognises(folder):
+    if not orbax.recognizes(folder):
         raise unsupported.refuse_folder([path.name for path in folder.iterdir()])
     return "orbax", orbax.read(folder)
 

@@ -11,7 +11,14 @@ import numpy as np
 
 from jaxgru._net import Net
 from jaxgru._weights.conventions import check_stackable, is_traced
-from jaxgru._weights.errors import WeightsError, WeightsWarning, about, listed, outcome, plain
+from jaxgru._weights.errors import (
+    WeightsError,
+    WeightsWarning,
+    listed,
+    plain,
+    prefix_errors,
+    result_or_error,
+)
 
 # The name of a GRU whose file has none for it.
 UNNAMED = "gru"
@@ -26,7 +33,7 @@ _X64 = 'call jax.config.update("jax_enable_x64", True) first'
 Inputs = str | tuple[str | tuple[str, int], ...] | None
 
 
-class Found(NamedTuple):
+class LoadedGRU(NamedTuple):
     """A GRU found by a reader."""
 
     net: Net  # of NumPy arrays
@@ -41,10 +48,10 @@ class Found(NamedTuple):
 
 # All GRUs of a file by name, in the order of the file. If no net can hold one exactly, it is
 # replaced by the error, which is raised only if this GRU is requested.
-Gathered = dict[str, Found | WeightsError]
+GRUsByName = dict[str, LoadedGRU | WeightsError]
 
 
-def pick(gathered: Gathered, layer: str | None) -> Found:
+def pick(gathered: GRUsByName, layer: str | None) -> LoadedGRU:
     """Return one GRU, or several consecutive ones as one net.
 
     ``layer`` is a name, several joined by "+", "*" for all, or None for a single GRU.
@@ -53,7 +60,7 @@ def pick(gathered: Gathered, layer: str | None) -> Found:
     if layer is None:
         if len(gathered) > 1:
             raise WeightsError(
-                f"it holds {len(gathered)} GRUs: expected layer=, one of {known}; "
+                f"it contains {len(gathered)} GRUs: expected layer=, one of {known}; "
                 f"{_one_net(gathered)}"
             )
         layer = next(iter(gathered))
@@ -63,32 +70,32 @@ def pick(gathered: Gathered, layer: str | None) -> Found:
             raise WeightsError(
                 f"layer is {layer!r}: expected another, as it is one GRU and several"
             )
-        return sound(gathered, layer)
+        return get_or_raise(gathered, layer)
     if layer == ALL:
         for name in names:
-            if len(sound(gathered, name).calls) > 1:
+            if len(get_or_raise(gathered, name).calls) > 1:
                 raise WeightsError(
                     f"{plain(name)} is called several times: expected layer= with the names of the "
                     "calls to return, joined by '+'"
                 )
         if len(names) == 1:
-            return sound(gathered, names[0])
+            return get_or_raise(gathered, names[0])
     if len(names) < 2 or not gathered.keys() >= set(names):
         raise WeightsError(f"layer is {layer!r}: expected one of {known}")
     return _stacked(gathered, names)
 
 
-def every(gathered: Gathered) -> dict[str, Found]:
+def every(gathered: GRUsByName) -> dict[str, LoadedGRU]:
     """Return all GRUs; raise the WeightsError of one that no net can hold, with the others."""
-    others = [name for name, found in gathered.items() if isinstance(found, Found)]
+    others = [name for name, found in gathered.items() if isinstance(found, LoadedGRU)]
     try:
-        return {name: sound(gathered, name) for name in gathered}
+        return {name: get_or_raise(gathered, name) for name in gathered}
     except WeightsError as error:
         hint = f"; load(layer=) returns the others: {listed(others)}" if others else ""
         raise WeightsError(f"{error}{hint}") from error.__cause__
 
 
-def sound(gathered: Gathered, name: str) -> Found:
+def get_or_raise(gathered: GRUsByName, name: str) -> LoadedGRU:
     """Return one of the GRUs; raise its WeightsError, with its name, if no net can hold it."""
     found = gathered[name]
     if isinstance(found, WeightsError):
@@ -98,28 +105,30 @@ def sound(gathered: Gathered, name: str) -> Found:
     return found
 
 
-def stack_of_all(gathered: Gathered) -> Found | None:
+def stack_of_all(gathered: GRUsByName) -> LoadedGRU | None:
     """Return all GRUs of a file as one net if the file shows that they are consecutive."""
-    once = all(isinstance(found, Found) and len(found.calls) == 1 for found in gathered.values())
+    once = all(
+        isinstance(found, LoadedGRU) and len(found.calls) == 1 for found in gathered.values()
+    )
     if not once or len(gathered) < 2:
         return None
-    stack = outcome(_stacked, gathered, list(gathered))
-    return stack if isinstance(stack, Found) else None
+    stack = result_or_error(_stacked, gathered, list(gathered))
+    return stack if isinstance(stack, LoadedGRU) else None
 
 
-def deliver(found: Found, place: str, *, stacklevel: int) -> Net:
+def to_jax_and_warn(found: LoadedGRU, place: str, *, stacklevel: int) -> Net:
     """Return the net of a GRU with JAX arrays, with warnings about assumptions and rounding.
 
     ``place`` is its source, for messages; ``stacklevel`` is that of ``warnings.warn``.
     """
-    with about(place):
+    with prefix_errors(place):
         net: Net
         net, rounded = to_jax(found.net)
     warn(found, place, rounded, stacklevel=stacklevel + 1)
     return net
 
 
-def warn(found: Found, place: str, more: list[str], *, stacklevel: int) -> None:
+def warn(found: LoadedGRU, place: str, more: list[str], *, stacklevel: int) -> None:
     """Warn of each note on a GRU, of NaN and Inf in it, and of the additional notes."""
     for note in (*found.notes, *_non_finite(found.net), *more):
         warnings.warn(f"{place}: {note}", WeightsWarning, stacklevel=stacklevel + 1)
@@ -132,7 +141,9 @@ def to_jax(net: Any) -> tuple[Any, list[str]]:
     with np.errstate(over="ignore"):
         converted = jax.tree.map(jnp.asarray, net)
     rounded = []
-    for (place, before), (_, after) in zip(_arrays(net), _arrays(converted), strict=True):
+    for (place, before), (_, after) in zip(
+        _arrays_of_net(net), _arrays_of_net(converted), strict=True
+    ):
         if before.dtype == after.dtype:
             continue
         rounded.append(place)
@@ -146,8 +157,8 @@ def to_jax(net: Any) -> tuple[Any, list[str]]:
     return converted, [note]
 
 
-def _stacked(gathered: Gathered, names: list[str]) -> Found:
-    parts = [sound(gathered, name) for name in names]
+def _stacked(gathered: GRUsByName, names: list[str]) -> LoadedGRU:
+    parts = [get_or_raise(gathered, name) for name in names]
     notes = [note for part in parts for note in part.notes]
     calls: Collection[int] | None = None  # of the one before that are in the chain; None: any
     for (before, _), (name, part) in itertools.pairwise(zip(names, parts, strict=True)):
@@ -167,7 +178,7 @@ def _stacked(gathered: Gathered, names: list[str]) -> Found:
         check_stackable(net)
     except ValueError as error:
         raise WeightsError(f"{' and '.join(map(repr, names))} are not a net: {error}") from None
-    return Found(net, tuple(dict.fromkeys(notes)), parts[0].inputs)
+    return LoadedGRU(net, tuple(dict.fromkeys(notes)), parts[0].inputs)
 
 
 def _is_of(source: str | tuple[str, int], name: str, calls: Collection[int] | None) -> bool:
@@ -177,7 +188,7 @@ def _is_of(source: str | tuple[str, int], name: str, calls: Collection[int] | No
     return source[0] == name and (calls is None or source[1] in calls)
 
 
-def _one_net(gathered: Gathered) -> str:
+def _one_net(gathered: GRUsByName) -> str:
     if stack_of_all(gathered) is not None:
         return f"or {ALL!r} for all of them as one net, as each takes the outputs of the one before"
     return "or several that follow one another, joined by '+'"
@@ -186,7 +197,7 @@ def _one_net(gathered: Gathered) -> str:
 def _non_finite(net: Net) -> list[str]:
     """Return a note for each array of a net with NaN or Inf."""
     notes = []
-    for place, value in _arrays(net):
+    for place, value in _arrays_of_net(net):
         if is_traced(value):
             continue
         nan, inf = np.count_nonzero(np.isnan(value)), np.count_nonzero(np.isinf(value))
@@ -195,6 +206,6 @@ def _non_finite(net: Net) -> list[str]:
     return notes
 
 
-def _arrays(net: Net) -> Iterator[tuple[str, Any]]:
+def _arrays_of_net(net: Net) -> Iterator[tuple[str, Any]]:
     for path, value in jax.tree_util.tree_flatten_with_path(net)[0]:
         yield jax.tree_util.keystr(path).lstrip("."), value

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru._weights.contract import Stored
+from jaxgru._weights.defaults import Assume, check_assume
 from jaxgru._weights.dtypes import Unread, read_now
-from jaxgru._weights.errors import WeightsError, WeightsWarning, about, shown
+from jaxgru._weights.errors import WeightsError, WeightsWarning, prefix_errors, shown
 from jaxgru._weights.formats.tensorflow import located
 from jaxgru._weights.reading import StrPath, opened
-from jaxgru._weights.results import deliver
-from jaxgru._weights.unspecified import Assume, check_assume
+from jaxgru._weights.results import to_jax_and_warn
 from jaxgru.model import Model
 
 
@@ -42,7 +42,7 @@ class FileArrays(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._described:
             raise KeyError(name)
-        with about(self._path):
+        with prefix_errors(self._path):
             if _state(self._path) != self._state:
                 raise WeightsError(
                     "it has changed since it was opened: expected the same file; call "
@@ -158,7 +158,7 @@ def load_model(
                 "jaxgru.load_arrays"
             )
         found = stored.model(stored.arrays, checked)
-    return cast(Model, deliver(found, os.fspath(path), stacklevel=2))
+    return cast(Model, to_jax_and_warn(found, os.fspath(path), stacklevel=2))
 
 
 def has_model(path: StrPath, *, external_data: bool = False) -> bool:

@@ -46,7 +46,7 @@ def predicted(model: Model, data: Sequences, loss: Loss) -> list[tuple[Array, Ar
     for at in range(0, len(rows), size):
         chosen = rows[at : at + size]
         part = take(data, chosen, size, with_lengths=data.lengths is not None)
-        values, counted = map(np.asarray, _run(model, part, loss))
+        values, counted = map(np.asarray, _run_batch(model, part, loss))
         for row in range(len(chosen)):
             y, p, valid = np.asarray(part.targets[row]), values[row], counted[row]
             if loss.on == "last":
@@ -56,7 +56,7 @@ def predicted(model: Model, data: Sequences, loss: Loss) -> list[tuple[Array, Ar
 
 
 @functools.partial(jax.jit, static_argnames="loss")
-def _run(model: Model, data: Sequences, loss: Loss) -> Any:
+def _run_batch(model: Model, data: Sequences, loss: Loss) -> Any:
     options = RunOptions(precision="highest")
     run = run_model(model, data.inputs, data.lengths, None, loss=loss, options=options)
     shape = run.predictions.shape[: 1 if loss.on == "last" else 2]

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike, DTypeLike
 
 from jaxgru import model as chain
 from jaxgru._dropout import Dropout
-from jaxgru._masks import within
+from jaxgru._masks import length_mask
 from jaxgru._net import unroll
 from jaxgru._recurrence.layer import Precision, Remat
 from jaxgru.finetune._lora import merge
@@ -185,7 +185,7 @@ def run_model(
     lengths = None if lengths is None else jnp.asarray(lengths)
     mask = None
     if lengths is not None and has_time(model):
-        mask = within(lengths, inputs.shape[1]).T
+        mask = length_mask(lengths, inputs.shape[1]).T
     signal, states = run_chain(
         model,
         Signal(inputs, mask),

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 
 from jaxgru._checks import check_lengths, check_masks
 from jaxgru._dropout import Dropout
-from jaxgru._masks import within
+from jaxgru._masks import length_mask
 from jaxgru._sequence import gru
 from jaxgru.model._layers import Dense, Elementwise, Embedding, Layer, Signal, layer_class
 
@@ -225,7 +225,7 @@ def _valid_steps(x: Array, batch: tuple[int, ...], lengths: Any, mask: Any) -> A
     check_masks(lengths, mask, None, (*batch, time), batch)
     if mask is None:
         check_lengths(lengths, time)
-        return within(jnp.asarray(lengths).reshape(rows), time).T
+        return length_mask(jnp.asarray(lengths).reshape(rows), time).T
     return jnp.asarray(mask).reshape(rows, time)
 
 

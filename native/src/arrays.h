@@ -66,10 +66,10 @@ class Allocator {
   }
   // A matrix of which some panels are packed.
   template <int C, class Element>
-  Packed<T, C> take_packed(int64_t depth, int64_t units, Range panels, Lies lies,
+  Packed<T, C> take_packed(int64_t depth, int64_t units, Range panels, Layout layout,
                            const Element& element) {
     T* packed = take(packed_size<T>(depth, C, units));
-    pack(depth, C, units, panels, lies, element, packed);
+    pack(depth, C, units, panels, layout, element, packed);
     return {packed, depth};
   }
 

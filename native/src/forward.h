@@ -8,7 +8,7 @@ namespace jaxgru {
 namespace {
 
 // Steps times rows for which matrices are not worth packing.
-constexpr int64_t kFew = 16;
+constexpr int64_t kMinToPack = 16;
 
 template <class T>
 class Forward {
@@ -39,8 +39,8 @@ class Forward {
     const auto vector = [](const T* numbers) {
       return [=](int64_t, int64_t column) { return numbers ? numbers[column] : T(0); };
     };
-    bias_ = allocator.template take_packed<3>(1, units, panels, Lies::by_rows, vector(p_->bias));
-    candidate_bias_ = allocator.template take_packed<1>(1, units, panels, Lies::by_rows,
+    bias_ = allocator.template take_packed<3>(1, units, panels, Layout::by_rows, vector(p_->bias));
+    candidate_bias_ = allocator.template take_packed<1>(1, units, panels, Layout::by_rows,
                                                         vector(p_->candidate_bias));
     kernel_ = take_matrix<3>(allocator, p_->kernel, p_->inputs, panels);
     if (p_->reset_after) {
@@ -52,7 +52,7 @@ class Forward {
   }
 
   // Runs some rows and, of all workers on them, this one's panels.
-  void run(Range row_range, Range panels, T* memory, const Together& together) const {
+  void run(Range row_range, Range panels, T* memory, const TeamBarrier& together) const {
     Loop loop(*this, row_range, panels, memory);
     loop.carry.start(panels, p_->h);
     together.wait();
@@ -82,12 +82,12 @@ class Forward {
                            Range panels) const {
     const int64_t units = p_->sizes.units, width = 3 * units;
     Matrix<T, C> matrix;
-    if (p_->sizes.steps * p_->sizes.rows <= kFew && units % kLanes<T> == 0) {
+    if (p_->sizes.steps * p_->sizes.rows <= kMinToPack && units % kLanes<T> == 0) {
       matrix.unpacked = {columns, depth, units, width};
     } else {
       const auto element = [=](int64_t k, int64_t column) { return columns[k * width + column]; };
       matrix.packed =
-          allocator.template take_packed<C>(depth, units, panels, Lies::by_rows, element);
+          allocator.template take_packed<C>(depth, units, panels, Layout::by_rows, element);
     }
     return matrix;
   }

@@ -33,17 +33,17 @@ class Linear {
     };
     if (p_->r) {
       to_reset_ =
-          allocator.template take_packed<2>(units, units, panels, Lies::by_columns, element);
+          allocator.template take_packed<2>(units, units, panels, Layout::by_columns, element);
       to_candidate_ = allocator.template take_packed<1>(
-          units, units, panels, Lies::by_columns,
+          units, units, panels, Layout::by_columns,
           [&](int64_t k, int64_t column) { return element(k, 2 * units + column); });
     } else {
       to_gates_ =
-          allocator.template take_packed<3>(units, units, panels, Lies::by_columns, element);
+          allocator.template take_packed<3>(units, units, panels, Layout::by_columns, element);
     }
   }
 
-  void run(Range row_range, Range panels, T* memory, const Together& together) const {
+  void run(Range row_range, Range panels, T* memory, const TeamBarrier& together) const {
     Loop loop(*this, row_range, panels, memory);
     loop.carry.start(panels, p_->state);
     together.wait();

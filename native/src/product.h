@@ -80,11 +80,11 @@ struct Matrix {
 };
 
 // How a matrix to be packed lies in memory: reads are waited for, writes are not.
-enum class Lies { by_rows, by_columns };
+enum class Layout { by_rows, by_columns };
 
 // Packs some panels of `element(k, column)`, the columns of one block after those of the other.
 template <class T, class Element>
-inline void pack(int64_t depth, int blocks, int64_t units, Range panels, Lies lies,
+inline void pack(int64_t depth, int blocks, int64_t units, Range panels, Layout layout,
                  const Element& element, T* packed) {
   constexpr int lanes = kLanes<T>;
   const auto pack_vector = [&](int64_t panel, int64_t k, int block) {
@@ -103,7 +103,7 @@ inline void pack(int64_t depth, int blocks, int64_t units, Range panels, Lies li
       }
     }
   };
-  if (lies == Lies::by_rows) return pack_range(panels);
+  if (layout == Layout::by_rows) return pack_range(panels);
   for (int64_t panel = panels.begin; panel < panels.end; ++panel) pack_range({panel, panel + 1});
 }
 

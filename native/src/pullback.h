@@ -16,7 +16,8 @@
 // and beside e gives the biases.
 //
 // Every sum runs over the lines of a block in order, over the blocks in order, and over slabs of
-// rows as these are cut: by sizes alone. Results are equal to the bit on any number of threads.
+// rows as these are cut: by sizes alone. Results are bit-for-bit identical on any number of
+// threads.
 #pragma once
 
 #include "arrays.h"
@@ -112,7 +113,7 @@ class Pullback {
         return unit < units ? kernel[column * 3 * units + block * units + unit] : T(0);
       };
       return allocator.template take_packed<1>(blocks * padded<T>(units), columns,
-                                               {0, panels_of<T>(columns)}, Lies::by_columns,
+                                               {0, panels_of<T>(columns)}, Layout::by_columns,
                                                element);
     };
     const int64_t units = p_->sizes.units;

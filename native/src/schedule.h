@@ -17,7 +17,7 @@ namespace jaxgru {
 namespace {
 
 // Where the members of a team wait for each other; nowhere, in a loop of one thread.
-struct Together {
+struct TeamBarrier {
   Barrier* barrier = nullptr;
   int member = 0;
 
@@ -29,7 +29,7 @@ struct Together {
 // Multiplications below which another thread is not worth waking, and below which, for each step,
 // it is not worth waiting for (measured).
 constexpr int64_t kWakes = 1 << 21;
-constexpr int64_t kMeets = 1 << 13;
+constexpr int64_t kMinToSync = 1 << 13;
 // Nanoseconds that a helper is waited for at least, as it may take these to wake one, and
 // multiplications of one thread in a nanosecond.
 constexpr int64_t kPatience = 50'000, kSpeed = 30;
@@ -47,7 +47,7 @@ class Schedule final : public Job {
     by_units_ = threads_ > 1 && p_.sizes.rows < kRows / 2 * threads_;
     if (by_units_) {
       const int64_t step = multiplications() / p_.sizes.steps;
-      const int64_t most = step < kMeets || Teamwork::rests() ? 1 : panels_;
+      const int64_t most = step < kMinToSync || Teamwork::is_backing_off() ? 1 : panels_;
       threads_ = static_cast<int>(std::min<int64_t>(threads_, most));
       return;
     }
@@ -101,7 +101,7 @@ class Schedule final : public Job {
 
   void work(int number) {
     if (by_units_) {
-      const Together together{members_ > 1 ? &barrier_ : nullptr, number};
+      const TeamBarrier together{members_ > 1 ? &barrier_ : nullptr, number};
       // The panels of one member are read by no other.
       const Range panels = Division(panels_, members_)[number];
       Loop own = loop_;

@@ -158,7 +158,7 @@ int Team::join() {
 
 Teamwork::Teamwork() : begin_(now()) {}
 
-bool Teamwork::rests() { return now() < rest_until.load(std::memory_order_relaxed); }
+bool Teamwork::is_backing_off() { return now() < rest_until.load(std::memory_order_relaxed); }
 
 void Teamwork::end(const Barrier& barrier) const {
   // Of a thread in four, or more.

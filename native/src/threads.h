@@ -72,7 +72,7 @@ class Team {
 class Teamwork {
  public:
   Teamwork();
-  static bool rests();
+  static bool is_backing_off();
   void end(const Barrier& barrier) const;
 
  private:

@@ -2,7 +2,8 @@
 //
 // Every array has exactly the size that its problem names, so that AddressSanitizer sees a read or
 // write beyond it. Sizes are around those of vectors and tiles: 1, one less, one more. Then what
-// must be equal to the bit: a row alone and in a batch, one thread and several, several callers.
+// must be bit-for-bit identical: a row alone and in a batch, one thread and several, several
+// callers.
 #include <sys/wait.h>
 #include <unistd.h>
 

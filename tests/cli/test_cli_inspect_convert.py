@@ -124,7 +124,7 @@ def test_layers_of_a_file_make_a_stack(run):
     wrong = run("inspect", "two.npz", "--layer", "b", "--layer", "a")
     assert wrong == (2, "", [f"error: two.npz: 'b' and 'a' are not a net: {message}"])
     _, _, (error,) = run("inspect", "two.npz", "--plot", "two.png")
-    assert error.startswith("error: two.npz: it holds 2 GRUs: expected --layer, one of 'a', 'b'")
+    assert error.startswith("error: two.npz: it contains 2 GRUs: expected --layer, one of 'a', 'b'")
     del arrays["a.weight_hh_l0"]
     np.savez("one.npz", **arrays)
     assert "\na: refused, weight_hh_l0 is missing" in done("inspect", "one.npz")

@@ -67,7 +67,7 @@ def test_one_of_several_and_wider_numbers(key, done, refused):
     np.savez("two.npz", **arrays, extra=np.arange(3))
     convert = "convert", "tuned.safetensors", "new.npz", "--into", "two.npz"
     assert refused(*convert).startswith(
-        "two.npz: it holds 2 GRUs: expected --into-layer, one of 'a', 'b'"
+        "two.npz: it contains 2 GRUs: expected --into-layer, one of 'a', 'b'"
     )
     assert refused(*convert, "--into-layer", "c").startswith("two.npz: --into-layer is 'c': exp")
     wide = refused(*convert, "--into-layer", "b")

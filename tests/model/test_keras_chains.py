@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.libraries.keras.config import model_of
 from jaxgru._weights.libraries.keras.models import build_model
-from jaxgru._weights.unspecified import Fields
 
 RNG = np.random.default_rng(0)
 ARRAYS = {

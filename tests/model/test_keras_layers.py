@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import pytest
 
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.libraries.keras.building import using_keras
 from jaxgru._weights.libraries.keras.config import model_of
 from jaxgru._weights.libraries.keras.models import build_model
 from jaxgru._weights.libraries.keras.objects import from_keras
-from jaxgru._weights.unspecified import Fields
 
 pytestmark = [pytest.mark.live, pytest.mark.filterwarnings("ignore:__array__ implementation")]
 keras = pytest.importorskip("keras")

@@ -48,7 +48,7 @@ def test_the_script_writes_the_committed_files(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
         p.name for p in DATA.iterdir() if p.suffix in (".npy", ".npz")
     )
-    # One epoch gives other weights, but the recording is the committed one. Not to the bit:
+    # One epoch gives other weights, but the recording is the committed one. Not bit-for-bit:
     # NumPy's exponential and normal draws may differ by a rounding between processors.
     for name in ("inputs.npy", "truth.npy"):
         np.testing.assert_allclose(np.load(tmp_path / name), np.load(DATA / name), rtol=1e-6)

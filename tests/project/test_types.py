@@ -14,7 +14,7 @@ import pytest
 
 import jaxgru
 from jaxgru._net import MERGES, Merge
-from jaxgru._weights.unspecified import ALLOWED
+from jaxgru._weights.defaults import ALLOWED
 
 _ROOT = Path(__file__).parents[2]
 _PATHS = sorted((_ROOT / "jaxgru").rglob("*.py"))

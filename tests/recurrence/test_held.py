@@ -1,4 +1,4 @@
-"""A held step holds its state to the bit, whatever overflows in it.
+"""A held step holds its state bit-for-bit, whatever overflows in it.
 
 The oracle is the identity: the state after held steps is the one before, its derivative 1, every
 other derivative 0. Nothing is computed, so nothing is rounded.

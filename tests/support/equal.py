@@ -5,7 +5,7 @@ import numpy as np
 
 
 def same(one, other):
-    """Return whether two nets, or trees of arrays, are equal to the bit and in every field."""
+    """Return whether two nets, or trees of arrays, are bit-for-bit identical in every field."""
     if jax.tree.structure(one) != jax.tree.structure(other):
         return False
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
@@ -13,7 +13,7 @@ def same(one, other):
 
 
 def assert_same(found, expected):
-    """Assert that two nets, or trees of arrays, are equal to the bit and in every field."""
+    """Assert that two nets, or trees of arrays, are bit-for-bit identical in every field."""
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     leaves = jax.tree.leaves(found), jax.tree.leaves(expected)
     for one, other in zip(*leaves, strict=True):

@@ -28,7 +28,7 @@ class Row(NamedTuple):
     largest: float  # of the library's outputs, by absolute value
     error_in: float  # the largest difference between our outputs and the library's
     error_out: float | str  # the same of a new layer with our net in it, or why there is none
-    exact: tuple[str, ...]  # the types in which a net is equal to the bit after the way out and in
+    exact: tuple[str, ...]  # the types in which a net is bit-for-bit identical after both ways
 
 
 def compare(
@@ -70,7 +70,7 @@ def compare(
 
 
 def exact_types(net: Any, round_trip: Callable[[Any], Any]) -> tuple[str, ...]:
-    """Return the types in which a net comes back equal to the bit."""
+    """Return the types in which a net comes back bit-for-bit identical."""
     exact = []
     for dtype in DTYPES:
         with jax.enable_x64(True), quietly():
@@ -83,7 +83,7 @@ def exact_types(net: Any, round_trip: Callable[[Any], Any]) -> tuple[str, ...]:
 
 
 def load_same(folder: Path, assume: Any = None) -> Any:
-    """Return the net that is in every file of a folder, the same to the bit in all of them."""
+    """Return the net that is in every file of a folder, the same bit-for-bit in all of them."""
     with quietly():
         found = {path.name: jaxgru.load(path, assume=assume) for path in sorted(folder.iterdir())}
     first = next(iter(found.values()))

@@ -15,7 +15,7 @@ import jaxgru
 from jaxgru._net import check_net
 from jaxgru._weights.limits import EXPANSION, SMALL
 from jaxgru._weights.reading import opened, read_all
-from jaxgru._weights.results import Found
+from jaxgru._weights.results import LoadedGRU
 
 CPU_SECONDS = 5
 # A message may quote a name or a header, but must be readable.
@@ -55,7 +55,7 @@ def check_read(path, read=lambda path: read_all(path).gathered):
             _check_refusal(found)
         else:
             _check_found(found)
-    return any(isinstance(found, Found) for found in gathered.values())
+    return any(isinstance(found, LoadedGRU) for found in gathered.values())
 
 
 def check_whole(path):
@@ -104,7 +104,7 @@ def _check_refusal(error, path=""):
 
 
 def _check_found(found):
-    assert isinstance(found, Found), f"a GRU is a {type(found).__name__}"
+    assert isinstance(found, LoadedGRU), f"a GRU is a {type(found).__name__}"
     check_net(found.net)
     arrays = jax.tree.leaves(found.net)
     assert all(isinstance(array, np.ndarray) for array in arrays), "a net is not of NumPy arrays"

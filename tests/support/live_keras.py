@@ -54,7 +54,7 @@ def outputs(layer, xs):
     ys = layer(xs)
     if isinstance(ys, list | tuple):
         return tuple(np.asarray(y) for y in ys)
-    # Keras gives those of a backward layer in the order of computing.
+    # Keras gives those of a backward layer last step first.
     return np.flip(ys, axis=1) if getattr(layer, "go_backwards", False) else np.asarray(ys)
 
 

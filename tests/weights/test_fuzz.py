@@ -26,7 +26,7 @@ from hostile import hdf5, messagepack, named_json, npz, onnx, safetensors, sound
 from hostile import torch as torch_files
 
 import jaxgru
-from jaxgru._weights.results import Found
+from jaxgru._weights.results import LoadedGRU
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 FORMATS = sorted({table for table, _ in hostile.FILES})
@@ -139,7 +139,7 @@ def give_nothing(path):
 
 def give_unfit_net(path):
     first, second = (golden.random_net(0, reset_after=True, inputs=n) for n in (2, 3))
-    return {"gru": Found((first, second))}
+    return {"gru": LoadedGRU((first, second))}
 
 
 def run_a_program(path):

@@ -50,7 +50,7 @@ def test_every_gru_by_its_own_name(two):
 def test_several_are_listed_where_none_is_picked(several):
     names = "'decoder.rnn', 'encoder.rnn', 'broken'"
     for layer, reason in (
-        (None, "it holds 3 GRUs: expected layer=, one of"),
+        (None, "it contains 3 GRUs: expected layer=, one of"),
         ("rnn", "layer is 'rnn': expected one of"),
     ):
         message = re.escape(f"{several}: {reason} {names}")
@@ -58,7 +58,7 @@ def test_several_are_listed_where_none_is_picked(several):
             jaxgru.load(several, layer=layer)
 
 
-def test_one_that_cannot_be_held_leaves_its_neighbours_alone(several):
+def test_one_that_cannot_be_held_leaves_its_neighbors_alone(several):
     assert jaxgru.load(several, layer="encoder.rnn").hidden_size == 3
     for load in (jaxgru.load_all, lambda path: jaxgru.load(path, layer="broken")):
         with pytest.raises(jaxgru.WeightsError, match=re.escape(f"{several}: broken: ")):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxgru._optional import need
-from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.contract import FileProbe, Source, Stored
 from jaxgru._weights.dtypes import NUMBERS, Unread, from_bits
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru._weights.libraries.finding import find
@@ -40,7 +40,7 @@ _EXTENSIONS = frozenset((*range(0xC7, 0xCA), *range(0xD4, 0xD9)))
 _PLAIN = frozenset((*range(0x80), *range(0xE0, 0x100), *range(0xCC, 0xD4), 0xC2, 0xC3))
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file begins with a map that is not empty and whose first key is text."""
     head = look.head.ljust(6, b"\0")
     if head[0] not in _MAPS:
@@ -68,7 +68,9 @@ def read(source: Source) -> Stored:
         raise WeightsError(
             f"there are {len(content) - unpacker.tell()} bytes after the map: expected the end"
         )
-    return Stored(_arrays(held), find, rewrite=functools.partial(_rewrite, msgpack, content))
+    return Stored(
+        _arrays_of_target(held), find, rewrite=functools.partial(_rewrite, msgpack, content)
+    )
 
 
 def _rewrite(msgpack: Any, content: bytes, arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
@@ -118,7 +120,7 @@ class _Walk:
         for key in keys:
             inner = f"{path}/{key}" if path else key
             if key in seen:
-                raise WeightsError(f"{shown(inner)} is there twice: expected it once")
+                raise WeightsError(f"{shown(inner)} is a duplicate name: expected it once")
             seen.add(key)
             yield from self.values(inner, depth - 1)
 
@@ -158,7 +160,7 @@ def _extension(msgpack: Any, code: int, data: bytes) -> NDArray[Any] | Unread | 
     return from_bits(content, dtype).reshape(shape)
 
 
-def _arrays(held: dict[str, Any]) -> dict[str, NDArray[Any] | Unread]:
+def _arrays_of_target(held: dict[str, Any]) -> dict[str, NDArray[Any] | Unread]:
     """Return the arrays, with pieces joined."""
     mark = f"/{_CHUNKED}"
     pieces: dict[str, dict[str, Any]] = {

@@ -23,7 +23,8 @@ import numpy as np
 
 from jaxgru._activations import ACTIVATIONS
 from jaxgru._net import Net
-from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.contract import FileProbe, Source, Stored
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.dtypes import Arrays, Unread
 from jaxgru._weights.errors import WeightsError, each_once, shown
 from jaxgru._weights.json_text import parse_json
@@ -31,14 +32,13 @@ from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.keras.arrays import params_of
 from jaxgru._weights.libraries.names import attempt
 from jaxgru._weights.limits import MAX_AXES
-from jaxgru._weights.results import Gathered
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.results import GRUsByName
 
 _OBJECT = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{\s*["}]')
 _DEEPEST = 32
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file begins as an object of JSON."""
     return _OBJECT.match(look.head) is not None
 
@@ -49,7 +49,7 @@ def read(source: Source) -> Stored:
     layers = tree.get("layers")
     if isinstance(layers, list) and "in_shape" in tree:
         return _of_layers(layers)
-    return Stored(_as_floats(each_once(_arrays(tree, (), 0))), find)
+    return Stored(_as_floats(each_once(_arrays_of_tree(tree, (), 0))), find)
 
 
 def _of_layers(layers: list[Any]) -> Stored:
@@ -77,7 +77,7 @@ def _find_layers(
     kinds: list[str],
     arrays: Arrays,
     assume: Mapping[str, Any],
-) -> Gathered:
+) -> GRUsByName:
     gathered = {
         name: attempt(functools.partial(_layer, name, layer, arrays), assume)
         for name, layer in named.items()
@@ -103,13 +103,13 @@ def _layer(name: str, layer: dict[str, Any], arrays: Arrays, fields: Fields) -> 
     return params_of(own, names, fields, **known)
 
 
-def _arrays(tree: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, Any]]:
+def _arrays_of_tree(tree: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[str, Any]]:
     """Yield the lists in objects, named by the keys of their paths joined with dots."""
     if depth > _DEEPEST:
         raise WeightsError(f"its objects are nested over {_DEEPEST} levels: expected fewer")
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _arrays(value, (*path, key), depth + 1)
+            yield from _arrays_of_tree(value, (*path, key), depth + 1)
         elif isinstance(value, list):
             yield ".".join((*path, key)), _array(value)
 

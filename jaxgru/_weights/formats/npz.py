@@ -33,19 +33,19 @@ from numpy.typing import NDArray
 
 from jaxgru._net import Backward, Net
 from jaxgru._params import GRUParams
-from jaxgru._weights.contract import Look, Source, Stored
-from jaxgru._weights.conventions import Holder, arrays_of, both_biases, one_bias
+from jaxgru._weights.contract import FileProbe, Source, Stored
+from jaxgru._weights.conventions import Capabilities, arrays_of, both_biases, one_bias
+from jaxgru._weights.defaults import TANH_SIGMOID, Fields
 from jaxgru._weights.dtypes import FLOATS, NUMBERS, Unread, from_bits
-from jaxgru._weights.errors import WeightsError, damaged, listed, outcome, plain, shown
+from jaxgru._weights.errors import WeightsError, damaged, listed, plain, result_or_error, shown
 from jaxgru._weights.formats.zip import DAMAGE, MAGIC, copy_archive, open_archive
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.keras.arrays import params_of
 from jaxgru._weights.limits import check_held, fill
-from jaxgru._weights.results import UNNAMED, Found, Gathered
-from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
+from jaxgru._weights.results import UNNAMED, GRUsByName, LoadedGRU
 
 KEYS = ("wMatrix", "uMatrix", "biases")
-_HOLDER = Holder("npz")
+_CAPABILITIES = Capabilities("npz")
 _ENDING = ".npy"
 # Files of weights in archives of other tools, such as policy.pth of Stable-Baselines3.
 _WEIGHTS = (
@@ -74,7 +74,7 @@ _OBJECT = "'|O'"  # as an error shows it
 _DTYPE = re.compile(r"'([<>=|])([bcfiu])(1|2|4|8|16)'")
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file is a zip archive, as every .npz file is."""
     return look.head.startswith(MAGIC)
 
@@ -93,14 +93,14 @@ def _rewrite(source: Source, arrays: Mapping[str, NDArray[Any]], path: Path) -> 
     copy_archive(open_archive(source.file, source.size, "a .npz file"), path, changed)
 
 
-def _find(arrays: Any, assume: Mapping[str, Any]) -> Gathered:
+def _find(arrays: Any, assume: Mapping[str, Any]) -> GRUsByName:
     """Return the GRUs among the arrays of a file.
 
     With one of the three keys, the others are required, and no other arrays are allowed.
     """
     if not arrays.keys() & set(KEYS):
         looked_for = f"{', '.join(KEYS)} of jaxgru's own files"
-        found = outcome(find, arrays, assume, looked_for=looked_for)
+        found = result_or_error(find, arrays, assume, looked_for=looked_for)
         objects = [
             name
             for name, array in arrays.items()
@@ -112,17 +112,17 @@ def _find(arrays: Any, assume: Mapping[str, Any]) -> Gathered:
     _check_keys(list(arrays))
     usual = {name: assume.get(name, value) for name, value in TANH_SIGMOID.items()}
     params = params_of(arrays, KEYS, Fields(assume), **usual)
-    return {UNNAMED: Found(Backward(params) if assume.get("reverse") else params)}
+    return {UNNAMED: LoadedGRU(Backward(params) if assume.get("reverse") else params)}
 
 
 def write(net: Net, path: Path) -> None:
     """Write a net of one layer, given as NumPy arrays; a bias that is None as zeros."""
-    params: GRUParams = _HOLDER.layers(net)[0].net
+    params: GRUParams = _CAPABILITIES.layers(net)[0].net
     for field, value in arrays_of(params).items():
         if value.dtype not in (np.float16, np.float32, np.float64):
             raise WeightsError(
-                f"{field} has dtype {value.dtype}: expected float16, float32 or float64, as npz "
-                "holds no other; convert it first, with astype"
+                f"{field} has dtype {value.dtype}: .npz supports only float16, float32 or float64; "
+                "convert it first, with astype"
             )
     bias, recurrent_bias = both_biases(params)
     if params.reset_after:

@@ -28,7 +28,7 @@ _STEP = "_CHECKPOINT_METADATA"  # of a step
 _LARGEST = 16 * 2**20  # of the JSON with the names
 
 
-def recognises(folder: Path) -> bool:
+def recognizes(folder: Path) -> bool:
     """Return whether a folder is a checkpoint of Orbax, a step, or has steps in it."""
     return any((folder / name).is_file() for name in (_NAMES, _STEP)) or bool(_steps(folder))
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from jaxgru._net import Net
 from jaxgru._optional import need
-from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.contract import FileProbe, Source, Stored
 from jaxgru._weights.dtypes import Arrays, Unread, from_bits
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.json_text import parse_json
@@ -38,7 +38,7 @@ from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.torch import state_of
 from jaxgru._weights.limits import check_held, fill
 from jaxgru._weights.net_json import describe, rebuild
-from jaxgru._weights.results import UNNAMED, Found, Gathered
+from jaxgru._weights.results import UNNAMED, GRUsByName, LoadedGRU
 
 _FORMAT = "jaxgru"
 _VERSION = 1
@@ -64,7 +64,7 @@ _NUMBERS = _DTYPES | {
 }
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file begins with the length of a header and a JSON object."""
     return look.head[8:9] == b"{" and _header_length(look.head) <= _MAX_HEADER
 
@@ -85,7 +85,7 @@ def read(source: Source) -> Stored:
     return Stored(arrays, find_own if is_own else find, rewrite=rewrite)
 
 
-def _find_net(metadata: Mapping[str, str], arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def _find_net(metadata: Mapping[str, str], arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return the net of a file by jaxgru."""
     version = metadata.get("version", "")
     if version != str(_VERSION):
@@ -105,7 +105,7 @@ def _find_net(metadata: Mapping[str, str], arrays: Arrays, assume: Mapping[str, 
                 f"{shown(name)} has dtype {array.dtype} and shape {array.shape[:8]}: expected "
                 "floating-point numbers, one at least"
             )
-    return {UNNAMED: Found(rebuild(data, arrays))}
+    return {UNNAMED: LoadedGRU(rebuild(data, arrays))}
 
 
 def write(net: Net, path: Path) -> None:
@@ -182,7 +182,7 @@ def _parsed(header: bytes) -> dict[str, Any]:
     # The memory of parsed JSON depends on the number of values.
     if sum(map(header.count, (b",", b"[", b"{"))) > _MAX_SIGNS:
         raise WeightsError(f"the header has over {_MAX_SIGNS} values: expected fewer in weights")
-    # An object, as the file was recognised by its opening brace.
+    # An object, as the file was recognized by its opening brace.
     parsed: dict[str, Any] = parse_json(header, "the header")
     return parsed
 

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 
 from jaxgru._net import unroll
 from jaxgru._weights.beside import beside, open_beside, size_beside
-from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.contract import FileProbe, Source, Stored
 from jaxgru._weights.dtypes import FLOATS, Arrays, Unread
-from jaxgru._weights.errors import WeightsError, each_once, outcome, shown
+from jaxgru._weights.errors import WeightsError, each_once, result_or_error, shown
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.keras.chains import grus, inputs_of, is_model
 from jaxgru._weights.libraries.keras.config import LARGEST, Layer, model_of
@@ -42,7 +42,7 @@ from jaxgru._weights.libraries.keras.models import whole_model
 from jaxgru._weights.libraries.keras.named import legacy_names
 from jaxgru._weights.libraries.keras.order import assign
 from jaxgru._weights.limits import Budget, bytes_of, fill
-from jaxgru._weights.results import Found, Gathered
+from jaxgru._weights.results import GRUsByName, LoadedGRU
 
 MODEL = "model.json"
 _KEYS = re.compile(rb'\s*\{.*"(?:modelTopology|weightsManifest|layers-model|graph-model)"', re.S)
@@ -56,7 +56,7 @@ _SIZES = {"float32": 4, "float16": 2, "int32": 4, "bool": 1, "complex64": 8}
 _QUANTIZED = {"float16": "<f2", "uint8": "<u1", "uint16": "<u2"}
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file is the ``model.json`` of a model of TensorFlow.js."""
     return _KEYS.match(look.head) is not None
 
@@ -76,14 +76,18 @@ def read(source: Source) -> Stored:
         version = "2"
     model = model_of(topology.get("model_config", topology))
     budget = Budget(source.size)
-    arrays = each_once(_arrays(tree.get("weightsManifest"), source.folder, budget), "the weight ")
+    arrays = each_once(
+        _arrays_of_manifest(tree.get("weightsManifest"), source.folder, budget), "the weight "
+    )
     find = functools.partial(_find, model, version)
     named = _names_of(model, arrays)
     build = functools.partial(whole_model, model, version, find, named)
     return Stored(arrays, find, named, build, instead=_INSTEAD)
 
 
-def _arrays(manifest: Any, folder: Path | None, budget: Budget) -> Iterator[tuple[str, Unread]]:
+def _arrays_of_manifest(
+    manifest: Any, folder: Path | None, budget: Budget
+) -> Iterator[tuple[str, Unread]]:
     """Yield each weight by its name; all sizes are checked before any is read."""
     _expect(isinstance(manifest, list), "weightsManifest", manifest, "a list of groups")
     known: set[str] = set()
@@ -178,14 +182,16 @@ def _expect(is_met: bool, what: str, found: Any, expected: str) -> None:
         raise WeightsError(f"{what} is {shown(found)}: expected {expected}")
 
 
-def _find(model: Layer, version: str | None, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def _find(
+    model: Layer, version: str | None, arrays: Arrays, assume: Mapping[str, Any]
+) -> GRUsByName:
     """Return the GRUs of a model, in the order of its layers."""
     weights = Listed(arrays, arrays)
     places = assign(model, weights.places, None)
-    gathered: Gathered = {}
+    gathered: GRUsByName = {}
     for gru in grus(model.inner, inputs_of(model), version, assume):
-        found = outcome(weights.found, gru, places[id(gru.layer)])
-        if isinstance(found, Found) and (version or "").startswith("3"):
+        found = result_or_error(weights.found, gru, places[id(gru.layer)])
+        if isinstance(found, LoadedGRU) and (version or "").startswith("3"):
             found = _with_hard_sigmoid(found)
         gathered[gru.name] = found
     if not any(isinstance(found, WeightsError) for found in gathered.values()):
@@ -196,7 +202,7 @@ def _find(model: Layer, version: str | None, arrays: Arrays, assume: Mapping[str
     return gathered
 
 
-def _with_hard_sigmoid(found: Found) -> Found:
+def _with_hard_sigmoid(found: LoadedGRU) -> LoadedGRU:
     used = [layer.params for layer in unroll(found.net)]
     if not any("hard_sigmoid" in (one.activation, one.recurrent_activation) for one in used):
         return found

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection
 
-from jaxgru._weights.contract import Format, Look, Source, Stored
+from jaxgru._weights.contract import FileProbe, Format, Source, Stored
 from jaxgru._weights.errors import WeightsError, listed
 
 _NPY = b"\x93NUMPY"
@@ -12,19 +12,21 @@ _LENGTH = rb"[\x80-\xff]*[\0-\x7f]"  # of a message in one of protobuf
 _TO_ONNX = "the model that it was made from, or that converted to ONNX, is read"
 
 
-def _begins(*beginnings: bytes) -> Callable[[Look], bool]:
+def _begins(*beginnings: bytes) -> Callable[[FileProbe], bool]:
     return lambda look: look.head.startswith(beginnings)
 
 
-def _matches(pattern: bytes) -> Callable[[Look], bool]:
+def _matches(pattern: bytes) -> Callable[[FileProbe], bool]:
     return lambda look: re.match(pattern, look.head, re.DOTALL) is not None
 
 
-def _format(name: str, content: str, recognises: Callable[[Look], bool], instead: str) -> Format:
+def _format(
+    name: str, content: str, recognizes: Callable[[FileProbe], bool], instead: str
+) -> Format:
     def read(source: Source) -> Stored:
         raise WeightsError(f"it is {content}: expected a file of weights; {instead}")
 
-    return Format(name, content, recognises, read)
+    return Format(name, content, recognizes, read)
 
 
 FORMATS = (

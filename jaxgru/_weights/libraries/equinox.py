@@ -24,18 +24,25 @@ from jax.tree_util import keystr, tree_flatten_with_path
 from jaxgru._net import Net
 from jaxgru._optional import need
 from jaxgru._params import GRUParams
-from jaxgru._weights.conventions import USUAL, Holder, has_bias, numpy_of, one_gate_bias, swap_gates
+from jaxgru._weights.conventions import (
+    USUAL,
+    Capabilities,
+    has_bias,
+    numpy_of,
+    one_gate_bias,
+    swap_gates,
+)
+from jaxgru._weights.defaults import TANH_SIGMOID, Fields
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.libraries import names
-from jaxgru._weights.results import Gathered, deliver, pick
-from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
+from jaxgru._weights.results import GRUsByName, pick, to_jax_and_warn
 
 if TYPE_CHECKING:
     import equinox
 
 LOOKED_FOR = "weight_ih (3H, I), weight_hh (3H, H), bias and bias_n of Equinox"
-_HOLDER = Holder("Equinox's cell", {**USUAL, "reset_after": (True,)})
+_CAPABILITIES = Capabilities("Equinox's cell", {**USUAL, "reset_after": (True,)})
 _SHAPES: names.Shapes = {
     "weight_hh": ("3H", "H"),
     "weight_ih": ("3H", "I"),
@@ -72,17 +79,17 @@ def from_equinox(module: object, *, layer: str | None = None) -> GRUParams:
     """
     eqx = need("equinox", "equinox", "from_equinox")
     nodes, _ = tree_flatten_with_path(module, is_leaf=lambda x: isinstance(x, eqx.nn.GRUCell))
-    gathered: Gathered = {}
+    gathered: GRUsByName = {}
     for path, node in nodes:
         if isinstance(node, eqx.nn.GRUCell):
             place = keystr(path, simple=True, separator=".")
             held = {name: getattr(node, name) for name in _SHAPES}
             arrays = {n: names.read_array(array) for n, array in held.items() if array is not None}
             cell = names.cells(arrays, {place: {own: own for own in arrays}}, _SHAPES, params_of)
-            gathered |= names.attempts(cell, {}, "equinox")
+            gathered |= names.build_all(cell, {}, "equinox")
     if not gathered:
         raise WeightsError(f"a {type(module).__name__} has no equinox.nn.GRUCell: expected one")
-    return cast("GRUParams", deliver(pick(gathered, layer), "module", stacklevel=2))
+    return cast("GRUParams", to_jax_and_warn(pick(gathered, layer), "module", stacklevel=2))
 
 
 def to_equinox(net: Net) -> "equinox.nn.GRUCell":
@@ -109,7 +116,7 @@ def to_equinox(net: Net) -> "equinox.nn.GRUCell":
     Source: ``equinox.nn.GRUCell``.
     """
     eqx = need("equinox", "equinox", "to_equinox")
-    params: GRUParams = _HOLDER.layers(net)[0].net
+    params: GRUParams = _CAPABILITIES.layers(net)[0].net
     arrays: dict[str, Any] = {
         "weight_ih": swap_gates(params.kernel.T, 0),
         "weight_hh": swap_gates(params.recurrent_kernel.T, 0),
@@ -129,13 +136,13 @@ def to_equinox(net: Net) -> "equinox.nn.GRUCell":
     return eqx.tree_at(lambda cell: [getattr(cell, name) for name in new], cell, list(new.values()))
 
 
-def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return all GRU cells of Equinox with biases among named arrays, by their paths.
 
     A cell without biases has the names of PyTorch, and is found as such.
     """
     modules = names.holding(arrays, _SHAPES)
-    return names.attempts(names.cells(arrays, modules, _SHAPES, params_of), assume, "equinox")
+    return names.build_all(names.cells(arrays, modules, _SHAPES, params_of), assume, "equinox")
 
 
 def params_of(weights: dict[str, Any], fields: Fields) -> GRUParams:

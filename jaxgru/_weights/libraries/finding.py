@@ -10,12 +10,12 @@ from jaxgru._weights.libraries import equinox, flax, haiku, mlx, tensorflow, tor
 from jaxgru._weights.libraries.keras import names as keras
 from jaxgru._weights.libraries.names import no_gru
 from jaxgru._weights.libraries.unnamed import renamed
-from jaxgru._weights.results import Gathered
+from jaxgru._weights.results import GRUsByName
 
 LAYOUTS = (torch, flax, haiku, equinox, mlx, keras, tensorflow)
 
 
-def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> Gathered:
+def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> GRUsByName:
     """Return all GRUs among named arrays of any library, by the name of their module.
 
     Arrays that do not belong to a GRU are not read. The order is that of the file, except that
@@ -23,7 +23,7 @@ def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> 
     numbers. ``looked_for`` describes the arrays of the format, for the error about a missing GRU.
     """
     arrays = renamed(arrays, assume) or arrays
-    gathered: Gathered = {}
+    gathered: GRUsByName = {}
     for layout in LAYOUTS:
         for name, found in layout.find(arrays, assume).items():
             if name in gathered:

@@ -37,24 +37,31 @@ from jaxgru._optional import need
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import (
     USUAL,
-    Holder,
+    Capabilities,
     Layer,
     is_traced,
     numpy_of,
     one_gate_bias,
     swap_gates,
 )
+from jaxgru._weights.defaults import Assume, Fields, check_assume, overridden
 from jaxgru._weights.dtypes import Arrays
-from jaxgru._weights.errors import WeightsError, outcome, shown
+from jaxgru._weights.errors import WeightsError, result_or_error, shown
 from jaxgru._weights.libraries import names
-from jaxgru._weights.results import UNNAMED, Found, Gathered, deliver, pick, sound
-from jaxgru._weights.unspecified import Assume, Fields, check_assume, overridden
+from jaxgru._weights.results import (
+    UNNAMED,
+    GRUsByName,
+    LoadedGRU,
+    get_or_raise,
+    pick,
+    to_jax_and_warn,
+)
 
 LOOKED_FOR = "ir/kernel to hn/kernel, or dense_i/kernel and dense_h/kernel of Flax"
 APIS = ("linen", "nnx")
 # The letters of the gates in the order of GRUParams.
 _GATES = "zrn"
-_HOLDER = Holder(
+_CAPABILITIES = Capabilities(
     "Flax's GRUCell", {**USUAL, "reset_after": (True,)}, merges=("concat",), has_stacks=True
 )
 
@@ -122,7 +129,7 @@ def from_flax(
             f"a {type(source).__name__} has no GRU of Flax: expected the variables of a linen "
             "module, or an nnx module or its state"
         )
-    return deliver(pick(overridden(gathered, checked), layer), "source", stacklevel=2)
+    return to_jax_and_warn(pick(overridden(gathered, checked), layer), "source", stacklevel=2)
 
 
 def to_flax(
@@ -162,7 +169,7 @@ def to_flax(
     if api not in APIS:
         raise ValueError(f"api is {api!r}: expected {' or '.join(map(repr, APIS))}")
     to_cell = _linen_cell if api == "linen" else _nnx_cell
-    layers = [_over_time(layer, to_cell) for layer in _HOLDER.layers(net)]
+    layers = [_over_time(layer, to_cell) for layer in _CAPABILITIES.layers(net)]
     tree: Any
     kind, *_ = parts(net)
     if kind != "stack":
@@ -175,7 +182,7 @@ def to_flax(
     return {"params": params} if api == "linen" else params
 
 
-def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return all GRUs of Flax among named arrays, by the path of the cell or of the two cells."""
     linen = names.holding(arrays, _LINEN, 2)
     nnx = {
@@ -186,7 +193,7 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     }
     cells = names.cells(arrays, linen, {**_LINEN, **_LINEN_BIASES}, _linen)
     cells |= names.cells(arrays, nnx, {**_NNX, **_NNX_BIAS}, _nnx)
-    return names.attempts(_with_directions(cells), assume, "flax")
+    return names.build_all(_with_directions(cells), assume, "flax")
 
 
 def _over_time(layer: Layer, to_cell: Any) -> dict[str, Any]:
@@ -274,14 +281,14 @@ def _nnx(weights: dict[str, Any], fields: Fields) -> Net:
     return fields.params(*kernels, arrays.get("dense_i/bias"), reset_after=True)
 
 
-def _find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> Gathered:
+def _find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> GRUsByName:
     """Return all GRUs in an nnx module: each Bidirectional, other RNN, or other cell."""
     nodes = {tuple(path): node for path, node in nnx.iter_graph(module) if _is_gru(nnx, node)}
-    gathered: Gathered = {}
+    gathered: GRUsByName = {}
     for path, node in nodes.items():
         if any(path[:end] in nodes for end in range(len(path))):
             continue  # a part of one that is above it
-        gathered["/".join(map(str, path)) or UNNAMED] = outcome(_found, nnx, node, assume)
+        gathered["/".join(map(str, path)) or UNNAMED] = result_or_error(_found, nnx, node, assume)
     return gathered
 
 
@@ -294,30 +301,30 @@ def _is_gru(nnx: Any, node: Any) -> bool:
     return isinstance(node, nnx.GRUCell)
 
 
-def _found(nnx: Any, node: Any, assume: Mapping[str, Any]) -> Found:
+def _found(nnx: Any, node: Any, assume: Mapping[str, Any]) -> LoadedGRU:
     if isinstance(node, nnx.GRUCell):
         return _cell(nnx, node, assume)
     if isinstance(node, nnx.RNN):
         found = _cell(nnx, node.cell, assume)
         if not Fields(assume).resolve("reverse", bool(node.reverse)):
             return found
-        return Found(Backward(found.net), found.notes + (() if node.keep_order else _COMPUTED))
+        return LoadedGRU(Backward(found.net), found.notes + (() if node.keep_order else _COMPUTED))
     forward, backward = (
         _cell(nnx, rnn.cell, assume) for rnn in (node.forward_rnn, node.backward_rnn)
     )
     merge = "concat" if node.merge_fn is nnx.Bidirectional.merge_fn else None
     merge = _resolved("merge", "merge_fn", node.merge_fn, merge, assume)
     notes = dict.fromkeys((*forward.notes, *backward.notes))
-    return Found(Bidirectional(forward.net, backward.net, merge), tuple(notes))
+    return LoadedGRU(Bidirectional(forward.net, backward.net, merge), tuple(notes))
 
 
 _COMPUTED = (
-    "the layer goes backward and gives its outputs in the order of computing (keep_order=False): "
+    "the layer goes backward and gives its outputs last step first (keep_order=False): "
     "jaxgru gives them in the input's order of time",
 )
 
 
-def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
+def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> LoadedGRU:
     functions = {}
     for field, attribute in (("activation", "activation_fn"), ("recurrent_activation", "gate_fn")):
         function = getattr(cell, attribute)
@@ -326,13 +333,13 @@ def _cell(nnx: Any, cell: Any, assume: Mapping[str, Any]) -> Found:
     arrays = names.named_arrays(nnx.to_pure_dict(nnx.state(cell, nnx.Param)))
     module = names.holding(arrays, _NNX, 2)
     builds = names.cells(arrays, module, {**_NNX, **_NNX_BIAS}, _nnx)
-    found = sound(names.attempts(builds, functions, "flax"), UNNAMED)
+    found = get_or_raise(names.build_all(builds, functions, "flax"), UNNAMED)
     params: Any = found.net
     if cell.dtype is None or cell.dtype == params.dtype:
         return found
     computes = jnp.dtype(cell.dtype)
     note = f"the cell computes in {computes}: jaxgru in its parameters' {params.dtype}"
-    return Found(params, (note,))
+    return LoadedGRU(params, (note,))
 
 
 def _resolved(

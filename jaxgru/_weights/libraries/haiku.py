@@ -22,17 +22,17 @@ import jax
 
 from jaxgru._net import Net
 from jaxgru._params import GRUParams
-from jaxgru._weights.conventions import USUAL, Holder, both_biases, negate_update, one_bias
+from jaxgru._weights.conventions import USUAL, Capabilities, both_biases, negate_update, one_bias
+from jaxgru._weights.defaults import TANH_SIGMOID, Fields
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.libraries import names
-from jaxgru._weights.results import Gathered, deliver, pick
-from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
+from jaxgru._weights.results import GRUsByName, pick, to_jax_and_warn
 
 LOOKED_FOR = "w_i (I, 3H), w_h (H, 3H) and b of Haiku"
 _NAMES = ("w_i", "w_h", "b")
 _SHAPES: names.Shapes = {"w_h": ("H", "3H"), "w_i": ("I", "3H"), "b": ("3H",)}
-_HOLDER = Holder("Haiku's GRU", {**USUAL, "reset_after": (False,)}, has_stacks=True)
+_CAPABILITIES = Capabilities("Haiku's GRU", {**USUAL, "reset_after": (False,)}, has_stacks=True)
 
 
 def from_haiku(params: Mapping[str, object], *, layer: str | None = None) -> GRUParams:
@@ -64,7 +64,7 @@ def from_haiku(params: Mapping[str, object], *, layer: str | None = None) -> GRU
     if not gathered:
         kind = type(params).__name__
         raise WeightsError(f"a {kind} has no GRU of Haiku: expected a module with w_i, w_h and b")
-    return cast("GRUParams", deliver(pick(gathered, layer), "params", stacklevel=2))
+    return cast("GRUParams", to_jax_and_warn(pick(gathered, layer), "params", stacklevel=2))
 
 
 def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
@@ -93,7 +93,7 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
     Source: ``haiku.GRU``.
     """
     arrays = {}
-    for i, (_, params) in enumerate(_HOLDER.layers(net)):
+    for i, (_, params) in enumerate(_CAPABILITIES.layers(net)):
         bias = one_bias(*both_biases(params), "Haiku")
         held = map(negate_update, (params.kernel, params.recurrent_kernel, bias))
         arrays[f"{name}_{i}" if i else name] = dict(zip(_NAMES, held, strict=True))
@@ -101,10 +101,10 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
     return tree
 
 
-def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return all GRUs of Haiku among named arrays, by the name of their module."""
     modules = names.holding(arrays, _NAMES)
-    return names.attempts(names.cells(arrays, modules, _SHAPES, _params), assume, "haiku")
+    return names.build_all(names.cells(arrays, modules, _SHAPES, _params), assume, "haiku")
 
 
 def _params(weights: dict[str, Any], fields: Fields) -> GRUParams:

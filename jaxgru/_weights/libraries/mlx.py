@@ -20,11 +20,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxgru._net import Net
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.libraries import equinox, names
-from jaxgru._weights.results import Gathered
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.results import GRUsByName
 
 LOOKED_FOR = "Wx (3H, I), Wh (3H, H), b and bhn of MLX"
 _AS_EQUINOX = {"Wh": "weight_hh", "Wx": "weight_ih", "b": "bias", "bhn": "bias_n"}
@@ -33,7 +33,7 @@ _EARLY: names.Shapes = {"Wh": ("H", "3H"), "Wx": ("I", "3H")}
 _BIASES: names.Shapes = {"b": ("3H",), "bhn": ("H",)}
 
 
-def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return all GRUs of MLX among named arrays, by the name of their module."""
     builds: dict[str, names.Build] = {}
     for place, module in names.holding(arrays, _NEW).items():
@@ -45,7 +45,7 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
             builds[place] = functools.partial(
                 _net, arrays, place, module, {**shapes, **_BIASES} if has_biases else shapes
             )
-    return names.attempts(builds, assume, "mlx")
+    return names.build_all(builds, assume, "mlx")
 
 
 def _net(

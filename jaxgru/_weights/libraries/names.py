@@ -15,18 +15,18 @@ import numpy as np
 
 from jaxgru._net import Net
 from jaxgru._weights.conventions import check_stackable, is_traced, to_numpy
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.dtypes import FLOATS, Arrays, Unread, check_floats, read_now
 from jaxgru._weights.errors import (
     WeightsError,
     WeightsWarning,
     each_once,
     listed,
-    outcome,
     plain,
+    result_or_error,
     shown,
 )
-from jaxgru._weights.results import UNNAMED, Found, Gathered, to_jax
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.results import UNNAMED, GRUsByName, LoadedGRU, to_jax
 
 Shapes = Mapping[str, tuple[str, ...]]
 Module: TypeAlias = "dict[str, str]"  # the full names of the arrays of a module by their own
@@ -34,7 +34,7 @@ Build = Callable[[Fields], Net]
 
 _PART = re.compile(r"[^./,\[\]'\"]+")
 # The state of an optimizer has the structure and the names of the model.
-_OPTIMISERS = frozenset({"opt_state", "optimizer", "optimizer_state"})
+_OPTIMIZERS = frozenset({"opt_state", "optimizer", "optimizer_state"})
 
 
 def by_place(names: Iterable[str], depth: int = 1) -> dict[str, Module]:
@@ -50,7 +50,7 @@ def by_place(names: Iterable[str], depth: int = 1) -> dict[str, Module]:
         # In Flax' nnx, an array is the value of a variable.
         if parts[-1:] == ["value"]:
             parts.pop()
-        if len(parts) < depth or _OPTIMISERS.intersection(parts):
+        if len(parts) < depth or _OPTIMIZERS.intersection(parts):
             continue
         before = parts[:-depth]
         # A path without brackets is not changed.
@@ -97,12 +97,14 @@ def cells(
     return {place: functools.partial(build, place, module) for place, module in modules.items()}
 
 
-def attempts(builds: Mapping[str, Build], assume: Mapping[str, Any], source: str) -> Gathered:
+def build_all(builds: Mapping[str, Build], assume: Mapping[str, Any], source: str) -> GRUsByName:
     """Return the GRU of each path, or the reason why no net can hold it."""
-    return {called(place): attempt(build, assume, source) for place, build in builds.items()}
+    return {gru_name(place): attempt(build, assume, source) for place, build in builds.items()}
 
 
-def attempt(build: Build, assume: Mapping[str, Any], source: str = "keras") -> Found | WeightsError:
+def attempt(
+    build: Build, assume: Mapping[str, Any], source: str = "keras"
+) -> LoadedGRU | WeightsError:
     """Return the GRU that a function builds, or the reason why no net can hold it.
 
     ``source`` is the library of the arrays.
@@ -123,8 +125,8 @@ def attempt(build: Build, assume: Mapping[str, Any], source: str = "keras") -> F
             )
         return net
 
-    net = outcome(stacked)
-    return net if isinstance(net, WeightsError) else Found(net, fields.notes())
+    net = result_or_error(stacked)
+    return net if isinstance(net, WeightsError) else LoadedGRU(net, fields.notes())
 
 
 def check_arrays(
@@ -162,7 +164,7 @@ def label(place: str, own: str) -> str:
     return plain(name)
 
 
-def called(place: str) -> str:
+def gru_name(place: str) -> str:
     """Return the name of the GRU with a path."""
     return place or UNNAMED
 

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from jaxgru._net import Backward, Bidirectional, Net
+from jaxgru._weights.defaults import TANH_SIGMOID, Fields
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.libraries import names
-from jaxgru._weights.results import Gathered
-from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
+from jaxgru._weights.results import GRUsByName
 
 LOOKED_FOR = "gates/kernel (I+H, 2H) and candidate/kernel of TensorFlow 1"
 
@@ -68,7 +68,7 @@ _MEMBER = re.compile(r"cell_?(\d{1,6})", re.I)
 _SIDES = ("fw", "bw")
 
 
-def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return all GRUs of TensorFlow 1 among named arrays: stacks and both directions as one."""
     modules: dict[str, names.Module] = {}
     opaque = {}
@@ -92,7 +92,7 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
         if any(module.keys() >= shapes.keys() for shapes in (_SHAPES, _CUDNN, _BLOCK)):
             cells[tuple(place.split("/"))] = functools.partial(_cell, arrays, place, module)
     # Without copies, as those of a Saver.
-    return names.attempts(_joined(cells), assume, "tensorflow") or {**opaque}
+    return names.build_all(_joined(cells), assume, "tensorflow") or {**opaque}
 
 
 def _own(match: re.Match[str]) -> str:

@@ -31,20 +31,27 @@ from numpy.typing import NDArray
 from jaxgru._net import Bidirectional, Net
 from jaxgru._optional import need
 from jaxgru._params import GRUParams
-from jaxgru._weights.conventions import USUAL, Holder, Layer, both_biases, has_bias, swap_gates
+from jaxgru._weights.conventions import (
+    USUAL,
+    Capabilities,
+    Layer,
+    both_biases,
+    has_bias,
+    swap_gates,
+)
+from jaxgru._weights.defaults import TANH_SIGMOID, Fields
 from jaxgru._weights.dtypes import FLOATS, Arrays, Unread, check_floats, read_now
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.libraries.names import (
     Module,
-    attempts,
+    build_all,
     by_place,
-    called,
     check_arrays,
+    gru_name,
     label,
     no_gru,
 )
-from jaxgru._weights.results import Gathered, deliver, pick
-from jaxgru._weights.unspecified import TANH_SIGMOID, Fields
+from jaxgru._weights.results import GRUsByName, pick, to_jax_and_warn
 
 if TYPE_CHECKING:
     import torch
@@ -93,13 +100,13 @@ def from_torch(
             f"source has no tensor, but a {type(value).__name__} at {name!r}: expected the state "
             "dict of a torch.nn.Module"
         )
-    state = _arrays(torch, source)
+    state = _arrays_of_state_dict(torch, source)
     gathered = find(state, {})
     if not gathered and any(_QUANTIZED.search(str(name)) for name in source):
         raise WeightsError(f"the state dict is {QUANTIZED}")
     if not gathered:
         raise WeightsError(no_gru(state, others(state), LOOKED_FOR))
-    return deliver(pick(gathered, layer), "state dict", stacklevel=2)
+    return to_jax_and_warn(pick(gathered, layer), "state dict", stacklevel=2)
 
 
 def to_torch(net: Net, *, cell: bool = False) -> "dict[str, torch.Tensor]":
@@ -141,7 +148,7 @@ def _to_tensor(torch: Any, array: Any) -> Any:
     return torch.from_numpy(array)
 
 
-def _arrays(torch: Any, state: Mapping[Any, Any]) -> Arrays:
+def _arrays_of_state_dict(torch: Any, state: Mapping[Any, Any]) -> Arrays:
     """Return the tensors of a state dict as NumPy arrays, copied from the device when accessed."""
 
     def numbers(tensor: Any) -> Any:
@@ -186,7 +193,7 @@ _LONG = {"w": "weight", "b": "bias"}
 _REPLACED = re.compile(rf"({_OWN.pattern})_(g|v|u|orig|mask|raw|original[0-9]*)")
 _REPLACED_BELOW = re.compile(rf"(?:(.*)[./,])?parametrizations[./,]({_OWN.pattern})")
 _PROJECTION = re.compile(r"weight_hr_l[0-9]+(?:_reverse)?")
-_HOLDER = Holder(
+_CAPABILITIES = Capabilities(
     "torch.nn.GRU", {**USUAL, "reset_after": (True,)}, merges=("concat",), has_stacks=True
 )
 # The layers that share these names, by the rows of weight_hh for each of its columns.
@@ -203,20 +210,20 @@ class _Extent(NamedTuple):
     kinds: tuple[str, ...]  # of WEIGHTS and BIASES
 
 
-def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return all GRUs and GRU cells of PyTorch among the arrays, by their paths."""
     builds = {
         place: functools.partial(_net, arrays, place, module)
         for place, module in _modules(arrays).items()
         if _other(arrays, module) is None
     }
-    return attempts(builds, assume, "torch")
+    return build_all(builds, assume, "torch")
 
 
 def others(arrays: Arrays) -> list[str]:
     """Return a phrase for each layer that has the names of a GRU but is another layer."""
     modules = _modules(arrays).items()
-    found = [(_other(arrays, module), called(place)) for place, module in modules]
+    found = [(_other(arrays, module), gru_name(place)) for place, module in modules]
     return [f"{other} called {shown(name)}" for other, name in found if other is not None]
 
 
@@ -368,7 +375,7 @@ def state_of(net: Net, *, cell: bool = False) -> dict[str, NDArray[Any]]:
 
     PyTorch has all biases or none, so if only some are None, they are zeros.
     """
-    layers = _HOLDER.layers(net)
+    layers = _CAPABILITIES.layers(net)
     _check_alike(layers)
     if cell and (len(layers) > 1 or len(layers[0].sides) > 1):
         raise WeightsError("net has several layers: expected one, as torch.nn.GRUCell holds one")

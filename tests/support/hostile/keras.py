@@ -99,5 +99,5 @@ FILES = {
     "groups 65 deep": (
         of_groups(None, {"\\".join(65 * ["layers"]): []}),
         "is 65 groups deep: expected at most 64"),
-    "a group by two names": (of_groups(None, _TWICE), "is there twice: expected once"),
+    "a group by two names": (of_groups(None, _TWICE), "is a duplicate name: expected once"),
 }  # fmt: skip

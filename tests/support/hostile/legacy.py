@@ -45,7 +45,7 @@ FILES = {
     "no JSON": (model(b"{"), "model_config is not JSON"),
     "two of a name": (
         of_layers(golden.layer("A", "a"), golden.layer("B", "a")),
-        "in model_config the layer 'a' is there twice: expected it once"),
+        "in model_config the layer 'a' is a duplicate name: expected it once"),
     "a name of two lines": (
         weights({"gru": {}}, ["gru\n"]), r"layer_names of / has 'gru\n': expected printable"),
     "a cell with one array more": (

@@ -61,12 +61,12 @@ FILES = {
     "as it should be": (gru(), None),
     "cut short": (gru()[:-3], f"{_DAMAGED}No more data to unpack"),
     "more after it": (gru() + b"more", "there are 4 bytes after the map: expected the end"),
-    "a name twice": (twice("b"), "'b' is there twice: expected it once"),
+    "a name twice": (twice("b"), "'b' is a duplicate name: expected it once"),
     "two names for one array": (
-        packb({"b": {"x": FLOATS}, "b/x": FLOATS}), "'b/x' is there twice: expected"),
+        packb({"b": {"x": FLOATS}, "b/x": FLOATS}), "'b/x' is a duplicate name: expected"),
     "a map twice": (
         b"\x82" + packb("gru") + packb(params()) + packb("gru") + packb({"more": FLOATS}),
-        "'gru' is there twice: expected it once"),
+        "'gru' is a duplicate name: expected it once"),
     "a key that is none": (b"\x82\xa1a\xc0\xc0\xc0", "a key begins with byte 0xc0: expected text"),
     "text that is none": (b"\x81\xa2\xff\xff\xc0", _DAMAGED),
     "text of 4 GiB": (beside(b"\xdb\xff\xff\xff\xff", b"abc"), _DAMAGED),

@@ -15,11 +15,11 @@ def weights(*arrays):
 
 FILES = {
     "cut short": (b'{"a": [1, 2', "it is not JSON (Expecting"),
-    "a key twice": (b'{"a": [1], "a": [2]}', "it: the key 'a' is there twice"),
+    "a key twice": (b'{"a": [1], "a": [2]}', "it: the key 'a' is a duplicate name"),
     "nested deeply": (
         b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "it is not JSON (maximum recursion depth"),
     "nested over 32 levels": (b'{"a":' * 40 + b"1" + b"}" * 40, "nested over 32 levels"),
-    "two of a name": (b'{"a.b": [1.0], "a": {"b": [1.0]}}', "'a.b' is there twice: expected it"),
+    "two of a name": (b'{"a.b": [1.0], "a": {"b": [1.0]}}', "'a.b' is a duplicate name"),
     "no GRU": (b'{"a": [1.0]}', "no GRU is among its 1 arrays ('a')"),
     "other layers": (b'{"in_shape": [], "layers": [{"type": "lstm"}, 3]}', "2 layers are 'lstm, '"),
     "no weights": (model({"type": "gru"}), "weights is not a list of two or three arrays"),

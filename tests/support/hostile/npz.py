@@ -85,7 +85,7 @@ FILES = {
         archive([*npz_entries()[:2], ("biases", b"1 2 3")]),
         "'biases' is there: expected names that end in .npy"),
     "the same entry twice": (
-        beside(*npz_entries()[0]), "'wMatrix.npy' is there twice: expected it once"),
+        beside(*npz_entries()[0]), "'wMatrix.npy' is a duplicate name: expected it once"),
     "another compression": (
         archive(npz_entries(), zipfile.ZIP_LZMA),
         "'wMatrix.npy' is compressed by method 14: expected none or deflate"),

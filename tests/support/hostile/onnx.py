@@ -228,7 +228,7 @@ FILES = {
     "a sparse one": (sparse(), "initializer 'W' is sparse"),
     "one name twice": (
         model(change=lambda graph: graph.initializer.append(graph.initializer[0])),
-        "initializer 'W' is there twice: expected it once"),
+        "initializer 'W' is a duplicate name: expected it once"),
     # The node's arrays
     "units of R": (weights(R=np.ones((1, 9, 4), "f4")), "R has shape (1, 9, 4): expected (1, 3H,"),
     "half of B": (weights(B=np.ones((1, 9), "f4")), "B has shape (1, 9): expected (1, 6H)"),
@@ -250,7 +250,7 @@ FILES = {
     "clip that is NaN": (attributes(clip=float("nan")), "clip is nan"),
     "integer clip": (attributes(clip=1), "clip has type 2: expected 1 (float)"),
     "unknown": (attributes(zoneout=0.5), "attribute 'zoneout' is none of a GRU node's"),
-    "twice": (model(change=twice_an_attribute), "'hidden_size' is there twice"),
+    "twice": (model(change=twice_an_attribute), "'hidden_size' is a duplicate name"),
     "of a call": (
         model(change=attribute_of_a_call), "hidden_size is given where the function is called"),
     "one activation": (attributes(activations=["Tanh"]), "activations has 1 functions: expected 2"),

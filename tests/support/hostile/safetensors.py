@@ -87,7 +87,7 @@ FILES = {
     "nested deeply": (file(b'{"a":' + b"[" * 100_000), "the header is not JSON ("),
     "too many values": (file(b"{" + b"," * 1_000_001), "the header has over 1000000 values"),
     "a list": (file(b"[" + b"1," * 1000 + b"1]"), "it begins with"),
-    "a name twice": (twice(), "the header: the key 'kernel' is there twice"),
+    "a name twice": (twice(), "the header: the key 'kernel' is a duplicate name"),
     "metadata that is none": (
         file({"__metadata__": {"format": 1}}),
         "__metadata__ in the header is damaged: expected text by names"),

@@ -1,4 +1,4 @@
-"""HDF5 files: what h5py wrote is read to the bit, and what is not read is refused with its reason.
+"""HDF5 files: what h5py wrote is read bit-for-bit, and what is not read is refused with its reason.
 
 h5py is the oracle: every dataset and attribute of text is compared with what it gives.
 """

@@ -31,7 +31,7 @@ it is cut short: it has # bytes, and # by its own account
 the header of P begins with #x#: expected #x#, or OHDR
 the header of P should take # bytes at byte #: expected a place within the file's # bytes
 P is missing: expected an array there
-P is there twice: expected it once
+P is a duplicate name: expected it once
 the shape of P is missing
 the shape of P is there # times: expected once
 the shape of P is shared with other objects: expected one of its own
@@ -85,7 +85,7 @@ the attribute # of P has # bytes: expected #
 the attribute # of P has # bytes in its heap: expected #
 the attribute # of P holds enumerations: expected text
 an attribute of P is shared with other objects: expected one of its own
-an attribute of P, ~ is there twice: expected it once
+an attribute of P, ~ is a duplicate name: expected it once
 """,
 }
 

@@ -386,7 +386,7 @@ def _only(path):
 
 
 def _assert_holds(net, arrays):
-    """Compare a net, to the bit, with what ``get_weights`` gives of layers with two biases."""
+    """Compare a net bit-for-bit, with what ``get_weights`` gives of layers with two biases."""
     layers = jax.tree.leaves(net, is_leaf=lambda node: isinstance(node, jaxgru.GRUParams))
     held = [
         np.asarray(array)

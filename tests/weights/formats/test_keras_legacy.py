@@ -117,7 +117,7 @@ def _refusals():
 
 @pytest.mark.parametrize("name", _refusals())
 def test_a_gru_that_cannot_be_held(path, name):
-    """It alone is refused: its neighbour is sound."""
+    """It alone is refused: its neighbor is sound."""
     options, weights, message = _refusals()[name]
     usual = {"units": 4, "activation": "tanh", "recurrent_activation": "sigmoid"}
     usual |= {"reset_after": True, "use_bias": True}
@@ -139,7 +139,7 @@ def test_a_gru_that_cannot_be_held(path, name):
 
 
 def test_what_is_beside_the_layers_is_passed_over(path):
-    """An optimiser's state and a Lambda's bytecode are not looked at, sound or not."""
+    """An optimizer's state and a Lambda's bytecode are not looked at, sound or not."""
     expected = golden.keras_2_2(path)
     with h5py.File(path, "a") as file:
         file["optimizer_weights/adam/kernel:0"] = np.ones((3, 12), np.float32)

@@ -9,7 +9,7 @@ from equal import assert_same
 from hostile.messagepack import packb, params
 
 import jaxgru
-from jaxgru._weights.contract import Look
+from jaxgru._weights.contract import FileProbe
 from jaxgru._weights.formats import msgpack as reader
 
 
@@ -77,4 +77,4 @@ def test_lists_have_positions_for_names(path):
     ],
 )
 def test_what_is_no_map_of_names_is_not_recognised(content):
-    assert not reader.recognises(Look(content, None, len(content)))
+    assert not reader.recognizes(FileProbe(content, None, len(content)))

@@ -49,7 +49,7 @@ def _gathered(model):
 
 
 def _assert_holds(net, arrays, side=0):
-    """Compare a layer with one direction of a node's arrays, to the bit."""
+    """Compare a layer with one direction of a node's arrays bit-for-bit."""
     W, R, B = (arrays[name][side] for name in "WRB")
     held = (net.kernel.T, net.recurrent_kernel.T, np.append(net.bias, net.recurrent_bias))
     for one, other in zip(held, (W, R, B), strict=True):

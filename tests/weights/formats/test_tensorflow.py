@@ -1,4 +1,4 @@
-"""Checkpoints of TensorFlow, against its own reader: values to the bit, outputs within 1e-6."""
+"""Checkpoints of TensorFlow, against its own reader: values bit-for-bit, outputs within 1e-6."""
 
 import shutil
 from pathlib import Path

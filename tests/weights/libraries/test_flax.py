@@ -91,7 +91,7 @@ def test_what_else_a_module_has_is_noted(nnx):
     with pytest.warns(jaxgru.WeightsWarning, match="computes in bfloat16: jaxgru in its parame"):
         jaxgru.from_flax(half)
     layer = nnx.RNN(nnx.GRUCell(3, 4, rngs=nnx.Rngs(0)), reverse=True)
-    with pytest.warns(jaxgru.WeightsWarning, match="in the order of computing"):
+    with pytest.warns(jaxgru.WeightsWarning, match="last step first"):
         assert isinstance(jaxgru.from_flax(layer), jaxgru.Backward)
 
 

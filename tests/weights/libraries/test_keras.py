@@ -19,7 +19,7 @@ import jaxgru
 @pytest.mark.live
 @pytest.mark.usefixtures("default_promotion")
 class TestLayers:
-    """Keras itself is the oracle: the layer that comes back computes the same, to the bit."""
+    """Keras itself is the oracle: the layer that comes back computes the same bit-for-bit."""
 
     @pytest.mark.parametrize(
         "variant", [*live_keras.USUAL, "softsign, hard_sigmoid", "gelu, exponential"]
@@ -27,7 +27,7 @@ class TestLayers:
     def test_there_and_back(self, key, variant):
         pytest.importorskip("keras")
         layer = live_keras.build(variant, key)
-        order = pytest.warns(jaxgru.WeightsWarning, match="in the order of computing")
+        order = pytest.warns(jaxgru.WeightsWarning, match="last step first")
         with order if variant == "go_backwards" else contextlib.nullcontext():
             net = jaxgru.from_keras(layer)
         assert _arrays(net) == [array.tolist() for array in live_keras.weights(layer)]

@@ -1,4 +1,4 @@
-"""Arrays in the order of Keras' ``get_weights`` to ``GRUParams`` and back, to the bit."""
+"""Arrays in the order of Keras' ``get_weights`` to ``GRUParams`` and back bit-for-bit."""
 
 import dataclasses
 
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from equal import assert_same
 
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.io import WeightsError
 from jaxgru._weights.libraries.keras.arrays import (
     Cell,
@@ -16,7 +17,6 @@ from jaxgru._weights.libraries.keras.arrays import (
     to_arrays,
     to_params,
 )
-from jaxgru._weights.unspecified import Fields
 
 
 def _net(*, reset_after=True, **fields):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.io import WeightsError
 from jaxgru._weights.libraries.keras.config import gru_layer, model_of
-from jaxgru._weights.unspecified import Fields
 
 
 def entry(class_name, *, registered_name=None, **config):
@@ -24,7 +24,7 @@ def read(layer, *, version="3.3.3", assume=None):
 
 
 def function(name, **more):
-    """Return a function as the serialisation of Keras 2.12 and later has it."""
+    """Return a function as the serialization of Keras 2.12 and later has it."""
     return {"class_name": "function", "config": name, "module": "builtins"} | more
 
 
@@ -138,7 +138,7 @@ class TestLayers:
     @pytest.mark.parametrize(
         ("option", "note"),
         [
-            ("go_backwards", "in the order of computing"),
+            ("go_backwards", "last step first"),
             ("time_major", "time_major=True"),
             ("zero_output_for_mask", "zero_masked=True"),
         ],

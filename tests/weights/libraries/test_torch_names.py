@@ -6,7 +6,7 @@ import pytest
 from jaxgru import Bidirectional, GRUParams, WeightsError
 from jaxgru._weights.dtypes import Unread
 from jaxgru._weights.libraries.finding import find
-from jaxgru._weights.results import Found
+from jaxgru._weights.results import LoadedGRU
 
 INPUTS, UNITS = 2, 3
 
@@ -33,7 +33,7 @@ def _cell(prefix=""):
 def _only(arrays, assume=()):
     """Return the one GRU that is found: a net, or the error."""
     [found] = find(arrays, dict(assume)).values()
-    return found.net if isinstance(found, Found) else found
+    return found.net if isinstance(found, LoadedGRU) else found
 
 
 @pytest.mark.parametrize("prefix", ["", "lstm.", "encoder.rnn.", "encoder/rnn/", "['a']['b']."])

@@ -1,6 +1,6 @@
 """Conversions within jit and grad: traced arrays are converted like others, unseen.
 
-Oracles: the same conversion outside, to the bit; central differences along a direction.
+Oracles: the same conversion outside bit-for-bit; central differences along a direction.
 """
 
 import dataclasses

@@ -134,7 +134,7 @@ _DAMAGE = {
     "a huge shape": (_constant("a", _SOUND, "packed", (2**40,)), "each from 1 to"),
     "a large one": (_constant("a", _SOUND, "packed", (2**30,)), "expected at most 67108864"),
     "a cut number": (_constant("a", _SOUND, "packed")[:-1], "cut short|declares"),
-    "one name twice": (2 * _constant("a", _SOUND), "the node 'a' is there twice"),
+    "one name twice": (2 * _constant("a", _SOUND), "the node 'a' is a duplicate name"),
     "no value": (_node("a", "Const"), "no GRU is among its 0 arrays"),
 }
 

@@ -132,7 +132,7 @@ _DAMAGE = {
     "no scale": (_quantized(scale=None), "finite numbers for scale and min"),
     "an infinite scale": (_quantized(scale=float("inf")), "finite numbers for scale and min"),
     "one name twice": (
-        _group(lambda g: g["weights"].append(g["weights"][0])), "is there twice"),
+        _group(lambda g: g["weights"].append(g["weights"][0])), "is a duplicate name"),
     "no weights of the layer": (
         _group(lambda g: [w.update(name=f"a/{w['name']}x") for w in g["weights"]]),
         "the weights of 0 cells for it"),

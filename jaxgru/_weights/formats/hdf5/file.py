@@ -172,7 +172,7 @@ def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:
             # Many long paths may take more memory than the file.
             blocks.spend(len(inner))
             if inner in objects:
-                raise WeightsError(f"{shown(inner)} is there twice: expected it once")
+                raise WeightsError(f"{shown(inner)} is a duplicate name: expected it once")
             if address in seen:
                 raise WeightsError(
                     f"{shown(inner)} is linked twice, from elsewhere too: expected one way to it"

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.contract import FileProbe, Source, Stored
 from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.hdf5 import Hdf5
@@ -23,14 +23,14 @@ from jaxgru._weights.formats.zip import copy_archive, open_archive, read_entry
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.keras.config import LARGEST, Layer, model_of
 from jaxgru._weights.libraries.keras.models import whole_model
-from jaxgru._weights.results import UNNAMED, Gathered, stack_of_all
+from jaxgru._weights.results import UNNAMED, GRUsByName, stack_of_all
 
 # The name of a model of a stack written by jaxgru, which is read as that stack.
 STACK = "jaxgru_stack"
 _METADATA, _CONFIG, _WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file is a zip archive with the configuration of a Keras model."""
     return look.entries is not None and {_CONFIG, _METADATA} <= set(look.entries)
 
@@ -61,7 +61,7 @@ def read(source: Source) -> Stored:
 
 def _find(
     h5: Hdf5, model: Layer, version: str | None, arrays: Arrays, assume: Mapping[str, Any]
-) -> Gathered:
+) -> GRUsByName:
     """Return the GRUs in a file, in the order of the layers."""
     h5 = h5.with_values(arrays)
     gathered = configured.find(h5, groups.read_groups(h5), model, version, assume)

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jaxgru._weights.errors import WeightsError, outcome, shown
+from jaxgru._weights.errors import WeightsError, result_or_error, shown
 from jaxgru._weights.formats.keras import groups
 from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
 from jaxgru._weights.libraries.keras.config import Layer
-from jaxgru._weights.results import Found, Gathered
+from jaxgru._weights.results import GRUsByName, LoadedGRU
 
 
 def find(
@@ -16,12 +16,12 @@ def find(
     model: Layer,
     version: str | None,
     assume: Mapping[str, Any],
-) -> Gathered:
+) -> GRUsByName:
     """Return the GRUs of a model, in the order of the layers."""
     held = list(by_layer(root, model))
     by_id = {id(layer): group for _, layer, group in held}
     paths = {group.path: layer for _, layer, group in held if group}
-    gathered: Gathered = {}
+    gathered: GRUsByName = {}
     known: set[str] = set()  # paths of the groups of the GRUs gathered
     stored: dict[str, Configured] = {}  # by the names of the layers
     for one in grus(model.inner, inputs_of(model), version, assume):
@@ -32,8 +32,8 @@ def find(
             raise WeightsError(
                 f"the configuration has two layers called {shown(one.name)}: expected one"
             )
-        gathered[one.name] = found = outcome(_found, values, one, group)
-        if isinstance(found, Found):
+        gathered[one.name] = found = result_or_error(_found, values, one, group)
+        if isinstance(found, LoadedGRU):
             stored[one.layer.name] = one
         known |= {group.path} if group else set()
     return gathered | groups.find(values, root, assume, known, gathered, paths)
@@ -53,7 +53,7 @@ def _by_layer(
         yield from _by_layer(layer.inner, groups.inner_groups(group, layer), f"{name}/")
 
 
-def _found(values: groups.Values, one: Configured, group: groups.Group | None) -> Found:
+def _found(values: groups.Values, one: Configured, group: groups.Group | None) -> LoadedGRU:
     count = len(one.checked().cells)
     if group is None:
         raise WeightsError(

@@ -15,14 +15,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from jaxgru._net import Net
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.errors import WeightsError, listed, shown
 from jaxgru._weights.formats.hdf5 import Hdf5
 from jaxgru._weights.libraries.keras.arrays import net_from_arrays
 from jaxgru._weights.libraries.keras.config import Layer, check_subclass
 from jaxgru._weights.libraries.keras.named import inner_place, variable_names
 from jaxgru._weights.libraries.names import attempt
-from jaxgru._weights.results import UNNAMED, Gathered
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.results import UNNAMED, GRUsByName
 
 # The attribute of the layers of a model: since Keras 2.14, and in 2.13.
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
@@ -178,7 +178,7 @@ def _fill(h5: Hdf5, path: str, group: Group, depth: int) -> None:
         inner_path = f"{path}/{name}" if path else name
         if name == "vars":
             if group.arrays or group.name is not None:
-                raise WeightsError(f"{shown(inner_path)} is there twice: expected once")
+                raise WeightsError(f"{shown(inner_path)} is a duplicate name: expected once")
             group.arrays = _variables(h5, inner_path)
             group.name = h5.text(inner_path, "name")
             continue
@@ -246,14 +246,14 @@ def find(
     known: Collection[str] = (),
     taken: Collection[str] = (),
     layers: Mapping[str, Layer] | None = None,
-) -> Gathered:
+) -> GRUsByName:
     """Return the GRUs among the groups of a model, except known ones, by unused names.
 
     They are found by the shapes of their arrays, which show the position of the reset gate. Groups
     show both directions and stacks of cells. The other fields are assumed. ``layers`` has those of
     the configuration by the paths of their groups: one with such arrays is of a user's own class.
     """
-    gathered: Gathered = {}
+    gathered: GRUsByName = {}
     for names, group in _recurrent(values, root, known, ()):
         # Names that every model has are omitted.
         name = "/".join(name for name in names if name not in CONTAINERS)

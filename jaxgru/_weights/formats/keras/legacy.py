@@ -23,9 +23,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.contract import FileProbe, Source, Stored
 from jaxgru._weights.dtypes import Arrays
-from jaxgru._weights.errors import WeightsError, each_once, outcome, shown
+from jaxgru._weights.errors import WeightsError, each_once, result_or_error, shown
 from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru._weights.formats.hdf5 import shown as shown_path
 from jaxgru._weights.formats.hdf5.rewriting import with_datasets
@@ -38,13 +38,13 @@ from jaxgru._weights.libraries.keras.listed import Listed
 from jaxgru._weights.libraries.keras.models import whole_model
 from jaxgru._weights.libraries.keras.named import legacy_names
 from jaxgru._weights.libraries.keras.order import assign
-from jaxgru._weights.results import Found, Gathered
+from jaxgru._weights.results import GRUsByName, LoadedGRU
 
 _MODEL_WEIGHTS = "model_weights"
 _LONGEST_NAME = 512
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file is an HDF5 file, as all files of Keras except ``.keras``."""
     return look.head.startswith(SIGNATURE)
 
@@ -77,14 +77,14 @@ def read(source: Source) -> Stored:
         return Stored(h5.all_arrays(), find, named, None, rewrite)
     version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
 
-    def build(arrays: Arrays, assume: Mapping[str, Any]) -> Found:
+    def build(arrays: Arrays, assume: Mapping[str, Any]) -> LoadedGRU:
         model = model_of(parse_json(config, "model_config", LARGEST))
         return whole_model(model, version, find, named, arrays, assume)
 
     return Stored(h5.all_arrays(), find, named, build, rewrite)
 
 
-def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return the GRUs in a file, in the order of the model's layers.
 
     The configuration has the fields of each. Without a configuration, and in custom layers, GRUs
@@ -104,7 +104,7 @@ def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
     inputs = {} if model is None else inputs_of(model)
     # A file without a version is one of Keras 1, as in Keras.
     version = h5.text(root, "keras_version") or h5.text("", "keras_version") or "1"
-    gathered: Gathered = {}
+    gathered: GRUsByName = {}
     for name in dict.fromkeys((*layers, *_names(h5, root, "layer_names"))):
         path = f"{root}/{name}" if root else name
         group = Listed(arrays, _names(h5, path, "weight_names"), f"{path}/", "/")
@@ -113,7 +113,7 @@ def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
         if expected:
             places = assign(layers[name], group.places, version)
             for gru in expected:
-                gathered[gru.name] = outcome(group.found, gru, places[id(gru.layer)])
+                gathered[gru.name] = result_or_error(group.found, gru, places[id(gru.layer)])
         else:
             custom = {one.name: one for layer in inside for one in layer.within}
             gathered |= group.by_shape(group.places, name, version, assume, custom)

@@ -10,13 +10,13 @@ from typing import Any
 import jax
 
 from jaxgru._net import Net, parts
-from jaxgru._weights.conventions import Holder, Layer, has_bias
+from jaxgru._weights.conventions import Capabilities, Layer, has_bias
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.formats.keras.archive import STACK
 from jaxgru._weights.libraries.keras.building import build_layer, keras_layers, using_keras
 
 # A file of weights has no fields, so its reader assumes the defaults.
-_WEIGHTS_ALONE = Holder("a file of weights alone", merges=("concat",), has_stacks=True)
+_WEIGHTS_ALONE = Capabilities("a file of weights alone", merges=("concat",), has_stacks=True)
 
 
 def write_keras(net: Net, path: Path) -> None:

@@ -32,8 +32,7 @@ def stored(field: str, activation: ActivationLike, dtype: np.dtype[Any]) -> Onnx
     if function is None:
         options = " or ".join(repr(name) for name in ACTIVATIONS if get_activation(name).onnx)
         raise WeightsError(
-            f"{field} is {activation!r}: expected {options} or a jaxgru.Activation, as ONNX's GRU "
-            "holds no other"
+            f"{field} is {activation!r}: ONNX's GRU supports only {options} or a jaxgru.Activation"
         )
     given = get_activation(activation).onnx
     is_finite = all(value is None or math.isfinite(value) for value in function[1:])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from jaxgru._optional import need
 from jaxgru._weights.dtypes import FLOATS, Arrays, read_now
-from jaxgru._weights.errors import WeightsError, about, damaged, shown
+from jaxgru._weights.errors import WeightsError, damaged, prefix_errors, shown
 from jaxgru._weights.formats.onnx.graphs import Scope, attributes_of, get, is_standard
 from jaxgru._weights.formats.onnx.tensors import DTYPES, External, to_array
 from jaxgru._weights.limits import MAX_AXES, Budget
@@ -82,7 +82,7 @@ class Constants:
         inputs = [self.value(scope, key, steps + 1) if key else None for key in node.input]
         growth = FOLDED[node.op_type]
         self.budget.spend(sum(growth * array.nbytes for array in inputs if array is not None))
-        with about(described(node)):
+        with prefix_errors(described(node)):
             # The evaluator has this operator since 19; before, it was the same without blocks.
             opset = max(scope.opset, 21) if node.op_type == "DequantizeLinear" else scope.opset
             return fold(node, inputs, opset, name)

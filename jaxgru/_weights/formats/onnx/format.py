@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from jaxgru._net import Net
 from jaxgru._optional import need
-from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.contract import FileProbe, Source, Stored
+from jaxgru._weights.defaults import Assume, check_assume, overridden
 from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, check_floats
 from jaxgru._weights.errors import WeightsError, damaged, shown
 from jaxgru._weights.formats.onnx.models import gather
@@ -20,8 +21,7 @@ from jaxgru._weights.formats.onnx.tensors import DTYPES, External, to_array, to_
 from jaxgru._weights.formats.onnx.wire import begins_model, check_fields
 from jaxgru._weights.formats.onnx.writing import Interface, to_model
 from jaxgru._weights.limits import Budget
-from jaxgru._weights.results import Gathered, deliver, pick
-from jaxgru._weights.unspecified import Assume, check_assume, overridden
+from jaxgru._weights.results import GRUsByName, pick, to_jax_and_warn
 
 if TYPE_CHECKING:
     import onnx
@@ -32,7 +32,7 @@ _NUMBERS = ("float_data", "double_data", "int32_data", "int64_data", "uint64_dat
 _LARGEST = 2**31 - 1
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file is an ONNX model."""
     return begins_model(look.head)
 
@@ -51,7 +51,7 @@ def read(source: Source) -> Stored:
         raise WeightsError(f"it has {source.size} bytes: expected at most {_LARGEST} in a model")
     model, size, folder = _parsed(onnx, source), source.size, source.data_folder
 
-    def find_grus(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+    def find_grus(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
         return gather(model, size, assume, folder, arrays)
 
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -148,7 +148,7 @@ def from_onnx(
     except encode_error:
         raise WeightsError("the model is beyond 2 GB: expected less, as protobuf allows") from None
     gathered = overridden(gather(whole, size, checked), checked)
-    return deliver(pick(gathered, layer), "ONNX model", stacklevel=2)
+    return to_jax_and_warn(pick(gathered, layer), "ONNX model", stacklevel=2)
 
 
 def to_onnx(
@@ -185,7 +185,7 @@ def to_onnx(
     Returns:
         A ``ModelProto`` that passes ``onnx.checker``; ``onnx.save`` writes it. The structure of the
         net is in the metadata, so that ``jaxgru.load`` and ``from_onnx`` return the same net, equal
-        to the bit.
+        bit-for-bit.
 
     Raises:
         WeightsError: ONNX's GRU does not have an activation (hard_tanh, relu6, selu, exponential,

@@ -20,8 +20,9 @@ import numpy as np
 from jaxgru._net import Layer, Net, check_net, map_layers, parts
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import arrays_of
+from jaxgru._weights.defaults import Assumed, Fields
 from jaxgru._weights.dtypes import Arrays
-from jaxgru._weights.errors import WeightsError, damaged, outcome, shown
+from jaxgru._weights.errors import WeightsError, damaged, result_or_error, shown
 from jaxgru._weights.formats.onnx.activations import float32, rounded
 from jaxgru._weights.formats.onnx.constants import Constants
 from jaxgru._weights.formats.onnx.flow import Flow, Wired
@@ -31,8 +32,7 @@ from jaxgru._weights.formats.onnx.tensors import External
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.limits import Budget
 from jaxgru._weights.net_json import from_data, to_data
-from jaxgru._weights.results import UNNAMED, Found, Gathered
-from jaxgru._weights.unspecified import Assumed, Fields
+from jaxgru._weights.results import UNNAMED, GRUsByName, LoadedGRU
 
 KEY = "jaxgru"
 _VERSION = 2
@@ -53,7 +53,7 @@ def gather(
     assume: Mapping[str, Any],
     data_folder: Path | None = None,
     values: Arrays | None = None,
-) -> Gathered:
+) -> GRUsByName:
     """Return all GRUs of a ModelProto with this number of bytes, in the order of the nodes.
 
     External data may be in ``data_folder``; None: not allowed. ``values`` are those of the
@@ -77,7 +77,7 @@ def gather(
         while name in nodes:
             numbers[wanted] += 1
             name = f"{wanted}_{numbers[wanted]}"
-        found, where[name] = outcome(read_node, place, constants, assume), place
+        found, where[name] = result_or_error(read_node, place, constants, assume), place
         is_fault = model.producer_name == "pytorch" and "reset_after" not in override
         if is_fault and isinstance(found, GRUNode) and not found.sides[0].reset_after:
             found = found._replace(notes=(*found.notes, _NOT_OF_PYTORCH))
@@ -95,7 +95,7 @@ def _as_written(
     nodes: dict[str, GRUNode | WeightsError],
     wired: Mapping[str, Wired],
     assume: Mapping[str, Any],
-) -> Gathered | None:
+) -> GRUsByName | None:
     """Return the net of a model by jaxgru, None for other models."""
     texts = [str(entry.value) for entry in model.metadata_props if entry.key == KEY]
     if not texts:
@@ -114,7 +114,7 @@ def _as_written(
             fields.resolve("merge", merge)
     except WeightsError as error:
         return {UNNAMED: error}
-    return {UNNAMED: Found(net, tuple(note for node in held.values() for note in node.notes))}
+    return {UNNAMED: LoadedGRU(net, tuple(note for node in held.values() for note in node.notes))}
 
 
 def _as_nodes(
@@ -122,8 +122,8 @@ def _as_nodes(
     wired: Mapping[str, Wired],
     assume: Mapping[str, Any],
     *notes: str,
-) -> Gathered:
-    gathered: Gathered = {}
+) -> GRUsByName:
+    gathered: GRUsByName = {}
     partners = {wiring.partner for wiring in wired.values()}
     for name, node in nodes.items():
         if isinstance(node, WeightsError):
@@ -132,7 +132,7 @@ def _as_nodes(
             other = wired[name].partner
             partner: Any = None if other is None else nodes[other]
             pair = name if other is None else f"{name},{other}"
-            gathered[pair] = outcome(node.found, wired[name], assume, notes, partner)
+            gathered[pair] = result_or_error(node.found, wired[name], assume, notes, partner)
     return gathered
 
 

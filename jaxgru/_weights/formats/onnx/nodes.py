@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from jaxgru._net import Backward, Bidirectional, Net
 from jaxgru._params import GRUParams
-from jaxgru._weights.errors import WeightsError, about, shown
+from jaxgru._weights.defaults import Fields
+from jaxgru._weights.errors import WeightsError, prefix_errors, shown
 from jaxgru._weights.formats.onnx.activations import activations_of
 from jaxgru._weights.formats.onnx.constants import Constants
 from jaxgru._weights.formats.onnx.flow import Wired
 from jaxgru._weights.formats.onnx.graphs import Place, attributes_of, get, is_standard
 from jaxgru._weights.libraries.names import check_arrays
-from jaxgru._weights.results import Found
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.results import LoadedGRU
 
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 _ATTRIBUTES = {
@@ -50,7 +50,7 @@ class GRUNode(NamedTuple):
         assume: Mapping[str, Any],
         more: tuple[str, ...],
         partner: "GRUNode | None" = None,
-    ) -> Found:
+    ) -> LoadedGRU:
         """Return the net of the node, or of a pair; raise WeightsError for a contradiction."""
         fields = Fields(assume)
         sides = self.sides if partner is None else (*self.sides, *partner.sides)
@@ -63,7 +63,7 @@ class GRUNode(NamedTuple):
         else:
             fields.resolve("reverse", goes_back)
         notes = (*self.notes, *wired.notes, *fields.notes(), *more)
-        return Found(Backward(net) if goes_back else net, notes, wired.inputs)
+        return LoadedGRU(Backward(net) if goes_back else net, notes, wired.inputs)
 
 
 def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> GRUNode:
@@ -84,7 +84,7 @@ def read_node(place: Place, constants: Constants, assume: Mapping[str, Any]) -> 
     layout = get(attributes, "layout", "int", 0)
     if layout not in (0, 1):
         raise WeightsError(f"layout is {layout}: expected 0 or 1")
-    arrays = _arrays(place, constants, str(_DIRECTIONS[direction]))
+    arrays = _arrays_of_node(place, constants, str(_DIRECTIONS[direction]))
     units, stated = arrays["R"].shape[2], get(attributes, "hidden_size", "int")
     if stated not in (None, units):
         raise WeightsError(
@@ -120,7 +120,7 @@ def _layer_arrays(arrays: dict[str, NDArray[Any]], side: int) -> dict[str, Any]:
     return found
 
 
-def _arrays(place: Place, constants: Constants, directions: str) -> dict[str, NDArray[Any]]:
+def _arrays_of_node(place: Place, constants: Constants, directions: str) -> dict[str, NDArray[Any]]:
     arrays = {}
     for index, name in enumerate("WRB", start=1):
         value = _input(place, index)
@@ -128,7 +128,7 @@ def _arrays(place: Place, constants: Constants, directions: str) -> dict[str, ND
             if name == "B":
                 continue
             raise WeightsError(f"input {name} is left out: expected weights")
-        with about(f"input {name}"):
+        with prefix_errors(f"input {name}"):
             arrays[name] = constants.value(place.scope, value)
     letters = {"R": ("3H", "H"), "W": ("3H", "I"), "B": ("6H",)}
     shapes = {name: (directions, *shape) for name, shape in letters.items() if name in arrays}

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeAlias
 
-from jaxgru._weights.errors import WeightsError, damaged, outcome, shown
+from jaxgru._weights.errors import WeightsError, damaged, result_or_error, shown
 from jaxgru._weights.formats.onnx.constants import Constants
 from jaxgru._weights.formats.onnx.graphs import Scope, attributes_of, get
 from jaxgru._weights.formats.onnx.ways import origin
@@ -52,7 +52,7 @@ def _sizes(constants: Constants, scope: Scope, name: str, steps: int) -> list[Si
         return [int(size) for size in constants.value(scope, name).ravel()[:MAX_AXES]]
     if node.op_type == "Concat":
         found = [
-            outcome(_sizes, constants, scope, str(held), steps + 1)
+            result_or_error(_sizes, constants, scope, str(held), steps + 1)
             for held in node.input[:MAX_AXES]
         ]
         parts = [[None] if isinstance(part, WeightsError) else part for part in found]

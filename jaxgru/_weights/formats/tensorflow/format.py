@@ -19,7 +19,7 @@ from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.keras import names as keras
 from jaxgru._weights.libraries.keras.config import Layer
 from jaxgru._weights.libraries.keras.models import whole_model
-from jaxgru._weights.results import Gathered
+from jaxgru._weights.results import GRUsByName
 
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
@@ -82,7 +82,7 @@ def _find(
     version: str | None,
     arrays: Arrays,
     assume: Mapping[str, Any],
-) -> Gathered:
+) -> GRUsByName:
     """Return the GRUs by the objects, and those in lists or with TensorFlow 1's variables."""
     values = _Values(arrays)
     if model is not None:

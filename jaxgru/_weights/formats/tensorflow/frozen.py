@@ -22,13 +22,13 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.contract import IN_TENSORFLOW, Look, Source, Stored
+from jaxgru._weights.contract import IN_TENSORFLOW, FileProbe, Source, Stored
 from jaxgru._weights.dtypes import Arrays, Unread
 from jaxgru._weights.errors import WeightsError, each_once, plain
 from jaxgru._weights.formats.protobuf import LENGTH, Message, next_field, varint
 from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.limits import Budget, bytes_of, check_held
-from jaxgru._weights.results import Gathered
+from jaxgru._weights.results import GRUsByName
 
 # The types of weights, each with the field of its numbers; 16-bit ones are stored as varints.
 _HALVES = 13
@@ -46,7 +46,7 @@ _ACTIVATIONS = _USUAL | {
 }
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file begins with a node that has a name and an operation."""
     try:
         number, wire_type, _, at = next_field(look.head, 0)
@@ -82,7 +82,7 @@ def read(source: Source) -> Stored:
     return Stored(arrays, find_in, instead=IN_TENSORFLOW)
 
 
-def _find(ops: set[str], arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def _find(ops: set[str], arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     gathered = find(arrays, assume)
     if ops == _USUAL or assume.keys() >= {"activation", "recurrent_activation"}:
         return gathered

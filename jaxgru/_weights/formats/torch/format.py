@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.contract import Look, Source, Stored
+from jaxgru._weights.contract import FileProbe, Source, Stored
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.keras import archive as keras
 from jaxgru._weights.formats.torch import tensors
@@ -41,7 +41,7 @@ VERSION = 1001
 _Contents = dict[str, memoryview]  # of storages, by key
 
 
-def recognises(look: Look) -> bool:
+def recognizes(look: FileProbe) -> bool:
     """Return whether a file is one of torch.save, or similar enough for an error by the reader."""
     if look.head.startswith(MAGIC):
         # In a damaged archive without a directory, the first entry is the pickle.

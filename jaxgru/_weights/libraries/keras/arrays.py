@@ -17,10 +17,10 @@ from jaxgru._activations import ActivationLike
 from jaxgru._net import Backward, Bidirectional, Merge, Net, check_net
 from jaxgru._params import GRUParams
 from jaxgru._weights.conventions import both_biases, has_bias, one_bias
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.dtypes import Arrays, check_floats
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.libraries.names import check_arrays
-from jaxgru._weights.unspecified import Fields
 
 _NAMES = ("kernel", "recurrent_kernel", "bias")
 _GATES = 3

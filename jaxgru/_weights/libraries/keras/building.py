@@ -14,7 +14,7 @@ from jax.dtypes import canonicalize_dtype
 from jaxgru._net import MERGES, Net, parts
 from jaxgru._optional import need
 from jaxgru._params import GRUParams
-from jaxgru._weights.conventions import Holder, Layer, arrays_of, has_bias
+from jaxgru._weights.conventions import Capabilities, Layer, arrays_of, has_bias
 from jaxgru._weights.dtypes import check_floats
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.libraries.keras.arrays import to_arrays
@@ -25,7 +25,7 @@ def keras_layers(keras: Any, net: Net) -> list[Layer]:
     """Return the layers of a net, each of which fits a Keras layer."""
     known = tuple(keras_names(keras.__version__))
     fields = {"clip": (None,), "activation": known, "recurrent_activation": known}
-    holder = Holder(
+    holder = Capabilities(
         f"Keras {keras.__version__}", fields, merges=MERGES, has_backward=True, has_stacks=True
     )
     layers = holder.layers(net)
@@ -65,7 +65,7 @@ def build_layer(
         raise WeightsError(
             f"{layer.place} is a Backward, whose outputs are in the input's order of time: "
             "expected a forward net, or the last state alone, as Keras' go_backwards gives its "
-            "outputs in the order of computing"
+            "outputs last step first"
         )
     (params,) = layer.sides.values()
     built = _new_gru(keras, params, name, options, go_backwards=is_backward)

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from jaxgru._weights.errors import WeightsError, outcome, plain
+from jaxgru._weights.defaults import Fields
+from jaxgru._weights.errors import WeightsError, plain, result_or_error
 from jaxgru._weights.libraries.keras.arrays import GRULayer, to_params
 from jaxgru._weights.libraries.keras.config import Layer, function_name, gru_layer, has_gru
-from jaxgru._weights.results import Found, Inputs
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.results import Inputs, LoadedGRU
 
 # Layers that change no value in inference. (Masking changes none at valid steps.)
 _TRANSPARENT = frozenset(
@@ -48,12 +48,12 @@ class Configured(NamedTuple):
             raise self.gru
         return self.gru
 
-    def found(self, cells: Sequence[tuple[Sequence[NDArray[Any]], str]]) -> Found:
+    def found(self, cells: Sequence[tuple[Sequence[NDArray[Any]], str]]) -> LoadedGRU:
         """Return the net, given the arrays and the name of each cell."""
         gru = self.checked()
         pairs = zip(cells, gru.cells, strict=True)
         net = gru.assemble([to_params(held, cell, where) for (held, where), cell in pairs])
-        return Found(net, (*gru.notes, *self.fields.notes()), self.inputs)
+        return LoadedGRU(net, (*gru.notes, *self.fields.notes()), self.inputs)
 
 
 def grus(
@@ -69,7 +69,7 @@ def grus(
     """
     for layer in layers:
         name, fields = f"{prefix}{layer.name}", Fields(assume)
-        gru = outcome(gru_layer, layer, version, fields)
+        gru = result_or_error(gru_layer, layer, version, fields)
         if gru is None:
             yield from grus(layer.inner, inputs, version, assume, f"{name}/")
         else:

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeGuard
 
 from jaxgru._activations import ACTIVATIONS, get_activation
 from jaxgru._net import MERGES
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.libraries.keras.arrays import Cell, GRULayer
-from jaxgru._weights.unspecified import Fields
 
 _DEEPEST = 32
 _LONGEST_NAME = 512
@@ -220,7 +220,7 @@ def _cell(layer: Layer, version: str | None, fields: Fields) -> Cell:
 def _notes(config: Mapping[str, Any], is_backward: bool) -> Iterator[str]:
     if is_backward:
         yield (
-            "Keras gives the outputs of go_backwards=True in the order of computing: here they are "
+            "Keras gives the outputs of go_backwards=True last step first: here they are "
             "in the input's order of time"
         )
     if _flag(config, "time_major", False):

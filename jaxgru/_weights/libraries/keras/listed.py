@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from jaxgru._net import Net
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.dtypes import Arrays, read_now
 from jaxgru._weights.errors import WeightsError, listed, plain
 from jaxgru._weights.libraries.keras.arrays import join_gates, net_from_arrays
@@ -15,8 +16,7 @@ from jaxgru._weights.libraries.keras.chains import Configured
 from jaxgru._weights.libraries.keras.config import Layer, check_subclass
 from jaxgru._weights.libraries.keras.names import Place, as_layers, find_places
 from jaxgru._weights.libraries.names import attempt
-from jaxgru._weights.results import Found, Gathered
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.results import GRUsByName, LoadedGRU
 
 _KERAS_1 = 9  # arrays of a cell there
 _MOST_CELLS = 6  # of a stack whose order follows from their shapes
@@ -43,7 +43,7 @@ class Listed:
             cells.append((join_gates(arrays, where) if len(arrays) == _KERAS_1 else arrays, where))
         return cells
 
-    def found(self, gru: Configured, places: Sequence[Place]) -> Found:
+    def found(self, gru: Configured, places: Sequence[Place]) -> LoadedGRU:
         """Return the GRU of a configuration, given the places of its cells."""
         count = len(gru.checked().cells)
         if len(places) != count:
@@ -60,13 +60,13 @@ class Listed:
         version: str | None,
         assume: Mapping[str, Any],
         custom: Mapping[str, Layer],
-    ) -> Gathered:
+    ) -> GRUsByName:
         """Return the GRUs at places that no configuration has, in the layer with a name.
 
         ``custom`` are the layers of a user's own classes by name.
         """
         layers = as_layers(places)
-        gathered: Gathered = {}
+        gathered: GRUsByName = {}
         for path, sides in layers:
             # The group of a layer repeats its name; that of a nested model has several layers.
             own = f"{name}/{path.removeprefix(f'{name}/')}" if name else path

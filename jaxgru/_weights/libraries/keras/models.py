@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from jaxgru import model as chain
 from jaxgru._net import Net
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, check_floats, read_now
-from jaxgru._weights.errors import WeightsError, about, plain, shown
+from jaxgru._weights.errors import WeightsError, plain, prefix_errors, shown
 from jaxgru._weights.libraries.keras.chains import Scope, is_model
 from jaxgru._weights.libraries.keras.config import (
     Layer,
@@ -18,8 +19,7 @@ from jaxgru._weights.libraries.keras.config import (
     has_gru,
     resolve_activation,
 )
-from jaxgru._weights.results import Found, Gathered, sound
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.results import GRUsByName, LoadedGRU, get_or_raise
 
 _WAY_OUT = "read its arrays with jaxgru.load_arrays, or its GRUs with jaxgru.load and layer="
 # Layers of other vectors than the last axis are not the same for each step.
@@ -101,25 +101,27 @@ class _Source:
 def whole_model(
     model: Layer,
     version: str | None,
-    find: Callable[[Arrays, Mapping[str, Any]], Gathered],
+    find: Callable[[Arrays, Mapping[str, Any]], GRUsByName],
     named: Mapping[str, str],
     arrays: Arrays,
     assume: Mapping[str, Any],
-) -> Found:
+) -> LoadedGRU:
     """Return the whole model of a file, given how its GRUs are found and its arrays by name."""
     gathered = find(arrays, assume)
     fields = Fields(assume)
     values = OnAccess(named, lambda name: arrays[named[name]])
-    built = build_model(model, lambda name: sound(gathered, name).net, values, version, fields)
+    built = build_model(
+        model, lambda name: get_or_raise(gathered, name).net, values, version, fields
+    )
     notes = [
         note
         for found in gathered.values()
-        if isinstance(found, Found)
+        if isinstance(found, LoadedGRU)
         for note in found.notes
         # Those about the outputs of a layer, which the model has as Keras does.
         if not note.startswith("Keras ")
     ]
-    return Found(cast(Any, built), tuple(dict.fromkeys((*notes, *fields.notes()))))
+    return LoadedGRU(cast(Any, built), tuple(dict.fromkeys((*notes, *fields.notes()))))
 
 
 def build_model(
@@ -145,7 +147,7 @@ def build_model(
     entries = list(_chain(model, ""))
     axes = example_axes = _input_axes([layer for _, layer in entries])
     for name, layer in entries:
-        with about(f"layer {plain(name)}"):
+        with prefix_errors(f"layer {plain(name)}"):
             built: Any
             if has_gru(layer):
                 built = _recurrent(layer, net_of(name))
@@ -188,7 +190,7 @@ def _axes_after(layer: Any, axes: int) -> int:
 
 
 def _chain(model: Layer, prefix: str) -> Iterator[tuple[str, Layer]]:
-    """Yield the layers of a model in the order of computing, those of sub-models among them."""
+    """Yield the layers of a model in the order of execution, those of sub-models among them."""
     for layer in _in_order(model):
         name = f"{prefix}{layer.name}"
         if is_model(layer):

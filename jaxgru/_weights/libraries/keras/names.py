@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 from jaxgru._net import Backward, Bidirectional, Net
 from jaxgru._params import GRUParams
+from jaxgru._weights.defaults import Fields
 from jaxgru._weights.dtypes import Arrays, read_now
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.libraries.keras.arrays import cell_from_arrays, to_params
-from jaxgru._weights.libraries.names import Build, attempts, by_place, check_arrays, label
-from jaxgru._weights.results import Gathered
-from jaxgru._weights.unspecified import Fields
+from jaxgru._weights.libraries.names import Build, build_all, by_place, check_arrays, label
+from jaxgru._weights.results import GRUsByName
 
 LOOKED_FOR = "kernel (I, 3H), recurrent_kernel (H, 3H) and bias of Keras"
 
@@ -117,7 +117,7 @@ def as_layers(places: Sequence[Place]) -> list[tuple[str, list[list[Place]]]]:
     return layers
 
 
-def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
+def find(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return all GRUs under the names of Keras' variables, and of the fields of ``GRUParams``."""
     cells: dict[str, dict[str, str]] = {}
     for place, module in by_place(arrays).items():
@@ -133,7 +133,7 @@ def find(arrays: Arrays, assume: Mapping[str, Any]) -> Gathered:
         groups = {name: paths} if len(paths) == len(sides) else {path: [path] for path in paths}
         for own, group in groups.items():
             builds[own] = functools.partial(_net, arrays, {path: cells[path] for path in group})
-    return attempts(builds, assume, "keras")
+    return build_all(builds, assume, "keras")
 
 
 def _net(arrays: Arrays, cells: Mapping[str, Mapping[str, str]], fields: Fields) -> Net:

@@ -7,13 +7,13 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from jaxgru._net import Net
-from jaxgru._weights.errors import WeightsError, outcome
+from jaxgru._weights.defaults import Assume, Fields, check_assume, overridden
+from jaxgru._weights.errors import WeightsError, result_or_error
 from jaxgru._weights.libraries.keras.arrays import net_from_arrays
 from jaxgru._weights.libraries.keras.building import build_layer, keras_layers, using_keras
 from jaxgru._weights.libraries.keras.chains import grus, inputs_of
 from jaxgru._weights.libraries.keras.config import model_of
-from jaxgru._weights.results import Found, Gathered, Inputs, deliver, pick
-from jaxgru._weights.unspecified import Assume, Fields, check_assume, overridden
+from jaxgru._weights.results import GRUsByName, Inputs, LoadedGRU, pick, to_jax_and_warn
 
 if TYPE_CHECKING:
     import keras
@@ -60,12 +60,12 @@ def from_keras(
     checked = check_assume(assume, override)
     given: Any = source
     if isinstance(source, list | tuple):
-        gathered: Gathered = {"weights": _from_weights(given, checked)}
-        return deliver(pick(overridden(gathered, checked), None), "weights", stacklevel=2)
+        gathered: GRUsByName = {"weights": _from_weights(given, checked)}
+        return to_jax_and_warn(pick(overridden(gathered, checked), None), "weights", stacklevel=2)
     with using_keras("from_keras of a layer") as keras:
         gathered = _gather(keras, given, checked)
     found = pick(overridden(gathered, checked), layer)
-    return deliver(found, f"{given.name!r}", stacklevel=2)
+    return to_jax_and_warn(found, f"{given.name!r}", stacklevel=2)
 
 
 def to_keras(
@@ -117,7 +117,7 @@ def to_keras(
         )
 
 
-def _from_weights(weights: Sequence[Any], assume: Mapping[str, Any]) -> Found:
+def _from_weights(weights: Sequence[Any], assume: Mapping[str, Any]) -> LoadedGRU:
     count = len(weights)
     if count not in (2, 3, 4, 6):
         raise WeightsError(
@@ -131,17 +131,17 @@ def _from_weights(weights: Sequence[Any], assume: Mapping[str, Any]) -> Found:
         "the list does not show the order of its directions: forward first, as in Keras 3, is "
         "assumed; get_weights() of Keras 2 lists a frozen direction last",
     )
-    return Found(net, fields.notes() + order * (len(cells) == 2))
+    return LoadedGRU(net, fields.notes() + order * (len(cells) == 2))
 
 
-def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
+def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> GRUsByName:
     if not isinstance(source, keras.Layer):
         raise WeightsError(
             f"source is a {type(source).__name__}: expected a Keras layer or model, or the list "
             "that get_weights() gives"
         )
     name = "" if isinstance(source, keras.Model) else source.name
-    gathered: Gathered = dict(_found_in(keras, source, name, assume, {}))
+    gathered: GRUsByName = dict(_found_in(keras, source, name, assume, {}))
     if not gathered:
         raise WeightsError(f"there is no GRU in {source.name!r}: expected at least one")
     return gathered
@@ -149,12 +149,12 @@ def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> Gathered:
 
 def _found_in(
     keras: Any, layer: Any, name: str, assume: Mapping[str, Any], inputs: dict[str, Inputs]
-) -> Iterator[tuple[str, Found | WeightsError]]:
+) -> Iterator[tuple[str, LoadedGRU | WeightsError]]:
     """Yield each GRU in a layer with its name, given the inputs of those in the model around it."""
     cells = _cells(keras, layer)
     if any(isinstance(cell, keras.layers.GRUCell) for cell in cells):
-        found = outcome(_found, keras, layer, cells, name, assume)
-        if isinstance(found, Found):
+        found = result_or_error(_found, keras, layer, cells, name, assume)
+        if isinstance(found, LoadedGRU):
             found = found._replace(inputs=inputs.get(name))
         yield name, found
         return
@@ -172,7 +172,9 @@ def _found_in(
         yield from _found_in(keras, each, f"{prefix}{each.name}", assume, inputs)
 
 
-def _found(keras: Any, layer: Any, cells: list[Any], name: str, assume: Mapping[str, Any]) -> Found:
+def _found(
+    keras: Any, layer: Any, cells: list[Any], name: str, assume: Mapping[str, Any]
+) -> LoadedGRU:
     config = keras.saving.serialize_keras_object(layer)
     if isinstance(layer, keras.layers.GRUCell):
         config = {"class_name": "RNN", "config": {"cell": config}}

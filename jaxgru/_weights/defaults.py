@@ -8,8 +8,8 @@ from typing import Any, Literal, TypedDict, get_args
 from jaxgru._activations import ACTIVATIONS, Activation, ActivationLike, canonical
 from jaxgru._net import MERGES, Backward, Merge, parts, rebuild
 from jaxgru._params import GRUParams
-from jaxgru._weights.errors import WeightsError, outcome
-from jaxgru._weights.results import Found, Gathered
+from jaxgru._weights.errors import WeightsError, result_or_error
+from jaxgru._weights.results import GRUsByName, LoadedGRU
 
 Source = Literal["keras", "torch", "flax", "haiku", "equinox", "mlx"]
 
@@ -82,18 +82,20 @@ def _checked(argument: str, values: Mapping[str, object]) -> dict[str, Any]:
     return checked
 
 
-def overridden(gathered: Gathered, assume: Assumed) -> Gathered:
+def overridden(gathered: GRUsByName, assume: Assumed) -> GRUsByName:
     """Return GRUs with the fields of ``override``, with a note on each that the file contradicts.
 
     Readers have taken its values for fields that the file does not have.
     """
     return {
-        name: found if isinstance(found, WeightsError) else outcome(_with, found, assume.override)
+        name: found
+        if isinstance(found, WeightsError)
+        else result_or_error(_with, found, assume.override)
         for name, found in gathered.items()
     }
 
 
-def _with(found: Found, override: Mapping[str, Any]) -> Found:
+def _with(found: LoadedGRU, override: Mapping[str, Any]) -> LoadedGRU:
     notes = []
     for field, value in override.items():
         before: list[Any] = []
