@@ -91,7 +91,7 @@ def test_one_state_serves_every_sequence_and_a_shape_is_compiled_once(layer, mon
         return jaxgru.gru(net, xs, h0, **options)
 
     monkeypatch.setattr(streaming, "gru", gru)
-    streaming._run.clear_cache()
+    streaming._run_chunk.clear_cache()
     chunks = streaming.stream(params, Memory(xs[0]), h0[0, 0], steps=5)
     assert_streamed(chunks, oracle.gru_batch(params, xs[0], h0[0, 0])[0])
     assert traced == [(2, 5, 3), (2, 2, 3)]

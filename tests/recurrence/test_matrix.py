@@ -373,14 +373,14 @@ class _Problem:
 @contextlib.contextmanager
 def _layout(monkeypatch, case):
     """Cut time into chunks of two steps, and keep the gates, as is done at much larger sizes."""
-    sequence._run.clear_cache()  # of programs of the same shapes, laid out or drawn otherwise
+    sequence._run_net.clear_cache()  # of programs of the same shapes, laid out or drawn otherwise
     with monkeypatch.context() as patch:
         if case.in_chunks:
             patch.setattr(layer_module, "chunk_steps", lambda time, _: min(time, 2))
         if case.gates_kept:
             patch.setattr(layout, "_WIDE", 1)
         yield
-    sequence._run.clear_cache()
+    sequence._run_net.clear_cache()
 
 
 def _wide(tree):
