@@ -35,7 +35,7 @@ def write_keras(path, layers, content, *, version="3.3.3", class_name="Functiona
 
     ``content`` has the arrays of each object by the path of its group, "layers/gru/cell".
     """
-    config = layer_config(class_name, "model", layers=layers)
+    config = layer_config(class_name, "model", layers=layers) | {"module": "keras"}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": version}))
         archive.writestr("config.json", json.dumps(config))

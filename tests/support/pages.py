@@ -24,16 +24,19 @@ def blocks(page, language):
     return found
 
 
-def run(page):
+def run(page, without=()):
     """Run every block of Python, in one namespace, and every ``jaxgru`` command, in order.
 
     A block of text after such a block is what it must print, but for the digits of numbers, which
-    depend on the processor.
+    depend on the processor. Blocks that import a library of ``without`` are left out. Returns the
+    namespace.
     """
     names = {"__name__": "__main__"}
     printed = None
     for language, code in _all_blocks(page):
         if language == "python":
+            if set(without) & set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)):
+                continue
             printed = _printed(exec, compile(code, "<page>", "exec"), names)
         elif language == "sh":
             printed = "".join(map(_command, code.splitlines()))
@@ -42,6 +45,7 @@ def run(page):
             printed = None
         elif printed:
             raise AssertionError(f"not shown: {printed}")
+    return names
 
 
 def without_numbers(text):
