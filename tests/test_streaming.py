@@ -69,9 +69,9 @@ def test_chunks_are_together_what_the_oracle_gives(layer, monkeypatch, reverse):
     assert_streamed(chunks, expected)
 
 
-def test_a_net_that_goes_both_ways_is_told_when_it_does_not_fit(layer, monkeypatch):
+def test_a_bidirectional_net_that_does_not_fit_is_refused(layer, monkeypatch):
     net, inputs = jaxgru.Bidirectional(layer[0], layer[0]), Memory(np.zeros((2, 1000, 3)))
-    with pytest.raises(ValueError, match="steps is 10: expected None, as a net that goes both way"):
+    with pytest.raises(ValueError, match="steps is 10: expected None, as a bidirectional net"):
         next(streaming.stream(net, inputs, steps=10))
     assert 2**28 < streaming._memory() < 2**60
     monkeypatch.setattr(streaming, "_memory", lambda: 1000 * 4 * 2 * (3 + 4 * 4) - 1)
