@@ -11,7 +11,6 @@ from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
 from benchmarks.contenders import LIBRARIES, OURS
 from benchmarks.measure import Row
-from benchmarks.timing import Timing
 from jaxgru._atomic import replacing
 
 # A strong color for jaxgru, lighter ones for the others.
@@ -67,43 +66,6 @@ def plot_scaling(path: Path, sweeps: Mapping[str, Sequence[Row]], title: str) ->
         axes_compile.set_ylim(bottom=0)
     panels[0, 0].legend()
     figure.suptitle(f"Training: cost over time and batch\n{title}")
-    save(figure, path)
-
-
-def plot_features(
-    path: Path,
-    timings: Mapping[str, Mapping[str, Mapping[str, Timing]]],
-    features: Sequence[str],
-    title: str,
-) -> None:
-    """Draw the time of each feature in each library, divided by that of jaxgru's plain layer.
-
-    Args:
-        path: the PNG to write.
-        timings: by kind of run, library and feature; the first feature is the plain layer.
-        features: in the order of drawing; a library may lack some.
-        title: the machine.
-    """
-    figure = Figure(figsize=(13, 1 + 4 * len(timings)), layout="constrained")
-    panels = figure.subplots(len(timings), 1, squeeze=False, sharex=True)[:, 0]
-    for axes, (kind, by_library) in zip(panels, timings.items(), strict=True):
-        plain = by_library[OURS][features[0]].median
-        width = 0.9 / len(by_library)
-        for number, (library, by_feature) in enumerate(by_library.items()):
-            ratios = {name: timing.median / plain for name, timing in by_feature.items()}
-            shift = (number - (len(by_library) - 1) / 2) * width
-            places = [features.index(name) + shift for name in ratios]
-            bars = axes.bar(places, ratios.values(), width, color=COLORS[library], label=library)
-            # With a white halo over the lines at 1 and of the grid.
-            axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=1, path_effects=[_HALO])
-        axes.axhline(1, color=COLORS[OURS], linewidth=0.8, zorder=0)
-        axes.set_ylabel(f"{kind}, jaxgru's plain layer = 1")
-        axes.grid(axis="y", alpha=0.3)
-        axes.set_axisbelow(True)
-    names = [name.replace(", ", ",\n") for name in features]
-    panels[-1].set_xticks(range(len(features)), names, fontsize=8)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=9)
-    figure.suptitle(f"Time of each feature\n{title}")
     save(figure, path)
 
 

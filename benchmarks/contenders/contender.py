@@ -77,6 +77,9 @@ class JaxContender(Contender):
     The weights are a plain list, so that flattening the container of a library takes no time.
     """
 
+    def __init__(self, unroll: int = 1) -> None:
+        self.unroll = unroll
+
     @abc.abstractmethod
     def layer(self, shape: Shape) -> Callable[[Any, jax.Array, jax.Array], jax.Array]:
         """Return the function from (weights, state, inputs) to the states of all steps."""
@@ -86,12 +89,10 @@ class JaxContender(Contender):
         """Return the function from (weights, state, one input) to the new state."""
 
     def forward(self, problem: Problem) -> Program:
-        """See Contender."""
         states, leaves = self._from_zero(problem)
         return jax_program(states, leaves, self._inputs(problem))
 
     def train(self, problem: Problem) -> Program:
-        """See Contender."""
         states, leaves = self._from_zero(problem)
 
         def loss(leaves: list[jax.Array], xs: jax.Array) -> jax.Array:
@@ -100,7 +101,6 @@ class JaxContender(Contender):
         return jax_program(jax.value_and_grad(loss, argnums=(0, 1)), leaves, self._inputs(problem))
 
     def step(self, problem: Problem) -> Program:
-        """See Contender."""
         cell, leaves = self._flat(problem, self.cell(problem.shape))
 
         def one_step(leaves: list[jax.Array], h: jax.Array, x: jax.Array) -> tuple[jax.Array]:
@@ -109,7 +109,6 @@ class JaxContender(Contender):
         return _stream(one_step, leaves, _zero_state(problem), jnp.asarray(problem.xs[:, 0]))
 
     def chunk(self, problem: Problem) -> Program:
-        """See Contender."""
         layer, leaves = self._flat(problem, self.layer(problem.shape))
 
         def all_steps(

@@ -16,11 +16,7 @@ Apply = Callable[[eqx.nn.GRUCell, jax.Array, jax.Array], jax.Array]
 class Equinox(JaxContender):
     """The cell takes one example, as in its documentation; ``jax.vmap`` adds the batch."""
 
-    def __init__(self, unroll: int = 1) -> None:
-        self.unroll = unroll
-
     def weights(self, weights: Weights) -> eqx.nn.GRUCell:
-        """See Contender."""
         update, reset, candidate = blocks(weights.recurrent_bias)
         outside = np.concatenate([update, reset, np.zeros_like(candidate)])
         (inputs, _), (units, _) = weights.kernel.shape, weights.recurrent_kernel.shape
@@ -36,8 +32,6 @@ class Equinox(JaxContender):
         )
 
     def layer(self, shape: Shape) -> Apply:
-        """See JaxContender."""
-
         def one_sequence(cell: eqx.nn.GRUCell, h: jax.Array, xs: jax.Array) -> jax.Array:
             def body(h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
                 h = cell(x, h)
@@ -48,5 +42,4 @@ class Equinox(JaxContender):
         return jax.vmap(one_sequence, in_axes=(None, 0, 0))
 
     def cell(self, shape: Shape) -> Apply:
-        """See JaxContender."""
         return jax.vmap(lambda cell, h, x: cell(x, h), in_axes=(None, 0, 0))

@@ -15,11 +15,7 @@ Apply = Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]
 class FlaxLinen(JaxContender):
     """Its cell has six products per step, one for each gate and side."""
 
-    def __init__(self, unroll: int = 1) -> None:
-        self.unroll = unroll
-
     def weights(self, weights: Weights) -> dict[str, Any]:
-        """See Contender."""
         bias_z, bias_r, bias_n = blocks(weights.bias)
         hidden_z, hidden_r, hidden_n = blocks(weights.recurrent_bias)
         input_z, input_r, input_n = blocks(weights.kernel)
@@ -34,7 +30,6 @@ class FlaxLinen(JaxContender):
         }
 
     def layer(self, shape: Shape) -> Apply:
-        """See JaxContender."""
         rnn = nn.RNN(nn.GRUCell(shape.units), unroll=self.unroll)
 
         def apply(weights: dict[str, Any], h: jax.Array, xs: jax.Array) -> jax.Array:
@@ -43,6 +38,5 @@ class FlaxLinen(JaxContender):
         return apply
 
     def cell(self, shape: Shape) -> Apply:
-        """See JaxContender."""
         cell = nn.GRUCell(shape.units)
         return lambda weights, h, x: cell.apply({"params": weights}, h, x)[0]

@@ -18,11 +18,7 @@ class FlaxNnx(JaxContender):
 
     candidate_bias = False
 
-    def __init__(self, unroll: int = 1) -> None:
-        self.unroll = unroll
-
     def weights(self, weights: Weights) -> dict[str, Any]:
-        """See Contender."""
         update, reset, candidate = blocks(weights.recurrent_bias)
         outside = np.concatenate([update, reset, np.zeros_like(candidate)])
         return {
@@ -34,8 +30,6 @@ class FlaxNnx(JaxContender):
         }
 
     def layer(self, shape: Shape) -> Apply:
-        """See JaxContender."""
-
         def apply(weights: dict[str, Any], h: jax.Array, xs: jax.Array) -> jax.Array:
             rnn = nnx.RNN(_filled_cell(shape, weights), unroll=self.unroll, rngs=False)
             return rnn(xs, initial_carry=h)
@@ -43,7 +37,6 @@ class FlaxNnx(JaxContender):
         return apply
 
     def cell(self, shape: Shape) -> Apply:
-        """See JaxContender."""
         return lambda weights, h, x: _filled_cell(shape, weights)(h, x)[0]
 
 

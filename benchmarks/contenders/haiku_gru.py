@@ -18,11 +18,7 @@ class Haiku(JaxContender):
     reset_after = False
     time_major = True
 
-    def __init__(self, unroll: int = 1) -> None:
-        self.unroll = unroll
-
     def weights(self, weights: Weights) -> dict[str, dict[str, Array]]:
-        """See Contender."""
         return {
             "gru": {
                 "w_i": _negate_update(weights.kernel),
@@ -32,16 +28,12 @@ class Haiku(JaxContender):
         }
 
     def layer(self, shape: Shape) -> Apply:
-        """See JaxContender."""
-
         def states(h: jax.Array, xs: jax.Array) -> jax.Array:
             return hk.dynamic_unroll(hk.GRU(shape.units), xs, h, unroll=self.unroll)[0]
 
         return hk.without_apply_rng(hk.transform(states)).apply
 
     def cell(self, shape: Shape) -> Apply:
-        """See JaxContender."""
-
         def state(h: jax.Array, x: jax.Array) -> jax.Array:
             return hk.GRU(shape.units)(x, h)[0]
 

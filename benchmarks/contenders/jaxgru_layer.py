@@ -19,14 +19,11 @@ class Jaxgru(JaxContender):
         self.implementation = implementation
 
     def weights(self, weights: Weights) -> jaxgru.GRUParams:
-        """See Contender."""
         return jaxgru.GRUParams(*weights)
 
     def layer(self, shape: Shape) -> Apply:
-        """See JaxContender."""
         options = {"implementation": self.implementation}
         return lambda params, h, xs: jaxgru.gru(params, xs, h, **options)[0]
 
     def cell(self, shape: Shape) -> Apply:
-        """See JaxContender."""
         return jaxgru.gru_cell

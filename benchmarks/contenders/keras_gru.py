@@ -26,12 +26,10 @@ class Keras(JaxContender):
             raise ValueError(f"keras runs on {keras.config.backend()}: set KERAS_BACKEND=jax")
 
     def weights(self, weights: Weights) -> list[Array]:
-        """See Contender."""
         biases = np.stack([weights.bias, weights.recurrent_bias])
         return [weights.kernel, weights.recurrent_kernel, biases]
 
     def layer(self, shape: Shape) -> Apply:
-        """See JaxContender."""
         layer = keras.layers.GRU(shape.units, return_sequences=True)
         layer.build((shape.batch, shape.time, shape.inputs))
         rest = [variable.value for variable in layer.non_trainable_variables]
@@ -42,7 +40,6 @@ class Keras(JaxContender):
         return apply
 
     def cell(self, shape: Shape) -> Apply:
-        """See JaxContender."""
         cell = keras.layers.GRUCell(shape.units)
         cell.build((shape.batch, shape.inputs))
         rest = [variable.value for variable in cell.non_trainable_variables]

@@ -25,16 +25,13 @@ class OnnxRuntime(Contender):
             self.options.intra_op_num_threads = threads
 
     def weights(self, weights: Weights) -> list[Array]:
-        """See Contender."""
         biases = np.concatenate([weights.bias, weights.recurrent_bias])
         return [weights.kernel.T[None], weights.recurrent_kernel.T[None], biases[None]]
 
     def to_numpy(self, leaf: onnxruntime.OrtValue) -> Array:
-        """See Contender."""
         return leaf.numpy()
 
     def forward(self, problem: Problem) -> Program:
-        """See Contender."""
         session, seconds = self._session(problem, "ys")
         binding = _bound(session, "ys", xs=self.layout(problem.xs), h0=_zero_state(problem))
 
@@ -53,7 +50,6 @@ class OnnxRuntime(Contender):
         return self.chunk(first)
 
     def chunk(self, problem: Problem) -> Program:
-        """See Contender."""
         session, seconds = self._session(problem, "h")
         binding = _bound(session, "h", xs=self.layout(problem.xs), h0=_zero_state(problem))
 

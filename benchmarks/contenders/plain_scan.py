@@ -15,16 +15,10 @@ Apply = Callable[[Weights, jax.Array, jax.Array], jax.Array]
 class PlainScan(JaxContender):
     """Both products in the loop, with the derivative by JAX."""
 
-    def __init__(self, unroll: int = 1) -> None:
-        self.unroll = unroll
-
     def weights(self, weights: Weights) -> Weights:
-        """See Contender."""
         return weights
 
     def layer(self, shape: Shape) -> Apply:
-        """See JaxContender."""
-
         def apply(weights: Weights, h: jax.Array, xs: jax.Array) -> jax.Array:
             def body(h: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
                 h = _step(weights, h, x)
@@ -36,7 +30,6 @@ class PlainScan(JaxContender):
         return apply
 
     def cell(self, shape: Shape) -> Apply:
-        """See JaxContender."""
         return _step
 
 

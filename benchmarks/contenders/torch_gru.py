@@ -1,7 +1,7 @@
 """PyTorch: ``torch.nn.GRU`` and ``torch.nn.GRUCell``, on the CPU or on a CUDA device."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -24,44 +24,29 @@ class Torch(Contender):
         self.device = torch.device("cuda" if on_gpu else "cpu")
 
     def weights(self, weights: Weights) -> list[Array]:
-        """See Contender."""
         return [reset_first(weight).T for weight in weights]
 
     def to_numpy(self, leaf: torch.Tensor) -> Array:
-        """See Contender."""
         return leaf.detach().cpu().numpy()
 
     def forward(self, problem: Problem) -> Program:
-        """See Contender."""
-        layer, xs = self._filled(torch.nn.GRU, problem), self.inputs(problem.xs)
-        return self.inference(lambda: layer(xs)[0])
+        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem.xs)
+        return self._with_memory(self._program(torch.inference_mode()(lambda: layer(xs)[0])))
 
     def train(self, problem: Problem) -> Program:
-        """See Contender."""
-        layer, xs = self._filled(torch.nn.GRU, problem), self.inputs(problem.xs)
-        return self.training(lambda: layer(xs)[0], layer, xs)
-
-    def inference(self, states: Callable[[], torch.Tensor]) -> Program:
-        """Return a program for states."""
-        return self._with_memory(self._program(torch.inference_mode()(states)))
-
-    def training(
-        self, states: Callable[[], torch.Tensor], layer: torch.nn.Module, xs: torch.Tensor
-    ) -> Program:
-        """Return a program for the loss of states, and its gradients to a layer and its inputs."""
+        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem.xs)
         xs.requires_grad_()
         wanted = [*layer.parameters(), xs]
 
         def loss_and_gradients() -> Any:
-            loss = states().square().mean()
+            loss = layer(xs)[0].square().mean()
             *gradients, of_inputs = torch.autograd.grad(loss, wanted)
             return loss, (gradients, of_inputs)
 
         return self._with_memory(self._program(loss_and_gradients))
 
     def step(self, problem: Problem) -> Program:
-        """See Contender."""
-        cell, x = self._filled(torch.nn.GRUCell, problem), self.inputs(problem.xs)[0]
+        cell, x = self._filled(torch.nn.GRUCell, problem), self._inputs(problem.xs)[0]
         h = torch.zeros(problem.shape.batch, problem.shape.units, device=self.device)
 
         def advance() -> torch.Tensor:
@@ -72,8 +57,7 @@ class Torch(Contender):
         return self._program(torch.inference_mode()(advance))
 
     def chunk(self, problem: Problem) -> Program:
-        """See Contender."""
-        layer, xs = self._filled(torch.nn.GRU, problem), self.inputs(problem.xs)
+        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem.xs)
         h = torch.zeros(1, problem.shape.batch, problem.shape.units, device=self.device)
 
         def advance() -> torch.Tensor:
@@ -83,20 +67,16 @@ class Torch(Contender):
 
         return self._program(torch.inference_mode()(advance))
 
-    def inputs(self, xs: Array) -> torch.Tensor:
-        """Convert batch-first inputs to this library."""
+    def _inputs(self, xs: Array) -> torch.Tensor:
         return torch.tensor(self.layout(xs), device=self.device)
-
-    def fill(self, module: torch.nn.Module, layers: Sequence[Weights]) -> None:
-        """Set the weights of a module of one or more layers, in the order of the module."""
-        leaves = [leaf for weights in layers for leaf in self.weights(weights)]
-        with torch.no_grad():
-            for parameter, leaf in zip(module.parameters(), leaves, strict=True):
-                parameter.copy_(torch.tensor(leaf))
 
     def _filled(self, kind: type[torch.nn.Module], problem: Problem) -> torch.nn.Module:
         module = kind(problem.shape.inputs, problem.shape.units, device=self.device)
-        self.fill(module, [problem.weights])
+        with torch.no_grad():
+            for parameter, leaf in zip(
+                module.parameters(), self.weights(problem.weights), strict=True
+            ):
+                parameter.copy_(torch.tensor(leaf))
         return module
 
     def _program(self, function: Callable[[], Any]) -> Program:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from benchmarks.contenders import OURS
 from benchmarks.learning.race import Run
 from benchmarks.learning.task import BLOCK, Task
-from benchmarks.plots import COLOURS, save
+from benchmarks.plots import COLORS, save
 
 
 def plot_tasks(path: Path, races: Mapping[Task, Sequence[Mapping[str, Run]]], title: str) -> None:
@@ -50,10 +50,10 @@ def _style(name: str, *, labelled: bool) -> dict[str, object]:
     The line of jaxgru is broad and below the others, so that equal curves are visible.
     """
     library = next(
-        library for library in COLOURS if name == library or name.startswith(f"{library} ")
+        library for library in COLORS if name == library or name.startswith(f"{library} ")
     )
     return {
-        "color": COLOURS[library],
+        "color": COLORS[library],
         "linewidth": 3 if library == OURS else 1,
         "alpha": 0.6 if library == OURS else 1,
         "zorder": 1 if library == OURS else 2,

@@ -4,7 +4,8 @@ The oracles are the benchmarks' own: a float64 NumPy loop, and its central diffe
 anything is, is no test's business.
 """
 
-import functools
+import importlib
+import pkgutil
 
 import jax
 import numpy as np
@@ -12,9 +13,9 @@ import pytest
 
 pytest.importorskip("optax")
 
-from benchmarks import contenders, featured
+import benchmarks
+from benchmarks import contenders, features
 from benchmarks.check import check
-from benchmarks.featured.case import FEATURES, KINDS, draw_case
 from benchmarks.learning import copying, digits
 from benchmarks.learning.race import Run, race
 from benchmarks.learning.task import BLOCK, TASKS
@@ -34,15 +35,33 @@ def test_contender_computes_the_gru_and_its_gradient(library):
     check(_entry(library))
 
 
-@pytest.mark.parametrize("library", featured.LIBRARIES)
-def test_features_are_what_they_are_called(library):
-    _entry(library)
-    case, found = _features(library)
-    featured.check_features(library, found, _features("jaxgru")[1], case)
-    if library == "jaxgru":
-        assert {feature: tuple(kinds) for feature, kinds in found.rows.items()} == dict.fromkeys(
-            FEATURES, KINDS
-        )
+@pytest.mark.parametrize("kind", features.KINDS)
+def test_features_are_what_they_are_called(kind):
+    # Long enough to have resets and padding at this seed.
+    programs = features.compiled(Shape(batch=4, time=40, inputs=6, units=8), kind)
+    results = {name: jax.tree.leaves(program.call()) for name, program in programs.items()}
+    plain = results.pop(features.PLAIN)[0]
+    for name, by_hand in features.BY_HAND.items():
+        for one, other in zip(results.pop(name), results.pop(by_hand), strict=True):
+            # Sums of a few hundred terms in another order.
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    last = results.pop("last state alone")[0]
+    if kind == "forward":
+        np.testing.assert_array_equal(last, plain[:, -1])
+    for name, (found, *_) in results.items():
+        assert not np.allclose(found, plain), name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for _, name, is_package in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.")
+        if not is_package and "contenders" not in name
+    ],
+)
+def test_every_benchmark_is_imported(name):
+    importlib.import_module(name)
 
 
 _WRONG = {
@@ -65,16 +84,6 @@ def test_the_check_finds_what_is_wrong(monkeypatch, wrong):
     monkeypatch.setattr(type(entry.contender), kind, altered)
     with pytest.raises(ArithmeticError, match=f"jaxgru: {wrong} off by"):
         check(entry)
-
-
-@pytest.mark.parametrize(("kind", "what"), [("forward", "states"), ("train", "loss")])
-def test_the_check_finds_each_feature_that_is_wrong(kind, what):
-    case, found = _features("jaxgru")
-    for feature, programs in found.rows.items():
-        wrong = _altered(programs[kind], lambda leaves: jax.tree.map(lambda x: 1.01 * x, leaves))
-        altered = found._replace(rows={feature: {**programs, kind: wrong}})
-        with pytest.raises(ArithmeticError, match=f"jaxgru, {feature}: {what} off by"):
-            featured.check_features("jaxgru", altered, found, case)
 
 
 def test_digits_are_told_apart_by_their_nearest_mean():
@@ -123,14 +132,6 @@ def _entry(library):
     if missing is not None:
         pytest.skip(f"{missing} is not installed")
     return contenders.enter(library)[0]
-
-
-@functools.cache
-def _features(library):
-    """Return a small case and a library's programs for it, compiled once for all tests."""
-    # Long enough to have resets and padding at this seed.
-    case = draw_case(Shape(batch=4, time=40, inputs=6, units=8))
-    return case, featured.enter(library, case)
 
 
 def _altered(program, alter):
