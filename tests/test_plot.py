@@ -115,6 +115,19 @@ def test_axes_of_the_caller(key):
     assert figure.axes[-1].get_xlabel() == "time (s)"
     with pytest.raises(ValueError, match="ax has 2 axes for 1 layers: expected 4 for one"):
         plot_run(*given, ax=figure.axes[:2])
+    figure = matplotlib.figure.Figure()
+    axes = figure.subplots(3, 4)[:, 1:]
+    assert plot_weights(given[0], ax=axes) is figure
+    assert [len(ax.images) for ax in axes.flat] == [1] * 9
+    np.testing.assert_array_equal(
+        axes[1, 2].images[0].get_array(), given[0].recurrent_kernel[:, 6:]
+    )
+    for net, ax, message in (
+        (given[0], axes[:2], "ax has 6 axes for 1 layers: expected 9 for one"),
+        ([given[0], cases.random_params(key, 3, 3)], axes, "ax has 9 axes for 2 layers: expected"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            plot_weights(net, ax=ax)
 
 
 def test_text_is_text(key, tmp_path):

@@ -20,13 +20,14 @@ from jaxgru.plot._figure import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.figure import Figure
 
 
 def plot_weights(
     net: Net,
     path: str | os.PathLike[str] | None = None,
     *,
+    ax: "Sequence[Axes] | None" = None,
     figsize: tuple[float, float] | None = None,
     dpi: float = 150,
 ) -> "Figure":
@@ -39,8 +40,10 @@ def plot_weights(
     Args:
         net: a layer, or a net of several, which are drawn side by side.
         path: the plot to write; its suffix is the format: .png, .svg or .pdf. None: none.
-        figsize: the width and height of the figure in inches.
-        dpi: its dots per inch.
+        ax: the Matplotlib axes to draw into, three for each array of one layer, in rows of the
+            kernel, the recurrent kernel and the biases; None: new ones.
+        figsize: the width and height of a new figure in inches.
+        dpi: the dots per inch of a new figure.
 
     Returns:
         The Matplotlib ``Figure``.
@@ -60,23 +63,21 @@ def plot_weights(
         check_plot(path)
     drawn = unroll(net)
     tables = [_rows(layer.params) for layer in drawn]
-    heights = [[_height(row) for row in rows] for rows in tables]
-    tall = 1 + max(map(sum, heights)) + 0.4 * 3
-    width, height = (7 * len(drawn), tall) if figsize is None else figsize
-    figure = new_figure(width, height, dpi)
-    parts = figure.subfigures(1, len(drawn), squeeze=False)[0]
-    for part, layer, rows, ratios in zip(parts, drawn, tables, heights, strict=True):
-        params, where = layer.params, "" if len(drawn) == 1 else f"{layer.place}, "
-        title = f"GRU weights: {where}{params.input_size} inputs, {params.hidden_size} units"
-        biases = ", biases b and c" if len(rows) > 2 else ""
-        title += f"\nkernel W, recurrent kernel U{biases}"
-        part.suptitle(title, fontsize="medium")
-        axes = part.subplots(len(rows), 3, squeeze=False, height_ratios=ratios)
-        is_large = params.hidden_size > _MOST_MAPPED
-        for row, line in zip(rows, axes, strict=True):
-            (_draw_distributions if is_large else _draw_row)(part, line, row)
-        for ax in axes[-1]:
-            ax.set_xlabel("weight" if is_large else "unit", fontsize="small")
+    if ax is not None:
+        figure = _draw_into(np.ravel(np.asarray(ax, object)), tables)
+    else:
+        heights = [[_height(row) for row in rows] for rows in tables]
+        tall = 1 + max(map(sum, heights)) + 0.4 * 3
+        width, height = (7 * len(drawn), tall) if figsize is None else figsize
+        figure = new_figure(width, height, dpi)
+        parts = figure.subfigures(1, len(drawn), squeeze=False)[0]
+        for part, layer, rows, ratios in zip(parts, drawn, tables, heights, strict=True):
+            params, where = layer.params, "" if len(drawn) == 1 else f"{layer.place}, "
+            title = f"GRU weights: {where}{params.input_size} inputs, {params.hidden_size} units"
+            biases = ", biases b and c" if len(rows) > 2 else ""
+            title += f"\nkernel W, recurrent kernel U{biases}"
+            part.suptitle(title, fontsize="medium")
+            _draw(part.subplots(len(rows), 3, squeeze=False, height_ratios=ratios), rows)
     if path is not None:
         save_figure(figure, path)
     return figure
@@ -92,6 +93,26 @@ class _Row(NamedTuple):
     side: str  # the meaning of a block's rows
     labels: tuple[str, ...] | None  # names of the rows; None to count them
     blocks: list[np.ndarray]
+
+
+def _draw_into(ax: np.ndarray, tables: "list[list[_Row]]") -> "Figure":
+    """Draw one layer into axes of the caller, and return their figure."""
+    count = 3 * len(tables[0])
+    if len(tables) > 1 or len(ax) != count:
+        raise ValueError(
+            f"ax has {len(ax)} axes for {len(tables)} layers: expected {count} for one"
+        )
+    _draw(ax.reshape(-1, 3), tables[0])
+    figure: Figure = ax[0].get_figure(root=True)
+    return figure
+
+
+def _draw(axes: np.ndarray, rows: "list[_Row]") -> None:
+    is_large = rows[0].blocks[0].shape[-1] > _MOST_MAPPED
+    for row, line in zip(rows, axes, strict=True):
+        (_draw_distributions if is_large else _draw_maps)(line, row)
+    for ax in axes[-1]:
+        ax.set_xlabel("weight" if is_large else "unit", fontsize="small")
 
 
 def _rows(params: GRUParams) -> list[_Row]:
@@ -120,7 +141,7 @@ def _height(row: _Row) -> float:
     return float(np.clip(2.6 * count / units, 0.7, 4.0))
 
 
-def _draw_row(figure: "FigureBase", line: "Sequence[Axes]", row: _Row) -> None:
+def _draw_maps(line: "Sequence[Axes]", row: _Row) -> None:
     limits = about_zero(np.stack(row.blocks))
     for gate, block, ax in zip(GATES, row.blocks, line, strict=True):
         image = heat_map(ax, block, limits, interpolation="nearest")
@@ -132,11 +153,11 @@ def _draw_row(figure: "FigureBase", line: "Sequence[Axes]", row: _Row) -> None:
         else:
             ax.set_yticks(range(len(row.labels)), row.labels)
     line[0].set_ylabel(row.side, fontsize="small")
-    bar = figure.colorbar(image, ax=list(line), label="weight", aspect=15, pad=0.02)
+    bar = line[0].figure.colorbar(image, ax=list(line), label="weight", aspect=15, pad=0.02)
     bar.ax.tick_params(labelsize="small")
 
 
-def _draw_distributions(figure: "FigureBase", line: "Sequence[Axes]", row: _Row) -> None:
+def _draw_distributions(line: "Sequence[Axes]", row: _Row) -> None:
     """Draw a histogram of each block; of several biases, one line each."""
     low, high = about_zero(np.stack(row.blocks))
     for gate, block, ax in zip(GATES, row.blocks, line, strict=True):
