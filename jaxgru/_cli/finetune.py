@@ -45,7 +45,7 @@ DATA:
   folder  of .csv files with the same columns, one sequence per file, of any lengths
 With --loss next-step, all columns are inputs, and the target of each step is the next step.
 The held-out data are random sequences, or the last steps of a single sequence, unless --validation
-is given. The command prints which.
+is given. The command prints which, and writes them with --split-output.
 
 The command writes the weights with the lowest held-out loss, including the initial ones.
 
@@ -112,6 +112,8 @@ def _add_records(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     text = "write a checkpoint after every epoch, and resume from the last"
     add("--checkpoints", metavar="FOLDER", help=text)
+    text = "write which files, rows or steps (first and last) of DATA are held out, as JSON"
+    add("--split-output", metavar="JSON", type=Output, help=text)
     add("--history", metavar="JSONL", type=Output, help="write one line of JSON per epoch")
     add(
         "--plot",

@@ -1,6 +1,7 @@
 """The command ``jaxgru finetune``: read, train, report, write."""
 
 import argparse
+import json
 import os
 import tempfile
 import warnings
@@ -110,6 +111,10 @@ def _split(
 ) -> tuple[Sequences, Sequences]:
     """Return the data for training and for validation, and print which is which."""
     if arguments.validation is not None:
+        if arguments.split_output is not None:
+            raise ValueError(
+                "--split-output is given with --validation, all of which is held out: expected one"
+            )
         held_out = read_data(arguments.validation, arguments, model)
         held_out = checked_data(held_out, model, loss, arguments.validation)
         print(f"{arguments.data}: {_size(data)} for training")
@@ -117,12 +122,18 @@ def _split(
         return data, held_out
     training, held_out, rows = split_data(data, arguments.held_out or 0.2, arguments.seed)
     print(f"{arguments.data}: {_size(training)} for training, {_size(held_out)} held out")
+    names = data_names(arguments.data)
     if len(data.inputs) == 1:
+        kind, which = "steps", [int(rows[0]), int(rows[-1])]
         print(f"held out: steps {rows[0]} to {rows[-1]}", flush=True)
     else:
-        names = data_names(arguments.data)
-        shown = ", ".join(names[row] if names else str(row) for row in rows)
+        kind, which = ("files", [names[row] for row in rows]) if names else ("rows", rows.tolist())
+        shown = ", ".join(map(str, which))
         print(f"held out: {'' if names else 'rows '}{shown}", flush=True)
+    if arguments.split_output is not None:
+        text = json.dumps({"data": arguments.data, f"held_out_{kind}": which})
+        with replacing(arguments.split_output) as temporary:
+            temporary.write_text(f"{text}\n", encoding="utf-8")
     return training, held_out
 
 

@@ -14,7 +14,7 @@ COMMANDS = {
     "convert": (["convert", "WEIGHTS"], [None]),
     "finetune": (
         ["finetune", "WEIGHTS", "INPUTS", "--readout", "READOUT", "-o", "fresh.npz"],
-        ["-o", "--readout-output", "--history", "--plot"],  # the last -o counts
+        ["-o", "--readout-output", "--history", "--plot", "--split-output"],  # the last -o counts
     ),
 }
 PAIRS = [

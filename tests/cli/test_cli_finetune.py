@@ -53,9 +53,13 @@ def test_the_result_is_that_of_fit(tune, folder):
         "data.npz", "-o", "tuned.npz", "--readout", "readout.npz", "--readout-output", "new.npz",
         "--epochs", "3", "--batch-size", "2", "--held-out", "0.25", "--learning-rate", "0.01",
         "--history", "run.jsonl", "--plot", "run.png", "--checkpoints", "new/run", "--window", "4",
-        "--clip-norm", "0.1",
+        "--clip-norm", "0.1", "--split-output", "split.json",
     )  # fmt: skip
     assert (code, err) == (0, [])
+    assert json.loads((folder / "split.json").read_text()) == {
+        "data": "data.npz",
+        "held_out_rows": HELD_OUT.tolist(),
+    }
     # The oracle: the library, called with the held-out part that the seed says.
     learned, held_out = _split()
     before = ft.evaluate(finetuning.small_model(), held_out, ft.regression(), batch_size=2)
@@ -84,15 +88,18 @@ def test_the_result_is_that_of_fit(tune, folder):
     assert len(list((folder / "new" / "run").iterdir())) > 0
 
 
-def test_csv_files_are_the_same_data(tune):
+def test_csv_files_are_the_same_data(tune, folder):
     # A name, a number, a folder: that the data is the same is seen in the loss before training.
     code, out, _ = tune(
         "csv", "-o", "tuned.npz", "--readout", "readout.npz", "--steps", "1", "--held-out", "0.25",
-        "--targets", " position , 5",
+        "--targets", " position , 5", "--split-output", "split.json",
     )  # fmt: skip
     before = ft.evaluate(finetuning.small_model(), _split()[1], ft.regression())
     assert code != 2
     assert out[2] == f"loss on held-out data before: {before:.6g}"
+    names = [f"{row}.csv" for row in HELD_OUT]
+    written = json.loads((folder / "split.json").read_text())
+    assert written == {"data": "csv", "held_out_files": names}
 
 
 def _split():
@@ -101,16 +108,23 @@ def _split():
     return [ft.Sequences(*(array[rows] for array in data[:2])) for rows in (rest, HELD_OUT)]
 
 
-def test_one_sequence_is_split_in_time(tune):
+def test_one_sequence_is_split_in_time(tune, folder):
     code, out, _ = tune(
         "csv/0.csv", "-o", "tuned.npz", "--steps", "1", "--targets", "position,velocity",
         "--readout-output", "readout_new.npz", "--held-out", "0.5", "--learning-rate", "1e-9",
+        "--split-output", "split.json",
     )  # fmt: skip
     assert code != 2
     assert out[0] == (
         "csv/0.csv: 1 sequence of up to 3 steps for training, 1 sequence of up to 3 steps held out"
     )
     assert np.load("readout_new.npz")["kernel"].shape == (4, 2)
+    written = json.loads((folder / "split.json").read_text())
+    assert written == {"data": "csv/0.csv", "held_out_steps": [3, 5]}
+    arguments = ("csv/0.csv", "-o", "tuned.npz", "--targets", "4,5", "--readout", "readout.npz")
+    more = ("--validation", "csv/1.csv", "--split-output", "split.json")
+    _, _, (line,) = tune(*arguments, *more)
+    assert line.startswith("error: --split-output is given with --validation, all of which is held")
 
 
 def test_the_next_step_of_one_sequence_is_learned(tune):
