@@ -20,8 +20,8 @@ LIVE = {
     "docs/from-pytorch.md": ("torch", "safetensors"),
     "docs/from-tensorflow.md": ("tensorflow", "tf_keras"),
 }
-# Their blocks need files and processes of their own: they have tests beside their modules.
-ELSEWHERE = {"docs/finetuning.md", "docs/deployment.md"}
+# Their blocks need files and processes of their own: they have tests of their own.
+ELSEWHERE = {"docs/command-line.md", "docs/finetuning.md", "docs/deployment.md"}
 PAGES = sorted(
     name
     for name in (f"docs/{path.name}" for path in (pages.ROOT / "docs").glob("*.md"))

@@ -46,6 +46,16 @@ def test_a_guide_runs_without_the_library(library, folder, monkeypatch):
     assert losses[-1] < 0.9 * losses[0]
 
 
+def test_the_command_line_prints_what_its_page_shows(folder, monkeypatch):
+    for needed in ("optax", "h5py", "onnx", "safetensors", "matplotlib"):
+        pytest.importorskip(needed)
+    examples = pages.ROOT / "examples"
+    (folder / "examples").symlink_to(examples)
+    monkeypatch.syspath_prepend(examples)
+    guide_files.write_command_line(folder)
+    pages.run(pages.read("docs/command-line.md"))
+
+
 @pytest.mark.live
 def test_a_keras_classifier_is_tuned_in_few_lines(folder):
     """The oracle is Keras, which loads the file before and after, random statistics and all."""

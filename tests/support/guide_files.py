@@ -20,6 +20,25 @@ def write(folder, library):
     {"keras": _write_keras, "torch": _write_torch, "onnx": _write_onnx}[library](Path(folder))
 
 
+def write_command_line(folder):
+    """Write the files of the page of the command line: a classifier, words, and recordings."""
+    import sensed_spring
+
+    write(folder, "keras")
+    rng = np.random.default_rng(0)
+    ids = rng.integers(1, 50, (200, 12))
+    ids[::3, 7:] = 0
+    mean = ids.sum(1) / (ids != 0).sum(1)
+    np.savez(folder / "new.npz", inputs=ids, targets=np.digitize(mean, [22, 28]))
+    (folder / "recordings").mkdir()
+    readings, truth = (a[:3] for a in sensed_spring.record(np.random.default_rng(0), 96, 100))
+    header = "time,coarse,fine,speed,acceleration,force,temperature,position,velocity"
+    for i, table in enumerate(np.concatenate([sensed_spring.drifted(readings), truth], 2)):
+        table = np.insert(table, 0, 0.1 * np.arange(100), axis=1)
+        path = folder / "recordings" / f"{i}.csv"
+        np.savetxt(path, table, "%.6g", ",", header=header, comments="")
+
+
 def _normal(*shape):
     return RNG.normal(size=shape, scale=0.4).astype(np.float32)
 
