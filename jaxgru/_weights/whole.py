@@ -30,7 +30,8 @@ class FileArrays(Mapping[str, NDArray[Any]]):
 
     def __init__(self, path: StrPath, external_data: bool) -> None:
         self._path = path
-        self._state = _state(path)
+        with prefix_errors(path):
+            self._state = _state(path)
         # The file stays open, so that its structure is read once.
         with contextlib.ExitStack() as stack:
             _, stored = stack.enter_context(opened(path, external_data=external_data))

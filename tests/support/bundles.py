@@ -114,3 +114,15 @@ def changed(rng, files):
     if name.endswith(".pb"):
         return files | {name: mutations._within_protobuf(rng, content)}
     return files | {name: mutations.mutate_bytes(rng, content)}
+
+
+def with_another_latest(rng, files):
+    """Return the files with another text ``checkpoint``, mostly one that names a path still."""
+    text = files["checkpoint"]
+    if rng.random() < 0.5:
+        text = mutations.changed(rng, text, rng.choice(sorted(files.values())))
+    else:
+        quoted = [*mutations.WORDS, *files, "..", "../changed", "/etc/hostname", "a\\x00", "model"]
+        path = rng.choice((b"", b"/", b"../", b"C:\\")) + rng.choice(quoted).encode()
+        text = text.replace(text.split(b'"')[1], path)
+    return files | {"checkpoint": text}

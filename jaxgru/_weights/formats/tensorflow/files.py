@@ -1,9 +1,10 @@
 """The checkpoint or SavedModel that a path refers to, as TensorFlow's users write it."""
 
+import os
 import re
 from pathlib import Path
 
-from jaxgru._weights.beside import open_beside
+from jaxgru._weights.beside import open_beside, size_beside
 from jaxgru._weights.errors import WeightsError, listed, shown
 from jaxgru._weights.formats.tensorflow.table import MAGIC
 
@@ -68,6 +69,9 @@ def _latest(path: Path) -> Path:
     name = re.split(rb"[/\\]", match[1])[-1].decode("utf-8", "replace")
     if "\0" in name or name in ("", ".", ".."):
         raise WeightsError(f"{_LATEST} names {shown(name)}: expected a checkpoint in its folder")
-    index = path.parent / f"{name}.index"
-    # One of the first format has no index.
-    return index if index.exists() or not (path.parent / name).is_file() else path.parent / name
+    whole = path.parent / name
+    if os.path.isfile(whole) and not os.path.exists(f"{whole}.index"):
+        return whole  # of the first format
+    index = Path(f"{whole}.index")
+    size_beside(index)  # raises if it is not there
+    return index
