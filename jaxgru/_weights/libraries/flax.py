@@ -76,9 +76,8 @@ _NNX_BIAS: names.Shapes = {"dense_i/bias": ("3H",)}
 _SIDE = re.compile(r"(?P<outer>.*?)[./,]?(?P<side>forward|backward)_rnn[./,]cell")
 
 
-def from_flax(
+def from_flax(  # by position too, as nnx.vmap passes all arguments
     source: object,
-    *,
     layer: str | None = None,
     assume: Assume | None = None,
     override: Assume | None = None,
@@ -88,8 +87,8 @@ def from_flax(
     Args:
         source: the variables or the parameters of a linen module that is or contains a ``GRUCell``,
             as nested dicts or in any tree, such as a ``TrainState``; or an nnx module that is or
-            contains one, or its state. The arrays may be traced by ``jax.jit`` and ``jax.grad``,
-            and stacked along leading axes.
+            contains one, or its state. The arrays may be traced by ``jax.jit``, ``jax.grad``,
+            ``jax.vmap`` and ``nnx.vmap``, and stacked along leading axes.
         layer: the path of the cell, or of its ``RNN`` or ``Bidirectional``, such as
             ``"params/GRUCell_0"``, required if there are several, see ``jaxgru.load``.
         assume: values of fields that parameters do not include, see ``jaxgru.load``. An nnx module

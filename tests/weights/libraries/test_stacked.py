@@ -138,6 +138,8 @@ def test_an_ensemble_of_nnx_and_a_layer_beside_it(key):
     assert jaxgru.from_flax(both, layer="one").kernel.shape == (3, 15)
     with pytest.warns(jaxgru.WeightsWarning, match="stacked over 4"):
         net = jaxgru.from_flax(both, layer="ensemble")
+    for map_ in (jax.vmap, nnx.vmap):
+        jax.tree.map(np.testing.assert_array_equal, map_(jaxgru.from_flax)(cells), net)
     xs = np.ones((2, 3), "f")
     ours = jax.vmap(lambda net: jaxgru.gru_cell(net, np.zeros((2, 5), "f"), xs))(net)
     call = functools.partial(nnx.vmap, in_axes=(0, None, None))
