@@ -25,6 +25,7 @@ _NUMBERS = {
     "one": [1], "back": [-1], "start": [-(2**63)], "zero": [0], "far": [2**62], "two": [2],
     "roll": [1, 2, 3, 4, 0], "steps": [5, 5], "last": [3], "swapped": [2, 5, 4], "same": [5, 2, 4],
     "flat": [0, 0, -1], "order": [2, 0, 3, 1], "pair": [1, 0], "full shape": [5, 2, 4],
+    "units": [4], "few": [3], "last axis": [-1],
 }  # fmt: skip
 
 
@@ -42,8 +43,8 @@ def _model(key, nodes, outputs=("out",), lengths=False):
     for gru in "abc":
         for name, shape in (("W", (12, _UNITS)), ("R", (12, _UNITS)), ("B", (24,))):
             arrays[f"{gru}{name}"] = random.normal(size=(1, *shape)).astype("f4") / 4
-    for gru in "de":  # two directions, and a layer over both
-        sides, inputs = (2, _UNITS) if gru == "d" else (1, 2 * _UNITS)
+    for gru in "dfe":  # two directions, and a layer over both
+        sides, inputs = (1, 2 * _UNITS) if gru == "e" else (2, _UNITS)
         for name, shape in (("W", (12, inputs)), ("R", (12, _UNITS)), ("B", (24,))):
             arrays[f"{gru}{name}"] = random.normal(size=(sides, *shape)).astype("f4") / 4
     info = helper.make_tensor_value_info
@@ -100,6 +101,19 @@ def _sides(how, x="x"):
     return [*first, *(node("Gather", ["s_4", f"index {i}"], [f"{i}"], axis=1) for i in (0, 1))]
 
 
+def _units(name="d", y="y"):
+    """Return the nodes of both directions of one node, one after the other along the units."""
+    gru = node("GRU", ["x", f"{name}W", f"{name}R", f"{name}B"], [f"{y}_4"], name=name,
+               direction="bidirectional", linear_before_reset=1, hidden_size=_UNITS)  # fmt: skip
+    return [gru, node("Transpose", [f"{y}_4"], [f"{y}_t"], perm=[0, 2, 1, 3]),
+            node("Reshape", [f"{y}_t", "flat"], [y])]  # fmt: skip
+
+
+def _half(y, side):
+    bounds = [("zero", "units"), ("units", "far")][side]
+    return [node("Slice", [y, *bounds, "last axis", "one"], [f"half {side}"])]
+
+
 def _done(x):
     return [node("Transpose", [x], ["out"], perm=[1, 0, 2])]
 
@@ -138,6 +152,15 @@ _READ = {
     **{f"the second direction of a node first, by {how}": (
         [*_sides(how), *_both("1", "0"), *_done("both")], ["Backward"])
        for how in ("Split", "Slice", "Gather")},
+    "halves of the units, second one first": (
+        [*_units(), *_half("y", 1), *_half("y", 0), *_both("half 1", "half 0"), *_done("both")],
+        ["Backward"]),
+    "halves of the units, added": (
+        [*_units(), *_half("y", 1), *_half("y", 0), *_both("half 1", "half 0", "Add"),
+         *_done("both")], ["Bidirectional"]),
+    "halves of the units by Split, multiplied": (
+        [*_units(), node("Split", ["y"], ["h0", "h1"], axis=-1), *_both("h0", "h1", "Mul"),
+         *_done("both")], ["Bidirectional"]),
     "the second direction of a node first, by a flip": (
         [_sides("Split")[0], *_flip("s_4", "y_r", "one"),
          node("Transpose", ["y_r"], ["y_t"], perm=[0, 2, 1, 3]),
@@ -210,7 +233,7 @@ _NOTED = {
     **{f"outputs rolled along axis {axis}": (
         [*_gru("a", "x", "y"), *_rolled("y", "yr", axis), *_done("yr")],
         f"Concat node 'roll' changes the {what} of the outputs")
-       for axis, what in enumerate(("steps or units",) * 3)},
+       for axis, what in enumerate(("steps or units", "steps or units", "units"))},
     "features in another order": (
         [node("Gather", ["x", "order"], ["xr"], axis=2, name="order"), *_gru("a", "xr", "y"),
          *_done("y")], "Gather node 'order' changes the features of its inputs"),
@@ -242,15 +265,42 @@ _NOTED = {
         [*_rolled("x", "xr", 0), node("MatMul", ["xr", "square"], ["t"]), *_gru("a", "t", "y"),
          *_done("y")], "Concat node 'roll' reorders what the inputs are computed from"),
     "steps in another order before another layer": (
-        [node("Gather", ["x", "roll"], ["xr"], axis=0, name="roll"), node("Tanh", ["xr"], ["t"]),
-         *_gru("a", "t", "y"), *_done("y")],
+        [node("Gather", ["x", "roll"], ["xr"], axis=0, name="roll"),
+         node("MatMul", ["xr", "square"], ["t"]), *_gru("a", "t", "y"), *_done("y")],
         "Gather node 'roll' reorders what the inputs are computed from"),
     "features reversed": (
         [*_flip("x", "xr", "two"), *_gru("a", "xr", "y"), *_done("y")],
         "the graph reverses the features of its inputs"),
     "inputs flipped before another layer": (
-        [*_flip("x", "xr"), node("Tanh", ["xr"], ["t"]), *_gru("a", "t", "y"), *_done("y")],
-        "Slice node 'flip xr' reorders what the inputs are computed from"),
+        [*_flip("x", "xr"), node("MatMul", ["xr", "square"], ["t"]), *_gru("a", "t", "y"),
+         *_done("y")], "Slice node 'flip xr' reorders what the inputs are computed from"),
+    **{f"inputs through {made.op_type}, which is no layer": (
+        [made, *_gru("a", "xr", "y"), *_done("y")],
+        f"{made.op_type} node 'change' changes the values of its inputs: give the GRU what that")
+       for made in (
+        node("Neg", ["x"], ["xr"], name="change"),
+        node("Mul", ["x", "half"], ["xr"], name="change"),
+        node("Clip", ["x", "none"], ["xr"], name="change"),
+        node("CumSum", ["x", "index 0"], ["xr"], name="change"),
+        node("OfAnother", ["x"], ["xr"], name="change", domain="example"))},
+    "a scale before the transpose": (
+        [node("Mul", ["input", "half"], ["i"], name="scale"),
+         node("Transpose", ["i"], ["xr"], perm=[1, 0, 2]), *_gru("a", "xr", "y"), *_done("y")],
+        "Mul node 'scale' changes the values of its inputs"),
+    "a static view that swaps axes after another layer": (
+        [node("MatMul", ["input", "square"], ["t"]),
+         node("Reshape", ["t", "same"], ["xr"], name="view"), *_gru("a", "xr", "y"), *_done("y")],
+        "Reshape node 'view' changes the axes of its inputs"),
+    "steps before sequences": (
+        _gru("a", "input", "out"),
+        "its steps are along axis 0 of 'input', of sizes [2, 5, 4], before the sequences"),
+    "steps before sequences, after another layer": (
+        [node("MatMul", ["input", "square"], ["t"]), node("Tanh", ["t"], ["i"]),
+         *_gru("a", "i", "out")], "its steps are along axis 0 of 'input'"),
+    "units that are no direction": (
+        [*_units(), node("Slice", ["y", "zero", "few", "last axis", "one"], ["some"]),
+         node("Concat", ["some", "some"], ["more"], axis=2, name="join"), *_done("more")],
+        "Concat node 'join' changes the units of the outputs"),
     "sequences of other lengths": (
         [*_sequence("x", "xr", "lengths"), *_gru("a", "xr", "yr"),
          *_sequence("yr", "y", "lengths"), *_done("y")],
@@ -291,6 +341,48 @@ def test_what_no_net_does_is_noted(key, name):
     with pytest.warns(jaxgru.WeightsWarning, match=re.escape(note)) as caught:
         jaxgru.from_onnx(_model(key, nodes, lengths=True))
     assert len(caught) == 1
+
+
+def test_halves_of_two_nodes_are_noted(key):
+    nodes = [*_units(), *_units("f", "z"), *_half("y", 0), *_half("z", 1),
+             *_both("half 0", "half 1", out="out")]  # fmt: skip
+    for name in "df":
+        with pytest.warns(jaxgru.WeightsWarning) as caught:
+            jaxgru.from_onnx(_model(key, nodes), layer=name)
+        assert "single directions of 'd' and 'f' are joined" in str(caught[0].message)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "is_noted"),
+    [
+        (["time", "batch", 4], False),
+        (["sequence", 5, 4], False),
+        ([None, "N", 4], False),
+        (["batch", "time", 4], True),
+        (["B", None, 4], True),
+        ([None, None, 4], True),
+        ([1, 1, 4], False),
+        ([1, 5, 4], True),
+    ],
+)
+def test_names_of_axes_say_that_steps_are_first(key, sizes, is_noted):
+    model = _model(key, _gru("a", "input", "out"))
+    shape = helper.make_tensor_value_info("input", 1, sizes)
+    model.graph.input[0].CopyFrom(shape)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        jaxgru.from_onnx(model)
+    assert ["time_major=True" in str(warning.message) for warning in caught] == [True] * is_noted
+
+
+@pytest.mark.live
+@pytest.mark.filterwarnings("ignore::jaxgru.WeightsWarning")
+def test_steps_first_is_time_major(key):
+    pytest.importorskip("onnxruntime")
+    model, xs = _model(key, _gru("a", "input", "out")), jax.random.normal(key, (2, 5, _UNITS))
+    (expected,) = live_onnx.run(model, {"input": np.asarray(xs)})
+    ys, _ = jaxgru.gru(jaxgru.from_onnx(model), xs, time_major=True)
+    np.testing.assert_allclose(ys, expected, rtol=0, atol=_FLOAT32)
 
 
 def test_direction_can_not_be_assumed_otherwise(key):

@@ -5,18 +5,16 @@ are those of both directions. What moves values in another way is named in a not
 computes features, such as a MatMul, is another layer, where the way ends.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from jaxgru._weights.errors import WeightsError, shown
+from jaxgru._weights.errors import shown
+from jaxgru._weights.formats.onnx.before import Before
 from jaxgru._weights.formats.onnx.constants import Constants, described
 from jaxgru._weights.formats.onnx.graphs import Place, Scope, attributes_of, get, is_standard
 from jaxgru._weights.formats.onnx.moves import BATCH, TIME, UNITS, View
-from jaxgru._weights.formats.onnx.sizes import sizes, swaps
 from jaxgru._weights.formats.onnx.views import Views, layout
-from jaxgru._weights.formats.onnx.ways import MOVING, SELECTING, data_of, is_move, roots
+from jaxgru._weights.formats.onnx.ways import MOVING, is_move, roots
 
 _RESHAPING = ("Flatten", "Reshape")
 
@@ -39,7 +37,7 @@ class Flow:
         self._grus = grus
         self._constants = constants
         self._views = Views(grus, constants)
-        self._in_order: set[tuple[int, str]] = set()  # values before which nothing is reversed
+        self._before = Before(self._views, constants)
 
     def wired(self, name: str) -> Wired:
         """Return how a node is wired; for the first node of a pair, how the pair is."""
@@ -135,15 +133,39 @@ class Flow:
         elif view.axes[time] < 0 and has_lengths and not view.lengths:
             yield "the graph reverses its inputs with their padding: lengths mean other steps then"
         if not view.parts:
-            node = self._reordering(*view.source)
-            if node is not None and described(node) not in moved:
-                yield (
-                    f"in the graph, {described(node)} reorders what the inputs are computed from: "
-                    "give the GRU what the graph gives it"
-                )
+            yield from self._notes_on_what_is_before(view, time, moved)
+
+    def _notes_on_what_is_before(
+        self, view: View, time: int, noted: Collection[str]
+    ) -> Iterator[str]:
+        if not noted and (node := self._before.computing(view)) is not None:
+            yield (
+                f"in the graph, {described(node)} changes the values of its inputs: give the GRU "
+                "what that computes"
+            )
+        elif (node := self._before.reordering(*view.source)) is not None and (
+            described(node) not in noted
+        ):
+            yield (
+                f"in the graph, {described(node)} reorders what the inputs are computed from: "
+                "give the GRU what the graph gives it"
+            )
+        if not noted and (found := self._before.time_major(view, time)) is not None:
+            name, axis, known = found
+            yield (
+                f"in the graph, its steps are along axis {axis} of {shown(name)}, of sizes "
+                f"{shown(known)}, before the sequences of a batch: give such inputs with "
+                "time_major=True, and compare ys with the graph's outputs"
+            )
 
     def _notes_on_outputs(self, scope: Scope, view: View, user: Any) -> Iterator[str]:
         by = described(user) if user is not None else "an output"
+        names = dict.fromkeys(held for held, _ in view.parts)
+        if len(names) > 1 and any(self._grus[held][1] == "bidirectional" for held in names):
+            yield (
+                f"in the graph, single directions of {' and '.join(map(shown, names))} are joined: "
+                "join those of ys for the same"
+            )
         if user is not None and user.op_type == "GRU":  # see its own inputs
             return
         if ~TIME in view.axes:
@@ -161,6 +183,9 @@ class Flow:
             # Not those that leave something out.
             if (node := view.touched.get(label)) and node.op_type not in ("Slice", "Split")
         }
+        cut = view.touched.get(UNITS)
+        if user is not None and user.op_type == "Concat" and cut is not None:
+            moved = {"units": user}
         if not moved and user is not None and self._moves_on(scope, view, user):
             moved = {"steps or units": user}
         for what, node in moved.items():
@@ -216,39 +241,6 @@ class Flow:
                     continue
                 waiting += [output for output in made if output not in seen]
                 seen.update(made)
-
-    def _reordering(self, scope: Scope, name: str) -> Any:
-        """Return the first node before a value that changes an order, None if there is none."""
-
-        def follow(node: Any) -> list[str]:
-            is_new = (id(scope), node.output[0]) not in self._in_order
-            return data_of(node) if is_new and is_standard(node) and node.op_type != "GRU" else []
-
-        found = set()
-        for value, node in self._views.before(scope, name, follow):
-            if node is not None and is_move(scope, node) and self._reorders(scope, node):
-                return node
-            found.add((id(scope), value))
-        self._in_order |= found
-        return None
-
-    def _reorders(self, scope: Scope, node: Any) -> bool:
-        """Return whether a node reverses, permutes or rolls what it is given."""
-        try:
-            if node.op_type == "Slice" and len(node.input) > 4:
-                return bool(np.any(self._constants.value(scope, node.input[4]) < 0))
-            if node.op_type == "Gather":
-                order = self._constants.value(scope, node.input[1]).ravel()
-                return bool(np.any(np.diff(order) < 0))
-            if node.op_type == "Reshape":
-                return swaps(sizes(self._constants, scope, node.input[1]))
-        except (WeightsError, IndexError):  # parameters that are computed, or wrong
-            return False
-        if node.op_type == "Concat":
-            parts = [scope.producers.get(held) for held in node.input]
-            held = {part.input[0] for part in parts if part is not None and part.input}
-            return len(held) == 1 and all(p is not None and p.op_type in SELECTING for p in parts)
-        return bool(node.op_type == "ReverseSequence")
 
 
 def _joins(ends: Iterable[tuple[View, Any]]) -> set[tuple[Any, str | None]]:

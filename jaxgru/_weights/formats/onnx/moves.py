@@ -82,7 +82,7 @@ class Move:
         """Return whether a reshape, which is not followed, is seen to mix axes."""
         name = str(self._node.input[0])
         is_as_many = len(self._scope.shapes.get(name, ())) == self._rank
-        return is_as_many or swaps(self._target()) or are_given(self._scope, name)
+        return is_as_many or swaps(self._scope, self._target()) or are_given(self._scope, name)
 
     def _shape(self, rank: int) -> tuple[int | str | None, ...]:
         """Return the sizes of the first input as far as the graph shows them."""
@@ -196,9 +196,28 @@ class Move:
                     view = view._replace(axes=_turned(view.axes, axis))
             elif view.axes[axis] == SIDE and step == 1 and (start, end) in ((0, 1), (1, 2)):
                 view = _one_side(view, axis, start)
+            elif view.axes[axis] == UNITS and step == 1 and self._is_half(view, start, end):
+                view = view._replace(parts=view.parts[start != 0 :][:1])
             elif not (step == 1 and start == 0 and end >= _FAR):
                 view = self._with_touched(view, axis)
         return view
+
+    def _units(self, view: View) -> int:
+        """Return how many units a direction has in outputs that have one after the other, else 0.
+
+        Both are directions of one node.
+        """
+        (name, _), *rest = view.parts or (("", 0),)
+        if view.merge != "concat" or [held for held, _ in rest] != [name]:
+            return 0
+        attributes = attributes_of(self._views.grus[name][0].node)
+        return int(get(attributes, "hidden_size", "int", 0))
+
+    def _is_half(self, view: View, start: int, end: int) -> bool:
+        """Return whether a range of units are all of one direction."""
+        units = self._units(view)
+        start, end = (at + 2 * units if -2 * units <= at < 0 else at for at in (start, end))
+        return units > 0 and (start, min(end, 2 * units)) in ((0, units), (units, 2 * units))
 
     def _split(self) -> View | None:
         view = self._input(0, self._rank)
@@ -208,6 +227,10 @@ class Move:
         outputs = list(self._node.output)
         if view.axes[axis] == SIDE and len(outputs) == 2:
             return _one_side(view, axis, outputs.index(self._output))
+        units, cuts = self._units(view), self._numbers(1, "split")
+        if view.axes[axis] == UNITS and units and cuts in (None, [units] * 2) and len(outputs) == 2:
+            side = outputs.index(self._output)
+            return view._replace(parts=view.parts[side : side + 1])
         return self._with_touched(view, axis)
 
     def _gathered(self) -> View | None:

@@ -26,11 +26,18 @@ def keeps_shape(scope: Scope, own: tuple[int | str | None, ...], target: list[Si
     return len(own) == len(target) and False not in fits and fits.count(None) < 2
 
 
-def swaps(target: list[Size]) -> bool:
-    """Return whether a shape has the first two sizes of a value in the other order."""
+def swaps(scope: Scope, target: list[Size]) -> bool:
+    """Return whether a shape has the first two sizes of a value in the other order.
+
+    A value is one whose sizes the graph computes, or an input of the model.
+    """
     match target:
         case [(first, 1), (second, 0), *_]:
             return first == second
+        case [int(first), int(second), *_]:
+            return first != second and (second, first) in {
+                scope.shapes.get(name, ())[:2] for name in scope.inputs
+            }
     return False
 
 
