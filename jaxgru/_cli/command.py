@@ -27,6 +27,7 @@ _OPTIONS = {
     'dtype="file"': "--dtype file",
     "steps is ": "--chunk is ",
     "the loss is on 'steps': expected a loss on 'last'": "--on is 'steps': expected --on last",
+    "the loss is on 'last': expected a loss on 'steps'": "--on is 'last': expected --on steps",
     "read its arrays with jaxgru.load_arrays, or its GRUs with jaxgru.load and layer=": "inspect "
     "--arrays lists its arrays, and --layer selects a GRU of it",
 }

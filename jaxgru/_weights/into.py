@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jaxgru._weights.dtypes import FLOATS, NUMBERS, Arrays, OnAccess, Unread, read_now
 from jaxgru._weights.errors import WeightsError, listed, shown
+from jaxgru.model import Model
 
 # What named arrays are read as: a pytree, such as a net or a model.
 Read = Callable[[Arrays], Any]
@@ -123,19 +124,26 @@ def replaced(
     return changed
 
 
-def _check_structure(old: Any, new: Any) -> None:
+def _check_structure(old: Any, new: Any, place: str = "") -> None:
+    if isinstance(old, Model) and isinstance(new, Model):
+        if list(old.layers) != list(new.layers):
+            layers, known = (", ".join(model.layers) for model in (new, old))
+            raise WeightsError(f"the layers are {layers}: expected {known}, as in the file")
+        for name, layer in old.layers.items():
+            _check_structure(layer, new.layers[name], f"layer {name!r}")
+        return
     expected: Any = jax.tree.structure(old)
-    found: Any = jax.tree.structure(new)
-    if expected != found:
+    if jax.tree.structure(new) != expected:
         raise WeightsError(
-            f"the net is {_described(new)}: expected {_described(old)}, as in the file"
+            f"{place or 'the net'} is {_described(new)}: expected {_described(old)}, as in the file"
         )
     for (path, before), after in zip(
         jax.tree_util.tree_leaves_with_path(old), jax.tree.leaves(new), strict=True
     ):
         if before.shape != after.shape:
+            name = jax.tree_util.keystr(path).lstrip(".")
             raise WeightsError(
-                f"{jax.tree_util.keystr(path).lstrip('.')} has shape {after.shape}: expected "
+                f"{place}{': ' if place else ''}{name} has shape {after.shape}: expected "
                 f"{before.shape}, as in the file"
             )
 

@@ -284,6 +284,19 @@ def save(
             write(arrays, Path(temporary))
 
 
+# Endings of names that one format has, and no other.
+_SUFFIXES = {
+    ".keras": "keras",
+    ".h5": "keras-h5",
+    ".npz": "npz",
+    ".safetensors": "safetensors",
+    ".onnx": "onnx",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".msgpack": "msgpack",
+}
+
+
 def _save_into(
     net: Net | Model | Mapping[str, ArrayLike],
     path: StrPath,
@@ -307,6 +320,11 @@ def _save_into(
         if stored.rewrite is None:
             raise WeightsError(
                 f"it is of format {name}, which is not written into: {stored.instead}"
+            )
+        if _SUFFIXES.get(suffix := Path(path).suffix.lower(), name) != name:
+            raise WeightsError(
+                f"it is of format {name}, and the name of the copy ends in {suffix!r}: expected "
+                f"{Path(into).suffix!r}"
             )
         if isinstance(net, Mapping):
             changed = replaced(stored.arrays, named(stored), net, rounds=rounds)

@@ -84,7 +84,7 @@ def classification(on: On = "steps") -> Loss:
     >>> bool(jnp.allclose(loss, jnp.log(4.0)))
     True
     """
-    return Loss(_cross_entropy, _checked_on(on), _check_classes, of_logits=True)
+    return Loss(_cross_entropy, _checked_on(on), check_classes, of_logits=True)
 
 
 def total_loss(
@@ -103,6 +103,11 @@ def total_loss(
     values = loss.values(predictions, targets)
     expected = predictions.shape[: 1 if loss.on == "last" else 2]
     if values.shape != expected:
+        if loss.on == "last" and predictions.ndim > 2:
+            raise ValueError(
+                f"the predictions have shape {predictions.shape}, and the loss is on 'last': "
+                "expected a loss on 'steps', or one cost for each sequence"
+            )
         raise ValueError(
             f"the values of the loss have shape {values.shape}: expected {expected}, one for each "
             "prediction"
@@ -111,6 +116,18 @@ def total_loss(
     if counted is None:
         return values.sum(), jnp.asarray(values.size, values.dtype)
     return _masked(counted, values).sum(), counted.sum().astype(values.dtype)
+
+
+def check_classes(shape: tuple[int, ...], targets: np.ndarray, counted: np.ndarray) -> None:
+    """Raise ValueError for a target that is no class, see ``Loss``."""
+    count = max(shape[-1], 2)
+    wrong = np.argwhere(counted & ((targets < 0) | (targets >= count)))
+    if len(wrong):
+        place = tuple(int(i) for i in wrong[0])
+        raise ValueError(
+            f"targets[{', '.join(map(str, place))}] is {targets[place]}: expected a class from 0 "
+            f"to {count - 1}, the last of a prediction"
+        )
 
 
 def _masked(counted: Array, array: Array) -> Array:
@@ -136,17 +153,6 @@ def _cross_entropy(predictions: Array, targets: Array) -> Array:
         return costs
     costs = optax.softmax_cross_entropy_with_integer_labels(predictions, targets)
     return costs
-
-
-def _check_classes(shape: tuple[int, ...], targets: np.ndarray, counted: np.ndarray) -> None:
-    count = max(shape[-1], 2)
-    wrong = np.argwhere(counted & ((targets < 0) | (targets >= count)))
-    if len(wrong):
-        place = tuple(int(i) for i in wrong[0])
-        raise ValueError(
-            f"targets[{', '.join(map(str, place))}] is {targets[place]}: expected a class from 0 "
-            f"to {count - 1}, the last of a prediction"
-        )
 
 
 def _checked_on(on: On) -> On:

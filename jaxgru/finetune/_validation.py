@@ -11,7 +11,7 @@ from jaxgru._checks import shape_of
 from jaxgru.finetune._data import Sequences
 from jaxgru.finetune._loop import FinetuneWarning
 from jaxgru.finetune._lora import merge
-from jaxgru.finetune._losses import Loss, total_loss
+from jaxgru.finetune._losses import Loss, check_classes, total_loss
 from jaxgru.finetune._model import has_time, run_model, takes_integers
 from jaxgru.model import Conv1D, GlobalPooling1D, MaxPooling1D, Model, Recurrent, Reshape
 from jaxgru.model._chain import end_activation
@@ -127,10 +127,10 @@ def _check_predictions(predicted: Any, loss: Loss, activation: Any) -> None:
             f"the predictions have shape {predicted.shape}, and the loss is on 'steps': expected "
             "a loss on 'last' for one prediction for each sequence"
         )
-    if loss.of_logits and activation == "sigmoid" and predicted.shape[-1] > 1:
+    if loss.check is check_classes and activation == "sigmoid" and predicted.shape[-1] > 1:
         raise ValueError(
             f"the model ends with {predicted.shape[-1]} sigmoids, of which several may be right: "
-            "expected a softmax or logits, or a Loss of your own"
+            "expected a softmax or logits; docs/finetuning.md has the Loss of several labels"
         )
 
 

@@ -93,7 +93,9 @@ def test_options_that_do_not_go_together(key, refused):
         ("--dtype", "file"): "--dtype is given without --into: expected --into FILE",
         ("--into", "model.keras", "--to", "keras"): "--to or --to-equations is given with --into:",
         ("--into", "none.keras"): "none.keras: No such file or directory",
-        ("--into", "tuned.safetensors", "--into-layer", "x"): "tuned.safetensors: --into-layer is",
+        ("--into", "tuned.safetensors"): "tuned.safetensors: it is of format safetensors, and the "
+        "name of the copy ends in '.keras': expected '.safetensors'",
+        ("--into", "model.keras", "--into-layer", "x"): "model.keras: --into-layer is",
     }.items():
         assert refused(*convert, *options).startswith(line)
     over = refused("convert", "tuned.safetensors", "tuned.safetensors", "--into", "model.keras")

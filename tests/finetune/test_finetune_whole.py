@@ -131,6 +131,24 @@ def test_one_sigmoid_is_trained_by_the_binary_cross_entropy():
     _close(_tune(model, ft.Sequences(IDS, classes)).model, _by_hand(model, loss))
 
 
+def test_several_labels_by_a_loss_of_logits():
+    model = _classifier(
+        drop=Noise("Dropout", 0.0), out=Dense(_normal(4, 2), _normal(2), "sigmoid"),
+        **{"encoder/gru": Recurrent(_net(3))},
+    )  # fmt: skip
+    labels = RNG.integers(0, 2, (8, 2))
+
+    def loss(model):
+        p = model(IDS)
+        return -jnp.where(labels == 1, jnp.log(p), jnp.log(1 - p)).mean()
+
+    def costs(p, y):
+        return optax.sigmoid_binary_cross_entropy(p, y).mean(-1)
+
+    of_labels = ft.Loss(costs, "last", of_logits=True)
+    _close(_tune(model, ft.Sequences(IDS, labels), loss=of_labels).model, _by_hand(model, loss))
+
+
 def test_dropout_acts_at_its_rates_and_is_reproducible():
     model = _classifier()
     frozen = {"optimizer": optax.set_to_zero(), "until": ft.Steps(2, every=1)}
@@ -344,3 +362,8 @@ def test_losses_that_do_not_fit():
     model = Model({**model.layers, "out": Dense(_normal(4, 3), activation="sigmoid")})
     with pytest.raises(ValueError, match="ends with 3 sigmoids, of which several may be right"):
         ft.evaluate(model, DATA, ft.classification("last"))
+    several = Model({**model.layers, "out": Dense(_normal(4, 6)), "end": Reshape((3, 2))})
+    data = DATA._replace(targets=np.zeros((8, 3, 2), np.float32))
+    with pytest.raises(ValueError, match=r"shape \(8, 3, 2\), and the loss is on 'last': expected"):
+        ft.evaluate(several, data, ft.regression("last"))
+    assert ft.evaluate(several, data, ft.regression()) > 0

@@ -54,7 +54,7 @@ def test_the_page_runs_as_it_is_pasted(tmp_path, monkeypatch):
         assert pages.without_numbers(done.stdout) == pages.without_numbers(shown)
     names = {}
     blocks = pages.blocks(page, "python")
-    for block in blocks[:3]:
+    for block in blocks[:4]:
         exec(block, names)
     model, data, loss = names["model"], names["held_out"], regression()
     assert evaluate(names["result"].model, data, loss) < 0.015 < 0.1 < evaluate(model, data, loss)

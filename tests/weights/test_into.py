@@ -3,12 +3,15 @@
 import dataclasses
 
 import jax
+import keras_files
 import numpy as np
 import pytest
 
+import jaxgru
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.into import arrays_with
 from jaxgru._weights.libraries.finding import find
+from jaxgru.model import Dense, Model
 
 RNG = np.random.default_rng(0)
 
@@ -60,6 +63,28 @@ def test_the_arrays_that_are_read_as_a_tuned_net(layout):
     for key, array in held.items():
         np.testing.assert_array_equal(unchanged[key], array)
         assert changed[key].dtype == array.dtype
+
+
+def test_a_copy_of_another_ending_and_models_of_other_layers(tmp_path):
+    path, net = tmp_path / "model.npz", _read(LAYOUTS["haiku"])
+    jaxgru.save(net, path)
+    with pytest.raises(WeightsError, match=r"npz, and the name of the copy ends in '.pt': expecte"):
+        jaxgru.save(net, tmp_path / "model.pt", into=path)
+    jaxgru.save(net, tmp_path / "model.npz.new", into=path)
+    keras_files.write_regressor(tmp_path / "model.keras")
+    model = jaxgru.load_model(tmp_path / "model.keras")
+    other = Model(encoder=model.encoder, out=model.readout)
+    wider = Dense(np.ones((4, 3), "f4"), np.ones(3, "f4"))
+    silent = dataclasses.replace(model.encoder, return_sequences=False)
+    for layers, message in (
+        (other.layers, "the layers are encoder, out: expected masking, encoder, readout, as in "),
+        ({**model.layers, "readout": wider}, r"layer 'readout': kernel has shape \(4, 3\): expec"),
+        ({**model.layers, "encoder": silent}, r"layer 'encoder' is Recurrent\(.*: expected Recur"),
+    ):
+        with pytest.raises(WeightsError, match=message) as raised:
+            jaxgru.save(Model(layers), tmp_path / "new.keras", into=tmp_path / "model.keras")
+        assert "\n" not in str(raised.value)
+    assert not (tmp_path / "new.keras").exists()
 
 
 def test_numbers_without_a_place_and_wider_ones():
