@@ -1,7 +1,7 @@
 """The growth of the cost with time and batch: ``python -m benchmarks.scaling``.
 
 Compares jaxgru with a plain scan and JAX's derivative: time per step, temporary memory, and the
-time for compiling the gradient. Prints tables, and writes JSON and a plot.
+time for compiling the gradient. Prints tables and writes JSON.
 """
 
 import argparse
@@ -11,7 +11,6 @@ from pathlib import Path
 from benchmarks.contenders import OURS
 from benchmarks.machine import accelerator_note, describe_machine, heading
 from benchmarks.measure import Row, enter_checked, measure
-from benchmarks.plots import plot_scaling
 from benchmarks.problem import Shape, draw_problem
 from benchmarks.report import RESULTS, record, save_json
 from benchmarks.timing import Effort
@@ -29,7 +28,7 @@ _EFFORT = Effort(seconds=4.0, least_rounds=3, most_rounds=20)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and plot")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
@@ -46,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 sweeps[name] += rows
                 print("\n".join(_line(row) for row in rows), flush=True)
         print()
-    stem = f"scaling-{machine['platform']}"
     records = {name: [record(row) for row in rows] for name, rows in sweeps.items()}
-    save_json(options.out / f"{stem}.json", {"machine": machine, "sweeps": records})
-    plot_scaling(options.out / f"{stem}.png", sweeps, heading(machine))
+    save_json(
+        options.out / f"scaling-{machine['platform']}.json", {"machine": machine, "sweeps": records}
+    )
 
 
 # A row of the batch is one sequence.

@@ -1,7 +1,7 @@
 """The time for training a GRU to a target loss: ``python -m benchmarks.tasks``.
 
 The synthetic tasks are digits read pixel by pixel, and copy memory. All libraries have the same
-initial weights, batches and optimizer. Prints tables, and writes JSON and a plot.
+initial weights, batches and optimizer. Prints tables and writes JSON.
 """
 
 import argparse
@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contenders import OURS
-from benchmarks.learning.plot import plot_tasks
 from benchmarks.learning.race import Run, race
 from benchmarks.learning.task import BLOCK, TASKS, Task
 from benchmarks.machine import accelerator_note, describe_machine, heading
@@ -31,7 +30,7 @@ Races = Sequence[Mapping[str, Run]]
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tasks", description=__doc__)
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for JSON and plot")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON")
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     machine = describe_machine()
@@ -41,14 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for task in TASKS:
         races[task] = [race(task, entries, seed) for seed in SEEDS]
         print(table(task, races[task]), flush=True)
-    stem = f"tasks-{machine['platform']}"
     content = {
         "machine": machine,
         "block": BLOCK,
         "tasks": [_record(task, by_seed) for task, by_seed in races.items()],
     }
-    save_json(options.out / f"{stem}.json", content)
-    plot_tasks(options.out / f"{stem}.png", races, heading(machine))
+    save_json(options.out / f"tasks-{machine['platform']}.json", content)
 
 
 def table(task: Task, races: Races) -> str:
