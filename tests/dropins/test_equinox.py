@@ -1,7 +1,5 @@
 """``jaxgru.equinox`` for Equinox's cell. The oracle is Equinox's cell in ``jax.lax.scan``."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import live_params
@@ -129,7 +127,3 @@ def test_files_are_read_by_either(cell, key, xs, tmp_path):
     assert_alike(read(xs), theirs(cell, xs, jnp.zeros(UNITS)))
     eqx.tree_serialise_leaves(path, ours.GRU(cell))
     assert_alike(ours.scan(eqx.tree_deserialise_leaves(path, make(key)), xs), read(xs), atol=0)
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(ours).failed == 0

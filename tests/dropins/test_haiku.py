@@ -1,7 +1,5 @@
 """``jaxgru.haiku`` in place of Haiku's unroll. The oracle is Haiku."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import live_params
@@ -181,7 +179,3 @@ def test_any_function_is_a_core_outside_of_a_transformed_function():
         ys, last = ours.dynamic_unroll(lambda x, s: (x + 1, s + 1), jnp.arange(8), 0)
     assert jnp.array_equal(ys, jnp.arange(9)[1:])
     assert last == 8
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(ours).failed == 0

@@ -1,6 +1,5 @@
 """``jaxgru.keras`` in place of Keras' GRU. The oracle is Keras."""
 
-import doctest
 import json
 import zipfile
 
@@ -259,7 +258,3 @@ def test_what_accelerate_refuses():
         ours.accelerate(dense)
     with pytest.raises(ValueError, match=r"^model is a dict: expected a Keras model or layer"):
         ours.accelerate({})
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(ours).failed == 0

@@ -1,7 +1,5 @@
 """``jaxgru.linen`` in place of Flax's modules. The oracle is Flax."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import live_params
@@ -286,7 +284,3 @@ def test_transformations(key, xs):
     np.testing.assert_allclose(
         found, jnp.stack([nn.RNN(nn.GRUCell(UNITS)).apply(v, xs) for v in variables]), atol=2e-6
     )
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(linen).failed == 0

@@ -1,7 +1,5 @@
 """``jaxgru.nnx`` in place of Flax's modules. The oracle is Flax."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import live_params
@@ -218,7 +216,3 @@ def test_an_optimizer_trains_both_alike(key, xs):
         losses.append([float(step(module, optimizer)) for _ in range(5)])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
     assert losses[0][-1] < losses[0][0]
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(ours).failed == 0

@@ -1,4 +1,7 @@
-"""A drop-in module without its library says what to install; ``import jaxgru`` imports none."""
+"""What holds of every drop-in module: the error without its library, and its examples."""
+
+import doctest
+import importlib
 
 import fresh
 import pytest
@@ -31,3 +34,12 @@ except ImportError as error:
         f"jaxgru.{module} needs {library}, which is not installed: "
         f'pip install "jaxgru[{library}]"\n'
     )
+
+
+@pytest.mark.live
+@pytest.mark.usefixtures("default_promotion")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+@pytest.mark.parametrize("module", LIBRARIES)
+def test_examples_of_the_docstrings(module):
+    pytest.importorskip(LIBRARIES[module])
+    assert doctest.testmod(importlib.import_module(f"jaxgru.{module}")).failed == 0
