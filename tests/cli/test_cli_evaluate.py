@@ -59,6 +59,16 @@ def test_numbers_of_each_file_and_in_all(done, recordings):
             np.testing.assert_allclose([*map(float, numbers)], [mse, mse**0.5, fit], 2e-5, 5e-3)
 
 
+def test_outputs_without_names_are_numbered(done, recordings):
+    predicted, wanted = recordings[0]
+    inputs = np.loadtxt("rec/0.csv", delimiter=",", skiprows=1)[None, :, 1:4]
+    np.savez("data.npz", inputs=inputs, targets=wanted[None])
+    rows = _rows(done("evaluate", "model.keras", "data.npz"))
+    assert [row[:3] for row in rows[1:]] == [["all", "0", "9"], ["all", "1", "9"]]
+    mse = np.mean((predicted - wanted) ** 2, axis=0)
+    np.testing.assert_allclose([float(row[3]) for row in rows[1:]], mse, rtol=2e-5)
+
+
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 def test_classes(done, activation):
     classes = 3 if activation == "softmax" else 1

@@ -8,10 +8,63 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgru.model import Conv1D, Embedding, GlobalPooling1D, Masking, Model, Noise, Signal
+from jaxgru.model import (
+    BatchNormalization,
+    Conv1D,
+    Elementwise,
+    Embedding,
+    GlobalPooling1D,
+    LayerNormalization,
+    Masking,
+    MaxPooling1D,
+    Model,
+    Noise,
+    ReLU,
+    Signal,
+)
 
 RNG = np.random.default_rng(0)
 XS = RNG.normal(size=(2, 7, 4)).astype("f4")
+
+
+# By name, a layer and what it computes of inputs x in double precision.
+A, B, MEAN = RNG.normal(size=(3, 4)).astype("f4")
+EQUATIONS = {
+    "LayerNormalization": (
+        LayerNormalization(A, B, epsilon=0.5),
+        lambda x: A * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 0.5) + B,
+    ),
+    "BatchNormalization": (
+        BatchNormalization(MEAN, A**2, B, epsilon=0.5),
+        lambda x: B * (x - MEAN) / np.sqrt(A**2 + 0.5),
+    ),
+    "ReLU": (
+        ReLU(max_value=1.0, negative_slope=0.25, threshold=0.5),
+        lambda x: np.where(x >= 0.5, np.minimum(x, 1), 0.25 * (x - 0.5)),
+    ),
+    "a ReLU without a limit": (ReLU(), lambda x: np.maximum(x, 0)),
+    "PReLU": (Elementwise(alpha=A), lambda x: np.where(x > 0, x, A * x)),
+    "MaxPooling1D": (
+        MaxPooling1D(3, stride=2),
+        lambda x: np.stack([x[:, t : t + 3].max(1) for t in (0, 2, 4)], axis=1),
+    ),
+    "MaxPooling1D, same": (
+        MaxPooling1D(2, stride=2, padding="same"),
+        lambda x: np.stack([x[:, t : t + 2].max(1) for t in (0, 2, 4, 6)], axis=1),
+    ),
+    "the mean of all steps": (GlobalPooling1D(), lambda x: x.mean(1)),
+    "the largest of all steps": (
+        GlobalPooling1D("max", keepdims=True),
+        lambda x: x.max(1)[:, None],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EQUATIONS)
+def test_a_layer_is_its_equation(name):
+    layer, equation = EQUATIONS[name]
+    found = layer(Signal(jnp.asarray(XS)), None).x
+    np.testing.assert_allclose(found, equation(XS.astype("f8")), rtol=0, atol=1e-5)
 
 
 def test_a_causal_convolution_sees_no_later_step():

@@ -1,11 +1,16 @@
 """Weights go back to the places that they were read from, in the layout of every library."""
 
 import dataclasses
+import io
+import zipfile
 
+import golden_keras_legacy as golden
 import jax
 import keras_files
 import numpy as np
 import pytest
+from hostile import sound
+from hostile import torch as torch_files
 
 import jaxgru
 from jaxgru._weights.errors import WeightsError
@@ -102,3 +107,68 @@ def test_numbers_without_a_place_and_wider_ones():
     bias = net.recurrent_bias + np.float32(1)
     with pytest.raises(WeightsError, match=r"recurrent_bias has other numbers than 0 in places"):
         arrays_with(_read, held, dataclasses.replace(net, recurrent_bias=bias))
+
+
+def _npz(path):
+    np.savez(path, a=_normal(2, 3), flags=np.array([True, False]), step=np.int64(7))
+
+
+def _torch(path):
+    path.write_bytes(torch_files.FILES["as it should be"][0])
+
+
+def _torch_of_big_endian(path):
+    """The same tensors as another machine writes them."""
+    entries = []
+    with zipfile.ZipFile(io.BytesIO(torch_files.FILES["as it should be"][0])) as archive:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if "/data/" in name:
+                content = np.frombuffer(content, "<f4").byteswap().tobytes()
+            entries.append((name, b"big" if name.endswith("byteorder") else content))
+    path.write_bytes(sound.archive(entries))
+
+
+WRITERS = {
+    "file.npz": _npz,
+    "file.pt": _torch,
+    "big.pt": _torch_of_big_endian,
+    "file.h5": golden.tensorflow_2,
+    "file.keras": lambda path: path.write_bytes(sound.keras()),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_arrays_by_their_names_go_into_a_copy(name, tmp_path):
+    """What is read back is what was given; every other array is as it was."""
+    old, new = tmp_path / name, tmp_path / f"new_{name}"
+    WRITERS[name](old)
+    before = jaxgru.load_arrays(old)
+    chosen = [each for each in before if before.dtype(each) == "float32"][-2:]
+    given = {each: before[each] + np.float32(1) for each in chosen}
+    assert given
+    jaxgru.save(given, new, into=old)
+    after = jaxgru.load_arrays(new)
+    assert list(after) == list(before)
+    for each in before:
+        assert after.dtype(each) == before.dtype(each)
+        np.testing.assert_array_equal(after[each], given.get(each, before[each]))
+
+
+def test_arrays_without_a_place_are_refused(tmp_path):
+    old, new = tmp_path / "old.npz", tmp_path / "new.npz"
+    np.savez(old, a=_normal(2, 3), words=np.array(["a", "b"]))
+    for given, message in (
+        ({"b": np.ones(3)}, "it has no array 'b': expected one of 'a', 'words'"),
+        ({"a": np.ones((3, 2), "f4")}, r"a has shape \(3, 2\): expected \(2, 3\), as in the f"),
+        ({"a": np.full((2, 3), 1 / 3)}, 'it is float64 and a in the file float32: .*dtype="fi'),
+        ({"words": np.ones(2)}, "'words' has dtype '<U1': expected numbers"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            jaxgru.save(given, new, into=old)
+    for options in ({"layer": "a"}, {"format": "npz"}):
+        with pytest.raises(ValueError, match=r"(layer|format or equations) is given with"):
+            jaxgru.save({}, new, into=old, **options)
+    assert not new.exists()
+    jaxgru.save({"a": np.full((2, 3), 1 / 3)}, new, into=old, dtype="file")
+    np.testing.assert_array_equal(jaxgru.load_arrays(new)["a"], np.full((2, 3), 1 / 3, "f4"))
