@@ -26,16 +26,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         OSError: ``path`` is a directory, or its folder is missing or not writable.
-
-    >>> import pathlib, tempfile
-    >>> target = pathlib.Path(tempfile.mkdtemp(), "numbers.txt")
-    >>> with replacing(target) as temporary:
-    ...     _ = temporary.write_text("1 2 3")
-    ...     assert not target.exists()
-    >>> target.read_text()
-    '1 2 3'
-
-    Source: POSIX ``rename``, which replaces a file in one step.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():

@@ -153,13 +153,11 @@ def check_static(**values: object) -> None:
             )
 
 
-def check_remat(remat: Any, time: int) -> int | Literal["states"] | None:
-    """Return remat; raise ValueError unless it is None, "states", or a number of steps, 1 to time.
+def check_remat(remat: Any, time: int) -> int | Literal["states"]:
+    """Return remat; raise ValueError unless it is "states", or a number of steps, 1 to time.
 
     For a sequence without steps it may be 1, for a symbolic time any positive integer.
     """
-    if remat is None:
-        return None
     if isinstance(remat, str) and remat == "states":
         return "states"
     most = max(time, 1) if isinstance(time, int) else None

@@ -78,7 +78,7 @@ class ArrayReader:
 
 @contextlib.contextmanager
 def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
-    r"""Yield a reader of the array in a file, and close the file at the end.
+    """Yield a reader of the array in a file, and close the file at the end.
 
     Args:
         path: a .npy, .npz, .csv or .txt file. An array of a .npz file is read whole, others window
@@ -91,15 +91,6 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
 
     Warns:
         ArrayFileWarning: the first line of a text is 0,1,2..., which could be a header.
-
-    >>> import pathlib, tempfile
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "numbers.csv")
-    >>> _ = path.write_text("a,b\n1,2\n3,4.5\n")
-    >>> with open_array(path, key="inputs") as reader:
-    ...     print(reader.shape, reader.names, reader.read_all().tolist())
-    (2, 2) ('a', 'b') [[1.0, 2.0], [3.0, 4.5]]
-
-    Source: the .npy format is NumPy's, ``numpy.lib.format``.
     """
     ending, name = format_of(path), os.fspath(path)
     # Before opening, because opening a pipe waits for its writer.

@@ -54,7 +54,7 @@ def create_array(
     key: str,
     names: Sequence[str] = (),
 ) -> Iterator[ArrayWriter]:
-    r"""Yield a writer of an array; an existing file is replaced if the block succeeds.
+    """Yield a writer of an array; an existing file is replaced if the block succeeds.
 
     Args:
         path: a .npy, .npz, .csv or .txt file. Text can hold one sequence, ``(T, F)``.
@@ -66,17 +66,6 @@ def create_array(
     Raises:
         ArrayFileError: the suffix is unknown, or the array is a batch and the file text.
         OSError: the folder is missing or not writable, or the disk is full.
-
-    >>> import pathlib, tempfile, numpy as np
-    >>> from jaxgru._arrayfiles import Window
-    >>> path = pathlib.Path(tempfile.mkdtemp(), "numbers.csv")
-    >>> with create_array(path, (2, 2), np.float32, key="outputs") as writer:
-    ...     writer.write(Window(slice(0, 1), slice(1, 2)), np.array([[[3.0, 4.5]]]))
-    ...     writer.write(Window(slice(0, 1), slice(0, 1)), np.array([[[1.0, 2.0]]]))
-    >>> path.read_text()
-    '1,2\n3,4.5\n'
-
-    Source: the .npy format is NumPy's, ``numpy.lib.format``.
     """
     ending, name = _checked_ending(path, shape), os.fspath(path)
     with replacing(path) as temporary:

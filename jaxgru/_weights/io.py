@@ -21,7 +21,7 @@ from jaxgru._weights.errors import WeightsError, WeightsWarning, prefix_errors
 from jaxgru._weights.into import arrays_with, replaced
 from jaxgru._weights.reading import Contents, StrPath, opened, read_all
 from jaxgru._weights.registry import find_writer
-from jaxgru._weights.results import every, pick, to_jax_and_warn, warn
+from jaxgru._weights.results import LoadedGRU, every, pick, to_jax_and_warn, warn
 from jaxgru._weights.whole import named
 from jaxgru.model import Model
 
@@ -103,9 +103,7 @@ def load(
     Source: docs/formats.md names that of each format.
     """
     options: Any = {"assume": assume, "override": override, "external_data": external_data}
-    contents = read_all(path, equations=equations, **options)
-    with prefix_errors(path):
-        found = pick(contents.gathered, layer)
+    found = _picked(path, layer, equations=equations, **options)
     return to_jax_and_warn(found, os.fspath(path), stacklevel=2)
 
 
@@ -134,15 +132,13 @@ def load_layer(
     Source: as in ``load``.
     """
     options: Any = {"assume": assume, "override": override, "external_data": external_data}
-    contents = read_all(path, equations=equations, **options)
-    with prefix_errors(path):
-        found = pick(contents.gathered, layer)
-        if not isinstance(found.net, GRUParams):
-            of = f" of {len(found.net)}" if isinstance(found.net, Sequence) else ""
-            raise WeightsError(
-                f"the GRU is a {type(found.net).__name__}{of}: expected one forward layer; "
-                "jaxgru.load returns any net"
-            )
+    found = _picked(path, layer, equations=equations, **options)
+    if not isinstance(found.net, GRUParams):
+        of = f" of {len(found.net)}" if isinstance(found.net, Sequence) else ""
+        raise WeightsError(
+            f"{os.fspath(path)}: the GRU is a {type(found.net).__name__}{of}: expected one forward "
+            "layer; jaxgru.load returns any net"
+        )
     return cast("GRUParams", to_jax_and_warn(found, os.fspath(path), stacklevel=2))
 
 
@@ -177,26 +173,21 @@ def load_all(
     return nets
 
 
-def read(
-    path: StrPath,
-    *,
-    layer: str | None = None,
-    equations: Equations = "keras",
-    assume: Assume | None = None,
-    override: Assume | None = None,
-    external_data: bool = False,
-) -> Net:
+def read(path: StrPath, *, layer: str | None = None, **options: Any) -> Net:
     """Return a GRU in a file, as NumPy arrays.
 
     Unlike ``load``, it never rounds float64, whatever JAX's x64 mode is. Use it to convert files.
     Arguments, errors and warnings are those of ``load``.
     """
-    options: Any = {"assume": assume, "override": override, "external_data": external_data}
-    contents = read_all(path, equations=equations, **options)
-    with prefix_errors(path):
-        found = pick(contents.gathered, layer)
+    found = _picked(path, layer, **options)
     warn(found, os.fspath(path), [], stacklevel=2)
     return found.net
+
+
+def _picked(path: StrPath, layer: str | None, **options: Any) -> LoadedGRU:
+    contents = read_all(path, **options)
+    with prefix_errors(path):
+        return pick(contents.gathered, layer)
 
 
 def save(
