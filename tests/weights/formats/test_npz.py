@@ -129,7 +129,7 @@ def test_equations_that_do_not_hold_the_weights(key, path):
     with pytest.raises(jaxgru.WeightsError, match=r"reset_after is False: .* supports only True"):
         jaxgru.save(before, path, equations="notebook")
     gates = dataclasses.replace(params, recurrent_activation="relu")
-    with pytest.raises(jaxgru.WeightsError, match="recurrent_activation is 'relu': .* only 'sigmoid'"):
+    with pytest.raises(jaxgru.WeightsError, match=r"recurrent_activation is 'relu': .* 'sigmoid'"):
         jaxgru.save(gates, path.with_suffix(".safetensors"), equations="notebook")
     jaxgru.save(before, path)
     with pytest.raises(jaxgru.WeightsError, match=r"weights\.npz: reset_after is False"):
