@@ -1,6 +1,7 @@
 """Settings of the documentation: ``sphinx-build -W --keep-going -n docs build/docs`` builds it."""
 
 import shutil
+import sys
 from pathlib import Path
 
 from docutils import nodes
@@ -9,6 +10,9 @@ from math_core import LatexToMathML
 import jaxgru
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "docs"))
+
+from signatures import written_signature  # noqa: E402
 
 project = "jaxgru"
 author = "The jaxgru authors"
@@ -63,6 +67,7 @@ def link_pages(app, *names_and_source):
 
 def setup(app):
     """Register the functions above; called by Sphinx."""
+    app.connect("autodoc-process-signature", written_signature)
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("source-read", link_pages)
     app.connect("include-read", link_pages)
@@ -72,9 +77,15 @@ html_theme = "furo"
 html_title = f"jaxgru {release}"
 html_static_path: list[str] = []
 
-# The text of each argument has its shape and type. Cross-references to other libraries are off,
-# because their inventories would need the network.
-autodoc_typehints = "none"
+autodoc_typehints = "none"  # see signatures.py
+# One argument in a line, with its type.
+python_maximum_signature_line_length = 80
+# Names of other libraries: their inventories would need the network.
+nitpick_ignore_regex = [
+    (r"py:.*", r"(collections|equinox|flax|haiku|jax|keras|numpy|onnx|optax|os|torch)\b.*"),
+    (r"py:.*", r"T|Axes|Figure|Delta"),
+    (r"py:.*", r"RNNCellBase|CollectionFilter|InOutScanAxis|PRNGSequenceFilter"),  # Flax linen's
+]
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

@@ -18,7 +18,7 @@ from jaxgru._weights.libraries.flax import from_flax, to_flax
 from jaxgru._weights.libraries.haiku import from_haiku, to_haiku
 from jaxgru._weights.libraries.keras.objects import from_keras, to_keras
 from jaxgru._weights.libraries.torch import from_torch, to_torch
-from jaxgru._weights.whole import load_arrays, load_model
+from jaxgru._weights.whole import FileArrays, load_arrays, load_model
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "Backward",
     "Bidirectional",
     "Dropout",
+    "FileArrays",
     "GRUParams",
     "Gates",
     "Net",
