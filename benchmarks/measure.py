@@ -74,14 +74,14 @@ def measure(entries: Iterable[Entry], kind: str, problem: Problem, effort: Effor
 
 
 def lead(rows: Iterable[Row], *, any_options: bool) -> float | None:
-    """Return the time of the fastest peer divided by jaxgru's, or None if one is missing.
+    """Return the time of the fastest peer over that of jaxgru's defaults, None if one is missing.
 
     Args:
         rows: of one kind of run at one shape.
         any_options: whether to include peers with options, or only those with defaults.
     """
     rows = [row for row in rows if any_options or not row.entry.options]
-    ours = [row.timing.median for row in rows if row.ours]
+    ours = [row.timing.median for row in rows if row.ours and not row.entry.options]
     peers = [row.timing.median for row in rows if not row.ours]
     return min(peers) / min(ours) if ours and peers else None
 

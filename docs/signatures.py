@@ -85,10 +85,10 @@ class _WithFullNames(ast.NodeTransformer):
     def visit_arg(self, node):
         return self._annotated(node)
 
-    def visit_AnnAssign(self, node):  # noqa: N802
+    def visit_AnnAssign(self, node):
         return self._annotated(node)
 
-    def visit_FunctionDef(self, node):  # noqa: N802
+    def visit_FunctionDef(self, node):
         node.args = self.visit(node.args)
         node.returns = node.returns and _Full().visit(node.returns)
         return node
@@ -99,11 +99,11 @@ class _WithFullNames(ast.NodeTransformer):
 
 
 class _Full(ast.NodeTransformer):
-    def visit_Name(self, node):  # noqa: N802
+    def visit_Name(self, node):
         full = _FULL.get(node.id)
         return ast.parse(full, mode="eval").body if full else node
 
-    def visit_Constant(self, node):  # noqa: N802
+    def visit_Constant(self, node):
         if isinstance(node.value, str) and node.value.isidentifier() and node.value in _FULL:
             return self.visit_Name(ast.Name(node.value))
         return node

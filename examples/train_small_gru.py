@@ -17,14 +17,16 @@ It takes about ten seconds on two cores and prints ::
       before training        4.7106
       after training         0.0089
       best without memory    0.1199
+    wrote estimator.keras
     wrote expected.npy
     wrote gru.npz
     wrote inputs.npy
     wrote readout.npz
     wrote truth.npy
 
-On the same machine it writes the same bytes again. On another processor or with another version of
-Keras or JAX, rounding errors and so the trained weights differ.
+On the same machine it writes the same bytes again, but for the dates in ``estimator.keras``. On
+another processor or with another version of Keras or JAX, rounding errors and so the trained
+weights differ.
 """
 
 import argparse
@@ -108,8 +110,11 @@ def _write(out: Path, model: keras.Sequential, readings: np.ndarray, truth: np.n
     kernel, recurrent_kernel, biases = layer.get_weights()
     readout_kernel, readout_bias = readout.get_weights()
     states = np.asarray(layer(readings[None]))[0]
+    uncompiled = keras.Sequential.from_config(model.get_config())
+    uncompiled.set_weights(model.get_weights())
     # Replaced atomically, so that the folder never has incomplete files.
     with tempfile.TemporaryDirectory(dir=out) as aside:
+        uncompiled.save(Path(aside, "estimator.keras"))
         np.savez(Path(aside, "gru.npz"), wMatrix=kernel, uMatrix=recurrent_kernel, biases=biases)
         np.savez(Path(aside, "readout.npz"), kernel=readout_kernel, bias=readout_bias)
         np.save(Path(aside, "inputs.npy"), readings)

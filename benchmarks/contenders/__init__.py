@@ -44,6 +44,7 @@ _SOURCES = {
     "keras-jax": _Source("keras_gru", "Keras", ("keras",)),
     "torch": _Source("torch_gru", "Torch", ("torch",), _ONE_THREAD),
     "onnxruntime": _Source("onnx_gru", "OnnxRuntime", ("onnx", "onnxruntime"), _ONE_THREAD),
+    "openvino": _Source("openvino_gru", "OpenVino", ("onnx", "openvino"), _ONE_THREAD),
 }
 LIBRARIES = tuple(_SOURCES)
 OURS = "jaxgru"

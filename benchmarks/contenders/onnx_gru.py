@@ -33,7 +33,7 @@ class OnnxRuntime(Contender):
 
     def forward(self, problem: Problem) -> Program:
         session, seconds = self._session(problem, "ys")
-        binding = _bound(session, "ys", xs=self.layout(problem.xs), h0=_zero_state(problem))
+        binding = _bound(session, "ys", xs=self.layout(problem.xs), h0=zero_state(problem))
 
         def call() -> Any:
             session.run_with_iobinding(binding)
@@ -51,7 +51,7 @@ class OnnxRuntime(Contender):
 
     def chunk(self, problem: Problem) -> Program:
         session, seconds = self._session(problem, "h")
-        binding = _bound(session, "h", xs=self.layout(problem.xs), h0=_zero_state(problem))
+        binding = _bound(session, "h", xs=self.layout(problem.xs), h0=zero_state(problem))
 
         def call() -> Any:
             session.run_with_iobinding(binding)
@@ -63,14 +63,14 @@ class OnnxRuntime(Contender):
 
     def _session(self, problem: Problem, output: str) -> tuple[Any, float]:
         start = time.perf_counter()
-        model = _model(problem.shape, self.weights(problem.weights), output)
+        model = onnx_model(problem.shape, self.weights(problem.weights), output)
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
         )
         return session, time.perf_counter() - start
 
 
-def _zero_state(problem: Problem) -> Array:
+def zero_state(problem: Problem) -> Array:
     return np.zeros((1, problem.shape.batch, problem.shape.units), np.float32)
 
 
@@ -82,7 +82,7 @@ def _bound(session: Any, output: str, **inputs: Array) -> Any:
     return binding
 
 
-def _model(shape: Shape, leaves: list[Array], output: str) -> onnx.ModelProto:
+def onnx_model(shape: Shape, leaves: list[Array], output: str) -> onnx.ModelProto:
     """Return the model of ``ys``, all states, or of ``h``, the last one."""
     node = onnx.helper.make_node(
         "GRU",

@@ -27,6 +27,14 @@ def test_equals_the_stored_output_of_keras():
     np.testing.assert_allclose(h, expected[-1], rtol=0, atol=TOLERANCE)
 
 
+def test_the_model_is_the_layer_and_the_readout():
+    model, readout = jaxgru.load_model(DATA / "estimator.keras"), np.load(DATA / "readout.npz")
+    inputs, states = np.load(DATA / "inputs.npy"), np.load(DATA / "expected.npy")
+    # The states differ as above; the columns of the readout have absolute sums of 5.5 and 10.1.
+    estimate = states @ readout["kernel"] + readout["bias"]
+    np.testing.assert_allclose(model(inputs), estimate, rtol=0, atol=11 * TOLERANCE)
+
+
 def test_every_bias_was_trained():
     # Zero biases would hide a mistake in their order or place from all that use the example.
     biases = np.load(DATA / "gru.npz")["biases"]
@@ -46,7 +54,7 @@ def test_the_script_writes_the_committed_files(tmp_path):
         stdout=subprocess.DEVNULL,
     )
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
-        p.name for p in DATA.iterdir() if p.suffix in (".npy", ".npz")
+        p.name for p in DATA.iterdir() if p.suffix in (".npy", ".npz", ".keras")
     )
     # One epoch gives other weights, but the recording is the committed one. Not bit-for-bit:
     # NumPy's exponential and normal draws may differ by a rounding between processors.

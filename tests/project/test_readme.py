@@ -6,6 +6,7 @@ import runpy
 import shlex
 
 import jax
+import numpy as np
 import pages
 import pytest
 
@@ -20,19 +21,22 @@ pytestmark = pytest.mark.usefixtures("default_promotion")
 
 
 def test_it_is_short():
-    assert len(README.splitlines()) <= 150
+    assert len(README.splitlines()) <= 120
 
 
 def test_the_python_runs_and_saves(tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
     (code,) = pages.blocks(README, "python")
-    assert len([line for line in code.splitlines() if line]) <= 8
+    assert len(code.splitlines()) <= 20
     names = {}
     exec(code, names)
-    saved = jaxgru.load("tuned.npz")
-    assert jax.tree.all(jax.tree.map(jax.numpy.array_equal, saved, names["tuned"]))
-    assert not jax.numpy.array_equal(saved.kernel, names["params"].kernel)
+    for name in ("before", "after"):
+        (shown,) = re.findall(rf"^{name} = .*# ([\d.]+)$", code, flags=re.MULTILINE)
+        # 500 steps of training add up the rounding of a processor.
+        np.testing.assert_allclose(names[name], float(shown), rtol=0.05)
+    saved = jaxgru.load_model("tuned.keras")
+    assert jax.tree.all(jax.tree.map(np.array_equal, saved, names["model"]))
 
 
 def test_the_first_command_ends_as_shown(monkeypatch, capsys):
@@ -50,7 +54,7 @@ def test_the_first_command_ends_as_shown(monkeypatch, capsys):
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_every_link_leads_to_a_file(name):
     targets = re.findall(r"\]\(([^)]*)\)", pages.read(name))
-    files = [target for target in targets if not target.startswith("https://")]
+    files = [target.split("#")[0] for target in targets if not target.startswith("https://")]
     assert files
     assert [target for target in files if not (ROOT / target).exists()] == []
 

@@ -1,4 +1,4 @@
-"""Measures the table of errors in docs/formats.md, every variant against its library: a minute.
+"""Measures the tables of docs/conversion-tables.md, every variant against its library: a minute.
 
 Prints it, and puts it into the page between the lines ``<!-- table: errors -->`` and
 ``<!-- end -->``. All libraries must be installed: ``pip install "jaxgru[test,live]" torch``.
@@ -15,7 +15,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "formats.md"
+PAGE = ROOT / "docs" / "conversion-tables.md"
 END = "<!-- end -->"
 
 HEADINGS = ("library", "variant", "files", "steps", "largest", "error in", "error out", "exact in")

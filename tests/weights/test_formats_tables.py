@@ -1,4 +1,4 @@
-"""The tables of docs/formats.md are those that their generator gives, and within what they promise.
+"""The tables of docs/conversion-tables.md are those of their generator, and keep what they promise.
 
 Every variant of every library is measured anew: its layer with random weights and biases is the
 oracle, for the files that the library writes and for the ways through memory and back.
