@@ -1,9 +1,11 @@
 """Checkpoints of TensorFlow, against its own reader: values bit-for-bit, outputs within 1e-6."""
 
+import pickle
 import shutil
 from pathlib import Path
 
 import bundles
+import jax
 import numpy as np
 import pytest
 import tensorflow_files
@@ -13,6 +15,7 @@ from jaxgru._weights import limits
 from jaxgru._weights.dtypes import read_now
 from jaxgru._weights.formats.tensorflow.bundle import read_index
 from jaxgru._weights.formats.tensorflow.crc32c import crc32c
+from jaxgru._weights.reading import read_all
 
 _CHECKPOINTS = [
     name
@@ -83,12 +86,43 @@ def test_refused(name, words, tmp_path):
         jaxgru.load(folder)
 
 
-def test_the_same_names_in_npz(tmp_path):
-    folder, expected = tensorflow_files.case("tf1_multi", tmp_path)
-    np.savez(tmp_path / "w.npz", **{f"{k[2:]}:0": v for k, v in expected.items() if k[:2] == "v:"})
-    assume = {"activation": "tanh", "reverse": False}
-    one, other = (jaxgru.load(path, assume=assume) for path in (folder, tmp_path / "w.npz"))
-    np.testing.assert_array_equal(one[1].kernel, other[1].kernel)
+def _write_h5(path, arrays):
+    with pytest.importorskip("h5py").File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
+_WRITERS = {
+    ".npz": lambda path, arrays: np.savez(path, **arrays),
+    ".npz of TensorFlow's names": lambda path, arrays: np.savez(
+        path, **{f"{name}:0": array for name, array in arrays.items()}
+    ),
+    ".h5": _write_h5,
+    ".pkl": lambda path, arrays: path.write_bytes(pickle.dumps(arrays)),
+}
+
+
+@pytest.mark.parametrize("kind", _WRITERS)
+@pytest.mark.parametrize("name", tensorflow_files.cases("tf1_"))
+def test_the_same_names_in_other_files(name, kind, tmp_path):
+    """All are read, or refused, as the checkpoint of the same variables."""
+    folder, _ = tensorflow_files.case(name, tmp_path)
+    if name == "tf1_format_v1":
+        pytest.skip("its variables are not read")
+    arrays = jaxgru.load_arrays(folder)
+    # Those of an optimizer are called as if within a variable.
+    held = {own: arrays[own] for own in arrays if own.rpartition("/")[0] not in arrays}
+    path = tmp_path / f"weights{kind.split()[0]}"
+    _WRITERS[kind](path, held)
+    found, expected = read_all(path).gathered, read_all(folder).gathered
+    assert list(found) == list(expected)
+    for own, other in zip(found.values(), expected.values(), strict=True):
+        if isinstance(other, jaxgru.WeightsError):
+            assert str(own).replace(":0'", "'") == str(other)
+        else:
+            assert jax.tree.structure(own.net) == jax.tree.structure(other.net)
+            jax.tree.map(np.testing.assert_array_equal, own.net, other.net)
+            assert own.notes == other.notes
 
 
 def test_paths(tmp_path):
@@ -255,6 +289,44 @@ def test_outputs_of_keras(name, layers, tmp_path):
     assert list(nets) == layers
     ys, _ = jaxgru.gru(tuple(nets.values()), expected["x"].astype(np.float32))
     np.testing.assert_allclose(ys, expected["y"], rtol=0, atol=1e-6)
+
+
+def _graph(*nodes):
+    """Return a graph of objects: the numbers of others by name, or the key of a variable."""
+    held = []
+    for one in nodes:
+        if isinstance(one, str):
+            value = bundles.message((1, b"VARIABLE_VALUE"), (2, b"net/kernel"), (3, one.encode()))
+            held.append((1, bundles.message((2, value))))
+        else:
+            children = [(1, bundles.message((1, n), (2, name.encode()))) for name, n in one.items()]
+            held.append((1, bundles.message(*children)))
+    return bundles.message(*held)
+
+
+@pytest.mark.parametrize("state_spec", [False, True])
+def test_layers_that_keras_3_leaves_out_beside_others(tmp_path, state_spec):
+    """What it writes of a model with a list of layers and a stack of cells; Keras 2 has all."""
+    folder, files = _files("keras3_checkpoint_subclassed", tmp_path)
+    files = {name: content for name, content in files.items() if "ckpt-3" in name}
+    keys = [f"net/encoder/cell/{kind}/.ATTRIBUTES/VARIABLE_VALUE" for kind in (
+        "kernel", "recurrent_kernel", "bias")]  # fmt: skip
+    more = {"state_spec": 4} if state_spec else {}
+    graph = _graph(
+        {"net": 1}, {"encoder": 2, "stack": 3}, {"cell": 5} | more, {"cell": 4} | more, {},
+        {"kernel": 6, "recurrent_kernel": 7, "bias": 8}, *keys,
+    )  # fmt: skip
+    for name, content in bundles.with_graph(files, graph).items():
+        (folder / name).write_bytes(content)
+    gathered = read_all(folder / "ckpt-3").gathered
+    notes = [note for note in gathered["net/encoder"].notes if "in lists and dicts" in note]
+    if state_spec:
+        assert list(gathered) == ["net/encoder"]
+        assert not notes
+    else:
+        assert 'model.save_weights("model.weights.h5") writes all' in notes[0]
+        with pytest.raises(jaxgru.WeightsError, match="net/stack: it has no cells with weights"):
+            jaxgru.load(folder / "ckpt-3", layer="net/stack")
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float16", 2e-3), ("bfloat16", 2e-2)])

@@ -157,13 +157,19 @@ class Move:
             return self._input(0, len(target) if self._rank else 0)
         if view is None or len(view.axes) != 4 or view.axes[3] != UNITS:
             return None
+        match self._scope.shapes.get(str(self._node.input[0])):
+            case first, second, int(sides), int(units):
+                own = (first, second, sides * units)
+                is_kept = keeps_shape(self._scope, own, target)
+            case _:
+                is_kept = False
         try:
             shape = self._numbers(1, "shape") or []
         except WeightsError:
             shape = [0, 0, -1]  # a computed shape, as for a batch and a time of any size
         if len(shape) != 3:
             return None
-        if view.axes[2] in (SIDE, ONE) and shape[0] != -1 != shape[1]:
+        if view.axes[2] in (SIDE, ONE) and (is_kept or shape[0] != -1 != shape[1]):
             merge = "concat" if view.axes[2] == SIDE else view.merge
             return view._replace(axes=(*view.axes[:2], UNITS), merge=merge)
         if view.axes[1] == ONE and shape[1] != 0 and shape[2] > 0:

@@ -19,9 +19,14 @@ from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.keras import names as keras
 from jaxgru._weights.libraries.keras.config import Layer
 from jaxgru._weights.libraries.keras.models import whole_model
-from jaxgru._weights.results import GRUsByName
+from jaxgru._weights.results import GRUsByName, LoadedGRU
 
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_OF_OPTIMIZER = "_trainable_variables"
+_LEFT_OUT = (
+    "Keras 3's tf.train.Checkpoint leaves out layers in lists and dicts, whose weights are then "
+    'not in the file: model.save_weights("model.weights.h5") writes all'
+)
 
 
 def read(place: Path) -> Stored:
@@ -104,10 +109,16 @@ def _find(
     if not gathered:
         raise WeightsError(
             f"no GRU is among its {len(arrays)} variables and {len(nodes)} objects: expected an "
-            "object with kernel, recurrent_kernel and bias; Keras 3's tf.train.Checkpoint leaves "
-            "out layers in lists and dicts, whose weights are then not in the file: "
-            'model.save_weights("model.weights.h5") writes all'
+            f"object with kernel, recurrent_kernel and bias; {_LEFT_OUT}"
         )
+    # With an optimizer, its list has the weights of such layers too.
+    if tree.is_of_keras_3 and not any(_OF_OPTIMIZER in node.children for node in nodes):
+        for name, found in gathered.items():
+            if isinstance(found, LoadedGRU):
+                gathered[name] = found._replace(notes=(*found.notes, _LEFT_OUT))
+    for name in tree.empty:
+        error = WeightsError(f"it has no cells with weights: expected some; {_LEFT_OUT}")
+        gathered.setdefault(name, error)
     return gathered
 
 

@@ -63,6 +63,8 @@ class Tree:
     named: dict[str, str]  # the keys of variables by the names that people know
     groups: dict[int, Group]  # of layers, cells and what leads to them, by the number of the object
     cells: dict[str, str]  # the keys of variables that only lists hold, by full names of cells
+    empty: list[str]  # the attributes, joined by /, of recurrent layers without variables
+    is_of_keras_3: bool  # whether a layer is an attribute of a model of Keras 3
 
 
 def read_nodes(content: "bytes | bytearray") -> list[Node]:
@@ -99,7 +101,11 @@ def read_tree(nodes: list[Node], kinds: Mapping[int, Kind]) -> Tree:
     # A name of many parts is that of each variable below.
     budget = Budget(sum(len(node.full_name) + len(node.key) for node in nodes))
     root = Group("")
-    tree = Tree(root, {}, {0: root}, {})
+    layers = [n for n in reached if "cell" in nodes[n].children and not _is_of_keras_2(nodes[n])]
+    empty = [_path(reached, number) for number in layers if not below[number]]
+    owners = {reached[number][1] for number in layers}
+    is_of_keras_3 = any(own and own not in _PARTS and not own.isdigit() for own in owners)
+    tree = Tree(root, {}, {0: root}, {}, empty, is_of_keras_3)
     # The names above each object, and the parts of a layer on the way to it.
     places: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {0: ((), ())}
     used, taken = set[int](), set[tuple[str, ...]]()
@@ -152,6 +158,18 @@ def reach(nodes: list[Node]) -> dict[int, tuple[int, str]]:
                 reached[child] = (number, name)
                 waiting.append((child, depth + 1))
     return reached
+
+
+def _is_of_keras_2(node: Node) -> bool:
+    return "state_spec" in node.children or "keras_api" in node.children
+
+
+def _path(reached: Mapping[int, tuple[int, str]], number: int) -> str:
+    parts: list[str] = []
+    while number > 0:
+        number, attribute = reached[number]
+        parts.append(attribute)
+    return "/".join(reversed(parts))
 
 
 def _add(names: set[str], more: set[str]) -> None:
