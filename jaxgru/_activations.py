@@ -15,7 +15,7 @@ _ONLY_FAMILIES = tuple(name for name in FAMILIES if name not in FUNCTIONS)
 
 @dataclasses.dataclass(frozen=True)
 class Activation:
-    """An activation with parameters other than those of its name alone.
+    """An activation with parameters.
 
     ==================  ============================================  ==================
     name                function                                      by the name alone
@@ -28,18 +28,18 @@ class Activation:
     affine              alpha x + beta
     ==================  ============================================  ==================
 
-    It may stand wherever the name of an activation may. In a ``GRUParams``, one that is the same
-    function as a name becomes that name, as ``"leaky_relu"`` for ``Activation("leaky_relu", 0.2)``.
-    ONNX's GRU and jaxgru's own files hold it; other formats and libraries refuse it.
+    It is accepted wherever the name of an activation is. A ``GRUParams`` replaces it by a name if
+    that is the same function: ``Activation("leaky_relu", 0.2)`` becomes ``"leaky_relu"``. ONNX's
+    GRU and jaxgru's own files support it. Other formats and libraries do not.
 
     Args:
         name: one of these, or one of ``jaxgru.ACTIVATIONS`` without parameters.
-        alpha: the first parameter, a finite number; by default that of the name alone.
+        alpha: the first parameter, a finite number; by default that of the name.
         beta: the second parameter, likewise.
 
     Raises:
-        ValueError: there is no such activation, it does not have that parameter or has no default
-            for it, or the parameter is not a finite number.
+        ValueError: the name is unknown, the activation does not have that parameter or requires it,
+            or the parameter is not a finite number.
 
     >>> import jax, jaxgru
     >>> leaky = jaxgru.Activation("leaky_relu", alpha=0.5)
@@ -64,7 +64,8 @@ class Activation:
             if parameter not in takes:
                 if value is not None:
                     raise ValueError(
-                        f"{parameter} is {value!r}: expected None, as {self.name} does not have it"
+                        f"{parameter} is {value!r}: expected None, as {self.name} has no "
+                        f"{parameter}"
                     )
                 continue
             if value is None and function is not None:
@@ -74,11 +75,11 @@ class Activation:
                 raise ValueError(
                     f"{parameter} of {self.name} is {value!r}: expected a finite number"
                 )
-            # A NumPy scalar has a dtype that would take part in promotion.
+            # The dtype of a NumPy scalar would take part in promotion.
             object.__setattr__(self, parameter, float(value))
 
     def __repr__(self) -> str:
-        """Show the parameters that it has."""
+        """Show the name and the parameters that are set."""
         parts = [f"{part}={value!r}" for part, value in self._parameters().items()]
         return f"Activation({', '.join([repr(self.name), *parts])})"
 
@@ -129,7 +130,7 @@ def canonical(activation: ActivationLike, argument: str = "activation") -> Activ
 def parse_activation(text: str) -> ActivationLike:
     """Return the activation of a spelling such as ``leaky_relu:alpha=0.5``.
 
-    Raises ValueError if it is not one, except that a name alone is returned as it is.
+    A name without parameters is returned unchanged. Raises ValueError for anything else.
 
     >>> parse_activation("hard_sigmoid:alpha=0.25:beta=0.5")
     Activation('hard_sigmoid', alpha=0.25, beta=0.5)

@@ -43,8 +43,8 @@ def gru_cell(
         params: the weights, I inputs and H units.
         h: the state before the step, ``(..., H)``.
         x: the input of the step, ``(..., I)``.
-        resets: booleans ``(...)``, True where an episode begins: the state before the step is then
-            ``reset_state`` instead of h.
+        resets: booleans ``(...)``, True where an episode begins: h is then replaced by
+            ``reset_state``.
         reset_state: the state at the start of an episode, like h, or a number for all units; zeros
             if None.
         precision: the precision of the matrix products, as in ``jax.lax.dot_general``.
@@ -83,8 +83,8 @@ def gru_gates(
         params: the weights, I inputs and H units.
         h: the state before the step, ``(..., H)``.
         x: the input of the step, ``(..., I)``.
-        resets: booleans ``(...)``, True where an episode begins: the state before the step is then
-            ``reset_state`` instead of h.
+        resets: booleans ``(...)``, True where an episode begins: h is then replaced by
+            ``reset_state``.
         reset_state: the state at the start of an episode, like h, or a number for all units; zeros
             if None.
         precision: the precision of the matrix products, as in ``jax.lax.dot_general``.
@@ -127,9 +127,9 @@ def _settled(
             "together"
         ) from None
     if resets is not None:
-        check_broadcasts("resets", resets, leading, "as h and x have it")
+        check_broadcasts("resets", resets, leading, "as in h and x")
         check_flags("resets", resets)
-    check_state("reset_state", reset_state, leading, params.hidden_size, "as h and x have it")
+    check_state("reset_state", reset_state, leading, params.hidden_size, "as in h and x")
     return dtype
 
 

@@ -48,7 +48,7 @@ def once_per_shapes(check: Callable[..., T]) -> Callable[..., tuple[T, Any]]:
             else:
                 config = jax.config.jax_enable_x64, jax.config.jax_numpy_dtype_promotion
                 return on_shapes(static, structure, tuple(seen), config), arrays
-        except TypeError:  # of a structure that cannot be flattened or hashed
+        except TypeError:  # the structure cannot be flattened or hashed
             pass
         result = check(static, *arrays)
         return result, jax.tree.map(
@@ -64,7 +64,7 @@ def check_params(params: GRUParams) -> None:
         raise ValueError(f"params is a {type_name(params)}: expected a GRUParams{ways_in(params)}")
     if axes := leading_axes(params):
         raise ValueError(
-            f"the arrays are stacked over {' x '.join(map(str, axes))}: expected those of one "
+            f"the arrays have the leading axes {' x '.join(map(str, axes))}: expected those of one "
             "layer; run all with jax.vmap(lambda net: jaxgru.gru(net, xs))(net), or take one, as "
             "jax.tree.map(lambda array: array[0], net)"
         )

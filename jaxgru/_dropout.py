@@ -13,9 +13,9 @@ Array = jax.Array
 
 @dataclasses.dataclass(frozen=True)
 class Dropout:
-    """Dropout of the inputs of layers: each number is set to 0 or divided by ``1 - rate``.
+    """Dropout of the inputs of layers: each element is set to 0 or divided by ``1 - rate``.
 
-    The expected value of each number is its value without dropout.
+    The expected value of each element is its value without dropout.
 
     Args:
         rate: the probability of being dropped, at least 0 and below 1.
@@ -28,7 +28,7 @@ class Dropout:
     ``Dropout(0.2, on="inputs", shared=True)``.
 
     Raises:
-        ValueError: the rate is not within [0, 1), or ``on`` is neither of the two.
+        ValueError: the rate is not in [0, 1), or ``on`` is neither "between" nor "inputs".
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
@@ -50,7 +50,7 @@ class Dropout:
             raise ValueError(f"on is {self.on!r}: expected 'between' or 'inputs'")
 
     def apply(self, xs: Array, key: Array) -> Array:
-        """Return ``xs (T, B, I)`` with some numbers dropped and the others scaled."""
+        """Return ``xs (T, B, I)`` with some elements dropped and the others scaled."""
         time, *rest = xs.shape
         kept = jax.random.bernoulli(key, 1 - self.rate, (1 if self.shared else time, *rest))
         return jnp.where(kept, xs / (1 - self.rate), jnp.zeros_like(xs))

@@ -25,13 +25,13 @@ _Shape = tuple[str | int, ...]
 
 
 class Signature(NamedTuple):
-    """The inputs and outputs of an exported net: names, shapes and dtype.
+    """The inputs and outputs of an exported net.
 
     Args:
-        inputs: shapes by name, in order, such as ``{"x": ("batch", "time", 6)}``. A name in a
-            shape stands for any size from 1.
+        inputs: shapes by name, in order, such as ``{"x": ("batch", "time", 6)}``. A name in a shape
+            means any size of at least 1.
         outputs: likewise.
-        dtype: of all arrays except ``lengths``, which is int32.
+        dtype: the dtype of all arrays except ``lengths``, which is int32.
     """
 
     inputs: dict[str, _Shape]
@@ -64,8 +64,8 @@ def export(
     each layer. The outputs are ``y (batch, time, O)``, or ``y_forward`` and ``y_backward`` if a
     merge is None, and a last state ``h (batch, H)`` for each layer. In a net of several layers the
     names of states end with the position: ``h_0_forward`` is that of ``net[0].forward``. Batch and
-    time may have any size from 1 (ONNX Runtime 1.32 ends the process at 0). An existing file is
-    replaced when the new one is complete.
+    time may have any size of at least 1. (At 0, ONNX Runtime 1.32 ends the process.) An existing
+    file is replaced once the new one is complete.
 
     Args:
         net: a ``GRUParams``, ``Bidirectional``, ``Backward``, or a tuple or list of them.
@@ -75,19 +75,20 @@ def export(
             of one chunk are the first states of the next.
         lengths: whether there is an input of lengths, 1 to time. At later steps y is zero, as with
             ``jaxgru.gru(..., lengths=lengths, zero_masked=True)``.
-        time_major: x and y have time before batch.
-        platforms: StableHLO only: the platforms that the program is lowered for, of "cpu", "cuda",
-            "rocm" and "tpu". None of them needs to be present.
+        time_major: whether x and y are ``(time, batch, ...)``.
+        platforms: StableHLO only: the platforms that the program is lowered for: any of "cpu",
+            "cuda", "rocm" and "tpu". They need not be present.
         precision: StableHLO only: the precision of the matrix products, as in ``jaxgru.gru``. None
-            is the default of JAX, which is faster on GPUs and TPUs, where it rounds factors to TF32
-            or bfloat16.
+            is JAX's default, which on GPUs and TPUs rounds factors to TF32 or bfloat16 and is
+            faster.
 
     Returns:
         The names, shapes and dtype of inputs and outputs. The dtype is that of the weights; for
         StableHLO with half-precision weights it is float32.
 
     Raises:
-        WeightsError: the suffix is unknown, or ONNX's GRU cannot hold the net, see ``to_onnx``.
+        WeightsError: the suffix is unknown, or ONNX's GRU cannot represent the net, see
+        ``to_onnx``.
         ValueError: the layers do not fit together, streaming is given for a net with both
             directions, format, platforms or precision is unknown, or one of the last two is given
             for ONNX.
@@ -109,8 +110,8 @@ def export(
     check_precision(precision)
     if streaming and len({layer.reverse for layer in unroll(net)}) > 1:
         raise ValueError(
-            "streaming is True for a bidirectional net: expected layers of one direction, as the "
-            "other starts at the end of the sequence"
+            "streaming is True for a bidirectional net: expected forward layers only, because a "
+            "backward layer starts at the end of the sequence"
         )
     net = jax.tree.map(np.asarray, net)
     chosen = _format(path, format)
@@ -120,8 +121,8 @@ def export(
         for name, (value, default) in given.items():
             if value != default:
                 raise ValueError(
-                    f"{name} is {value!r} for an ONNX model: expected none, as ONNX's runtime "
-                    "chooses that"
+                    f"{name} is {value!r} for an ONNX model: expected None, because the ONNX "
+                    "runtime chooses it"
                 )
         options = {"batch_first": not time_major, "lengths": lengths, "initial_states": streaming}
         content = to_onnx(net, **options).SerializeToString()
@@ -142,8 +143,8 @@ def _format(path: str | os.PathLike[str], format: str | None) -> str:
         if suffix.lower() == ending:
             return name
     raise WeightsError(
-        f"{os.fspath(path)} was not written: its name ends in {suffix!r}: expected "
-        f"{' or '.join(ENDINGS.values())}, which name the format"
+        f"{os.fspath(path)} was not written: its suffix is {suffix!r}: expected "
+        f"{' or '.join(ENDINGS.values())}, or format="
     )
 
 
@@ -166,7 +167,8 @@ def _signature(
     pair = outputs is None
     size = output_size(net) // 2 if pair else output_size(net)
     names = ("y_forward", "y_backward") if pair else ("y",)
-    # ONNX's operators have one dtype for all arrays; for a net with several, to_onnx is an error.
+    # An ONNX operator has one dtype for all arrays. For a net with several, to_onnx raises an
+    # error.
     dtype = jax.tree.leaves(net)[0].dtype if format == "onnx" else state_dtype(net)
     return Signature(given, {name: sequence(size) for name in names} | states, np.dtype(dtype))
 
@@ -181,7 +183,7 @@ def _stablehlo(
 ) -> bytes:
     """Return the serialized program, with the weights as constants."""
     need("flatbuffers", "stablehlo", "exporting StableHLO")  # JAX serializes with it
-    from jax import export as jax_export  # not at the top, because the import is slow
+    from jax import export as jax_export  # imported here because the import is slow
 
     if not platforms or not {*platforms} <= {*PLATFORMS}:
         raise ValueError(f"platforms are {platforms!r}: expected some of {', '.join(PLATFORMS)}")

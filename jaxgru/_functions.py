@@ -147,7 +147,8 @@ FAMILIES: dict[FamilyName, Callable[..., Function]] = {
     "affine": _affine,
 }
 
-# At a kink, the slope is that of jax.nn: the flat side of relu, the steep side of leaky_relu.
+# At a kink, the slope is that of jax.nn: that of the flat side for relu, of the steep side for
+# leaky_relu.
 FUNCTIONS: dict[ActivationName, Function] = {
     "tanh": Function(
         jnp.tanh,
@@ -243,7 +244,7 @@ FUNCTIONS: dict[ActivationName, Function] = {
     ),
 }
 
-# The name of each function of ONNX that has one.
+# Names by ONNX function, where the function has a name.
 BY_ONNX: dict[Onnx | None, ActivationName] = {
     **{f.onnx: name for name, f in FUNCTIONS.items() if f.onnx is not None},
     Onnx("ScaledTanh", 1.0, 1.0): "tanh",

@@ -20,7 +20,8 @@ def reset_mask(resets: Array, valid: Array | None, *, reverse: bool) -> Array:
     """Return flags ``(T, B)``, True at each step before which the state is reset.
 
     ``resets`` is True at the first step of an episode; flags at invalid steps are ignored. In
-    reverse, an episode starts at its last valid step, the one before the first step of the next.
+    reverse, an episode starts at its last valid step, which precedes the first step of the next
+    episode.
     """
     if valid is None:
         return _next(resets) if reverse else resets

@@ -32,8 +32,8 @@ class Bidirectional(Generic[T]):
     Both are in the order of the input, as in PyTorch and in Keras' ``Bidirectional``. (Keras sets
     masked outputs to zero, as does ``jaxgru.gru(..., zero_masked=True)``.)
 
-    The last state is not ``ys[:, -1]``: the backward net ends at the first step, and with lengths
-    the forward net ends at the last valid step. Use the second result of ``gru``.
+    The last state is not ``ys[:, -1]``, because the backward net ends at the first step and, with
+    lengths, the forward net ends at the last valid step. Use the second result of ``gru``.
 
     The state of a ``Bidirectional`` is a ``Bidirectional`` of the states of its two nets, whose
     merge is ignored.
@@ -45,7 +45,7 @@ class Bidirectional(Generic[T]):
             outputs, which cannot be the input of another layer.
 
     Raises:
-        ValueError: merge is none of these. ``jaxgru.gru`` raises it for sizes that differ.
+        ValueError: merge is none of these. (Sizes that differ are an error in ``jaxgru.gru``.)
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> forward, backward = (jaxgru.init(jax.random.key(i), 3, 5) for i in (0, 1))
@@ -93,14 +93,14 @@ class Backward(Generic[T]):
 
 # Strings within, as the names are those that are being defined.
 Net: TypeAlias = GRUParams | Bidirectional["Net"] | Backward["Net"] | Sequence["Net"]
-"""A net: a layer, both directions, the backward one, or a sequence of nets, first one first."""
+"""A net: a layer, a Bidirectional, a Backward, or a sequence of nets in order."""
 
 State: TypeAlias = ArrayLike | Bidirectional["State"] | Backward["State"] | Sequence["State"] | None
 """The state of a net, in its structure, with an array for each layer. None means zeros."""
 
 
 class Parts(NamedTuple):
-    """What a net is made of."""
+    """The parts of a net."""
 
     kind: Literal["layer", "bidirectional", "backward", "stack"]
     nets: dict[str, Any]  # by the ends of their positions, such as "[0]"; none for a layer
@@ -108,7 +108,7 @@ class Parts(NamedTuple):
 
 
 def parts(net: Net, path: str = "") -> Parts:
-    """Return what a net is made of; raise ValueError, naming the position, if it is no net."""
+    """Return the parts of a net; raise ValueError with the position if it is not a net."""
     if isinstance(net, GRUParams):
         return Parts("layer", {})
     if isinstance(net, Bidirectional):
@@ -174,7 +174,8 @@ def fold(
         The outputs of the net, and the results in its structure.
 
     Raises:
-        ValueError: the net is no net, or a state has another structure; with the position.
+        ValueError: the net is not a net, or a state has another structure. The message has the
+            position.
     """
     at = Layer(net) if at is None else at._replace(params=net)
     kind, nets, how = parts(net, at.path)
@@ -198,7 +199,7 @@ def fold(
     return ys, rebuild(net, results)
 
 
-_OPPOSITE = (".backward", ".net")  # the parts that run against the direction of the whole
+_OPPOSITE = (".backward", ".net")  # the parts that run in the opposite direction
 
 
 def _split(net: Any, kind: str, state: Any, where: str) -> Sequence[Any]:
@@ -209,12 +210,12 @@ def _split(net: Any, kind: str, state: Any, where: str) -> Sequence[Any]:
         if isinstance(state, tuple | list) and len(state) == len(net):
             return state
         expected = f"{'list' if isinstance(net, list) else 'tuple'} of {len(net)} states"
-        expected += ", one for each layer there"
+        expected += ", one for each layer"
     else:
         if state is None or isinstance(state, type(net)):
             return [getattr(state, end[1:], None) for end in parts(net).nets]
         fields = {"bidirectional": "state, state", "backward": "state"}[kind]
-        expected = f"{type(net).__name__}({fields}), as the net has one there"
+        expected = f"{type(net).__name__}({fields}), as in the net"
     raise ValueError(f"{where} is a {_described(state)}: expected a {expected}")
 
 
@@ -309,13 +310,13 @@ def _sizes(net: Net) -> tuple[int, _Signal]:
                 raise _unequal(first.place, inputs, layer.place, size, "inputs")
         elif given.is_pair:
             raise ValueError(
-                f"{given.place} gives a pair of sequences, as its merge is None: expected one "
-                f"sequence for {layer.place}"
+                f"{given.place} returns a pair of sequences, because its merge is None: expected "
+                f"one sequence for {layer.place}"
             )
         elif given.size != size:
             raise ValueError(
-                f"{given.place} gives {given.size} outputs and {layer.place} takes {size} inputs: "
-                "expected the same"
+                f"{given.place} has {given.size} outputs and {layer.place} has {size} inputs: "
+                "expected equal sizes"
             )
         return _Signal(layer.path, layer.params.hidden_size), None
 
@@ -323,7 +324,7 @@ def _sizes(net: Net) -> tuple[int, _Signal]:
         for side in sides:
             if side.is_pair:
                 raise ValueError(
-                    f"{side.place} gives a pair of sequences: expected a merge other than None"
+                    f"{side.place} returns a pair of sequences: expected a merge other than None"
                 )
         forward, backward = sides
         if forward.size != backward.size:
@@ -336,7 +337,7 @@ def _sizes(net: Net) -> tuple[int, _Signal]:
 
 
 def _unequal(one: str, size: int, other: str, other_size: int, what: str) -> ValueError:
-    return ValueError(f"{one} has {size} {what} and {other} {other_size}: expected the same")
+    return ValueError(f"{one} has {size} {what} and {other} has {other_size}: expected equal sizes")
 
 
 def _described(state: object) -> str:

@@ -45,7 +45,7 @@ class GRUParams:
         recurrent_bias: state-side bias ``(3H,)``, or None.
         reset_after: whether the reset gate is applied after the product with the state (Keras 2
             and later, cuDNN, PyTorch) or before it (Keras 1, Haiku, Cho et al. 2014).
-        activation: name of the candidate's activation, one of ``jaxgru.ACTIVATIONS``, or a
+        activation: the candidate's activation: a name in ``jaxgru.ACTIVATIONS``, or a
             ``jaxgru.Activation`` with parameters.
         recurrent_activation: the gates' activation, likewise.
         clip: if given, each pre-activation is limited to ``[-clip, clip]``, as in ONNX.
@@ -72,7 +72,7 @@ class GRUParams:
     recurrent_activation: ActivationLike = "sigmoid"
     clip: float | None = None
 
-    if TYPE_CHECKING:  # arrays of NumPy are taken as well
+    if TYPE_CHECKING:  # NumPy arrays are accepted as well
 
         def __init__(
             self,
@@ -87,7 +87,7 @@ class GRUParams:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        # Only static fields are checked here, as transformations of pytrees pass leaves that are
+        # Only static fields are checked here, because pytree transformations pass leaves that are
         # not arrays. check_params checks the leaves.
         for field in ("activation", "recurrent_activation"):
             object.__setattr__(self, field, canonical(getattr(self, field), field))
@@ -96,7 +96,7 @@ class GRUParams:
                 raise ValueError(
                     f"clip is {self.clip!r}: expected None or a positive finite number"
                 )
-            # A NumPy scalar has a dtype that would take part in promotion.
+            # The dtype of a NumPy scalar would take part in promotion.
             object.__setattr__(self, "clip", float(self.clip))
 
     def __repr__(self) -> str:
@@ -172,7 +172,7 @@ def init(
     # The orthogonal initializer of Keras: the rows over all three blocks are orthonormal.
     orthogonal = jax.nn.initializers.orthogonal()
     biases = (use_bias, use_bias and reset_after)
-    # Two arrays instead of one array twice, as an optimizer may donate both.
+    # Two separate arrays, because a training step may donate both.
     bias, recurrent_bias = (jnp.zeros(3 * hidden_size, dtype) if has else None for has in biases)
     return GRUParams(
         kernel=glorot(key_kernel, (input_size, 3 * hidden_size), drawn).astype(dtype),

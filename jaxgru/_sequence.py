@@ -106,8 +106,8 @@ def gru(
     """Return the states of a GRU at every step of its input, and the last state.
 
     ``h_t = cell(h_{t-1}, x_t)`` for t = 1 ... T, where ``cell`` is the step of ``GRUParams``. In a
-    stack, the outputs of a layer are the inputs of the next. A sequence may be run in chunks: the
-    last state of one chunk is ``h0`` of the next.
+    stack, the outputs of each layer are the inputs of the next. A sequence can be run in chunks:
+    pass the last state of one chunk as ``h0`` of the next.
 
     Args:
         net: a layer, a ``Bidirectional`` of two nets, a ``Backward``, or a tuple or list of nets, a
@@ -115,41 +115,43 @@ def gru(
             or 2H for both directions.
         xs: the input, ``(..., T, I)``, or ``(T, ..., I)`` with ``time_major``; any batch axes.
         h0: the state before the first step, in the structure of the net, with an array for each
-            layer that broadcasts to ``(..., H)``. None, also for a part of the net, means zeros.
+            layer that broadcasts to ``(..., H)``. None, for the whole net or for a part of it,
+            means zeros.
         lengths: integers ``(...)``, 0 to T: the number of valid steps of each sequence. Under
-            ``jax.jit``, values outside this range are limited to it. Steps after the longest
-            sequence cost time, so cut xs there.
+            ``jax.jit``, values outside this range are clipped. Steps after the end of the longest
+            sequence still cost time, so truncate xs there.
         mask: booleans ``(..., T)``, or ``(T, ...)`` with ``time_major``: True at valid steps. At
-            other steps the state is held bit-for-bit, and the input, even NaN, affects
-            neither values nor derivatives. Use either ``lengths`` or ``mask``.
+            other steps the state is kept bit for bit, and the input, even NaN, affects neither
+            values nor derivatives. Pass ``lengths`` or ``mask``, not both.
         resets: booleans in the shape of a mask, True at the first step of each episode. The state
-            before this step is ``reset_state``. In reverse, the state before the last step of an
-            episode is ``reset_state``. Flags at invalid steps are ignored.
+            before this step is ``reset_state``. With ``reverse``, an episode starts at its last
+            step, so the state before that step is ``reset_state``. Flags at invalid steps are
+            ignored.
         reset_state: the state at the start of each such episode, like ``h0``, or a number for all
-            units of all layers; zeros if None. (It was h0 up to jaxgru 0.1, so ``h0`` and
-            ``resets`` without it warn once.)
+            units of all layers; zeros if None. (Up to jaxgru 0.1 the default was h0, so passing
+            ``h0`` and ``resets`` without it warns once.)
         reverse: run from the last step to the first. The state at index t is then the state after
             steps T ... t, and the last state is that of index 0. (Keras' ``go_backwards`` returns
             the states in reversed order.)
-        time_major: time is the first axis of xs, mask, resets and ys.
+        time_major: whether time is the first axis of xs, mask, resets and ys.
         zero_masked: set ys to zero at invalid steps, as in PyTorch's packed sequences and in ONNX.
             By default they repeat the held state, as in Keras.
-        return_sequences: return the outputs of every step. If False, ys are the outputs of the
-            last state only, and the others are not kept in memory.
-        dropout: a rate for the inputs of every layer of a stack but the first, as PyTorch's
-            ``dropout``, or a ``jaxgru.Dropout``, which also covers Keras' ``dropout``.
-        recurrent_dropout: a rate for the state in its products with the recurrent kernel, with one
-            draw for each sequence, unit and layer, for all steps and gates. (Keras draws for each
-            gate.)
+        return_sequences: whether to return the outputs of every step. If False, ys is the output at
+            the last state only, and earlier outputs are not kept in memory.
+        dropout: the dropout rate of the inputs of every layer of a stack but the first, like
+            PyTorch's ``dropout``, or a ``jaxgru.Dropout``, which also covers Keras' ``dropout``.
+        recurrent_dropout: the dropout rate of the state in its products with the recurrent kernel.
+            Each sequence, unit and layer has one draw, shared by all steps and gates. (Keras draws
+            separately for each gate.)
         key: a JAX random key for dropout.
         precision: the precision of the matrix products, as in ``jax.lax.dot_general``. JAX's
             default is TF32 on recent NVIDIA GPUs and bfloat16 on TPUs; ``"highest"`` is float32.
-        remat: what is kept for the backward pass. An integer K, 1 to T: the state of every K-th
-            step; the rest is recomputed. "states": the states only. None: the fastest choice.
-        implementation: what runs the loops over time. "scan": ``jax.lax.scan``. "native": the
-            compiled loops, for tanh and sigmoid without a clip, in float32 and
-            float64, on one CPU. "auto": native where it is installed and serves, else scan;
-            programs of ``jax.export`` always scan.
+        remat: what is saved for the backward pass. An integer K, 1 to T: the state of every K-th
+            step, and the rest is recomputed. "states": the states only. None: the fastest choice.
+        implementation: the implementation of the loop over time. "scan": ``jax.lax.scan``.
+            "native": the compiled loops, for tanh and sigmoid without a clip, in float32 or
+            float64, on one CPU device. "auto": native where it is installed and supports the layer,
+            otherwise scan. Programs exported with ``jax.export`` always use scan.
 
     Returns:
         The outputs ``ys``, ``(..., T, O)``, or ``(T, ..., O)`` with ``time_major``, or ``(..., O)``
@@ -160,8 +162,8 @@ def gru(
     Raises:
         ValueError: layers do not fit together, a shape or dtype does not fit them, a length is not
             within 0 to T, remat is not within 1 to T, precision is unknown, dropout has no key or
-            no inputs to drop, implementation is "native" and cannot serve, or two arguments
-            contradict each other.
+            no inputs to drop, implementation is "native" and does not support the net, or two
+            arguments contradict each other.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
@@ -229,15 +231,15 @@ def run_layers(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is static in a run, the same for all layers of a net: see ``gru``."""
+    """The static arguments of a run, shared by all layers of a net: see ``gru``."""
 
     dtype: Any = None
-    reset_number: float = 0.0  # the state after a reset, where none is given
+    reset_number: float = 0.0  # the state after a reset, if none is given
     reverse: bool = False
     time_major: bool = False
     zero_masked: bool = False
     return_sequences: bool = True
-    every_layer: bool = False  # return the inputs and states of every layer, too
+    every_layer: bool = False  # also return the inputs and states of every layer
     dropout: Any = 0.0
     recurrent_dropout: float = 0.0
     precision: Precision = None
@@ -275,13 +277,13 @@ def _prepared(
     elif key is None:
         raise ValueError("dropout is given without a key: expected key=, a JAX random key")
     if options.implementation == "native":
-        # An error here rather than while tracing, where JAX appends lines to it.
+        # Raised here rather than while tracing, where JAX adds lines to the message.
         for layer in unroll(net):
             choose("native", layer.params, options.precision, options.dtype)
     return (*arrays, key), options
 
 
-@functools.lru_cache(typed=True)  # of two equal values, such as 0 and False, one may be an error
+@functools.lru_cache(typed=True)  # of two equal values, such as 0 and False, one may be invalid
 def _options(**given: Any) -> Options:
     """Check the static arguments that do not depend on shapes."""
     check_static(**given)
@@ -290,7 +292,8 @@ def _options(**given: Any) -> Options:
     check_implementation(options.implementation)
     if options.zero_masked and not options.return_sequences:
         raise ValueError(
-            "zero_masked is given without return_sequences: no masked step is returned"
+            "zero_masked is given with return_sequences=False: expected only one of them, as no "
+            "masked step is returned"
         )
     dropout = as_dropout(options.dropout)
     check_rate("recurrent_dropout", options.recurrent_dropout)
@@ -316,15 +319,13 @@ def _settled(
     is_between = dropout is not None and dropout.on == "between"
     if dropout and is_between and all(layer.is_first for layer in unroll(net)):
         raise ValueError(
-            f"dropout of {dropout.rate} acts between layers, and net has no stack of them: "
-            "expected a stack, or jaxgru.Dropout(rate, on='inputs')"
+            f"dropout of {dropout.rate} acts between layers, but net is not a stack: expected a "
+            "stack, or jaxgru.Dropout(rate, on='inputs')"
         )
 
     def check(layer: Layer, *of_states: Array | None) -> None:
         for name, h in zip(("h0", "reset_state"), of_states, strict=True):
-            check_state(
-                name + layer.path, h, tuple(batch), layer.params.hidden_size, "as xs has it"
-            )
+            check_state(name + layer.path, h, tuple(batch), layer.params.hidden_size, "as in xs")
 
     if h0 is not None or start is not None:
         map_layers(check, net, h0=h0, reset_state=start)
@@ -341,8 +342,8 @@ def _warn_of_zeros() -> None:
     )
 
 
-# Compiled, so that a call outside of jit is compiled once for its shapes, and checks for NaN
-# (``jax_debug_nans``) do not see padding before it is masked.
+# Under jit, so that an eager call compiles once for its shapes, and ``jax_debug_nans`` does not
+# check padding before it is masked.
 @functools.partial(jax.jit, static_argnums=0)
 def _run_net(
     options: Options,
@@ -378,7 +379,7 @@ def _run_net(
         valid = flat(mask, 1)
     given, xs = xs, flat(xs, 1)
     if valid is not None:
-        # Before everything else, so that padding affects neither values nor derivatives.
+        # Masked first, so that padding affects neither values nor derivatives.
         xs = jnp.where(valid[..., None], xs, jnp.zeros((), xs.dtype))
 
     def whole(h: Array | None, number: float, units: int) -> Array:

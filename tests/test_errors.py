@@ -84,43 +84,44 @@ _REFUSED = [
      "np.asarray(xs) makes one without its mask"),
     # The first state
     ({"h0": ones(3)}, "h0 has shape (3,): expected (..., 4), for 4 units"),
-    ({"h0": ones(3, 4)}, "h0 has shape (3, 4): expected (4, 4), as xs has it"),
-    ({"xs": ones(5, 3), "h0": ones(1, 4)}, "h0 has shape (1, 4): expected (4,), as xs has it"),
+    ({"h0": ones(3, 4)}, "h0 has shape (3, 4): expected (4, 4), as in xs"),
+    ({"xs": ones(5, 3), "h0": ones(1, 4)}, "h0 has shape (1, 4): expected (4,), as in xs"),
     ({"h0": ones(4, dtype="i4")}, f"h0 has dtype int32: {_FLOATING}"),
     # The first state of a net
     ({"net": _NET, "h0": _ONE}, "h0 is a single array of shape (4,): expected a tuple of 2 states, "
-     "one for each layer there"),
+     "one for each layer"),
     ({"net": _NET, "h0": [_ONE]},
-     "h0 is a list of 1: expected a tuple of 2 states, one for each layer there"),
+     "h0 is a list of 1: expected a tuple of 2 states, one for each layer"),
     ({"net": _NET, "h0": (_ONE, (_ONE, _ONE))}, "h0[1] is a tuple of 2: expected a "
-     "Bidirectional(state, state), as the net has one there"),
+     "Bidirectional(state, state), as in the net"),
     ({"net": _NET, "h0": (_ONE[:3], None)}, "h0[0] has shape (3,): expected (..., 4), for 4 units"),
     ({"net": _NET, "h0": ((_ONE, _ONE), None)},
      "h0[0] is a tuple: expected a JAX or NumPy array; np.asarray(h0[0]) makes one"),
     ({"net": _NET, "h0": (None, Bidirectional(None, ones(3, 4)))},
-     "h0[1].backward has shape (3, 4): expected (4, 4), as xs has it"),
+     "h0[1].backward has shape (3, 4): expected (4, 4), as in xs"),
     ({"net": _NET, "h0": (None, Bidirectional(ones(4, dtype="i4"), None))},
      f"h0[1].forward has dtype int32: {_FLOATING}"),
     ({"net": Backward(_34), "h0": _ONE}, "h0 is a single array of shape (4,): expected a "
-     "Backward(state), as the net has one there"),
+     "Backward(state), as in the net"),
     # Nets
     ({"net": ()}, "net is an empty tuple: expected at least one layer"),
     ({"net": {"kernel": 1}}, "net is a dict: expected a GRUParams, a Bidirectional, a Backward, or "
      "a tuple or list of them; jaxgru.from_flax and jaxgru.from_haiku make one of their "
      "parameters"),
     ({"net": (_34, (_43, [_44]))},
-     "net[1][0] gives 3 outputs and net[1][1][0] takes 4 inputs: expected the same"),
-    ({"net": (_34, _34)}, "net[0] gives 4 outputs and net[1] takes 3 inputs: expected the same"),
+     "net[1][0] has 3 outputs and net[1][1][0] has 4 inputs: expected equal sizes"),
+    ({"net": (_34, _34)}, "net[0] has 4 outputs and net[1] has 3 inputs: expected equal sizes"),
     ({"net": (_34, GRUParams(_44.kernel, ones(4, 9)))},
      "net[1]: recurrent_kernel has shape (4, 9): expected (H, 3H)"),
     ({"net": Bidirectional(_34, _44)},
-     "net.forward has 3 inputs and net.backward 4: expected the same"),
+     "net.forward has 3 inputs and net.backward has 4: expected equal sizes"),
     ({"net": [Bidirectional(_43, _44)]},
-     "net[0].forward has 3 units and net[0].backward 4: expected the same"),
-    ({"net": (Bidirectional(_34, _34, None), _44)}, "net[0] gives a pair of sequences, as its "
-     "merge is None: expected one sequence for net[1]"),
+     "net[0].forward has 3 units and net[0].backward has 4: expected equal sizes"),
+    ({"net": (Bidirectional(_34, _34, None), _44)},
+     "net[0] returns a pair of sequences, because its merge is None: expected one "
+     "sequence for net[1]"),
     ({"net": Bidirectional(_34, Bidirectional(_34, _34, None))},
-     "net.backward gives a pair of sequences: expected a merge other than None"),
+     "net.backward returns a pair of sequences: expected a merge other than None"),
     # Padding and episodes
     ({"lengths": np.array([5, 6, 1, 1])},
      "lengths[1] is 6: expected 0 to 5, the number of steps of xs"),
@@ -145,14 +146,15 @@ _REFUSED = [
     ({"reset_state": ones(3), "resets": _FLAGS},
      "reset_state has shape (3,): expected (..., 4), for 4 units"),
     ({"zero_masked": True, "return_sequences": False},
-     "zero_masked is given without return_sequences: no masked step is returned"),
+     "zero_masked is given with return_sequences=False: expected only one of them, as no masked "
+     "step is returned"),
     # Dropout
     ({"dropout": 1.0}, f"dropout is 1.0: {_RATE}"),
     ({"dropout": "0.5"}, f"dropout is '0.5': {_RATE}"),
     ({"recurrent_dropout": -0.1}, f"recurrent_dropout is -0.1: {_RATE}"),
     ({"recurrent_dropout": 0.5}, "dropout is given without a key: expected key=, a JAX random key"),
     *(({"net": net, "dropout": 0.5, "key": True},
-       "dropout of 0.5 acts between layers, and net has no stack of them: expected a stack, or "
+       "dropout of 0.5 acts between layers, but net is not a stack: expected a stack, or "
        "jaxgru.Dropout(rate, on='inputs')") for net in (_34, Bidirectional(Backward(_34), _34))),
     # Segments
     *(({"remat": remat}, f"remat is {remat!r}: expected None, 'states', or an integer from 1 to 5, "
@@ -204,11 +206,11 @@ def test_steps_that_do_not_fit(function, h, x, message):
     [
         ({"reset_state": 0}, "reset_state is given without resets: expected both"),
         ({"resets": ones(2)}, "resets has dtype float32: expected bool, as resets.astype(bool)"),
-        ({"resets": _FLAGS[0]}, "resets has shape (5,): expected (2,), as h and x have it"),
+        ({"resets": _FLAGS[0]}, "resets has shape (5,): expected (2,), as in h and x"),
         ({"resets": _FLAGS[0, :2], "reset_state": ones(3)},
          "reset_state has shape (3,): expected (..., 4), for 4 units"),
         ({"resets": _FLAGS[0, :2], "reset_state": ones(3, 4)},
-         "reset_state has shape (3, 4): expected (2, 4), as h and x have it"),
+         "reset_state has shape (3, 4): expected (2, 4), as in h and x"),
     ],
 )  # fmt: skip
 def test_resets_of_a_step_that_do_not_fit(options, message):

@@ -52,47 +52,46 @@ def load(
 
     The format is detected by the content: npz, safetensors, msgpack, Keras' ``.keras``,
     ``.weights.h5`` and older HDF5 files, PyTorch's archives, ONNX and others (docs/formats.md lists
-    them with their contents). Files are untrusted: nothing in them is run, and their arrays may
-    take at most 64 MiB or 32 times the size of the file, whichever is more.
+    them all). Files are untrusted: no code in them is run, and their arrays may take at most 64 MiB
+    or 32 times the size of the file, whichever is more.
 
     Args:
         path: the file.
-        layer: the name of the GRU, required if the file has several. Names joined by ``+``, such
-            as ``"gru+gru_1"``, return a stack of GRUs, each of which takes the outputs of the one
-            before; ``"*"`` returns a stack of all. If a Keras model has other layers between them
-            that change the values, that is an error.
+        layer: the name of the GRU, required if the file has several. Names joined by ``+``, such as
+            ``"gru+gru_1"``, select a stack in which the outputs of each GRU are the inputs of the
+            next, and ``"*"`` selects a stack of all GRUs. Layers of a Keras model that change the
+            values between them are an error.
         equations: the equations of the weights. ``"keras"``, those of ``GRUParams``, is for trained
             layers. ``"notebook"`` is for weights of ``h' = z * n + (1 - z) * h`` and
-            ``n = tanh(x Wh + bh + ch + r * (h Uh))``: they are converted, by negating the z blocks
-            and adding ``ch`` to ``bh``, so that ``gru`` returns the results of these equations.
-            (The code of the notebook differs from them by a mistake: see
+            ``n = tanh(x Wh + bh + ch + r * (h Uh))``. These weights are converted, by negating the
+            z blocks and adding ``ch`` to ``bh``, so that ``gru`` returns the results of these
+            equations. (The code of the notebook differs from its equations by a mistake, see
             ``jaxgru._weights.equations``.)
         assume: values of fields that are missing in the file: ``activation``,
             ``recurrent_activation``, ``reset_after``, ``merge`` (of two directions) and ``reverse``
-            (from the last step to the first). They must not contradict the file. ``subclass``,
-            which is ``"gru"``, is that a user's own subclass computes what Keras' GRU does.
-            ``source``, such as ``"keras"``, is the library of arrays whose names do not show it.
-        override: values of these fields that replace those of the file, in every layer, for a file
-            whose writer is known to be wrong.
-        external_data: whether an ONNX model may have weights in other files, which must be in the
-            folder of the model.
+            (from the last step to the first). They must not contradict the file. ``subclass="gru"``
+            means that a custom subclass computes the same as Keras' GRU. ``source``, such as
+            ``"keras"``, names the library of arrays whose names do not identify it.
+        override: values of these fields that replace those of the file in every layer, for a file
+            that is known to be wrong.
+        external_data: whether an ONNX model may have weights in other files in its folder.
 
     Returns:
-        A ``GRUParams``; a ``Bidirectional`` or ``Backward`` for a GRU with both directions or the
-        backward one; a tuple of layers for several GRUs, or for a module with several layers.
+        A ``GRUParams``; a ``Bidirectional`` for a bidirectional GRU, a ``Backward`` for a backward
+        one; a tuple of layers for several GRUs, or for a module with several layers.
 
     Raises:
-        WeightsError: the file is not a weights file or is damaged, its arrays do not fit, no net
-            can hold the GRU exactly, or there is no such layer. The message has the file, the
-            array, the value found and the value expected.
-        OSError: the file is missing or may not be read.
-        ValueError: equations or a field of assume or override is unknown.
+        WeightsError: the file is not a weights file or is damaged, its arrays do not fit together,
+            no net represents the GRU exactly, or there is no such layer. The message has the file,
+            the array, the value and the expected value.
+        OSError: the file is missing or cannot be read. ValueError: equations or a field of assume
+        or override is unknown.
         ImportError: the format needs a library; the message names the extra to install.
 
     Warns:
-        WeightsWarning: a field is missing in the file, with the assumed value; override contradicts
-            the file, with both values; an array has NaN or Inf; or the file is float64 and JAX's
-            x64 mode is off, so that the weights were rounded to float32.
+        WeightsWarning: a field is missing in the file and a value was assumed; override contradicts
+            the file; an array contains NaN or Inf; or the weights are float64 and were rounded to
+            float32, because JAX's x64 mode is off.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -121,7 +120,7 @@ def load_layer(
     Arguments, warnings and further errors are those of ``load``.
 
     Raises:
-        WeightsError: the GRU is a net of several layers or directions, or a backward one.
+        WeightsError: the GRU has several layers or directions, or runs backward.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -152,8 +151,8 @@ def load_all(
 ) -> dict[str, Net]:
     """Return all GRUs in a file by name, in the order of the file.
 
-    Arguments, errors and warnings are those of ``load``. If no net can hold one of them exactly,
-    that is an error; ``load`` can still return the others.
+    Arguments, errors and warnings are those of ``load``. A GRU that no net represents exactly is an
+    error, but ``load`` can still return the others.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -168,7 +167,7 @@ def load_all(
     with prefix_errors(path):
         found = every(contents.gathered)
     nets = {}
-    for name, one in found.items():  # not a comprehension: a warning would point at that
+    for name, one in found.items():  # not a comprehension, which warnings would point at
         nets[name] = to_jax_and_warn(one, f"{os.fspath(path)}: {name}", stacklevel=2)
     return nets
 
@@ -176,8 +175,8 @@ def load_all(
 def read(path: StrPath, *, layer: str | None = None, **options: Any) -> Net:
     """Return a GRU in a file, as NumPy arrays.
 
-    Unlike ``load``, it never rounds float64, whatever JAX's x64 mode is. Use it to convert files.
-    Arguments, errors and warnings are those of ``load``.
+    Unlike ``load``, it never rounds float64, whether JAX's x64 mode is on or off. Use it to convert
+    files. Arguments, errors and warnings are those of ``load``.
     """
     found = _picked(path, layer, **options)
     warn(found, os.fspath(path), [], stacklevel=2)
@@ -201,7 +200,7 @@ def save(
     assume: Assume | None = None,
     dtype: Literal["file"] | None = None,
 ) -> None:
-    """Write a net to a file, in the format of its suffix, or into a file that it was read from.
+    """Write a net to a file, in the format of its suffix, or into the file that it came from.
 
     =================  ======================  =====================================================
     suffix             format                  contents
@@ -215,30 +214,30 @@ def save(
     =================  ======================  =====================================================
 
     ``load`` with the same ``equations`` returns bit-for-bit identical weights, except that a bias
-    of None is loaded as zeros from a format with two biases. An existing file is replaced when
-    the new one is complete.
+    of None is loaded as zeros from a format with two biases. An existing file is replaced once the
+    new one is complete.
 
     Args:
         net: a ``GRUParams``, ``Bidirectional``, ``Backward``, or a tuple or list of them.
         path: the file to write.
         format: the name of the format; by default that of the suffix.
         equations: the equations of the written weights, as in ``load``.
-        into: a file whose GRU, called ``layer``, has the places of the net. ``path`` becomes this
-            file with its arrays replaced and all else as it was: configuration, names, other
-            layers, optimizer. It may be ``path`` itself. For a ``jaxgru.model.Model``, a whole
-            model that ``jaxgru.load_model`` reads; for a dict, arrays by the names that
-            ``jaxgru.load_arrays`` gives them. For ``.keras``, ``.h5`` and ``.weights.h5``
-            (which need h5py), ONNX, archives of ``torch.save``, safetensors, ``.npz`` and
+        into: a file with a GRU, called ``layer``, of the structure and sizes of the net. ``path``
+            becomes a copy of this file with the arrays of that GRU replaced and everything else
+            unchanged: configuration, names, other layers, optimizer. It may be ``path`` itself. For
+            a ``jaxgru.model.Model``, a file that ``jaxgru.load_model`` reads; for a dict of arrays
+            by name, one that ``jaxgru.load_arrays`` reads. Supported are ``.keras``, ``.h5`` and
+            ``.weights.h5`` (with h5py), ONNX, archives of ``torch.save``, safetensors, ``.npz`` and
             MessagePack.
         layer: with ``into``, as in ``load``.
-        assume: with ``into``, as in ``load``: what the file does not have.
-        dtype: with ``into``: "file" rounds numbers to the types in the file. By default a number
-            that the file cannot hold is an error.
+        assume: with ``into``: values of fields that are missing in the file, as in ``load``.
+        dtype: with ``into``: "file" rounds numbers to the dtypes in the file. By default, a number
+            that does not fit the dtype in the file exactly is an error.
 
     Raises:
-        WeightsError: the format, the equations or the place in ``into`` cannot hold the net
-            exactly, with the reason. The notebook's equations hold only ``reset_after=True``, and
-            no recurrent bias of the candidate.
+        WeightsError: the format, the equations or the GRU in ``into`` cannot represent the net
+            exactly; the message has the reason. The notebook's equations support only
+            ``reset_after=True``, without a recurrent bias of the candidate.
         OSError: the file cannot be written.
         ValueError: format or equations is unknown, or the arrays of ``net`` do not fit together.
         ImportError: the format needs a library; the message names the extra to install.
@@ -255,7 +254,7 @@ def save(
     check_equations(equations)
     if into is not None:
         if format is not None or equations != "keras":
-            raise ValueError("format or equations is given with into: expected into alone")
+            raise ValueError("format or equations is given with into: expected into only")
         _save_into(net, path, into, layer, check_assume(assume), rounds=dtype == "file")
         return
     if layer is not None or assume is not None or dtype is not None:
@@ -275,7 +274,7 @@ def save(
             write(arrays, Path(temporary))
 
 
-# Endings of names that one format has, and no other.
+# Suffixes that only one format has.
 _SUFFIXES = {
     ".keras": "keras",
     ".h5": "keras-h5",
@@ -327,8 +326,8 @@ def _save_into(
         others = [each for each in stored.arrays if "optimizer" in each.lower()]
     if others:
         warnings.warn(
-            f"{os.fspath(path)}: the state of the optimizer in it is that of the weights before: "
-            "compile the model anew before it is trained further",
+            f"{os.fspath(path)}: its optimizer state belongs to the weights before the change: "
+            "compile the model again before further training",
             WeightsWarning,
             stacklevel=3,
         )

@@ -46,7 +46,7 @@ class FileArrays(Mapping[str, NDArray[Any]]):
         with prefix_errors(self._path):
             if _state(self._path) != self._state:
                 raise WeightsError(
-                    "it has changed since it was opened: expected the same file; call "
+                    "it has changed since it was opened: expected an unchanged file; call "
                     "jaxgru.load_arrays again"
                 )
             array = read_now(self._arrays[self._named[name]])
@@ -74,31 +74,31 @@ class FileArrays(Mapping[str, NDArray[Any]]):
 
 
 def load_arrays(path: StrPath, *, external_data: bool = False) -> FileArrays:
-    """Return all arrays of a file of any format by the names that people know.
+    """Return all arrays of a file of any format, by the names that users see in its library.
 
     Keras' arrays are named by the layer's own name, ``readout/kernel`` or
     ``encoder/gru/recurrent_kernel``, with the direction in a ``Bidirectional``,
-    ``bidirectional/forward/kernel``; those of other classes of layers ``layer/vars/0``. A file of
-    weights alone has the names of classes instead, ``dense_1/kernel``, unless Keras wrote the
-    layers' into it. PyTorch's have the names of the state dict, ONNX' those of the initializers,
-    trees the keys of the path.
+    ``bidirectional/forward/kernel``. Arrays of custom layers are named ``layer/vars/0``. A file of
+    weights only has the names of classes instead, ``dense_1/kernel``, unless Keras wrote those of
+    the layers. Arrays of PyTorch have the names of the state dict, those of ONNX the names of the
+    initializers, and those of trees the keys of their paths.
 
     Args:
         path: the file. It is untrusted, as in ``jaxgru.load``: nothing in it is run.
         external_data: whether an ONNX model may have weights in other files, as in ``jaxgru.load``.
 
     Returns:
-        A mapping of NumPy arrays, of any type of numbers. An array is read when it is accessed,
-        which is an error if the file has changed by then. ``shape(name)`` and ``dtype(name)`` read
-        nothing. The file stays open as long as the mapping exists.
+        A mapping of NumPy arrays of any numeric dtype. An array is read when it is accessed, which
+        raises an error if the file has changed since. ``shape(name)`` and ``dtype(name)`` read no
+        numbers. The file stays open as long as the mapping exists.
 
     Raises:
         WeightsError: the file is not a weights file or is damaged; on access, the array is damaged
-            or has no numbers.
+            or not numeric.
         OSError: the file is missing or may not be read.
 
     Warns:
-        WeightsWarning: the file does not have the names of layers.
+        WeightsWarning: the file does not contain the names of layers.
 
     >>> import jax, jaxgru, pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "weights.npz")
@@ -123,9 +123,9 @@ def load_model(
 ) -> Model:
     """Return a whole Keras model whose layers form a chain, as JAX arrays.
 
-    Its predictions are those of Keras' ``model(xs)``, masks included. Keras is not needed. Of a
-    layer of another kind, or a branch, the error says which: then put a ``jaxgru.model.Model``
-    together of ``jaxgru.load`` and ``jaxgru.load_arrays``.
+    Its predictions are those of Keras' ``model(xs)``, masks included. Keras is not needed. The
+    error for an unsupported layer or a branch names it. In that case, build a
+    ``jaxgru.model.Model`` with ``jaxgru.load`` and ``jaxgru.load_arrays``.
 
     Args:
         path: a ``.keras`` file or a whole model in HDF5, of Keras 1 to 3.
@@ -133,11 +133,11 @@ def load_model(
         override: values that replace those of the file, as in ``jaxgru.load``.
 
     Returns:
-        The model: a pytree, and a function of inputs, ``model(xs)``. The layers are called as in
-        Keras, those of sub-models ``outer/inner``.
+        The model: a pytree that is called as ``model(xs)``. Layers have their names in Keras, those
+        in sub-models ``outer/inner``.
 
     Raises:
-        WeightsError: the file is no whole model or is damaged, or a layer cannot be held.
+        WeightsError: the file is not a whole model or is damaged, or a layer is not supported.
         OSError: the file is missing or may not be read.
 
     Warns:
@@ -154,8 +154,8 @@ def load_model(
     with opened(path) as (name, stored):
         if stored.model is None:
             raise WeightsError(
-                f"it is a file of format {name}, which has no configuration of a model: expected a "
-                "whole model of Keras; or put a jaxgru.model.Model together of jaxgru.load and "
+                f"it is a file of format {name}, without the configuration of a model: expected a "
+                "whole Keras model, or build a jaxgru.model.Model with jaxgru.load and "
                 "jaxgru.load_arrays"
             )
         found = stored.model(stored.arrays, checked)
@@ -169,7 +169,7 @@ def has_model(path: StrPath, *, external_data: bool = False) -> bool:
 
 
 def named(stored: Stored) -> Mapping[str, str]:
-    """Return the names in a file by those that people know."""
+    """Return the names in a file by those that users see."""
     return {name: name for name in stored.arrays} if stored.named is None else stored.named
 
 
@@ -179,7 +179,7 @@ def _described(stored: Stored, name: str) -> tuple[tuple[int, ...], str]:
 
 
 def _state(path: StrPath) -> list[tuple[int, ...]]:
-    """Return what changes with a file, or with any file of several that are read as one."""
+    """Return values that change with a file, or with any of several files that are read as one."""
     place = located(Path(path)) or Path(path)
     parts: Iterable[Path] = place.rglob("*") if place.is_dir() else ()
     if place.suffix == ".index":  # of a checkpoint, with its numbers beside it

@@ -120,7 +120,7 @@ def test_layers_of_a_file_make_a_stack(run):
     for side, layer in zip("ab", jaxgru._weights.io.read("stack.safetensors"), strict=True):
         expected = arrays[f"{side}.weight_ih_l0"][: layer.hidden_size].T  # PyTorch's first is r
         np.testing.assert_array_equal(np.split(layer.kernel, 3, axis=1)[1], expected)
-    message = "net[0] gives 4 outputs and net[1] takes 2 inputs: expected the same"
+    message = "net[0] has 4 outputs and net[1] has 2 inputs: expected equal sizes"
     wrong = run("inspect", "two.npz", "--layer", "b", "--layer", "a")
     assert wrong == (2, "", [f"error: two.npz: 'b' and 'a' are not a net: {message}"])
     _, _, (error,) = run("inspect", "two.npz", "--plot", "two.png")

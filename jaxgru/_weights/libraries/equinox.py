@@ -9,8 +9,8 @@ name            shape         meaning
 ``bias_n``      ``(H,)``      state-side bias of the candidate; z and r have none
 ==============  ============  ===============================================================
 
-``eqx.nn.GRUCell`` applies the reset gate after the product; its activations are always tanh and
-sigmoid. Without biases its names and equations are those of ``torch.nn.GRUCell``.
+``eqx.nn.GRUCell`` applies the reset gate after the product, and its activations are always tanh and
+sigmoid. Without biases, its names and equations are those of ``torch.nn.GRUCell``.
 
 Source: ``equinox/nn/_rnn.py``.
 """
@@ -65,8 +65,8 @@ def from_equinox(module: object, *, layer: str | None = None) -> GRUParams:
         created with ``use_bias=False``.
 
     Raises:
-        WeightsError: there is no cell, several and no ``layer``, or its arrays do not fit
-            together.
+        WeightsError: there is no cell, there are several and ``layer`` is not given, or its arrays
+            do not fit together.
         ImportError: Equinox is not installed.
 
     >>> import jax, jaxgru
@@ -96,16 +96,16 @@ def to_equinox(net: Net) -> "equinox.nn.GRUCell":
     """Return a net of one layer as an Equinox GRU cell.
 
     Args:
-        net: a ``GRUParams`` with ``reset_after=True``, tanh and sigmoid, and no clip. Equinox has
-            one bias for both sides of z and r, so of each two numbers there one must be zero.
-            (Traced arrays cannot be checked and are added.)
+        net: a ``GRUParams`` with ``reset_after=True``, tanh and sigmoid, and no clip. Equinox has a
+            single bias for z and r, so for each of their units the bias or the recurrent bias must
+            be zero. (Traced arrays cannot be checked and are added.)
 
     Returns:
         An ``equinox.nn.GRUCell`` with new JAX arrays, with ``use_bias=False`` if both biases are
         None.
 
     Raises:
-        WeightsError: Equinox's cell cannot hold the net.
+        WeightsError: Equinox's cell cannot represent the net.
         ValueError: the arrays of the net do not fit together.
         ImportError: Equinox is not installed.
 
@@ -124,7 +124,7 @@ def to_equinox(net: Net) -> "equinox.nn.GRUCell":
     if has_bias(params):
         bias, candidate = one_gate_bias(params, "Equinox's cell")
         arrays |= {"bias": swap_gates(bias), "bias_n": candidate}
-    # Its shapes alone: its own arrays would be drawn, and are all replaced.
+    # Only its shapes: all of its arrays are replaced, so none is initialized.
     cell = eqx.filter_eval_shape(
         eqx.nn.GRUCell,
         params.input_size,
@@ -139,7 +139,7 @@ def to_equinox(net: Net) -> "equinox.nn.GRUCell":
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """Return all GRU cells of Equinox with biases among named arrays, by their paths.
 
-    A cell without biases has the names of PyTorch, and is found as such.
+    A cell without biases has the names of PyTorch and is found there.
     """
     modules = names.holding(arrays, _SHAPES)
     return names.build_all(names.cells(arrays, modules, _SHAPES, params_of), assume, "equinox")

@@ -27,7 +27,9 @@ def find(arrays: Arrays, assume: Mapping[str, Any], *, looked_for: str = "") -> 
     for layout in LAYOUTS:
         for name, found in layout.find(arrays, assume).items():
             if name in gathered:
-                found = WeightsError("the arrays of two libraries' GRUs are there: expected one's")
+                found = WeightsError(
+                    "the file has GRUs of two libraries at one place: expected one"
+                )
             gathered[name] = found
     if not gathered:
         known = [*filter(None, [looked_for]), *(layout.LOOKED_FOR for layout in LAYOUTS)]
@@ -40,14 +42,14 @@ def _in_order(names: Iterable[str]) -> list[str]:
     ranks: dict[tuple[str, ...], int] = {}
 
     def key(name: str) -> list[tuple[int, str]]:
-        pieces = re.split(r"([0-9]+)", name)  # texts and numbers by turns
+        pieces = re.split(r"([0-9]+)", name)  # alternating texts and numbers
         places = []
         for i, piece in enumerate(pieces):
             if i % 2:
                 digits = piece.lstrip("0")
                 places.append((len(digits), digits))
             else:
-                # A text is placed by where it stood first after what is before it in the name.
+                # A text is ranked by its first occurrence after the same beginning of the name.
                 places.append((ranks.setdefault(tuple(pieces[: i + 1]), len(ranks)), ""))
         return places
 

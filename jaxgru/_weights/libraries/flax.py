@@ -100,13 +100,14 @@ def from_flax(  # by position too, as nnx.vmap passes all arguments
         ``Bidirectional``.
 
     Raises:
-        WeightsError: there is no GRU, several and no ``layer``, or one that no net can hold.
+        WeightsError: there is no GRU, there are several and ``layer`` is not given, or no net
+        represents it exactly.
         ValueError: assume is invalid.
         ImportError: Flax is not installed.
 
     Warns:
-        WeightsWarning: a field was assumed; weights are NaN or Inf; float64 was rounded, as JAX's
-            x64 mode is off.
+        WeightsWarning: a field was assumed; weights are NaN or Inf; float64 was rounded, because
+            JAX's x64 mode is off.
 
     >>> import jax, jaxgru
     >>> from flax import nnx  # doctest: +SKIP
@@ -138,14 +139,14 @@ def to_flax(
 
     Args:
         net: a net with ``reset_after=True``, tanh and sigmoid, and no clip in all layers. Flax has
-            one bias for both sides of z and r, so of each two numbers there one must be zero.
-            (Traced arrays cannot be checked and are added.) nnx has no state-side bias of the
-            candidate.
+            a single bias for z and r, so for each of their units the bias or the recurrent bias
+            must be zero. (Traced arrays cannot be checked and are added.) nnx has no recurrent bias
+            of the candidate.
         api: ``"linen"`` or ``"nnx"``.
 
     Returns:
         New JAX arrays in nested dicts. For linen the variables ``{"params": ...}``, for nnx a pure
-        dict of the state (``nnx.replace_by_pure_dict``), of the module that the net is:
+        dict of the state (``nnx.replace_by_pure_dict``), of the corresponding module:
 
         =========================  ==========================================================
         ``GRUParams``              ``GRUCell``
@@ -154,8 +155,8 @@ def to_flax(
         =========================  ==========================================================
 
     Raises:
-        WeightsError: Flax's parameters cannot hold the net. They include neither a direction nor a
-            merge, so ``Backward`` and merges other than ``"concat"`` are refused.
+        WeightsError: Flax's parameters cannot represent the net. They include neither a direction
+            nor a merge, so ``Backward`` and merges other than ``"concat"`` are errors.
         ValueError: api is unknown, or the layers of the net do not fit together.
 
     >>> import jax, jaxgru
@@ -219,15 +220,15 @@ def _nnx_cell(params: GRUParams) -> dict[str, Any]:
     bias, candidate = one_gate_bias(params, "Flax's GRUCell")
     if is_traced(candidate):
         raise WeightsError(
-            "the recurrent bias of the candidate is traced, so that it cannot be seen to be 0: "
-            "expected None, as nnx.GRUCell has none; linen's has one"
+            "the recurrent bias of the candidate is traced, so it cannot be checked to be 0: "
+            "expected None, because nnx.GRUCell has none, unlike linen.GRUCell"
         )
     inside = np.count_nonzero(candidate)
     if inside:
         raise WeightsError(
             f"the recurrent bias of the candidate is non-zero in {inside} of {candidate.size} "
-            "units: expected 0, as nnx.GRUCell has none, and the input side's stands outside the "
-            "reset gate; linen's has one"
+            "units: expected 0, because nnx.GRUCell has no bias inside the reset gate, unlike "
+            "linen.GRUCell"
         )
     return {
         "dense_i": {"kernel": swap_gates(params.kernel), "bias": swap_gates(bias)},
@@ -286,7 +287,7 @@ def _find_in_module(nnx: Any, module: Any, assume: Mapping[str, Any]) -> GRUsByN
     gathered: GRUsByName = {}
     for path, node in nodes.items():
         if any(path[:end] in nodes for end in range(len(path))):
-            continue  # a part of one that is above it
+            continue  # part of a module found above
         gathered["/".join(map(str, path)) or UNNAMED] = result_or_error(_found, nnx, node, assume)
     return gathered
 
@@ -318,8 +319,8 @@ def _found(nnx: Any, node: Any, assume: Mapping[str, Any]) -> LoadedGRU:
 
 
 _COMPUTED = (
-    "the layer goes backward and gives its outputs last step first (keep_order=False): "
-    "jaxgru gives them in the input's order of time",
+    "the layer runs backward and returns its outputs last step first (keep_order=False): jaxgru "
+    "returns them in the order of the input",
 )
 
 

@@ -9,8 +9,9 @@ name          shape         meaning
 ============  ============  =================================================================
 
 ``hk.GRU`` computes ``h' = (1 - z) * h + z * a``, so its update gate is the complement of that of
-``GRUParams``. As ``1 - sigmoid(x) = sigmoid(-x)``, the conversion negates the z blocks, which is
-exact. The reset gate is before the product, and the activations are always tanh and sigmoid.
+``GRUParams``. Because ``1 - sigmoid(x) = sigmoid(-x)``, the conversion negates the z blocks, which
+is exact. The reset gate is applied before the product, and the activations are always tanh and
+sigmoid.
 
 Source: ``haiku/_src/recurrent.py``.
 """
@@ -51,7 +52,8 @@ def from_haiku(params: Mapping[str, object], *, layer: str | None = None) -> GRU
         The layer, with ``reset_after=False`` and JAX arrays.
 
     Raises:
-        WeightsError: there is no GRU, several and no ``layer``, or its arrays do not fit together.
+        WeightsError: there is no GRU, there are several and ``layer`` is not given, or its arrays
+            do not fit together.
 
     >>> import jax.numpy as jnp, jaxgru
     >>> params = {"gru": {"w_i": jnp.ones((3, 15)), "w_h": jnp.ones((5, 15)), "b": jnp.ones(15)}}
@@ -72,17 +74,18 @@ def to_haiku(net: Net, *, name: str = "gru") -> dict[str, dict[str, jax.Array]]:
 
     Args:
         net: a ``GRUParams``, or a tuple or list of them for the GRUs of a ``haiku.DeepRNN``, with
-            ``reset_after=False``, tanh and sigmoid, and no clip. Haiku has one bias, so of each two
-            numbers of the biases one must be zero. (Traced arrays cannot be checked and are added.)
+            ``reset_after=False``, tanh and sigmoid, and no clip. Haiku has a single bias, so for
+            each of its elements the bias or the recurrent bias must be zero. (Traced arrays cannot
+            be checked and are added.)
         name: the name of the module; the names of further modules end with ``_1``, ``_2`` and so
             on, as in Haiku.
 
     Returns:
-        The parameters by module, with new JAX arrays: what ``apply`` of a transformed function
-        with these modules takes as it is.
+        The parameters by module, with new JAX arrays, for ``apply`` of a transformed function with
+        these modules.
 
     Raises:
-        WeightsError: Haiku cannot hold the net.
+        WeightsError: Haiku cannot represent the net.
         ValueError: the layers of the net do not fit together.
 
     >>> import jax, jaxgru

@@ -83,13 +83,13 @@ def cells(
 
     def build(place: str, module: Module, fields: Fields) -> Net:
         held = {own: shape for own, shape in shapes.items() if own in module}
-        # A part with more arrays, such as a bias or a norm of one's own, is of another cell.
+        # A gate with more arrays, such as a bias or a norm, belongs to another cell.
         parts = {own.rpartition("/")[0] for own in held} - {""}
         for own in module.keys() - held.keys():
             if own.rpartition("/")[0] in parts:
                 raise WeightsError(
-                    f"{label(place, own)} is there: expected {', '.join(held)}, as the cell has "
-                    "no other arrays"
+                    f"{label(place, own)} is not an array of the cell: expected {', '.join(held)} "
+                    "only"
                 )
         found = {own: arrays[module[own]] for own in held}
         return layer(check_arrays(found, place, held, may_be_stacked=True), fields)
@@ -98,14 +98,14 @@ def cells(
 
 
 def build_all(builds: Mapping[str, Build], assume: Mapping[str, Any], source: str) -> GRUsByName:
-    """Return the GRU of each path, or the reason why no net can hold it."""
+    """Return the GRU of each path, or the reason why no net represents it."""
     return {gru_name(place): attempt(build, assume, source) for place, build in builds.items()}
 
 
 def attempt(
     build: Build, assume: Mapping[str, Any], source: str = "keras"
 ) -> LoadedGRU | WeightsError:
-    """Return the GRU that a function builds, or the reason why no net can hold it.
+    """Return the GRU that a function builds, or the reason why no net represents it.
 
     ``source`` is the library of the arrays.
     """
@@ -121,7 +121,8 @@ def attempt(
         if axes:
             fields.note(
                 f"its arrays are stacked over {' x '.join(map(str, axes))}, seeds or layers: run "
-                "the net under jax.vmap, or take one, jax.tree.map(lambda array: array[0], net)"
+                "the net under jax.vmap, or select one with jax.tree.map(lambda array: array[0], "
+                "net)"
             )
         return net
 
@@ -173,7 +174,7 @@ def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
     """Return the message about arrays without a GRU; ``others`` are phrases for similar layers."""
     like = "".join(f", {other}" for other in others[:3])
     held = f"{len(arrays)} arrays ({listed(arrays)}){like}"
-    return f"no GRU is among its {held}: expected {looked_for}"
+    return f"there is no GRU among its {held}: expected {looked_for}"
 
 
 def named_arrays(tree: Any) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def _named(path: str, tree: Any) -> Iterator[tuple[str, Any]]:
 
 
 def read_array(array: Any) -> Any:
-    """Convert an array to NumPy, or to Unread if its dtype is not one of weights."""
+    """Convert an array to NumPy, or to Unread if its dtype is not one for weights."""
     if str(array.dtype) not in FLOATS:
         return Unread(tuple(array.shape), str(array.dtype))
     return array if is_traced(array) else np.asarray(array)

@@ -69,7 +69,7 @@ _SIDES = ("fw", "bw")
 
 
 def find(arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
-    """Return all GRUs of TensorFlow 1 among named arrays: stacks and both directions as one."""
+    """Return all GRUs of TensorFlow 1 among named arrays, with stacks and directions joined."""
     modules: dict[str, names.Module] = {}
     opaque = {}
     for name in arrays:
@@ -134,7 +134,7 @@ def _joined(cells: Mapping[_Parts, names.Build]) -> dict[str, names.Build]:
 
 
 def _is_inside(place: _Parts) -> bool:
-    """Return whether something may be joined from a place and others."""
+    """Return whether a place may be part of a stack or of both directions."""
     return any(_MEMBER.fullmatch(part) or part.lower() in _SIDES for part in place)
 
 
@@ -203,7 +203,7 @@ def _cell(arrays: Arrays, place: str, module: names.Module, fields: Fields) -> A
         np.concatenate([*_z_r(gates[:-units]), found["input/kernel"]], 1),
         np.concatenate([*_z_r(gates[-units:]), found["hidden/kernel"]], 1),
         np.concatenate([*_z_r(bias), found["input/bias"]]),
-        # The biases of the gates are those of both sides already.
+        # The biases of the gates are already the sum of both sides.
         np.concatenate([np.zeros_like(bias), found["hidden/bias"]]),
         reset_after=True,
         **TANH_SIGMOID,

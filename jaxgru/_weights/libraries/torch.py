@@ -73,12 +73,12 @@ def from_torch(
         is above 1.
 
     Raises:
-        WeightsError: there is no GRU, several and no ``layer``, or its weights are incomplete,
-            parametrized, or integers.
+        WeightsError: there is no GRU, there are several and ``layer`` is not given, or its weights
+            are incomplete, parametrized, or integers.
         ImportError: PyTorch is not installed.
 
     Warns:
-        WeightsWarning: weights are NaN or Inf; float64 was rounded, as JAX's x64 mode is off.
+        WeightsWarning: weights are NaN or Inf; float64 was rounded, because JAX's x64 mode is off.
 
     >>> import jaxgru
     >>> import torch  # doctest: +SKIP
@@ -124,7 +124,7 @@ def to_torch(net: Net, *, cell: bool = False) -> "dict[str, torch.Tensor]":
         are None, they are zeros.
 
     Raises:
-        WeightsError: PyTorch cannot hold the net.
+        WeightsError: PyTorch cannot represent the net.
         ValueError: the layers of the net do not fit together.
         ImportError: PyTorch is not installed.
 
@@ -142,7 +142,7 @@ def to_torch(net: Net, *, cell: bool = False) -> "dict[str, torch.Tensor]":
 
 
 def _to_tensor(torch: Any, array: Any) -> Any:
-    # PyTorch takes no bfloat16 of NumPy's, only its bits.
+    # PyTorch does not accept NumPy's bfloat16, only its bits.
     if array.dtype == FLOATS["bfloat16"]:
         return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(array)
@@ -159,7 +159,7 @@ def _arrays_of_state_dict(torch: Any, state: Mapping[Any, Any]) -> Arrays:
 
     def array(tensor: Any) -> Unread:
         dtype = str(tensor.dtype).removeprefix("torch.")
-        # Others have numbers that are elsewhere, or that are not what they look like.
+        # Other layouts and devices have their numbers elsewhere or encoded.
         is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
         if not is_plain or tensor.layout != torch.strided or tensor.is_meta:
             kind = f"{type(tensor).__name__} of layout {tensor.layout} on {tensor.device}"
@@ -188,8 +188,9 @@ _OWN = re.compile(r"(?:weight|bias)_(?:ih|hh)(?:_l(0|[1-9][0-9]{0,8})(_reverse)?
 # Names such as enc_w_ih and enc_b_hh_l0, with a name for the module before them, or none.
 _SHORT = re.compile(r"(?:(.*)_)?([wb])_((?:ih|hh)(?:_l[0-9]{1,9}(?:_reverse)?)?)")
 _LONG = {"w": "weight", "b": "bias"}
-# What a weight is stored as while something else is trained in its place: torch.nn.utils' prune,
-# weight_norm and spectral_norm, fastai's weight dropout; and _REPLACED_BELOW, PyTorch's newer way.
+# How a weight is stored while other tensors are trained in its place: by torch.nn.utils' prune,
+# weight_norm and spectral_norm, and by fastai's weight dropout; _REPLACED_BELOW for PyTorch's newer
+# parametrizations.
 _REPLACED = re.compile(rf"({_OWN.pattern})_(g|v|u|orig|mask|raw|original[0-9]*)")
 _REPLACED_BELOW = re.compile(rf"(?:(.*)[./,])?parametrizations[./,]({_OWN.pattern})")
 _PROJECTION = re.compile(r"weight_hr_l[0-9]+(?:_reverse)?")
@@ -198,12 +199,12 @@ _CAPABILITIES = Capabilities(
 )
 # The layers that share these names, by the rows of weight_hh for each of its columns.
 _OTHERS = {1: "a plain RNN", 4: "an LSTM"}
-# Equinox's own of a cell whose weights are called as PyTorch's are.
+# The biases of an Equinox cell, whose weights have the names of PyTorch.
 _EQUINOX = frozenset({"bias", "bias_n"})
 
 
 class _Extent(NamedTuple):
-    """What a GRU consists of."""
+    """The parts of a GRU."""
 
     layers: list[int | None]  # None: that of a cell
     sides: tuple[bool, ...]  # False: forward, True: backward
@@ -350,7 +351,9 @@ def _extent(module: Collection[str]) -> _Extent:
     matches = [match for match in map(_OWN.fullmatch, module) if match]
     numbers = {match[1] for match in matches}
     if None in numbers and len(numbers) > 1:
-        raise WeightsError("weights of a GRU and of a GRU cell are in one place: expected one's")
+        raise WeightsError(
+            "weights of a GRU and of a GRU cell are at one place: expected one of them"
+        )
     layers: list[int | None] = [None] if None in numbers else [*range(len(numbers))]
     sides = (False, True) if any(match[2] for match in matches) else (False,)
     has_biases = any(match[0].startswith(BIASES) for match in matches)

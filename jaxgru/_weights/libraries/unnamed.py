@@ -1,7 +1,7 @@
 """Arrays whose names do not show their library, such as ``arr_0`` or ``W``, ``U`` and ``b``.
 
 Shapes show neither the order of the gates nor the sign of z. So such arrays are read only if
-``assume`` names the library, as its weights in its own order.
+``assume`` names their library, whose order of arrays is then assumed.
 """
 
 import re

@@ -246,7 +246,7 @@ def test_other_layers_are_passed_over(weights):
 def test_a_stack_whose_cells_do_not_fit(weights):
     cells = {f"layers/rnn/cell/cells/gru_cell{i}": _arrays(n) for n, i in enumerate(["", "_1"])}
     weights.write_bytes(golden.weights_of(cells))
-    with pytest.raises(jaxgru.WeightsError, match=r"gives 4 outputs and .* takes 3 inputs"):
+    with pytest.raises(jaxgru.WeightsError, match=r"has 4 outputs and .* has 3 inputs"):
         jaxgru.load(weights)
 
 

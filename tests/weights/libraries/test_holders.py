@@ -163,7 +163,7 @@ def test_what_cannot_be_held_is_refused_and_the_old_file_stays(key, tmp_path, ho
 def test_layers_that_do_not_fit(key, tmp_path, holder):
     pytest.importorskip(_NEEDS.get(holder, "numpy"))
     layer = cases.random_params(key, 3, 4)
-    with pytest.raises(ValueError, match=r"net\[1\] takes 3 inputs"):
+    with pytest.raises(ValueError, match=r"net\[1\] has 3 inputs"):
         _HOLDERS[holder]((layer, layer), tmp_path)
 
 

@@ -75,7 +75,7 @@ def test_layers_and_directions_are_stacked_alike():
         for side, count in (("forward", 4), ("backward", 3))
         for name, array in _arrays("nnx", (count,)).items()
     }
-    with pytest.raises(jaxgru.WeightsError, match=r"forward: the arrays are stacked over 4"):
+    with pytest.raises(jaxgru.WeightsError, match=r"forward: the arrays have the leading axes 4"):
         _only(arrays)
 
 
@@ -109,14 +109,14 @@ def test_files_of_jaxgru_hold_them(tmp_path, ensemble, equations):
 def test_other_formats_say_that_they_are_stacked(tmp_path, ensemble, suffix):
     path = tmp_path / f"net{suffix if '.' in suffix else ''}"
     format_ = None if "." in suffix else suffix
-    with pytest.raises(ValueError, match=r"stacked over 4: .* take one, as jax.tree.map"):
+    with pytest.raises(ValueError, match=r"leading axes 4: .* take one, as jax.tree.map"):
         jaxgru.save(ensemble, path, format=format_)
     assert not path.exists()
 
 
 def test_gru_says_so_and_vmap_runs_each(ensemble):
     xs = np.ones((2, 6, INPUTS), "f")
-    with pytest.raises(ValueError, match=r"stacked over 4: .* run all with jax.vmap"):
+    with pytest.raises(ValueError, match=r"leading axes 4: .* run all with jax.vmap"):
         jaxgru.gru(ensemble, xs)
     ys, _ = jax.vmap(lambda net: jaxgru.gru(net, xs))(ensemble)
     for i in range(COUNT):
