@@ -25,6 +25,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_design",
 ]
 exclude_patterns = ["_build"]
 
@@ -33,7 +34,7 @@ nb_execution_mode = "off"
 # Sphinx reads only files in this folder. The copies are ignored by git.
 shutil.copytree(ROOT / "notebooks", ROOT / "docs" / "notebooks", dirs_exist_ok=True)
 
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 # Formulas are MathML, which browsers render without a script or the network.
@@ -80,6 +81,7 @@ html_static_path: list[str] = []
 autodoc_typehints = "none"  # see signatures.py
 # One argument in a line, with its type.
 python_maximum_signature_line_length = 80
+python_use_unqualified_type_names = True
 # Names of other libraries: their inventories would need the network.
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|equinox|flax|haiku|jax|keras|numpy|onnx|optax|os|torch)\b.*"),

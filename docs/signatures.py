@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import sys
 import textwrap
+import typing
 
 import jaxgru
 import jaxgru.finetune
@@ -64,8 +65,11 @@ def written_signature(app, what, name, obj, *_):
     function = _definition(inspect.unwrap(obj))
     if what == "method":
         del (function.args.posonlyargs or function.args.args)[0]
-    returns = function.returns and ast.unparse(function.returns)
-    return f"({ast.unparse(function.args)})", returns
+    # Each result of an overloaded function.
+    kinds = typing.get_overloads(inspect.unwrap(obj)) if what == "function" else ()
+    results = [_definition(kind).returns for kind in kinds] or [function.returns]
+    returns = " | ".join(dict.fromkeys(ast.unparse(result) for result in results if result))
+    return f"({ast.unparse(function.args)})", returns or None
 
 
 def _definition(obj):
