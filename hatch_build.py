@@ -29,11 +29,15 @@ class NativeLoops(BuildHookInterface):  # type: ignore[type-arg]
         folder = root / _PLACE if version == "editable" else pathlib.Path(self._temporary.name)
         library, reason = folder / LIBRARY, folder / _REASON
         try:
-            build(library)
+            without_module = build(library)
             made, other = library, reason
             build_data["pure_python"] = False
             platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-            build_data["tag"] = f"py3-none-{platform}"  # nothing depends on a version of Python
+            # The module is of the stable interface; else nothing depends on a version of Python.
+            python = "py3-none" if without_module else "cp311-abi3"
+            build_data["tag"] = f"{python}-{platform}"
+            if without_module:
+                self.app.display_warning(f"jaxgru.Stream is slower here: {without_module}")
         except BuildError as error:
             self.app.display_warning(f"jaxgru is installed without its native loops: {error}")
             reason.write_text(f"{error}\n")

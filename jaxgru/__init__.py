@@ -10,6 +10,7 @@ from jaxgru._params import GRUParams, init
 from jaxgru._recurrence import library as _library
 from jaxgru._recurrence.step import Gates
 from jaxgru._sequence import gru
+from jaxgru._stream import Stream
 from jaxgru._weights.defaults import Assume
 from jaxgru._weights.formats.onnx.format import from_onnx, to_onnx
 from jaxgru._weights.io import WeightsError, WeightsWarning, load, load_all, load_layer, save
@@ -35,6 +36,7 @@ __all__ = [
     "Net",
     "Signature",
     "State",
+    "Stream",
     "WeightsError",
     "WeightsWarning",
     "export",

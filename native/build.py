@@ -14,11 +14,12 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Sequence
 
 _HERE = pathlib.Path(__file__).parent
-_SOURCES = ("cores", "instruction_set", "pages", "scratch", "threads")
+_SOURCES = ("cores", "instruction_set", "pages", "scratch", "stream", "threads")
 _SETS = {
     "avx512": ["-mavx512f", "-mavx512dq", "-mfma"],
     "avx2": ["-mavx2", "-mfma"],
@@ -34,14 +35,19 @@ class BuildError(Exception):
     """There is no library; the message has the reason in one line."""
 
 
-def build(output: pathlib.Path, *, tests: bool = False, options: Sequence[str] = ()) -> None:
+def build(output: pathlib.Path, *, tests: bool = False, options: Sequence[str] = ()) -> str | None:
     """Compile the library, or the program that tests its loops.
+
+    The library is a module of Python as well, with the type behind ``jaxgru.Stream``.
 
     Args:
         output: the file to write.
         tests: the program of ``tests/loops_test.cc`` in place of the library, with every
             instruction set.
         options: of the compiler, after its own.
+
+    Returns:
+        Why the library is no module of Python; None if it is one.
 
     Raises:
         BuildError: JAXGRU_BUILD_NATIVE leaves the library out, or the compiler fails or is missing.
@@ -71,8 +77,13 @@ def build(output: pathlib.Path, *, tests: bool = False, options: Sequence[str] =
     flags += [*shlex.split(os.environ.get("CXXFLAGS", "")), *options]
     link = [*([] if tests else ["-shared"]), *shlex.split(os.environ.get("LDFLAGS", ""))]
 
+    module, reason = ([], None) if tests else _module()
+    if module and sys.platform == "darwin":  # the functions of Python are those of its process
+        link += ["-undefined", "dynamic_lookup"]
+
     # What was built of the same is used again, in a checkout.
-    key = hashlib.sha256(repr((compiler, _run([*compiler, "--version"]), flags, link)).encode())
+    said = _run([*compiler, "--version"])
+    key = hashlib.sha256(repr((compiler, said, flags, module, link)).encode())
     for source in sorted(_HERE.glob("*/*.*")):
         key.update(source.read_bytes())
     kept = _HERE.parent / "build/native" / key.hexdigest()[:16]
@@ -80,9 +91,21 @@ def build(output: pathlib.Path, *, tests: bool = False, options: Sequence[str] =
         own = _HERE / "tests/loops_test.cc" if tests else _HERE / "src/handlers.cc"
         units = [(_HERE / "src/kernel.cc", [f"-DJAXGRU_KERNEL={s}", *_SETS[s]]) for s in sets]
         units += [(path, []) for path in (own, *(_HERE / f"src/{name}.cc" for name in _SOURCES))]
+        units += module
         _compile([*compiler, *flags], units, link, kept)
     output.parent.mkdir(parents=True, exist_ok=True)
     _put(kept, output)
+    return reason
+
+
+def _module() -> tuple[list[tuple[pathlib.Path, list[str]]], str | None]:
+    """Return what makes the library a module of Python, with its options, or why nothing does."""
+    headers = sysconfig.get_path("include")
+    if not pathlib.Path(headers, "Python.h").exists():
+        return [], f"built without Python's headers: no {headers}/Python.h"
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return [], "built by a free-threaded Python, which has no stable interface"
+    return [(_HERE / "src/module.cc", [f"-I{headers}"])], None
 
 
 def _compile(
@@ -135,9 +158,11 @@ def main() -> None:
     parser.add_argument("--tests", action="store_true", help="the program that tests the loops")
     options, flags = parser.parse_known_args()  # the others are the compiler's
     try:
-        build(options.output, tests=options.tests, options=flags)
+        reason = build(options.output, tests=options.tests, options=flags)
     except BuildError as error:
         sys.exit(f"{parser.prog}: {error}")
+    if reason is not None:
+        print(f"{parser.prog}: jaxgru.Stream takes compiled steps of JAX: {reason}")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,13 @@ def _reason_against_native(params: GRUParams, precision: Precision, dtype: Any) 
         return "expected a single device and no mesh"
     if dtype not in (jnp.float32, jnp.float64):
         return f"expected float32 or float64, the state is {dtype.name}"
+    if not _is_full(precision):
+        return f"expected the full precision of products, precision is {precision!r}"
+    return reason_of_equations(params)
+
+
+def reason_of_equations(params: GRUParams) -> str | None:
+    """Return why the native loops lack the equations of a layer; None if they have them."""
     if (params.activation, params.recurrent_activation) != ("tanh", "sigmoid"):
         return (
             "expected the activations tanh and sigmoid, the layer has "
@@ -53,8 +60,6 @@ def _reason_against_native(params: GRUParams, precision: Precision, dtype: Any) 
         )
     if params.clip is not None:
         return f"expected no clip, the layer has {params.clip}"
-    if not _is_full(precision):
-        return f"expected the full precision of products, precision is {precision!r}"
     return None
 
 

@@ -6,6 +6,8 @@ saved load in a new process. That starts no backend: JAX keeps the handlers unti
 
 import ctypes
 import functools
+import importlib.machinery
+import importlib.util
 import os
 import pathlib
 import re
@@ -59,6 +61,23 @@ def native() -> Native:
         handler = jax.ffi.pycapsule(getattr(library, name))  # type: ignore[no-untyped-call]
         jax.ffi.register_ffi_target(name, handler, platform="cpu")
     return Native(_text(library, "jaxgru_instruction_set"), library.jaxgru_threads(), None)
+
+
+@functools.cache
+def stream_type() -> tuple[Any, str | None]:
+    """Return the type of the library's streams, or None and the reason why none serves."""
+    found = native()
+    if found.reason is not None:
+        return None, found.reason
+    loader = importlib.machinery.ExtensionFileLoader("loops", str(_HERE / "loops.so"))
+    spec = importlib.util.spec_from_file_location(loader.name, loader.path, loader=loader)
+    assert spec is not None
+    try:
+        module = importlib.util.module_from_spec(spec)
+    except ImportError:  # it has no function that makes the module
+        return None, "the loops were built without Python's headers"
+    loader.exec_module(module)
+    return module.Stream, None
 
 
 def _reason_of_build() -> str:

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgru._activations import ActivationLike, get_activation
 from jaxgru._params import GRUParams
@@ -70,11 +71,12 @@ def plan_of(params: GRUParams, precision: Precision, **how: Any) -> Plan:
 
 
 def fold(params: GRUParams) -> Weights:
-    """Return the weights of a step."""
+    """Return the weights of a step, arrays of the library of those given: JAX or NumPy."""
     bias, outside, inside = params.bias, params.recurrent_bias, None
     if params.reset_after and outside is not None:
-        inside = outside[-params.hidden_size :]
-        outside = outside.at[-params.hidden_size :].set(0)
+        xp = np if isinstance(outside, np.ndarray) else jnp
+        of_gates, inside = xp.split(outside, [2 * params.hidden_size])
+        outside = xp.concatenate([of_gates, xp.zeros_like(inside)])
     if bias is None or outside is None:
         bias = outside if bias is None else bias
     else:

@@ -51,6 +51,14 @@ class Forward {
     }
   }
 
+  // The same packed matrices for another problem.
+  Forward on(const Problem& problem, int64_t most_rows) const {
+    Forward other = *this;
+    other.p_ = &problem;
+    other.at_once_ = chunk(problem, most_rows);
+    return other;
+  }
+
   // Runs some rows and, of all workers on them, this one's panels.
   void run(Range row_range, Range panels, T* memory, const TeamBarrier& together) const {
     Loop loop(*this, row_range, panels, memory);

@@ -5,6 +5,7 @@
 #include "linear.h"
 #include "pullback_schedule.h"
 #include "schedule.h"
+#include "stack.h"
 
 namespace jaxgru {
 
@@ -15,8 +16,9 @@ extern const Kernel JAXGRU_KERNEL;
 
 const Kernel JAXGRU_KERNEL = {
     JAXGRU_TEXT(JAXGRU_KERNEL),
-    {run_loop<Forward<float>>, run_loop<Linear<float>>, run_pullback<float>},
-    {run_loop<Forward<double>>, run_loop<Linear<double>>, run_pullback<double>},
+    {run_loop<Forward<float>>, run_loop<Linear<float>>, run_pullback<float>, open_stream<float>},
+    {run_loop<Forward<double>>, run_loop<Linear<double>>, run_pullback<double>,
+     open_stream<double>},
 };
 
 }  // namespace jaxgru

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "problem.h"
+#include "stream.h"
 
 namespace jaxgru {
 
@@ -13,6 +14,7 @@ struct Loops {
   void (*forward)(const ForwardProblem<T>&);
   void (*linear)(const LinearProblem<T>&);
   void (*pullback)(const PullbackProblem<T>&);
+  Stream* (*open_stream)(int64_t rows, const StreamLayer<T>* layers, int64_t count);
 };
 
 struct Kernel {

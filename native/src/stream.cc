@@ -1,0 +1,7 @@
+#include "stream.h"
+
+namespace jaxgru {
+
+Stream::~Stream() = default;
+
+}  // namespace jaxgru
