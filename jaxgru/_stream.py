@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxgru._checks import check_implementation, check_state, shape_of
+from jaxgru._checks import check_implementation, check_state
 from jaxgru._net import Layer, Net, State, check_net, fold, map_layers, unroll
 from jaxgru._recurrence.implementation import Implementation
 from jaxgru._steps import CompiledSteps, native_steps
+from jaxgru._stream_arrays import Layout, check_floating, is_plain
 from jaxgru.streaming import state_dtype
 
 
@@ -26,9 +26,9 @@ class Stream:
     with ``implementation="native"``. Elsewhere a compiled step of JAX does.
 
     The weights are copied when the stream is made, so a later change of them has no effect. The
-    state begins as zeros. Pickles and copies keep the weights and the state. A stream serves one
-    thread at a time, which may change; other Python threads run during a call of more than
-    about 0.1 ms.
+    state begins as zeros. Pickles and copies keep the weights and the state. Only one thread at a
+    time may use a stream: another one gets a RuntimeError. Other Python threads run during a call
+    of more than about 0.1 ms.
 
     Args:
         net: a layer, or a tuple or list of layers, a stack, first layer first. It has I inputs and
@@ -70,30 +70,30 @@ class Stream:
         self, net: Net, streams: int | None = None, *, implementation: Implementation = "auto"
     ) -> None:
         self.input_size, output_size = check_net(net)
-        fold(_forward, net, merge=_both)
+        fold(_check_forward, net, merge=_refuse_both)
         assert output_size is not None  # of a net without a pair of outputs
         self.output_size = output_size
         check_implementation(implementation)
-        if streams is not None and not (
-            isinstance(streams, int | np.integer) and not isinstance(streams, bool) and streams >= 1
-        ):
-            raise ValueError(f"streams is {streams!r}: expected None or an integer from 1")
-        self.streams = None if streams is None else int(streams)
-        self.dtype = state_dtype(net)
         self._asked = implementation
+        self.streams = _checked_streams(streams)
+        self.dtype = state_dtype(net)
+        self._layout = Layout(self.streams, self.input_size, self.output_size, self.dtype)
         self._net = map_layers(self._copied, net)
         layers = [layer.params for layer in unroll(self._net)]
-        shape = (1 if self.streams is None else self.streams,)
-        self._states = [np.zeros((*shape, params.hidden_size), self.dtype) for params in layers]
-        batched, steps = self.streams is not None, None
+        batched, rows = self.streams is not None, self.streams or 1
+        self._states = [np.zeros((rows, params.hidden_size), self.dtype) for params in layers]
+        native = None
         if implementation != "scan":
-            steps, reason = native_steps(layers, self._states, batched)
-            if steps is None and implementation == "native":
+            native, reason = native_steps(layers, self._states, batched)
+            if native is None and implementation == "native":
                 raise ValueError(f"implementation is 'native': {reason}")
-        self.implementation = "scan" if steps is None else "native"
-        # What takes arrays as they are, or returns NotImplemented; and what takes prepared ones.
-        self._at_once: Callable[..., Any] = _unprepared if steps is None else steps.run
-        self._steps = steps or CompiledSteps(self._net, self._states, batched)
+        self.implementation = "scan" if native is None else "native"
+        self._steps: Any = native
+        if native is None:
+            self._steps = CompiledSteps(self._net, self._states, batched)
+        # What takes prepared arrays, and what returns NotImplemented for others.
+        self._run: Callable[..., np.ndarray] = self._steps.run
+        self._try_run: Callable[..., Any] = _no_run if native is None else self._run
 
     def __call__(
         self, x: ArrayLike, out: np.ndarray | None = None, *, active: ArrayLike | None = None
@@ -119,8 +119,10 @@ class Stream:
             ValueError: x, out or active has another shape or type, or out cannot be written to.
             RuntimeError: another thread runs this stream.
         """
-        y = self._at_once(x, out, active)
-        return self._run_prepared(x, out, active) if y is NotImplemented else y
+        y: np.ndarray = self._try_run(x, out, active)
+        if y is NotImplemented:
+            y = self._run_prepared(x, out, active)
+        return y
 
     @property
     def state(self) -> Any:
@@ -131,7 +133,8 @@ class Stream:
         """
         with self._steps:
             copies = iter([state.copy() for state in self._states])
-        return map_layers(lambda _: self._outer(next(copies)), self._net)
+        one: Any = 0 if self.streams is None else ...
+        return map_layers(lambda _: next(copies)[one], self._net)
 
     @state.setter
     def state(self, value: State) -> None:
@@ -142,7 +145,7 @@ class Stream:
             name, units = f"state{layer.path}", layer.params.hidden_size
             check_state(name, h, leading, units, "as the stream has it")
             h = np.zeros(units, self.dtype) if h is None else np.asarray(h)
-            _check_floating(name, h)
+            check_floating(name, h)
             given.append(h.astype(self.dtype))
 
         map_layers(check, self._net, state=value)
@@ -161,7 +164,7 @@ class Stream:
             ValueError: which names no streams of these.
             RuntimeError: another thread runs this stream.
         """
-        rows: Any = slice(None) if which is None else self._rows(which)
+        rows = self._layout.as_rows(which)
         with self._steps:
             for state in self._states:
                 state[rows] = 0
@@ -185,99 +188,39 @@ class Stream:
         """Return the weights of a layer as arrays of NumPy of their own, in the stream's type."""
         return jax.tree.map(lambda leaf: np.array(leaf, self.dtype, order="C"), layer.params)
 
-    def _outer(self, array: np.ndarray) -> np.ndarray:
-        """Return the state of a layer as users see it."""
-        return array[0] if self.streams is None else array
-
-    def _rows(self, which: Any) -> np.ndarray:
-        many = "None" if self.streams is None else f"indices below {self.streams}, or booleans"
-        rows = np.asarray(which)
-        expected = f"expected {many}, as streams is {self.streams}"
-        if self.streams is None:
-            raise ValueError(f"which is {which!r}: {expected}")
-        if rows.dtype == np.bool_ and rows.shape == (self.streams,):
-            return rows
-        if rows.size == 0 and rows.ndim == 1:
-            return rows.astype(np.intp)
-        inside = np.issubdtype(rows.dtype, np.integer) and rows.ndim <= 1
-        if not inside or rows.max() >= self.streams or rows.min() < -self.streams:
-            raise ValueError(f"which is {which!r}: {expected}")
-        return rows
-
-    def _run_prepared(self, x: Any, out: Any, active: Any) -> np.ndarray:
+    def _run_prepared(self, x: Any, out: np.ndarray | None, active: Any) -> np.ndarray:
         """Run the steps on arguments that are checked and converted here."""
-        x = self._prepared_inputs(x)
+        x = self._layout.as_inputs(x)
+        read = [x]
         if active is not None:
-            active = self._prepared_flags(active)
+            active = self._layout.as_active(active)
+            read.append(active)
         if out is None:
-            return self._steps.run(x, None, active)
-        self._check_out(out, (*x.shape[:-1], self.output_size))
-        plain = type(out) is np.ndarray and out.flags.c_contiguous and out.flags.aligned
-        if plain and not any(np.may_share_memory(out, given) for given in (x, active)):
-            return self._steps.run(x, out, active)
-        out[...] = self._steps.run(x, None, active)
+            return self._run(x, None, active)
+        self._layout.check_out(out, x.shape[:-1])
+        if is_plain(out) and not any(np.may_share_memory(out, array) for array in read):
+            return self._run(x, out, active)
+        out[...] = self._run(x, None, active)
         return out
 
-    def _prepared_inputs(self, x: Any) -> np.ndarray:
-        x = _array("x", x)
-        _check_floating("x", x)
-        shape = (self.input_size,) if self.streams is None else (self.streams, self.input_size)
-        if x.shape != shape and x.shape[1:] != shape:
-            of_step, of_steps = (
-                f"({', '.join(map(str, sizes))})" for sizes in (shape, ("T", *shape))
-            )
-            if len(shape) == 1:
-                of_step = f"({self.input_size},)"
-            raise ValueError(f"x has shape {x.shape}: expected {of_step} or {of_steps}")
-        return np.require(x, self.dtype, ["C", "A"])
 
-    def _prepared_flags(self, active: Any) -> np.ndarray:
-        active = _array("active", active)
-        if self.streams is None:
-            raise ValueError("active is given, and streams is None: expected None")
-        if active.dtype != np.bool_ or active.shape != (self.streams,):
-            raise ValueError(
-                f"active has dtype {active.dtype} and shape {active.shape}: expected bool and "
-                f"({self.streams},)"
-            )
-        return np.require(active, requirements=["C", "A"])
-
-    def _check_out(self, out: Any, shape: tuple[int, ...]) -> None:
-        if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
-            raise ValueError(f"out is a {type(out).__name__}: expected a NumPy array")
-        if out.dtype != self.dtype or out.shape != shape:
-            raise ValueError(
-                f"out has dtype {out.dtype} and shape {out.shape}: expected {self.dtype} and "
-                f"{shape}, as x has {len(shape)} axes"
-            )
-        if not out.flags.writeable:
-            raise ValueError("out is read-only: expected an array that can be written to")
-
-
-def _unprepared(*_: Any) -> Any:
+def _no_run(*_: Any) -> Any:
     return NotImplemented
 
 
-def _forward(layer: Layer, *_: Any) -> tuple[None, None]:
+def _checked_streams(streams: Any) -> int | None:
+    if streams is None:
+        return None
+    if not isinstance(streams, int | np.integer) or isinstance(streams, bool) or streams < 1:
+        raise ValueError(f"streams is {streams!r}: expected None or an integer from 1")
+    return int(streams)
+
+
+def _check_forward(layer: Layer, *_: Any) -> tuple[None, None]:
     if layer.reverse:
-        raise ValueError(f"{layer.place} runs backward: expected a net that starts with any step")
+        raise ValueError(f"{layer.place} runs backward, from the last step: expected a forward net")
     return None, None
 
 
-def _both(path: str, *_: Any) -> None:
-    raise ValueError(f"net{path} is a Bidirectional: expected layers that run forward")
-
-
-def _array(name: str, value: Any) -> np.ndarray:
-    if isinstance(value, jax.core.Tracer):
-        raise ValueError(
-            f"{name} is a traced value: expected a NumPy array; jaxgru.gru_cell traces"
-        )
-    if isinstance(value, np.ma.MaskedArray):
-        shape_of(name, value)  # raises
-    return np.asarray(value)
-
-
-def _check_floating(name: str, array: np.ndarray) -> None:
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise ValueError(f"{name} has dtype {array.dtype.name}: expected a floating-point type")
+def _refuse_both(path: str, *_: Any) -> None:
+    raise ValueError(f"net{path} is a Bidirectional: expected a forward net")

@@ -208,6 +208,7 @@ PyObject* open(Body& body, PyObject* layers) {
     PyObject *arrays[4], *state;
     int reset_after;
     PyObject* given = PyTuple_GetItem(layers, i);
+    if (!PyTuple_Check(given)) return wrong("loops: expected a tuple for each layer");
     if (!PyArg_ParseTuple(given, "OOOOpO", &arrays[0], &arrays[1], &arrays[2], &arrays[3],
                           &reset_after, &state)) {
       return nullptr;

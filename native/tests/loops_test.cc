@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <iterator>
 #include <limits>
 #include <memory>
@@ -502,6 +503,53 @@ void check_pullback_bits(const Kernel& kernel, Random& random, int callers, int 
   }
 }
 
+// A stream, in calls of some steps with any rows active, and the loops over as many steps.
+template <class T>
+void check_stream(const Kernel& kernel, Random& random, int64_t rows, int64_t layers) {
+  Arena<T> arena(random);
+  std::vector<ForwardProblem<T>> problems;
+  std::vector<StreamLayer<T>> given;
+  std::vector<std::vector<T>> states(layers);
+  int64_t width = 1 + static_cast<int64_t>(random() % 18);
+  for (int64_t i = 0; i < layers; ++i) {
+    const Sizes sizes{1, rows, 30 + static_cast<int64_t>(random() % 4)};
+    ForwardProblem<T> p = random_forward<T>(arena, sizes, width);
+    p.flags = {};
+    p.reverse = false;
+    p.factors = p.reset_to = nullptr;
+    p.update = p.reset = p.candidate = p.inside_reset = nullptr;
+    p.last = arena.numbers(rows * sizes.units);
+    states[i].assign(p.h, p.h + rows * sizes.units);
+    given.push_back({width, sizes.units, p.reset_after, p.kernel, p.recurrent_kernel, p.bias,
+                     p.candidate_bias, states[i].data()});
+    problems.push_back(p);
+    width = sizes.units;
+  }
+  const std::unique_ptr<Stream> stream(kernel.loops<T>().open_stream(rows, given.data(), layers));
+  for (const int64_t steps : {1, 3, 1, 90, 0, 2}) {
+    const T* xs = arena.numbers(steps * rows * given[0].inputs);
+    const bool* active = arena.maybe_flags(rows, 0.7);
+    std::vector<T> found(steps * rows * width);
+    stream->run(steps, xs, reinterpret_cast<const unsigned char*>(active), found.data());
+    const std::unique_ptr<bool[]> valid(new bool[steps * rows]);
+    for (int64_t i = 0; active && i < steps * rows; ++i) valid[i] = active[i % rows];
+    for (int64_t i = 0; i < layers && steps > 0; ++i) {
+      ForwardProblem<T>& p = problems[i];
+      p.sizes.steps = steps;
+      p.flags.valid = active ? valid.get() : nullptr;
+      p.xs = xs;
+      xs = p.ys = arena.numbers(steps * rows * p.sizes.units);
+      kernel.loops<T>().forward(p);
+      p.h = p.last;
+      p.last = arena.numbers(rows * p.sizes.units);
+      expect(std::memcmp(p.h, states[i].data(), states[i].size() * sizeof(T)) == 0,
+             "the state of a stream has other bits", p.sizes, kernel.name);
+    }
+    expect(steps == 0 || std::memcmp(xs, found.data(), found.size() * sizeof(T)) == 0,
+           "a stream has other bits", problems.back().sizes, kernel.name);
+  }
+}
+
 // NaN stays NaN, and a row is not touched by another that is not finite.
 template <class T>
 void check_not_finite(const Kernel& kernel, Random& random) {
@@ -555,6 +603,12 @@ int run(int problems, bool forks) {
     for (const int64_t size : {2, 5, 9, 17, 70}) {
       check_bits<float>(kernel, random, {4, size, size + 12}, 3);
       check_bits<double>(kernel, random, {4, size, size + 12}, 3);
+    }
+    for (const int64_t rows : {1, 3, 70}) {
+      for (const int64_t layers : {1, 2, 3}) {
+        check_stream<float>(kernel, random, rows, layers);
+        check_stream<double>(kernel, random, rows, layers);
+      }
     }
     check_not_finite<float>(kernel, random);
     check_not_finite<double>(kernel, random);
