@@ -11,6 +11,9 @@ import numpy as np
 
 from benchmarks.problem import Array, Problem, Shape, Weights
 
+# From (weights, state, inputs) to states.
+Apply = Callable[[Any, jax.Array, jax.Array], jax.Array]
+
 
 class Program(NamedTuple):
     """A callable with its arguments bound: ``call()`` returns when the result is ready."""
@@ -81,11 +84,11 @@ class JaxContender(Contender):
         self.unroll = unroll
 
     @abc.abstractmethod
-    def layer(self, shape: Shape) -> Callable[[Any, jax.Array, jax.Array], jax.Array]:
+    def layer(self, shape: Shape) -> Apply:
         """Return the function from (weights, state, inputs) to the states of all steps."""
 
     @abc.abstractmethod
-    def cell(self, shape: Shape) -> Callable[[Any, jax.Array, jax.Array], jax.Array]:
+    def cell(self, shape: Shape) -> Apply:
         """Return the function from (weights, state, one input) to the new state."""
 
     def forward(self, problem: Problem) -> Program:

@@ -1,16 +1,12 @@
 """Equinox: ``eqx.nn.GRUCell``, scanned over time and mapped over the batch."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 import jax
 import numpy as np
 from jax import lax
 
-from benchmarks.contenders.contender import JaxContender
+from benchmarks.contenders.contender import Apply, JaxContender
 from benchmarks.problem import Shape, Weights, blocks, reset_first
-
-Apply = Callable[[eqx.nn.GRUCell, jax.Array, jax.Array], jax.Array]
 
 
 class Equinox(JaxContender):

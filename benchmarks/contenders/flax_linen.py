@@ -1,15 +1,12 @@
 """Flax Linen: ``nn.RNN(nn.GRUCell)``."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 from flax import linen as nn
 
-from benchmarks.contenders.contender import JaxContender
+from benchmarks.contenders.contender import Apply, JaxContender
 from benchmarks.problem import Shape, Weights, blocks
-
-Apply = Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]
 
 
 class FlaxLinen(JaxContender):

@@ -1,16 +1,13 @@
 """Flax NNX: ``nnx.RNN(nnx.GRUCell)``."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 from flax import nnx
 
-from benchmarks.contenders.contender import JaxContender
+from benchmarks.contenders.contender import Apply, JaxContender
 from benchmarks.problem import Shape, Weights, blocks, reset_first
-
-Apply = Callable[[dict[str, Any], jax.Array, jax.Array], jax.Array]
 
 
 class FlaxNnx(JaxContender):

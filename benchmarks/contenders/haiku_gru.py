@@ -1,15 +1,11 @@
 """Haiku: ``hk.GRU`` under ``hk.dynamic_unroll``."""
 
-from collections.abc import Callable
-
 import haiku as hk
 import jax
 import numpy as np
 
-from benchmarks.contenders.contender import JaxContender
+from benchmarks.contenders.contender import Apply, JaxContender
 from benchmarks.problem import Array, Shape, Weights, blocks
-
-Apply = Callable[[hk.Params, jax.Array, jax.Array], jax.Array]
 
 
 class Haiku(JaxContender):

@@ -1,15 +1,9 @@
 """jaxgru, with the native loops where they are installed, and as a scan."""
 
-from collections.abc import Callable
-
-import jax
-
 import jaxgru
-from benchmarks.contenders.contender import JaxContender
+from benchmarks.contenders.contender import Apply, JaxContender
 from benchmarks.problem import Shape, Weights
 from jaxgru._recurrence.layer import Implementation
-
-Apply = Callable[[jaxgru.GRUParams, jax.Array, jax.Array], jax.Array]
 
 
 class Jaxgru(JaxContender):

@@ -4,7 +4,6 @@ The ``unroll`` of the layer unrolls all steps, which is too slow for these lengt
 """
 
 import os
-from collections.abc import Callable
 
 os.environ.setdefault("KERAS_BACKEND", "jax")  # read once, when keras is imported
 
@@ -12,10 +11,8 @@ import jax
 import keras
 import numpy as np
 
-from benchmarks.contenders.contender import JaxContender
+from benchmarks.contenders.contender import Apply, JaxContender
 from benchmarks.problem import Array, Shape, Weights
-
-Apply = Callable[[list[Array], jax.Array, jax.Array], jax.Array]
 
 
 class Keras(JaxContender):

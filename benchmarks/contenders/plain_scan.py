@@ -1,15 +1,11 @@
 """A GRU in ten lines of JAX: the textbook step under ``lax.scan``."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks.contenders.contender import JaxContender
+from benchmarks.contenders.contender import Apply, JaxContender
 from benchmarks.problem import Shape, Weights
-
-Apply = Callable[[Weights, jax.Array, jax.Array], jax.Array]
 
 
 class PlainScan(JaxContender):

@@ -61,12 +61,15 @@ def test_result_is_the_best_round_and_functions_see_every_round():
     )
 
 
-def test_without_an_improvement_the_result_is_the_initial_model():
+# From 2, the scale of the training data, nothing moves: every round is as good as the start.
+@pytest.mark.parametrize("start", [1.0, 2.0])
+def test_without_an_improvement_the_result_is_the_initial_model(start):
     with pytest.warns(
-        ft.FinetuneWarning, match="lower validation loss than the initial model, 0: "
+        ft.FinetuneWarning,
+        match=f"lower validation loss than the initial model, {(start - 1) ** 2:g}: ",
     ):
-        result = _rising_run(start=1.0)
-    assert (result.step, _scale(result)) == (0, 1.0)
+        result = _rising_run(start=start)
+    assert (result.step, _scale(result)) == (0, start)
     assert len(result.history) == 8
     assert result.history[0]["validation_loss"] > 0
 

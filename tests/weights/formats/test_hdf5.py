@@ -103,18 +103,22 @@ class TestAgainstH5py:
 
         _assert_same(*opened(fill, libver=libver), count=2)
 
-    @pytest.mark.parametrize("layout", ["chunks in a row", "compact"])
+    @pytest.mark.parametrize("layout", ["chunks in a row", "compact", "checksums shuffled"])
     def test_layouts_that_h5py_has_no_option_for(self, layout):
         def fill(file):
             plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
             if layout == "compact":
                 plist.set_layout(h5py.h5d.COMPACT)
-            else:  # allotted at once they need no index
+            else:
                 plist.set_chunk((2, 5))
+            if layout == "chunks in a row":  # allotted at once they need no index
                 plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            if layout == "checksums shuffled":  # whose four bytes are no whole number
+                plist.set_fletcher32()
+                plist.set_shuffle()
             space = h5py.h5s.create_simple(ARRAY.shape)
-            dataset = h5py.h5d.create(file.id, b"a", h5py.h5t.IEEE_F32LE, space, plist)
-            dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, ARRAY)
+            dataset = h5py.h5d.create(file.id, b"a", h5py.h5t.IEEE_F64LE, space, plist)
+            dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, ARRAY.astype(np.float64))
 
         _assert_same(*opened(fill, libver="latest"), count=1)
 
