@@ -37,16 +37,10 @@ _PIPE_CLOSED = 128 + 13  # ... and SIGPIPE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code.
+    """Run the command line and return its exit code: 2 after an error, one line on stderr.
 
-    Args:
-        argv: the arguments after the program's name; those of the process if None.
-
-    Returns:
-        0 on success, 2 after an error, which is one line on stderr; else the subcommand's code.
-
-    Raises:
-        SystemExit: after ``--help`` and ``--version``, which print and stop.
+    ``argv`` are the arguments after the program's name; those of the process if None. Raises
+    SystemExit after ``--help`` and ``--version``, which print and stop.
     """
     debug = False
     try:

@@ -47,16 +47,9 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
 def read_net(
     path: str, arguments: argparse.Namespace, equations: Equations, read: Callable[..., Any] = load
 ) -> Any:
-    """Return the net selected by the options: the one of --layer, or a stack of several.
+    """Return the net of the options of ``add_source_options``: that of --layer, or a stack.
 
-    Args:
-        path: the weights file.
-        arguments: with the options of ``add_source_options``.
-        equations: the equations of the weights.
-        read: ``jaxgru._weights.io.load`` or ``read``.
-
-    Raises:
-        WeightsError: as ``read``.
+    ``read`` is ``jaxgru._weights.io.load`` or ``read``.
     """
     layer = layer_option(arguments)
     return read(path, layer=layer, equations=equations, **source_options(arguments))
