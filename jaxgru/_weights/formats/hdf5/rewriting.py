@@ -11,7 +11,7 @@ from jaxgru._optional import need
 
 def with_datasets(content: bytes | bytearray, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Return the bytes of a file with the numbers of some datasets, by path, replaced."""
-    h5py = need("h5py", "keras", "writing into HDF5 files")
+    h5py = need("h5py", "hdf5", "writing into HDF5 files")
     buffer = io.BytesIO(content)
     with h5py.File(buffer, "r+") as file:
         for path, array in arrays.items():

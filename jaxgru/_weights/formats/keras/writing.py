@@ -10,6 +10,7 @@ from typing import Any
 import jax
 
 from jaxgru._net import Net, parts
+from jaxgru._optional import need
 from jaxgru._weights.conventions import Capabilities, Layer, has_bias
 from jaxgru._weights.errors import WeightsError
 from jaxgru._weights.formats.keras.archive import STACK
@@ -46,6 +47,7 @@ def write_weights_h5(net: Net, path: Path) -> None:
 
 
 def _write(net: Net, path: Path, name: str, save: Callable[[Any, Path], None]) -> None:
+    need("h5py", "hdf5", "writing HDF5 files")
     # Keras requires its suffix, and the file to write may have another.
     with tempfile.TemporaryDirectory(prefix="jaxgru-") as folder:
         written = Path(folder, name)
