@@ -18,8 +18,8 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them"),
 ]
 
-# Pauses where a new file here is complete and not yet in place. What a shell starts in the background
-# ignores SIGINT, and so does what that starts.
+# Pauses where a new file here is complete and not yet in place. What a shell starts in the
+# background ignores SIGINT, and so does what that starts.
 PAUSED = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
