@@ -31,7 +31,7 @@ _REFUSED = {
     "bias of the cand",
     "export gru.npz gru.npz": "gru.npz is also the input gru.npz: expected another file",
     "export gru.npz none/net.onnx": "none/net.onnx: its folder is missing",
-    "export gru.npz net.h5": "net.h5 was not written: its name ends in '.h5': expected .onnx or .s",
+    "export gru.npz net.h5": "net.h5 was not written: its suffix is '.h5': expected .onnx or .s",
     "export gru.npz net.stablehlo --platforms gpu": "platforms are ('gpu',): expected some of cpu",
     "export gru.npz net.onnx --platforms cuda": "platforms is ('cuda',) for an ONNX model: exp",
     "export gru.npz net.onnx --layer x": "gru.npz: layer is 'x': expected one of 'gru'",
