@@ -1,4 +1,4 @@
-"""What the modules in place of other libraries' share."""
+"""Common parts of the drop-in modules."""
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +14,7 @@ from jaxgru._sequence import gru
 
 
 def hand_over(what: str, reason: str) -> None:
-    """Warn that a module of a library runs as it is."""
+    """Warn that the library's own loop runs."""
     warnings.warn(f"{what} runs the library's own loop: {reason}", UserWarning, stacklevel=3)
 
 
@@ -37,12 +37,12 @@ def reorder(array: Array, axis: int = -1) -> Array:
 
 
 def candidate_bias(bias: Array) -> Array:
-    """Return the recurrent bias ``(3H,)`` that has one ``(H,)`` for the candidate alone."""
+    """Return the recurrent bias ``(3H,)`` for one ``(H,)`` of the candidate only."""
     return jnp.concatenate([jnp.zeros_like(bias), jnp.zeros_like(bias), bias])
 
 
 def promoted(tree: Any, dtype: Any = None) -> Any:
-    """Return a tree of arrays in one type: that given, or their promotion."""
+    """Return a tree of arrays in one dtype: the given one, or their promotion."""
     dtype = jnp.result_type(*jax.tree.leaves(tree)) if dtype is None else dtype
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), tree)
 
@@ -59,11 +59,11 @@ def run_flax(
     dtype: Any,
     precision: Any = None,
 ) -> Any:
-    """Return what an ``RNN`` of Flax returns, or None if its own scan would refuse the carry.
+    """Return the results of an ``RNN`` of Flax, or None if its own scan would reject the carry.
 
-    ``given`` are the arguments of its call; for those that are None, the module's attributes count.
-    ``step`` is the cell, asked for shapes and types; ``first`` makes a carry for inputs of a shape;
-    ``flip`` is Flax's ``flip_sequences``; ``dtype`` that of the cell.
+    ``given`` are the arguments of its call. The module's attributes replace those that are None.
+    ``step`` is the cell, evaluated for shapes and dtypes only. ``first`` returns a carry for the
+    shape of the inputs, ``flip`` is Flax's ``flip_sequences``, and ``dtype`` is that of the cell.
     """
     time_major, return_carry, reverse, keep_order = (
         getattr(module, name) if given[name] is None else given[name]
@@ -87,7 +87,7 @@ def run_flax(
     )  # fmt: skip
     ys = ys.astype(y.dtype)
     if lengths is not None and return_carry and ys.shape[axis]:
-        # Flax computes on through the padding, and takes the carry of the last valid step.
+        # Flax also computes the padding and returns the carry of the last valid step.
         index = jnp.clip(lengths - 1, 0, ys.shape[axis] - 1)
         ends = jnp.take_along_axis(ys, jnp.expand_dims(index, (axis, -1)), axis).squeeze(axis)
         last = jnp.where(jnp.expand_dims(lengths > 0, -1), ends, carry)

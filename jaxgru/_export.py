@@ -88,7 +88,7 @@ def export(
 
     Raises:
         WeightsError: the suffix is unknown, or ONNX's GRU cannot represent the net, see
-        ``to_onnx``.
+            ``to_onnx``.
         ValueError: the layers do not fit together, streaming is given for a net with both
             directions, format, platforms or precision is unknown, or one of the last two is given
             for ONNX.
@@ -144,7 +144,7 @@ def _format(path: str | os.PathLike[str], format: str | None) -> str:
             return name
     raise WeightsError(
         f"{os.fspath(path)} was not written: its suffix is {suffix!r}: expected "
-        f"{' or '.join(ENDINGS.values())}, or format="
+        f"{' or '.join(ENDINGS.values())}"
     )
 
 

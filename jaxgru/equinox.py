@@ -27,15 +27,16 @@ def scan(
         xs: the inputs, ``(T, I)``; or ``(..., T, I)``, with any batch axes.
         h0: the first state, ``(H,)`` or ``(..., H)``; None means zeros.
         resets: booleans or numbers ``(..., T)``, True at the first step of each episode, before
-            which the state is zero; in reverse it is zero before the last step.
+            which the state is set to zero. In reverse, it is set to zero before the last step of
+            the episode.
         reverse: run from the last step to the first.
 
     Returns:
         The last state ``(..., H)`` and the states ``(..., T, H)``, in the order of ``lax.scan``,
-        with the type that the cell gives.
+        with the dtype that the cell returns.
 
     Raises:
-        ValueError: cell is not an ``equinox.nn.GRUCell`` itself, or shapes do not fit.
+        ValueError: cell is not exactly an ``equinox.nn.GRUCell``, or shapes do not fit.
 
     >>> import equinox as eqx, jax, jax.numpy as jnp
     >>> import jaxgru.equinox
@@ -50,7 +51,7 @@ def scan(
         raise ValueError(f"cell is a {type(cell).__name__}: expected an equinox.nn.GRUCell")
     xs = jnp.asarray(xs)
     state = jnp.zeros(cell.hidden_size, xs.dtype) if h0 is None else jnp.asarray(h0)
-    # One sequence, as the cell has no batch axis.
+    # One sequence, because the cell has no batch axis.
     x, h = (jnp.zeros(array.shape[-1:], array.dtype) for array in (xs, state))
     dtype = eqx.filter_eval_shape(cell, x, h).dtype
     inputs, params = promoted((xs, _layer(cell)))
@@ -60,10 +61,10 @@ def scan(
 
 
 class GRU(eqx.Module):  # type: ignore[misc]
-    """A GRU over time: an ``equinox.Module`` that holds an ``equinox.nn.GRUCell``.
+    """A GRU over time: an ``equinox.Module`` with an ``equinox.nn.GRUCell``.
 
-    Its leaves are those of the cell, in their order, so ``equinox.tree_serialise_leaves`` of either
-    is read into the other.
+    Its leaves are those of the cell, in the same order, so a file of
+    ``equinox.tree_serialise_leaves`` of one can be loaded into the other.
 
     Args:
         cell: the ``equinox.nn.GRUCell``.

@@ -16,7 +16,7 @@ hk: Any = need("haiku", "haiku", "jaxgru.haiku")
 _module: Any = need("haiku._src.module", "haiku", "jaxgru.haiku")
 __all__ = ["ResetCore", "dynamic_unroll"]
 
-# Its one step is Haiku's: dynamic_unroll runs all steps of it.
+# One step is Haiku's own. dynamic_unroll replaces only the loop over all steps.
 ResetCore = hk.ResetCore
 
 
@@ -34,17 +34,17 @@ def dynamic_unroll(
     The parameters, their names and their first values are those of Haiku. Half precision is
     computed in float32 and rounded once. ``unroll`` has no effect.
 
-    Another core, flags of single units, and method interceptors, such as the policies of mixed
-    precision, run in Haiku's own loop, with a warning.
+    With another core, flags for each unit, or a method interceptor, such as a policy of mixed
+    precision, Haiku's own loop runs, with a warning.
 
     Args:
         core: a ``haiku.GRU`` or ``haiku.ResetCore(haiku.GRU(...))``.
         input_sequence: inputs ``(T, B, I)`` or ``(T, I)``; for a ``ResetCore``, a pair of these
             and of flags ``(T, B)`` or ``(T,)``.
         initial_state: the state ``(B, H)`` or ``(H,)``.
-        time_major: whether time is the first axis, else the second.
+        time_major: whether time is the first axis instead of the second.
         reverse: run from the last step to the first.
-        return_all_states: return all states instead of the last one.
+        return_all_states: whether to return all states instead of the last one.
         unroll: not used.
 
     Returns:
@@ -76,12 +76,12 @@ def dynamic_unroll(
         xs, flags = (None if array is None else jnp.swapaxes(array, 0, 1) for array in (xs, flags))
     params = _Weights.read(core.core if is_reset else core, xs.shape[-1], xs.dtype)
     dtype = jnp.result_type(xs, state, *jax.tree.leaves(params))
-    if dtype != state.dtype:  # the error of Haiku's scan, whose state changes its type
+    if dtype != state.dtype:  # Haiku's scan raises the error that the state changes its type
         return theirs(*options)  # type: ignore[no-any-return]
     if flags is None:
         ys, last = gru(params, xs, state, time_major=True, reverse=reverse)
     else:
-        # The core resets before it runs a step, also in reverse, so the steps themselves turn.
+        # The core resets before each step, also in reverse, so the inputs are reversed instead.
         flags = jnp.reshape(flags, (*flags.shape, *(1,) * (xs.ndim - 1 - flags.ndim))) != 0
         resets, start = jnp.broadcast_to(flags, xs.shape[:-1]), jnp.zeros_like(state)
         xs, resets = (array[::-1] if reverse else array for array in (xs, resets))
@@ -94,7 +94,7 @@ def dynamic_unroll(
 
 class _Weights(hk.Module):  # type: ignore[misc]
     def read(self, inputs: int, dtype: Any) -> GRUParams:
-        """Return the parameters of a ``haiku.GRU``: it is called with one in place of ``self``.
+        """Return the parameters of a ``haiku.GRU``, which is passed as ``self``.
 
         A method of a module runs in the scope of the module, where Haiku's getters apply. The
         update gate of Haiku is the complement.
@@ -109,7 +109,7 @@ class _Weights(hk.Module):  # type: ignore[misc]
 
 
 def _reason(core: Any, input_sequence: Any, state: Any, time_axis: int) -> str | None:
-    """Return why Haiku's own loop has to run, or None."""
+    """Return the reason why Haiku's own loop runs, or None."""
     inner = core.core if type(core) is ResetCore else core
     if type(inner) is not hk.GRU:
         return f"the core is a {type(inner).__name__}, not a haiku.GRU"

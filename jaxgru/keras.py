@@ -24,16 +24,17 @@ _Cell: Any = keras.layers.GRUCell
 
 @keras.saving.register_keras_serializable(package="jaxgru")
 class GRU(_Layer):  # type: ignore[misc]
-    """``keras.layers.GRU``, with the same arguments, weights and files of weights.
+    """``keras.layers.GRU``, with the same arguments, weights and weights files.
 
-    Outputs agree with those of Keras within the rounding of float32; half precision is computed in
-    float32 and rounded once. Masks, states, ``stateful`` and dropout of the inputs are Keras' own:
-    the same seed draws the same units. ``unroll`` has no effect without a mask. No step is an
-    error, as in Keras; without a valid step the last state is the first. A saved model that
-    contains this layer needs ``import jaxgru.keras`` before it is loaded; see ``accelerate``.
+    Outputs agree with those of Keras up to float32 rounding. Half precision is computed in float32
+    and rounded once. Masks, states, ``stateful`` and dropout of the inputs are Keras' own, so the
+    same seed drops the same inputs. ``unroll`` has no effect without a mask. Zero steps are an
+    error, as in Keras. Without a valid step, the last state is the initial state. A saved model
+    with this layer needs ``import jaxgru.keras`` before it is loaded; see ``accelerate``.
 
-    Recurrent dropout, and dropout of 1 or with ``implementation=1``, in training; masks with
-    ``unroll``; an activation that jaxgru lacks; another backend than JAX: a warning, and Keras.
+    Keras' own loop runs, with a warning, for recurrent dropout and for dropout of 1 or with
+    ``implementation=1`` in training, for masks with ``unroll``, for an activation that jaxgru
+    lacks, and on a backend other than JAX.
 
     >>> import numpy as np
     >>> import jaxgru.keras
@@ -49,9 +50,10 @@ def accelerate(model: Any) -> Any:
     """Run every GRU of a model with the loops of jaxgru, in place, and return the model.
 
     Every ``keras.layers.GRU`` and ``keras.layers.RNN`` of a ``GRUCell``, also within other layers
-    and models, keeps its class, weights and configuration. So the model is saved as before, and a
-    file of it is loaded without jaxgru; what is loaded or cloned is not accelerated. What Keras has
-    compiled is compiled again. See ``GRU`` for what agrees, and for what runs in Keras' own loop.
+    and models, keeps its class, weights and configuration. So the model is saved as before, and the
+    file can be loaded without jaxgru. A loaded or cloned model is not accelerated. Compiled
+    functions of the model are compiled again. See ``GRU`` for the agreement with Keras and for the
+    cases in which Keras' own loop runs.
 
     Args:
         model: a Keras model or layer.
@@ -90,7 +92,7 @@ def accelerate(model: Any) -> Any:
 def _inner_loop(
     layer: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
 ) -> Any:
-    """Return what the loop of a Keras layer returns: the last output, outputs and states."""
+    """Return the results of the loop of a Keras layer: the last output, outputs and states."""
     cell = layer.cell
     if reason := _reason(layer, mask, training):
         hand_over(f"Keras' {layer.name}", reason)
@@ -119,7 +121,7 @@ GRU.inner_loop = _inner_loop
 
 
 def _reason(layer: Any, mask: Any, training: Any) -> str | None:
-    """Return why Keras' own loop has to run, or None."""
+    """Return the reason why Keras' own loop runs, or None."""
     cell = layer.cell
     if keras.config.backend() != "jax":
         return f"its backend is {keras.config.backend()}, not jax"
@@ -140,7 +142,7 @@ def _names(cell: Any) -> tuple[Any, ...]:
 
 
 def _params(cell: Any) -> GRUParams:
-    value = keras.ops.convert_to_tensor  # in the type that the layer computes in
+    value = keras.ops.convert_to_tensor  # in the compute dtype of the layer
     bias = None if cell.bias is None else value(cell.bias)
     bias, recurrent_bias = bias if bias is not None and cell.reset_after else (bias, None)
     weights = value(cell.kernel), value(cell.recurrent_kernel), bias, recurrent_bias

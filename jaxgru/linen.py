@@ -16,18 +16,18 @@ from jaxgru._sequence import gru
 nn: Any = need("flax.linen", "flax", "jaxgru.linen")
 __all__ = ["RNN", "Bidirectional", "ScannedGRU", "ScannedRNN"]
 
-Bidirectional = nn.Bidirectional  # with two RNN of this module, it runs these
+Bidirectional = nn.Bidirectional  # runs two RNNs of this module
 
 
 class RNN(nn.RNN):  # type: ignore[misc]
     """``flax.linen.RNN`` of a ``flax.linen.GRUCell``, with the same arguments and parameters.
 
-    Outputs agree with those of Flax within the rounding of float32; half precision is computed in
-    float32 and rounded once. For a length of 0 the carry is the first carry, where Flax returns
-    that of the last step of the padding. ``unroll`` has no effect. The cell itself is not called.
+    Outputs agree with those of Flax up to float32 rounding. Half precision is computed in float32
+    and rounded once. For a length of 0 the carry is the initial carry, while Flax returns the carry
+    after the last padding step. ``unroll`` has no effect. The cell itself is not called.
 
-    Another cell, an activation that jaxgru lacks, axes, collections or splits of keys other than
-    the defaults, and method interceptors run in Flax's own loop, with a warning.
+    With another cell, an activation that jaxgru lacks, axes, collections or splits of keys other
+    than the defaults, or a method interceptor, Flax's own loop runs, with a warning.
 
     >>> import jax, jax.numpy as jnp
     >>> import flax.linen as nn
@@ -74,11 +74,11 @@ class RNN(nn.RNN):  # type: ignore[misc]
 
 
 class ScannedRNN(nn.Module):  # type: ignore[misc]
-    """A GRU over time that begins anew with each episode, as in PureJaxRL and JaxMARL.
+    """A GRU over time whose carry is reset at each episode, as in PureJaxRL and JaxMARL.
 
-    It is called with a carry ``(B, H)``, and inputs ``(T, B, I)`` with flags ``(T, B)``, bool or
-    numbers; before a step with a flag the carry is zero. Flax names a module by its class, so the
-    parameters are below ``ScannedRNN_0`` and ``GRUCell_0``, as theirs are.
+    It is called with a carry ``(B, H)``, and with inputs ``(T, B, I)`` and flags ``(T, B)``, bool
+    or numbers. The carry is set to zero before a step with a flag. The parameters have the same
+    names as there, below ``ScannedRNN_0`` and ``GRUCell_0``.
 
     Args:
         cell_name: the name of the cell among the parameters.
@@ -126,7 +126,7 @@ ScannedGRU = ScannedRNN
 
 
 def _reason(rnn: Any) -> str | None:
-    """Return why Flax's own loop has to run, or None."""
+    """Return the reason why Flax's own loop runs, or None."""
     if type(rnn.cell) is not nn.GRUCell:
         return f"the cell is a {type(rnn.cell).__name__}, not a flax.linen.GRUCell"
     lifted = (rnn.variable_axes, rnn.variable_broadcast, rnn.variable_carry, rnn.split_rngs)

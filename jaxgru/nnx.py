@@ -12,15 +12,15 @@ from jaxgru._params import GRUParams
 _nnx: Any = need("flax.nnx", "flax", "jaxgru.nnx")
 __all__ = ["RNN", "Bidirectional"]
 
-Bidirectional = _nnx.Bidirectional  # with two RNN of this module, it runs these
+Bidirectional = _nnx.Bidirectional  # runs two RNNs of this module
 
 
 class RNN(_nnx.RNN):  # type: ignore[misc]
     """``flax.nnx.RNN`` of a ``flax.nnx.GRUCell``, with the same arguments and state.
 
-    It agrees with Flax as ``jaxgru.linen.RNN`` does. Another cell, parts of it that are not a plain
-    ``nnx.Linear``, an activation that jaxgru lacks, ``state_axes`` and ``broadcast_rngs`` run in
-    Flax's own loop, with a warning.
+    It agrees with Flax as ``jaxgru.linen.RNN`` does. With another cell, parts of it that are not a
+    plain ``nnx.Linear``, an activation that jaxgru lacks, ``state_axes`` or ``broadcast_rngs``,
+    Flax's own loop runs, with a warning.
 
     >>> import jax.numpy as jnp
     >>> from flax import nnx
@@ -53,7 +53,7 @@ class RNN(_nnx.RNN):  # type: ignore[misc]
         if reason := _reason(self):
             hand_over("nnx.RNN", reason)
             return super().__call__(inputs, **given)
-        # As Flax does, so that the streams of random keys go on alike.
+        # As in Flax, so that the streams of random keys advance equally.
         keys = self.rngs if rngs is None else rngs
         keys = keys.carry.fork() if isinstance(keys, _nnx.Rngs) else keys
         graph, state = _nnx.split(self.cell)
@@ -68,7 +68,7 @@ class RNN(_nnx.RNN):  # type: ignore[misc]
 
 
 def _reason(rnn: Any) -> str | None:
-    """Return why Flax's own loop has to run, or None."""
+    """Return the reason why Flax's own loop runs, or None."""
     cell = rnn.cell
     if type(cell) is not _nnx.GRUCell:
         return f"the cell is a {type(cell).__name__}, not a flax.nnx.GRUCell"
@@ -80,7 +80,7 @@ def _reason(rnn: Any) -> str | None:
         product = dense.promote_dtype, dense.dot_general, dense.preferred_element_type
         alike = (dense.dtype, dense.precision) == (cell.dense_i.dtype, cell.dense_i.precision)
         if product != (_nnx.nn.dtypes.promote_dtype, jax.lax.dot_general, None) or not alike:
-            return f"{name} of the cell has a promotion or a product of its own"
+            return f"{name} of the cell has a custom promotion or product"
     return "jaxgru lacks an activation of the cell" if None in flax_names(cell) else None
 
 

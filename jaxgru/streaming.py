@@ -24,7 +24,7 @@ class Inputs(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the whole, ``(..., T, I)``."""
+        """The shape of the whole array, ``(..., T, I)``."""
 
     def read(self, window: Window) -> np.ndarray:
         """Return the inputs in a window, ``(rows, steps, I)``."""
@@ -49,8 +49,8 @@ def stream(
 ) -> Iterator[Chunk]:
     """Yield the outputs of a net chunk by chunk, with one chunk in memory at a time.
 
-    The concatenated chunks equal the outputs of ``jaxgru.gru`` for the whole. For a net with both
-    directions, a chunk is a whole sequence. Products use ``precision="highest"``.
+    The concatenated chunks equal the outputs of ``jaxgru.gru`` for the whole sequence. For a
+    bidirectional net, a chunk is a whole sequence. Products use ``precision="highest"``.
 
     Args:
         net: a layer, a ``Bidirectional``, a ``Backward`` or a stack, with I inputs, O outputs, and
@@ -58,18 +58,18 @@ def stream(
         inputs: the sequences ``(..., T, I)``: any object with ``shape`` and ``read(window)``.
         h0: the concatenated states of all layers before the first step, ``(..., H)``, or ``(H,)``
             for every sequence; zeros if None.
-        steps: the number of steps in a chunk; if None, for chunks of about 64 MiB.
+        steps: the number of steps in a chunk. None: chunks of about 64 MiB.
         reverse: run from the last step to the first.
-        all_layers: yield the concatenated states of all layers, ``(rows, steps, H)``, instead of
-            the outputs of the last layer.
+        all_layers: whether to yield the concatenated states of all layers, ``(rows, steps, H)``,
+            instead of the outputs of the last layer.
 
     Yields:
-        The chunks in the order of computation. Inputs are rounded to the type of the weights,
-        or float32 if that is wider. If a merge is None, both outputs are concatenated.
+        The chunks in the order of computation. Inputs are converted to the dtype of the weights, or
+        to float32 if that is wider. If a merge is None, both outputs are concatenated.
 
     Raises:
-        ValueError: steps is below 1 or given for a net with both directions, a shape does not fit
-            the weights, or a sequence for such a net does not fit in memory.
+        ValueError: steps is below 1 or given for a bidirectional net, a shape does not fit the
+            weights, or a sequence for a bidirectional net does not fit in memory.
 
     >>> import jax, numpy as np, jaxgru
     >>> from jaxgru.streaming import stream
@@ -118,13 +118,13 @@ def split_state(net: Net, h: np.ndarray) -> Any:
 
 
 def state_dtype(net: Net) -> np.dtype:
-    """Return the type of the state by the weights as they are stored, in either mode of JAX."""
+    """Return the type of the state for the stored weights, whether JAX's x64 mode is on or off."""
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         return np.dtype(_checks.state_dtype(net))
 
 
 def rounded(array: np.ndarray, net: Net) -> np.ndarray:
-    """Convert numbers to the type of the state; doubles beyond the range of float32 become inf."""
+    """Convert numbers to the type of the state; values beyond the range of float32 become inf."""
     with np.errstate(over="ignore"):
         return array.astype(state_dtype(net))
 
@@ -142,10 +142,10 @@ def _run_chunk(
     return jnp.concatenate(ys, axis=-1) if isinstance(ys, tuple) else ys, h
 
 
-# Large enough to make the cost of a call negligible, small enough for any machine.
+# Large enough that the overhead of a call is negligible, small enough for any machine.
 _CHUNK_BYTES = 64 * 2**20
-# A chunk holds several sequences only if it can hold this many steps of each, so that the file is
-# still read in long runs.
+# A chunk has several sequences only if it can have this many steps of each, so that reads of the
+# file stay contiguous.
 _LONG_ENOUGH = 1024
 
 
@@ -180,6 +180,6 @@ def _memory() -> int:
     limits = [sys.maxsize]
     with contextlib.suppress(AttributeError, OSError, ValueError):
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    with contextlib.suppress(OSError, ValueError):  # of a container
+    with contextlib.suppress(OSError, ValueError):  # the limit of a container
         limits.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return min(limits)

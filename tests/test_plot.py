@@ -103,7 +103,7 @@ def test_many_units_are_sorted_and_distributions(key):
     counts = [sum(p.get_path().vertices[:, 1].max() > 0 for p in ax.patches) for ax in figure.axes]
     assert counts == [1] * 6 + [2] * 3
     for time in (np.ones(9), np.zeros(10), -1.0, np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 20.0])):
-        with pytest.raises(ValueError, match=r"time has shape .*: expected the seconds of a step"):
+        with pytest.raises(ValueError, match=r"time has shape .*: expected the seconds per step"):
             plot_run(params, xs, time=time)
 
 

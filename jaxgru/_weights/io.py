@@ -59,8 +59,8 @@ def load(
         path: the file.
         layer: the name of the GRU, required if the file has several. Names joined by ``+``, such as
             ``"gru+gru_1"``, select a stack in which the outputs of each GRU are the inputs of the
-            next, and ``"*"`` selects a stack of all GRUs. Layers of a Keras model that change the
-            values between them are an error.
+            next, and ``"*"`` selects a stack of all GRUs. It is an error if other layers of a
+            Keras model change the values between them.
         equations: the equations of the weights. ``"keras"``, those of ``GRUParams``, is for trained
             layers. ``"notebook"`` is for weights of ``h' = z * n + (1 - z) * h`` and
             ``n = tanh(x Wh + bh + ch + r * (h Uh))``. These weights are converted, by negating the
@@ -84,8 +84,8 @@ def load(
         WeightsError: the file is not a weights file or is damaged, its arrays do not fit together,
             no net represents the GRU exactly, or there is no such layer. The message has the file,
             the array, the value and the expected value.
-        OSError: the file is missing or cannot be read. ValueError: equations or a field of assume
-        or override is unknown.
+        OSError: the file is missing or cannot be read.
+        ValueError: equations or a field of assume or override is unknown.
         ImportError: the format needs a library; the message names the extra to install.
 
     Warns:

@@ -88,9 +88,7 @@ def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net
             f"format is {name!r}: expected {_listed(known.name for known in writable)}"
         )
     endings = _listed(suffix for known in writable for suffix in known.suffixes)
-    raise WeightsError(
-        f"its name ends in {Path(path).suffix!r}: expected {endings}, which name the format"
-    )
+    raise WeightsError(f"its suffix is {Path(path).suffix!r}: expected {endings}")
 
 
 def _entries(source: Source) -> tuple[str, ...] | None:

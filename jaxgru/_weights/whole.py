@@ -78,10 +78,10 @@ def load_arrays(path: StrPath, *, external_data: bool = False) -> FileArrays:
 
     Keras' arrays are named by the layer's own name, ``readout/kernel`` or
     ``encoder/gru/recurrent_kernel``, with the direction in a ``Bidirectional``,
-    ``bidirectional/forward/kernel``. Arrays of custom layers are named ``layer/vars/0``. A file of
-    weights only has the names of classes instead, ``dense_1/kernel``, unless Keras wrote those of
-    the layers. Arrays of PyTorch have the names of the state dict, those of ONNX the names of the
-    initializers, and those of trees the keys of their paths.
+    ``bidirectional/forward/kernel``. Arrays of custom layers are named ``layer/vars/0``. A
+    weights-only file has the names of classes instead, ``dense_1/kernel``, unless Keras wrote those
+    of the layers. Arrays of PyTorch have the names of the state dict, those of ONNX the names of
+    the initializers, and those of trees the keys of their paths.
 
     Args:
         path: the file. It is untrusted, as in ``jaxgru.load``: nothing in it is run.
@@ -133,8 +133,8 @@ def load_model(
         override: values that replace those of the file, as in ``jaxgru.load``.
 
     Returns:
-        The model: a pytree that is called as ``model(xs)``. Layers have their names in Keras, those
-        in sub-models ``outer/inner``.
+        The model: a pytree that is called as ``model(xs)``. Layers have the same names as in Keras,
+        those in sub-models ``outer/inner``.
 
     Raises:
         WeightsError: the file is not a whole model or is damaged, or a layer is not supported.

@@ -34,8 +34,8 @@ class Batch(NamedTuple):
         inputs: as in ``Sequences``, of these sequences and steps.
         targets: as in ``Sequences``, of these sequences and steps.
         lengths: integers ``(B,)``; None if all steps are valid.
-        begins: whether the sequences begin here: the state is then the initial one, not the state
-            carried from the previous window.
+        begins: whether the sequences begin here, so that the state is the initial state instead of
+            the one carried over from the previous window.
     """
 
     inputs: jax.Array | np.ndarray
@@ -54,9 +54,9 @@ def batches(
 ) -> Iterator[tuple[Position, Batch]]:
     """Yield batches endlessly: all sequences once per epoch, in a new order in each epoch.
 
-    The order of an epoch depends only on the key and the epoch, so a run that resumes at a position
-    has the same batches as one that was not interrupted. All batches have the same size: the last
-    of an epoch is padded with sequences of length 0. Sequences of length 0 in the data are omitted.
+    The order of an epoch depends only on the key and the epoch, so a resumed run has the same
+    batches as an uninterrupted one. All batches have the same size: the last of an epoch is padded
+    with sequences of length 0. Sequences of length 0 in the data are omitted.
 
     Args:
         data: the sequences.

@@ -41,7 +41,7 @@ class Checkpoints:
         self._manager: Any = None
         if folder is None:
             return
-        self._orbax = need("orbax.checkpoint", "finetune", "keeping checkpoints")
+        self._orbax = need("orbax.checkpoint", "finetune", "writing checkpoints")
         self._folder = Path(folder).absolute()
         self._inputs = {name: _checksum(tree) for name, tree in inputs.items()}
         self._settings = settings
@@ -57,7 +57,7 @@ class Checkpoints:
         """Write the checkpoint of a round.
 
         Raises:
-            OSError: it cannot be written; the previous checkpoint is intact.
+            OSError: it cannot be written. The previous checkpoint is intact.
         """
         if self._manager is None:
             return
@@ -87,7 +87,7 @@ class Checkpoints:
         """Return the progress of the last checkpoint, or the given start if there is none.
 
         Raises:
-            ValueError: the checkpoint is of another run; the differences are listed.
+            ValueError: the checkpoint is of another run. The message lists the differences.
             OSError: it cannot be read.
         """
         step = None if self._manager is None else self._manager.latest_step()

@@ -84,11 +84,11 @@ def fit(
 ) -> Result:
     """Return a model fine-tuned on data.
 
-    The training step is that of ``make_train_step``, the order of the data that of ``batches``.
-    With validation data, the result is the model with the lowest validation loss, including the
-    initial model; without, it is the model of the last round.
+    The training step is that of ``make_train_step``, and the order of the data is that of
+    ``batches``. With validation data, the result is the model with the lowest validation loss,
+    which may be the initial model. Otherwise, it is the model of the last round.
 
-    The statistics of a ``BatchNormalization`` stay as they are; dropout layers act as configured.
+    The statistics of a ``BatchNormalization`` do not change. Dropout layers act as configured.
 
     Args:
         model: the model, such as ``Model(net=net, readout=readout)`` or that of
@@ -104,7 +104,7 @@ def fit(
         window: the number of steps of a window; each window is a training step, see ``batches``.
         optimizer: an Optax optimizer.
         trainable: patterns of the trained weights, as in ``trainable_mask``. None: all
-            floating-point weights; of a ``LowRank`` layer, its changes. Other weights stay
+            floating-point weights or, in a ``LowRank`` layer, only its changes. Other weights stay
             bit-for-bit identical and have no optimizer state.
         options: options for running the nets in training.
         on_round: one or more functions of a ``Round``, such as ``patience(10)`` or
@@ -115,8 +115,8 @@ def fit(
             and the final weights are bit-for-bit identical to those without the interruption.
         mesh: the devices among which each batch is split, as ``data_mesh()``; batch_size must be a
             multiple of their number. None: JAX's default device.
-        progress: show a progress bar on stderr, if that is a terminal and tqdm is installed, and a
-            line when a run resumes.
+        progress: show whether to show a progress bar on stderr, if that is a terminal and tqdm is
+            installed, and a line when a run resumes.
 
     Returns:
         The tuned model, the history, and the reason why the run stopped.
@@ -129,7 +129,7 @@ def fit(
 
     Warns:
         FinetuneWarning: a loss is not finite; or no round has a lower validation loss than the
-            initial model, which is the result.
+            initial model, which is then the result.
 
     >>> import jax, numpy as np, jaxgru
     >>> from jaxgru.finetune import Epochs, Sequences, fit, regression
@@ -238,7 +238,7 @@ def _training_bar(
 
 
 def _trained(model: Model, patterns: str | Sequence[str] | None) -> Any:
-    """Return the mask of the trained weights. Raises ValueError for one without a gradient."""
+    """Return the mask of the trained weights; raise ValueError for one without a gradient."""
     if patterns is None:
         return jax.tree.map(
             _trained_by_default, model, statistics(model), is_leaf=lambda n: isinstance(n, LowRank)
@@ -261,7 +261,7 @@ def _of_all_versions(options: RunOptions) -> RunOptions:
 
 
 def _rates(model: Model) -> dict[str, str]:
-    """Return what is configured of the layers that act in training alone, by name."""
+    """Return the configuration of the layers that act only in training, by name."""
     rates = {}
     for name, layer in merge(model).layers.items():
         if isinstance(layer, Noise):

@@ -65,8 +65,8 @@ def read_history(path: StrPath) -> list[Row]:
 def write_history(path: StrPath) -> Callable[[Round], None]:
     """Return a function for the ``on_round`` of ``fit`` that keeps the history in a file.
 
-    The first round replaces the file, with all previous rows if the run resumes, so no round is
-    in it twice; each later round appends a line. With several processes only the first one writes.
+    The first round replaces the file, with all previous rows if the run resumes, so that no row is
+    repeated. Each later round appends a line. With several processes, only the first one writes.
 
     Args:
         path: the file.
@@ -97,7 +97,7 @@ def write_history(path: StrPath) -> Callable[[Round], None]:
             else:
                 with replacing(path) as temporary:
                     temporary.write_text("".join(lines), encoding="utf-8")
-        except OSError as error:  # a failing write does not name its file
+        except OSError as error:  # the error of a failed write does not name the file
             raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
         written = len(lines)
 
@@ -119,8 +119,9 @@ def plot_history(
     Args:
         history: the rows of a ``Result``, or of ``read_history``.
         path: the plot to write; its suffix is the format: .png, .svg or .pdf. None: none.
-        initial_loss: the validation loss before training, which is marked; as of a ``Result``.
-        chosen_step: the step of the model, which is marked; ``step`` of a ``Result``.
+        initial_loss: the validation loss before training, which is marked; ``initial_loss`` of a
+        ``Result``.
+        chosen_step: the step of the chosen model, which is marked; ``step`` of a ``Result``.
         ax: the Matplotlib axes to draw into; None: new ones.
         figsize: the width and height of a new figure in inches.
         dpi: the dots per inch of a new figure.
@@ -169,9 +170,9 @@ def plot_history(
 
 
 def plot_predictions(predictions: np.ndarray, targets: np.ndarray, *, ax: "Axes") -> None:
-    """Plot predictions ``(M, O)`` over measured numbers; of classes ``(M,)``, how many of each.
+    """Plot predictions ``(M, O)`` over measured values, or the confusion of classes ``(M,)``.
 
-    Of classes, the predictions are logits.
+    For classes, the predictions are logits.
     """
     ax.set_xlabel("measured")
     ax.set_ylabel("predicted")

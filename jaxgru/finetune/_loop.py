@@ -15,11 +15,11 @@ from jaxgru.model import Model
 NOT_FINITE = "not finite"
 
 # Of a round: step, epoch, loss, seconds and, with validation data, validation_loss.
-Row: TypeAlias = dict[str, Any]  # Any: numbers as JSON has them
+Row: TypeAlias = dict[str, Any]  # Any: numbers of JSON
 
 
 class FinetuneWarning(UserWarning):
-    """A run stopped early or had no improvement."""
+    """A warning that a run stopped early or did not improve the model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,8 @@ class Round(NamedTuple):
         model: the model, low-rank changes merged.
         history: one row per round, this one last; see ``read_history``.
         best: the step of the lowest validation loss, 0 for the start; None without validation data.
-        resumed: whether the run has just resumed from this round, so that this is a repeated call.
+        resumed: whether the run has just resumed from this round, for which the functions were
+            called before.
     """
 
     model: Model
@@ -107,7 +108,9 @@ def patience(rounds: int) -> OnRound:
 
     def stop(now: Round) -> str | None:
         if now.best is None:
-            raise ValueError(f"patience is {rounds} without validation data: expected both")
+            raise ValueError(
+                f"patience is {rounds} without validation data: expected validation data"
+            )
         return "patience" if sum(row["step"] > now.best for row in now.history) >= rounds else None
 
     return stop
@@ -159,10 +162,10 @@ def run_rounds(
 ) -> tuple[Progress, str]:
     """Train until the length is reached, a function stops the run or a loss is not finite.
 
-    Calls ``on_step`` after every step, with its number, the position and the loss; ``save`` with
-    the progress and then ``on_round`` after every round, and ``on_round`` when a run resumes.
-    Returns the progress, at the end of a round or before the loss that was not finite, and the
-    reason why the run stopped.
+    Calls ``on_step`` after every step, with its number, the position and the loss. After every
+    round, it calls ``save`` with the progress, then ``on_round``; when a run resumes, only
+    ``on_round``. Returns the progress, at the end of a round or before the loss that was not
+    finite, and the reason why the run stopped.
     """
     steps, position = progress.steps, progress.position
     # The seconds include the time before an interruption.
@@ -241,4 +244,4 @@ def _reason_to_stop(
 
 def _warn(what: str) -> None:
     message = f"{what}: the result is the last model that had a finite loss"
-    warnings.warn(message, FinetuneWarning, stacklevel=4)  # at the line that called fit
+    warnings.warn(message, FinetuneWarning, stacklevel=4)  # the line that called fit

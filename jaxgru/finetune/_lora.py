@@ -66,18 +66,19 @@ def low_rank(
     """Return a net with low-rank changes, initially zero, for ``jaxgru.finetune.fit``.
 
     Args:
-        net: the net, as in ``jaxgru.gru``; or a model, whose layers with such kernels change.
+        net: the net, as in ``jaxgru.gru``; or a model, of which the layers with such kernels
+        change.
         key: a JAX random key, for the left factors; the right ones are zero.
         rank: R, at least 1. A layer of I inputs and H units has R (I + 3H) trained numbers for the
             kernel and 4 R H for the recurrent kernel.
         kernels: patterns of the weights that change, as in ``trainable_mask``.
 
     Returns:
-        The net and its changes; of a model, the model with a ``LowRank`` in the place of each layer
-        that changes.
+        The net and its changes. For a model, the model with each layer that changes replaced by a
+        ``LowRank``.
 
     Raises:
-        ValueError: rank is below 1, or a pattern fits nothing or an array that is not a matrix.
+        ValueError: rank is below 1, or a pattern matches nothing or an array that is not a matrix.
 
     >>> import jax, jaxgru
     >>> from jaxgru.finetune import low_rank
@@ -118,13 +119,13 @@ def _changing(net: Any, chosen: Any, key: Array, rank: int) -> LowRank:
     return LowRank(net, deltas)
 
 
-def merge(net: Any) -> Any:  # Any: a net or a model, of the type that the LowRank in it has
+def merge(net: Any) -> Any:  # Any: the type of the argument, without its LowRank
     """Return a net or a model with all low-rank changes in it added to the kernels.
 
-    Training uses the same function, so the outputs of the merged net equal those in training.
+    Training uses the same function, so the merged net has the same outputs as in training.
 
     Args:
-        net: a ``LowRank``, a model, or a net as in ``jaxgru.gru``, which stays as it is.
+        net: a ``LowRank``, a model, or a net as in ``jaxgru.gru``, which is returned unchanged.
 
     Returns:
         The net or the model, of the same types as before.

@@ -16,7 +16,7 @@ On: TypeAlias = Literal["steps", "last"]
 
 
 class Loss(NamedTuple):
-    """The cost of each prediction; training and evaluation take the mean over the valid ones.
+    """The cost of each prediction. Training and evaluation use the mean over the valid predictions.
 
     Args:
         values: a function of predictions and targets, both with leading axes ``(B, T)``, or
@@ -25,8 +25,7 @@ class Loss(NamedTuple):
         check: a function of the shape of all predictions, ``(N, T, ...)`` or ``(N, ...)``, the
             targets, and booleans ``(N, T)`` or ``(N,)``, True for the targets of valid predictions.
             It raises ValueError for invalid targets. None: no check.
-        of_logits: whether the predictions are taken before the softmax, or sigmoid, that a model
-            ends with.
+        of_logits: whether the predictions are those before the final softmax or sigmoid of a model.
 
     >>> import jax.numpy as jnp
     >>> from jaxgru.finetune import Loss
@@ -48,7 +47,7 @@ def regression(on: On = "steps") -> Loss:
         on: "steps", targets ``(N, T, O)``, or "last", targets ``(N, O)``.
 
     Returns:
-        The loss; the mean is over the O numbers of a prediction and over the valid predictions.
+        The loss. The mean is over the O elements of a prediction and over the valid predictions.
 
     Raises:
         ValueError: on is neither "steps" nor "last".
@@ -64,9 +63,9 @@ def regression(on: On = "steps") -> Loss:
 def classification(on: On = "steps") -> Loss:
     """Return the cross-entropy of a softmax: with c the class, ``-log(softmax(p)[c])``.
 
-    Of predictions of one number, it is that of a sigmoid: ``-log(sigmoid(p))`` for class 1 and
-    ``-log(1 - sigmoid(p))`` for class 0. Of a model that ends with a softmax or a sigmoid, p is
-    what that is applied to.
+    For predictions of size 1, it is that of a sigmoid: ``-log(sigmoid(p))`` for class 1 and
+    ``-log(1 - sigmoid(p))`` for class 0. If the model ends with a softmax or a sigmoid, p is its
+    input.
 
     Args:
         on: "steps", targets ``(N, T)``, or "last", targets ``(N,)``; integers from 0 to C - 1,
@@ -90,7 +89,7 @@ def classification(on: On = "steps") -> Loss:
 def total_loss(
     loss: Loss, predictions: Array, targets: Any, counted: Array | None
 ) -> tuple[Array, Array]:
-    """Return the sum of the costs of the valid predictions, and their number.
+    """Return the sum of the costs of the valid predictions and the number of these predictions.
 
     ``counted`` are the flags of a ``Run``. Raises ValueError unless the loss returns one
     cost for each prediction.
@@ -119,14 +118,14 @@ def total_loss(
 
 
 def check_classes(shape: tuple[int, ...], targets: np.ndarray, counted: np.ndarray) -> None:
-    """Raise ValueError for a target that is no class, see ``Loss``."""
+    """Raise ValueError for a target that is not a class, see ``Loss``."""
     count = max(shape[-1], 2)
     wrong = np.argwhere(counted & ((targets < 0) | (targets >= count)))
     if len(wrong):
         place = tuple(int(i) for i in wrong[0])
         raise ValueError(
             f"targets[{', '.join(map(str, place))}] is {targets[place]}: expected a class from 0 "
-            f"to {count - 1}, the last of a prediction"
+            f"to {count - 1}"
         )
 
 

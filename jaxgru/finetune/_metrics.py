@@ -1,4 +1,4 @@
-"""How close predictions are to targets: errors and fit of numbers, confusion of classes."""
+"""Metrics of predictions: errors and fit of numbers, confusion of classes."""
 
 import functools
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ class Classification(NamedTuple):
 
 
 def predicted(model: Model, data: Sequences, loss: Loss) -> list[tuple[Array, Array]]:
-    """Return the valid predictions and targets of each sequence; of a class, the logits.
+    """Return the valid predictions and targets of each sequence. Predictions of classes are logits.
 
     Args:
         model: the model.
@@ -66,7 +66,7 @@ def _run_batch(model: Model, data: Sequences, loss: Loss) -> Any:
 def regression_metrics(predictions: Array, targets: Array) -> Regression:
     """Return the errors of predictions ``(M, O)``.
 
-    With p the predictions and y the targets, of each of the O numbers::
+    With p the predictions and y the targets, for each of the O elements::
 
         mse = mean((y - p)^2)    rmse = sqrt(mse)    fit = 100 (1 - |y - p| / |y - mean(y)|)
 
@@ -84,7 +84,7 @@ def regression_metrics(predictions: Array, targets: Array) -> Regression:
 
 
 def classification_metrics(logits: Array, targets: Array) -> Classification:
-    """Return how well logits ``(M, C)``, or ``(M, 1)`` of class 1, hit the classes ``(M,)``.
+    """Return the metrics of logits ``(M, C)``, or ``(M, 1)`` of class 1, for classes ``(M,)``.
 
     >>> classification_metrics(np.array([[2.0, 0.0], [2.0, 0.0]]), np.array([0, 1])).confusion
     array([[1, 0],

@@ -22,7 +22,7 @@ from jaxgru.model._chain import end_activation, is_recurrent, run_chain
 
 Array = jax.Array
 
-# Layers of each step by itself.
+# Layers that act on each step by itself.
 _OF_EACH_STEP = (
     chain.BatchNormalization,
     chain.Dense,
@@ -34,9 +34,9 @@ _OF_EACH_STEP = (
 
 
 class Model:
-    """The model of the version before: ``jaxgru.model.Model(net=net, readout=readout)`` is it."""
+    """Deprecated: use ``jaxgru.model.Model(net=net, readout=readout)``."""
 
-    # A class, as pickles name it.
+    # A class, because pickles refer to it.
     def __new__(cls, net: Any, readout: Any = None) -> chain.Model:  # type: ignore[misc]
         """Return a ``jaxgru.model.Model`` of a net and its readout."""
         warnings.warn(
@@ -51,7 +51,7 @@ class Model:
 class RunOptions(NamedTuple):
     """Options for running the nets of a model in training: arguments of ``jaxgru.gru``.
 
-    A dropout of None is the rate that the layer is configured with, none for a plain net.
+    A dropout of None means the configured rate of the layer, and no dropout for a plain net.
     """
 
     dropout: float | Dropout | None = None
@@ -152,11 +152,11 @@ def predict(
 
 
 class Run(NamedTuple):
-    """What a model makes of a batch.
+    """The results of a model for a batch.
 
     Args:
         predictions: ``(B, T, O)`` or ``(B, O)``.
-        counted: flags of those that count, ``(B, T)`` or ``(B,)``; None: all.
+        counted: flags of the predictions that count, ``(B, T)`` or ``(B,)``; None: all.
         states: the last states of the nets by the names of their layers.
     """
 
@@ -175,9 +175,9 @@ def run_model(
     options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
     key: Array | None = None,
 ) -> Run:
-    """Return what a model makes of a batch for a loss, given the states of its nets by name.
+    """Return the results of a model for a batch, given the loss and the states of its nets by name.
 
-    Predictions count within the mask that the model ends with, and the lengths.
+    Predictions count within the final mask of the model and within the lengths.
     """
     model, inputs = merge(model), jnp.asarray(inputs)
     if loss.of_logits:
@@ -228,7 +228,7 @@ def checked_model(model: chain.Model) -> chain.Model:
                     f"layer {name!r}: one of its leaves is a {type(leaf).__name__}: expected "
                     "arrays; use jax.tree_util.Partial(function, weights) for a function"
                 )
-    # The type of a weakly typed array would change in the first step.
+    # The type of a weakly typed array would change at the first step.
     arrays: chain.Model = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.result_type(leaf)), model)
     return arrays
 
@@ -260,8 +260,8 @@ def check_windows(model: chain.Model) -> None:
         plain = isinstance(layer, (*_OF_EACH_STEP, chain.Embedding, chain.Masking))
         if not (is_recurrent(layer) or plain or not isinstance(layer, chain.Layer)):
             raise ValueError(
-                f"window is given, and layer {name!r} is a {type(layer).__name__}: expected layers "
-                "of each step by itself around the nets"
+                f"window is given, and layer {name!r} is a {type(layer).__name__}: expected only "
+                "layers that act on each step by itself, and forward nets"
             )
         net = layer.net if isinstance(layer, chain.Recurrent) else layer
         if not is_recurrent(layer):
@@ -269,10 +269,10 @@ def check_windows(model: chain.Model) -> None:
         if any(each.reverse for each in unroll(net)):
             raise ValueError(
                 f"window is given, and layer {name!r} has a backward direction: expected forward "
-                "layers only, as a backward state comes from later windows"
+                "layers only, because a backward state depends on later windows"
             )
         if isinstance(layer, chain.Recurrent) and not layer.return_sequences:
             raise ValueError(
-                f"window is given, and layer {name!r} returns its last output alone: expected "
-                "the outputs of every step"
+                f"window is given, and layer {name!r} returns only its last output: expected the "
+                "outputs of every step"
             )

@@ -88,8 +88,8 @@ def make_train_step(
 
         G = d/dw L(w)        w <- w + optimizer(G)
 
-    With windows, the state carried from the previous window is a constant, so that gradients do not
-    pass from one window to another (truncated backpropagation).
+    With windows, the state carried over from the previous window is a constant, so gradients do not
+    flow between windows (truncated backpropagation).
 
     Args:
         loss: the loss.
@@ -99,7 +99,7 @@ def make_train_step(
 
     Returns:
         A function of a ``TrainState`` and a ``Batch`` that returns the next state and the mean loss
-        of the batch before the step. It does not donate its arguments.
+        of the batch, computed before the update. It does not donate its arguments.
 
     >>> import jax, jax.numpy as jnp, jaxgru, optax
     >>> from jaxgru.finetune import (
@@ -118,7 +118,7 @@ def make_train_step(
 
     Source: Werbos 1990 and Williams and Peng 1990 for truncated backpropagation through time.
     """
-    # Some optimizers, such as optax.lbfgs, use the value and the function; others ignore them.
+    # Some optimizers, such as optax.lbfgs, use the value and the function. Others ignore them.
     optimizer = optax.with_extra_args_support(optimizer)
 
     @jax.jit
@@ -138,7 +138,7 @@ def make_train_step(
                 key=key,
             )
             total, count = total_loss(loss, run.predictions, batch.targets, run.counted)
-            # A model's own mask may leave no prediction of a batch.
+            # The mask of a model may leave no valid prediction in a batch.
             return total / jnp.maximum(count, jnp.ones_like(count)), run.states
 
         (mean, states), gradient = jax.value_and_grad(objective, has_aux=True)(trained)

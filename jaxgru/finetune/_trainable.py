@@ -30,8 +30,8 @@ def trainable_mask(tree: object, patterns: str | Sequence[str]) -> Any:  # Any: 
     A pattern matches a weight if it matches its path, such as ``0.forward.kernel``, or the end of
     the path after any dot. So ``"recurrent_kernel"`` matches all recurrent kernels,
     ``"0.forward.*"`` the forward direction of the first layer, and, in a model, ``"embedding.*"``
-    the layer of that name. The moving statistics of a ``BatchNormalization`` are constants, which
-    no pattern matches.
+    the layer of that name. No pattern matches the moving statistics of a ``BatchNormalization``,
+    which are constants.
 
     Args:
         tree: a pytree of weights.
@@ -42,7 +42,7 @@ def trainable_mask(tree: object, patterns: str | Sequence[str]) -> Any:  # Any: 
         Booleans in the structure of the tree, as in ``optax.masked``.
 
     Raises:
-        ValueError: a pattern matches nothing, or there is none; the error lists the paths.
+        ValueError: a pattern matches nothing, or there is none. The message lists the paths.
 
     >>> import jax, jaxgru
     >>> from jaxgru.finetune import trainable_mask
@@ -58,11 +58,13 @@ def trainable_mask(tree: object, patterns: str | Sequence[str]) -> Any:  # Any: 
     for pattern in patterns:
         if not any(_matches(pattern, path) for path in known):
             raise ValueError(
-                f"the pattern {pattern!r} matches no weight: expected a pattern for some of "
-                f"{', '.join(known)}"
+                f"the pattern {pattern!r} matches no weight: expected a pattern that matches some "
+                f"of {', '.join(known)}"
             )
     if not patterns:
-        raise ValueError(f"no pattern is given: expected one for some of {', '.join(known)}")
+        raise ValueError(
+            f"no pattern is given: expected one that matches some of {', '.join(known)}"
+        )
     chosen = [
         not is_constant and any(_matches(pattern, path) for pattern in patterns)
         for path, is_constant in zip(paths, constant, strict=True)

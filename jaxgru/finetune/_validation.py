@@ -18,7 +18,7 @@ from jaxgru.model._chain import end_activation
 
 
 class CheckedSequences(Sequences):
-    """The result of ``checked_data``, which is not checked again."""
+    """Data that ``checked_data`` has returned, and that is not checked again."""
 
 
 def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> CheckedSequences:
@@ -51,10 +51,10 @@ def checked_data(data: Sequences, model: Model, loss: Loss, where: str) -> Check
         _check_predictions(predicted, loss, end_activation(merge(model)))
         _check_targets(inputs, targets, loss, predicted.shape)
         counted = np.asarray(jax.jit(lambda *given: run(*given).counted)(model, inputs, lengths))
-        if counted.dtype != bool:  # None
+        if counted.dtype != bool:  # None: all
             counted = np.ones(targets.shape[: 1 if loss.on == "last" else 2], bool)
         if not counted.any():
-            raise ValueError("no step is valid by the mask of the model: expected one or more")
+            raise ValueError("no step is valid in the mask of the model: expected at least one")
         _check_finite("targets", targets, counted)
         jax.eval_shape(functools.partial(total_loss, loss, counted=None), predicted, targets)
         if loss.check is not None:
@@ -82,7 +82,7 @@ def _check_inputs(inputs: np.ndarray, model: Model) -> None:
         raise ValueError(f"inputs has dtype {inputs.dtype}: expected a floating-point type")
     if 0 in inputs.shape[:2]:
         raise ValueError(
-            f"inputs has shape {inputs.shape}: expected a sequence of one step or more"
+            f"inputs has shape {inputs.shape}: expected a sequence of at least one step"
         )
 
 
@@ -101,7 +101,9 @@ def _check_lengths(lengths: np.ndarray | None, inputs: np.ndarray, model: Model)
     if lengths is None:
         return
     if not has_time(model):
-        raise ValueError("lengths is given: expected None, as an input of the model is a vector")
+        raise ValueError(
+            "lengths is given: expected None, because the input of the model is a vector"
+        )
     count, time = inputs.shape[:2]
     if lengths.shape != (count,):
         raise ValueError(
@@ -116,7 +118,7 @@ def _check_lengths(lengths: np.ndarray | None, inputs: np.ndarray, model: Model)
             "inputs"
         )
     if not lengths.any():
-        raise ValueError("all lengths are 0: expected a sequence of one step or more")
+        raise ValueError("all lengths are 0: expected a sequence of at least one step")
 
 
 def _check_predictions(predicted: Any, loss: Loss, activation: Any) -> None:
@@ -124,13 +126,13 @@ def _check_predictions(predicted: Any, loss: Loss, activation: Any) -> None:
         raise ValueError("the net has a pair of outputs: expected a readout of both")
     if loss.on == "steps" and predicted.ndim < 3:
         raise ValueError(
-            f"the predictions have shape {predicted.shape}, and the loss is on 'steps': expected "
-            "a loss on 'last' for one prediction for each sequence"
+            f"the predictions have shape {predicted.shape}, and the loss is on 'steps': expected a "
+            "loss on 'last', because each sequence has one prediction"
         )
     if loss.check is check_classes and activation == "sigmoid" and predicted.shape[-1] > 1:
         raise ValueError(
-            f"the model ends with {predicted.shape[-1]} sigmoids, of which several may be right: "
-            "expected a softmax or logits; docs/finetuning.md has the Loss of several labels"
+            f"the model ends with {predicted.shape[-1]} sigmoids, as for several labels: expected "
+            "a softmax or logits; docs/finetuning.md has a Loss for several labels"
         )
 
 
@@ -148,7 +150,7 @@ def _check_targets(
 
 
 def _warn_of_padding(model: Model, where: str) -> None:
-    """Warn if what stands before the last state of a net, or a mean, sees the padding."""
+    """Warn if the padding affects the last state of a net or a mean."""
     for name, layer in merge(model).layers.items():
         if isinstance(layer, Recurrent) and not layer.return_sequences:
             return
@@ -156,8 +158,8 @@ def _warn_of_padding(model: Model, where: str) -> None:
             return
         if isinstance(layer, Conv1D | MaxPooling1D | GlobalPooling1D | Reshape):
             warnings.warn(
-                f"{where}: lengths is given, and layer {name!r} passes no mask on: what follows it "
-                "sees the padding, as zeros",
+                f"{where}: lengths is given, and layer {name!r} does not pass on the mask: the "
+                "padding, as zeros, affects the layers after it",
                 FinetuneWarning,
                 stacklevel=4,
             )

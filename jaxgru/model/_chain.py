@@ -32,10 +32,10 @@ class Model:
             1 if the first layer is an ``Embedding``, else 2.
         named: further layers, by keyword.
 
-    ``model.layers`` has the layers by name; ``model.name`` is the layer called ``name``.
+    ``model.layers`` has the layers by name, and ``model.name`` is the layer called ``name``.
 
     Raises:
-        ValueError: there is no layer, or one that is neither of these.
+        ValueError: there is no layer, or a layer is of none of these kinds.
 
     >>> import jax, jax.numpy as jnp, jaxgru
     >>> from jaxgru.model import Dense, Model
@@ -102,12 +102,13 @@ class Model:
                 axes.
             lengths: integers ``(...)``: the number of valid steps of each sequence. The model's own
                 mask (``Embedding``, ``Masking``) replaces it, as in Keras.
-            mask: booleans ``(..., T)``: True at valid steps. Use either ``lengths`` or ``mask``.
-            key: a JAX random key: dropout and noise act. None: inference.
+            mask: booleans ``(..., T)``: True at valid steps. Pass ``lengths`` or ``mask``, not
+            both.
+            key: a JAX random key for dropout and noise. None: inference.
             h0: the states before the first step, by the name of the layer, as in ``jaxgru.gru``;
                 zeros for those that are not named.
-            return_state: also return the last states, by the name of the layer.
-            last_only: the last GRU returns the output of its last step alone.
+            return_state: whether to return also the last states, by the name of the layer.
+            last_only: whether the last GRU returns only the output of its last step.
             options: of ``jaxgru.gru`` for every GRU: ``precision``, ``remat``, ``implementation``,
                 ``dropout``, ``recurrent_dropout``.
 
@@ -115,7 +116,7 @@ class Model:
             The predictions with the batch axes of xs; then, with ``return_state``, the last states.
 
         Raises:
-            ValueError: a shape or dtype does not fit; the message names the layer.
+            ValueError: a shape or dtype does not fit. The message names the layer.
         """
         _check_integers(xs)
         xs = jnp.asarray(xs)
@@ -148,7 +149,7 @@ def run_chain(
     for name in h0:
         if name not in model.layers:
             known = ", ".join(model.layers)
-            raise ValueError(f"h0 names {name!r}: expected layers of {known}")
+            raise ValueError(f"h0 has a state for {name!r}: expected only {known}")
     recurrent = [name for name, layer in model.layers.items() if is_recurrent(layer)]
     states: dict[str, Any] = {}
     for i, (name, layer) in enumerate(model.layers.items()):
@@ -172,13 +173,13 @@ def _model(layers: Mapping[str, Any], example_axes: int) -> Model:
 
 
 def end_activation(model: Model) -> Any:
-    """Return the activation that a model ends with, "linear" for none."""
+    """Return the final activation of a model, "linear" for none."""
     *_, last = model.layers.values()
     return last.activation if isinstance(last, Dense | Elementwise) else "linear"
 
 
 def is_recurrent(layer: Any) -> bool:
-    """Return whether a layer is a net, which is no function, unlike every other layer."""
+    """Return whether a layer is a net, which, unlike the other layers, is not callable."""
     return isinstance(layer, Recurrent) or not callable(layer)
 
 
@@ -192,7 +193,7 @@ def _mapped(function: Any, x: Any) -> Any:
         y = mapped(x)
     except ValueError:
         raise
-    except Exception as error:  # a function of another library may raise any error
+    except Exception as error:  # another library may raise any error
         shapes = " and ".join(str(vector.shape[-1:]) for vector in vectors)
         raise ValueError(
             f"it does not accept an input of shape {shapes}: {type(error).__name__}: {error}"
@@ -203,7 +204,7 @@ def _mapped(function: Any, x: Any) -> Any:
 
 
 def _check_integers(xs: Any) -> None:
-    """Raise ValueError for integers of NumPy that the conversion to JAX would change."""
+    """Raise ValueError for NumPy integers that would change when converted to JAX."""
     if not (isinstance(xs, np.ndarray) and np.issubdtype(xs.dtype, np.integer)):
         return
     limits = np.iinfo(jax.dtypes.canonicalize_dtype(xs.dtype))
@@ -263,10 +264,12 @@ class Recurrent(Layer):
     Args:
         net: the net.
         return_sequences: the outputs of every step ``(B, T, O)``, or of the last ``(B, O)``.
-        zero_masked: outputs are zero at invalid steps, as in Keras' ``Bidirectional``.
-        reverse_outputs: outputs in reversed order of time, as with Keras' ``go_backwards``.
-        dropout: in training, a rate for the inputs of each layer, one draw for all steps.
-        recurrent_dropout: in training, a rate for the state in its products.
+        zero_masked: whether outputs are zero at invalid steps, as in Keras' ``Bidirectional``.
+        reverse_outputs: whether outputs are in reversed order of time, as with Keras'
+        ``go_backwards``.
+        dropout: in training, the dropout rate of the inputs of each layer, with one draw for all
+        steps.
+        recurrent_dropout: in training, the dropout rate of the state in its products.
     """
 
     net: Any

@@ -1,8 +1,8 @@
-"""The layers that stand around a GRU.
+"""The layers around a GRU.
 
 Each is a frozen pytree whose arrays are leaves, and a pure function of its input, of the mask of
-valid steps, and of a random key in training. The equations, the defaults and the way of the mask
-are those of Keras 3.
+valid steps, and of a random key in training. The equations, the defaults and the propagation of
+masks are those of Keras 3.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Signal(NamedTuple):
-    """What goes from layer to layer: values ``(B, ...)``, and flags ``(B, T)``, True if valid."""
+    """The input or output of a layer: values ``(B, ...)``, and flags ``(B, T)``, True if valid."""
 
     x: Array
     mask: Array | None = None
@@ -63,7 +63,7 @@ def layer_class(data: str = "", meta: str = "") -> Callable[[type[T]], type[T]]:
 class Embedding(Layer):
     """Rows of a table ``(N, I)``, by integers ``(B, ...)``; 0 is an invalid step if ``mask_zero``.
 
-    An integer outside of 0 to N - 1 is an error; under ``jax.jit`` its row is NaN.
+    An integer outside 0 to N - 1 is an error, and under ``jax.jit`` its row is NaN.
     """
 
     table: Array
@@ -84,7 +84,7 @@ class Embedding(Layer):
 
 @layer_class(meta="mask_value")
 class Masking(Layer):
-    """Invalid steps are those whose numbers are all ``mask_value``; they become zero."""
+    """A step with all values equal to ``mask_value`` is invalid and becomes zero."""
 
     mask_value: float = 0.0
 
@@ -181,7 +181,7 @@ class BatchNormalization(Layer):
 
 @layer_class(meta="kind rate drawn_axes")
 class Noise(Layer):
-    """What acts in training alone: dropout and its kin, by their name in Keras.
+    """A layer that acts only in training: dropout or noise, by its name in Keras.
 
     Args:
         kind: "Dropout", "SpatialDropout1D" (one draw for all steps), "GaussianDropout",
@@ -205,7 +205,7 @@ class Noise(Layer):
         drawn = (False, True) if self.kind == "SpatialDropout1D" else self.drawn_axes
         sizes = x.shape[1:]
         if drawn is not None:
-            # One vector alone, of the last step, has the last of these axes.
+            # The vector of a last step has only the last of these axes.
             drawn = drawn[len(drawn) - len(sizes) :]
             sizes = tuple(n if own else 1 for n, own in zip(sizes, drawn, strict=True))
         shape = (x.shape[0], *sizes)
@@ -285,21 +285,21 @@ class GlobalPooling1D(Layer):
         valid = valid[..., None]
         total = jnp.where(valid, x, jnp.zeros_like(x)).sum(1, keepdims=self.keepdims)
         count = valid.astype(x.dtype).sum(1, keepdims=self.keepdims)
-        # Without any valid step NaN, as in Keras, but no derivative of it.
+        # Without a valid step the mean is NaN, as in Keras, but has no derivative.
         mean = total / jnp.maximum(count, jnp.ones_like(count))
         return Signal(jnp.where(count > 0, mean, jnp.asarray(jnp.nan, x.dtype)))
 
 
 @layer_class(meta="shape")
 class Reshape(Layer):
-    """Each example in another shape, with at most one -1; ``(-1,)`` flattens it. No mask."""
+    """Each example in another shape, with at most one -1. ``(-1,)`` flattens it. No mask."""
 
     shape: tuple[int, ...] = (-1,)
 
     def __call__(self, signal: Signal, key: Array | None) -> Signal:
         rows, *sizes = signal.x.shape
         shape = self.shape
-        if -1 in shape and rows == 0:  # of no number, -1 cannot be computed
+        if -1 in shape and rows == 0:  # without elements, -1 cannot be computed
             known = -math.prod(shape)
             shape = tuple(math.prod(sizes) // known if n == -1 else n for n in shape)
         return Signal(signal.x.reshape(rows, *shape))
@@ -317,7 +317,7 @@ class RepeatVector(Layer):
 
 
 def statistics(tree: Any) -> Any:
-    """Return flags in the structure of a pytree, True for the statistics in it, as constants are.
+    """Return flags in the structure of a pytree, True for moving statistics.
 
     >>> import jax.numpy as jnp
     >>> norm = BatchNormalization(jnp.zeros(3), jnp.ones(3), gamma=jnp.ones(3))

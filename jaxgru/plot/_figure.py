@@ -1,4 +1,4 @@
-"""Common parts of plots: a figure without a window system, its file, and heat maps."""
+"""Common parts of plots: a figure without a GUI, its file, and heat maps."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check_plot(path: str | os.PathLike[str]) -> None:
-    """Raise errors about the path before anything else.
+    """Raise any error about the path, before a plot is drawn.
 
     Raises:
         ValueError: Matplotlib has no such format.
@@ -42,7 +42,7 @@ def check_plot(path: str | os.PathLike[str]) -> None:
 def new_figure(width: float, height: float, dpi: float = 150) -> "Figure":
     """Return an empty Matplotlib figure; sizes are in inches."""
     need("matplotlib", "plot", "drawing")
-    # Without pyplot, which would choose a window system and keep a reference to the figure.
+    # Without pyplot, which would choose a GUI backend and keep a reference to the figure.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -65,7 +65,7 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str]) -> None:
     """Write a figure; the suffix of the path is the format. In .pdf and .svg, text is text."""
     from matplotlib import rc_context
 
-    # TrueType, which journals ask for, in place of Type 3; and no outlines.
+    # TrueType, which journals require, instead of Type 3 or outlines.
     text: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none"}
     with replacing(path) as temporary, rc_context(text):
         figure.savefig(temporary)
@@ -76,8 +76,8 @@ def heat_map(
 ) -> "AxesImage":
     """Draw an array with its first axis downwards, and return the image.
 
-    Limits of one sign use a sequential color map, others a diverging one with white at zero. NaN
-    and Inf are green.
+    If the limits have one sign, the color map is sequential, otherwise diverging with white at
+    zero. NaN and Inf are green.
     """
     from matplotlib import colormaps
 

@@ -42,9 +42,9 @@ def plot_run(
 ) -> "Figure":
     """Plot the gates, the candidate and the state at every step of one sequence.
 
-    The layers of a net are side by side. Up to eight units are lines, more are heat maps, in which
-    NaN and Inf are green. More than 32 units are sorted by their activity, the standard deviation
-    of their state over time, the most active first.
+    The layers of a net are side by side. Up to eight units are drawn as lines, more as heat maps,
+    in which NaN and Inf are green. More than 32 units are sorted by the standard deviation of their
+    state over time, the most active first.
 
     Args:
         net: a layer, a ``Bidirectional``, a ``Backward`` or a stack, of I inputs.
@@ -53,11 +53,11 @@ def plot_run(
         h0: the state before the first step, in the structure of the net; zeros if None.
         reverse: run from the last step to the first.
         first_step: the number of the first step on the time axis.
-        time: the seconds of each step, ``(T,)``, ascending in equal steps, or of one step, a
-            number; None: the axis has step numbers.
-        inputs: whether a panel above the gates has the inputs of each layer.
-        ax: the Matplotlib axes to draw into, one for each panel of a net of one layer, without
-            titles of the figure; None: new ones.
+        time: the times of the steps in seconds, ``(T,)``, equally spaced, or the seconds per step,
+            a number. None: the axis has step numbers.
+        inputs: whether to add a panel with the inputs of each layer above the gates.
+        ax: the Matplotlib axes to draw into, one for each panel, for a net of one layer. Then there
+            is no title. None: new axes.
         figsize: the width and height of a new figure in inches.
         dpi: the dots per inch of a new figure.
 
@@ -100,7 +100,7 @@ def plot_run(
         columns, figure = np.asarray([list(ax)], object), ax[0].get_figure(root=True)
     for run, panels in zip(runs, columns, strict=True):
         units = run.params.hidden_size
-        # The gates of all steps are one step of a batch of states.
+        # The gates of all steps are those of one step with time as a batch axis.
         gates = gru_gates(run.params, run.before, run.xs, precision="highest")
         arrays = [np.asarray(values, np.float64) for values in gates]
         order = _by_activity(arrays[-1])
@@ -157,14 +157,14 @@ def _times(time: "ArrayLike | None", first_step: int, count: int) -> np.ndarray:
         or any(widths <= 0)
     ):
         raise ValueError(
-            f"time has shape {seconds.shape}: expected the seconds of a step, or of each of the "
-            f"{count} steps, ascending in equal steps"
+            f"time has shape {seconds.shape}: expected the seconds per step, or the times of the "
+            f"{count} steps, equally spaced"
         )
     return seconds
 
 
 def _by_activity(states: np.ndarray) -> np.ndarray | None:
-    """Return the order of many units by their activity; None for few."""
+    """Return the order of units by their activity; None if there are few."""
     if states.shape[1] <= _MOST_UNSORTED:
         return None
     return np.argsort(-np.nan_to_num(states.std(0)), kind="stable")
@@ -175,7 +175,7 @@ def _half_step(steps: np.ndarray) -> float:
 
 
 def _draw_lines(ax: "Axes", steps: np.ndarray, values: np.ndarray, symbol: str, what: str) -> None:
-    marker = "." if len(steps) <= _MOST_DOTS else None  # a line of one step is a dot
+    marker = "." if len(steps) <= _MOST_DOTS else None  # a dot for a single step
     for unit, line in enumerate(values.T):
         ax.plot(steps, line, marker=marker, linewidth=1, label=f"{what} {unit}")
     ax.set_ylabel(symbol)
@@ -193,7 +193,7 @@ def _draw_map(ax: "Axes", steps: np.ndarray, values: np.ndarray, symbol: str, wh
         ax,
         values.T,
         (0.0, 1.0) if bounded else about_zero(values),
-        interpolation_stage="data",  # average numbers instead of colors
+        interpolation_stage="data",  # average values instead of colors
         extent=(steps[0] - half, steps[-1] + half, values.shape[1] - 0.5, -0.5),
     )
     ax.set_ylabel(what, fontsize="small")

@@ -34,14 +34,14 @@ def plot_weights(
     """Plot the kernel, the recurrent kernel and the biases of each layer, for each gate.
 
     The three blocks of an array share a color scale, symmetric about zero. The biases are one
-    array, with a row for each bias. NaN and Inf are green. Of more than 64 units, the distribution
-    of the numbers in each block is drawn in place of heat maps.
+    array, with a row for each bias. NaN and Inf are green. For more than 64 units, histograms of
+    the blocks replace the heat maps.
 
     Args:
-        net: a layer, or a net of several, which are drawn side by side.
+        net: a layer, or a net of several layers, which are drawn side by side.
         path: the plot to write; its suffix is the format: .png, .svg or .pdf. None: none.
         ax: the Matplotlib axes to draw into, three for each array of one layer, in rows of the
-            kernel, the recurrent kernel and the biases; None: new ones.
+            kernel, the recurrent kernel and the biases. None: new axes.
         figsize: the width and height of a new figure in inches.
         dpi: the dots per inch of a new figure.
 
@@ -96,7 +96,7 @@ class _Row(NamedTuple):
 
 
 def _draw_into(ax: np.ndarray, tables: "list[list[_Row]]") -> "Figure":
-    """Draw one layer into axes of the caller, and return their figure."""
+    """Draw one layer into the given axes, and return their figure."""
     count = 3 * len(tables[0])
     if len(tables) > 1 or len(ax) != count:
         raise ValueError(
@@ -134,7 +134,7 @@ def _blocks(array: "jax.Array | np.ndarray") -> list[np.ndarray]:
 
 
 def _height(row: _Row) -> float:
-    """Return a row's height in inches: cells about square, within limits."""
+    """Return the height of a row in inches: about square cells, within limits."""
     count, units = row.blocks[0].shape
     if units > _MOST_MAPPED:
         return 1.3
@@ -158,7 +158,7 @@ def _draw_maps(line: "Sequence[Axes]", row: _Row) -> None:
 
 
 def _draw_distributions(line: "Sequence[Axes]", row: _Row) -> None:
-    """Draw a histogram of each block; of several biases, one line each."""
+    """Draw a histogram of each block, with a line for each of several biases."""
     low, high = about_zero(np.stack(row.blocks))
     for gate, block, ax in zip(GATES, row.blocks, line, strict=True):
         parts = [block] if row.labels is None else list(block)

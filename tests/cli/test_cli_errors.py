@@ -26,7 +26,7 @@ _REFUSED = {
     "assume['activation'] is 'swish': expected one of ",
     "inspect gru.npz --plot a.xyz": "a.xyz: its suffix is '.xyz': expected that of an image",
     "convert a b --to-equations tf": "argument --to-equations: invalid choice: 'tf'",
-    "convert gru.npz out.h5": "out.h5 was not written: its name ends in '.h5': expected .",
+    "convert gru.npz out.h5": "out.h5 was not written: its suffix is '.h5': expected .",
     "convert gru.npz old.npz --to-equations notebook": "old.npz was not written: the recurrent "
     "bias of the cand",
     "export gru.npz gru.npz": "gru.npz is also the input gru.npz: expected another file",
@@ -68,7 +68,7 @@ _REFUSED = {
     # Fine-tuning
     "finetune gru.npz none.npz -o t.npz": "none.npz: No such file or directory",
     "finetune gru.npz data.npz": "the following arguments are required: -o/--output (see jaxgru fi",
-    "finetune gru.npz data.npz -o t.foo": "t.foo was not written: its name ends in '.foo': expect",
+    "finetune gru.npz data.npz -o t.foo": "t.foo was not written: its suffix is '.foo': expect",
     "finetune gru.npz data.npz -o t.npz --plot x.foo": "x.foo: its suffix is '.foo': expected ",
     "finetune gru.npz data.npz -o t.npz": "data.npz: its targets have 2 numbers and the states, "
     "which are the predictions, 4: expected --readout IN for a readout of the states, or ",

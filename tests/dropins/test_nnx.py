@@ -162,7 +162,7 @@ HANDED_OVER = {
     "LoRA": (lambda: _changed(_lora), "dense_h of the cell is a LoRALinear"),
     "a product": (
         lambda: _changed(lambda cell: setattr(cell.dense_i, "dot_general", _twice)),
-        "dense_i of the cell has a promotion or a product of its own",
+        "dense_i of the cell has a custom promotion or product",
     ),
 }  # fmt: skip
 

@@ -47,7 +47,7 @@ _DATA = [
     ({"inputs": GOOD.inputs[..., :2]}, r"data: layer 'net': xs has shape \(8, 6, 2\): expected "
      r"\(..., 3\), for 3 inputs"),
     ({"inputs": GOOD.inputs[0]}, r"inputs has shape \(6, 3\): expected \(N, T, I\)"),
-    ({"inputs": GOOD.inputs[:0]}, r"inputs has shape \(0, 6, 3\): expected a sequence of one"),
+    ({"inputs": GOOD.inputs[:0]}, r"inputs has shape \(0, 6, 3\): expected a sequence of at"),
     ({"inputs": GOOD.inputs[:, :0]}, r"inputs has shape \(8, 0, 3\): expected a sequence of"),
     ({"inputs": GOOD.inputs.astype(int)}, "inputs has dtype int64: expected a floating-point"),
     ({"inputs": GOOD.inputs.tolist()}, r"inputs is a list: expected a JAX or NumPy array; "),
@@ -59,7 +59,7 @@ _DATA = [
     ({"lengths": GOOD.lengths * 1.0}, "lengths has dtype float64: expected integers"),
     ({"lengths": put(GOOD.lengths, 2, 7)}, r"lengths\[2\] is 7: expected 0 to 6, the number"),
     ({"lengths": put(GOOD.lengths, 2, -1)}, r"lengths\[2\] is -1: expected 0 to 6"),
-    ({"lengths": 0 * GOOD.lengths}, "all lengths are 0: expected a sequence of one step"),
+    ({"lengths": 0 * GOOD.lengths}, "all lengths are 0: expected a sequence of at least"),
     ({"inputs": put(GOOD.inputs, (2, 3, 1), np.nan)},
      r"inputs\[2, 3, 1\] is nan: expected a finite number$"),
     ({"targets": put(GOOD.targets, (5, slice(2), 0), np.inf)},
@@ -103,8 +103,8 @@ _CALLS = [
      "layer 'readout': its result is a tuple: expected an"),
     # What is trained
     (lambda: ft.trainable_mask(NET, ["kernel", "gamma"]), "the pattern 'gamma' matches no weight: "
-     "expected a pattern for some of kernel, recurrent_kernel, bias, recurrent_bias"),
-    (lambda: ft.trainable_mask(NET, []), "no pattern is given: expected one for some of kernel, "),
+     "expected a pattern that matches some of kernel, recurrent_kernel, bias, recurrent_bias"),
+    (lambda: ft.trainable_mask(NET, []), "no pattern is given: expected one that matches some of "),
     (lambda: ft.trainable_mask(NET, "ernel"), "the pattern 'ernel' matches no weight"),
     (lambda: tune(trainable="bia"), "the pattern 'bia' matches no weight: expected a pattern"),
     (lambda: tune(model=Model(net=NET, readout=choosing()), trainable="readout.*"),

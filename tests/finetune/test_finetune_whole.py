@@ -257,8 +257,8 @@ def test_windows_carry_the_state_of_every_net():
     last = Model(gru=Recurrent(_net(3), return_sequences=False), back=Reshape((2, 2)))
     for wrong, message in (
         (backward, "layer 'first' has a backward direction"),
-        (mean, "layer 'conv' is a Conv1D: expected layers of each step"),
-        (last, "layer 'gru' returns its last output alone"),
+        (mean, "layer 'conv' is a Conv1D: expected only layers that"),
+        (last, "layer 'gru' returns only its last output"),
     ):
         targets = data.targets if wrong is not last else data.targets[:, :2]
         with pytest.raises(ValueError, match=f"window is given, and {message}"):
@@ -278,7 +278,7 @@ def test_padding_that_a_layer_sees_is_zero_and_warned_of():
     for filler in (np.nan, 7.0):
         padded = data._replace(inputs=np.where(outside, np.float32(filler), data.inputs))
         with pytest.warns(
-            ft.FinetuneWarning, match="data: lengths is given, and layer 'conv' passe"
+            ft.FinetuneWarning, match="data: lengths is given, and layer 'conv' does not"
         ):
             seen.append(_tune(model, padded, loss=ft.regression("last")).model)
     assert equal.same(*seen)
@@ -319,7 +319,7 @@ def test_vectors_as_inputs():
     _close(result.model, _by_hand(model, loss))
     got = ft.evaluate(model, data, ft.regression(), batch_size=2)
     np.testing.assert_allclose(got, loss(model), rtol=1e-5)
-    with pytest.raises(ValueError, match="lengths is given: expected None, as an input of the mod"):
+    with pytest.raises(ValueError, match="lengths is given: expected None, because the in"):
         ft.evaluate(model, data._replace(lengths=np.full(7, 3)), ft.regression())
 
 
@@ -339,7 +339,7 @@ def test_the_loss_on_last_takes_the_last_valid_step_of_a_model_of_steps():
         ({"inputs": IDS + 1}, r"data: inputs\[\d, \d\] is 9: expected 0 to 8, a row of the Embed"),
         ({"inputs": IDS * 1.0}, "inputs has dtype float64: expected integers for the Embedding"),
         ({"inputs": IDS[0]}, r"inputs has shape \(6,\): expected \(N, T\)"),
-        ({"inputs": 0 * IDS, "targets": np.zeros((8, 6), int)}, "no step is valid by the mask"),
+        ({"inputs": 0 * IDS, "targets": np.zeros((8, 6), int)}, "no step is valid in the mask"),
         ({"targets": CLASSES[:7]}, r"targets has shape \(7,\): expected \(8, ...\), as inputs"),
     ],
 )  # fmt: skip
@@ -360,7 +360,7 @@ def test_losses_that_do_not_fit():
     ):
         ft.evaluate(model, DATA, ft.classification())
     model = Model({**model.layers, "out": Dense(_normal(4, 3), activation="sigmoid")})
-    with pytest.raises(ValueError, match="ends with 3 sigmoids, of which several may be right"):
+    with pytest.raises(ValueError, match="ends with 3 sigmoids, as for several labels"):
         ft.evaluate(model, DATA, ft.classification("last"))
     several = Model({**model.layers, "out": Dense(_normal(4, 6)), "end": Reshape((3, 2))})
     data = DATA._replace(targets=np.zeros((8, 3, 2), np.float32))

@@ -244,9 +244,7 @@ class TestSeveralAsOneNet:
         with pytest.warns(jaxgru.WeightsWarning, match="does not show that 'b' takes the outp"):
             net = jaxgru.load(tmp_path / "x.npz", layer="a+b")
         assert [layer.hidden_size for layer in net] == [4, 2]
-        with pytest.raises(
-            jaxgru.WeightsError, match=r"'b' and 'a' are not a net: net\[0\] gives 2"
-        ):
+        with pytest.raises(jaxgru.WeightsError, match=r"'b' and 'a' are not a net: net\[0\] has 2"):
             jaxgru.load(tmp_path / "x.npz", layer="b+a")
 
     def test_on_the_command_line(self, tmp_path, capsys):

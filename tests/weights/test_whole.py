@@ -100,7 +100,7 @@ def test_arrays_are_read_on_access(tmp_path):
     jaxgru.save(_net(3, 6), path)
     with pytest.raises(jaxgru.WeightsError, match="has changed since it was opened"):
         arrays["wMatrix"]
-    with pytest.raises(jaxgru.WeightsError, match="of format npz, which has no configuration"):
+    with pytest.raises(jaxgru.WeightsError, match="of format npz, without the configuration"):
         jaxgru.load_model(path)
 
 
@@ -248,7 +248,9 @@ def test_models_by_hand():
     ):
         with pytest.raises(ValueError, match=f"lengths.* .*{message}"):
             model(ids, lengths=np.array(lengths))
-    with pytest.raises(ValueError, match="h0 names 'other': expected layers of words, gru, out"):
+    with pytest.raises(
+        ValueError, match="h0 has a state for 'other': expected only words, gru, out"
+    ):
         model(ids, h0={"other": h})
     assert np.isnan(jax.jit(model)(ids + 9)).all()
     assert json.dumps(list(model.layers)) == '["words", "gru", "out"]'

@@ -101,7 +101,7 @@ def from_flax(  # by position too, as nnx.vmap passes all arguments
 
     Raises:
         WeightsError: there is no GRU, there are several and ``layer`` is not given, or no net
-        represents it exactly.
+            represents it exactly.
         ValueError: assume is invalid.
         ImportError: Flax is not installed.
 
@@ -352,6 +352,6 @@ def _resolved(
         return assume[field]
     name = getattr(function, "__name__", type(function).__name__)
     raise WeightsError(
-        f"{attribute} is {shown(name)}, no function that jaxgru has: expected assume="
-        f"{{{field!r}: ...}} with the name of an equal one"
+        f"{attribute} is {shown(name)}, a function that jaxgru does not know: expected "
+        f"assume={{{field!r}: ...}} with the name of an equal one"
     )

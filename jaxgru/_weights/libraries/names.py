@@ -174,7 +174,7 @@ def no_gru(arrays: Arrays, others: Sequence[str], looked_for: str) -> str:
     """Return the message about arrays without a GRU; ``others`` are phrases for similar layers."""
     like = "".join(f", {other}" for other in others[:3])
     held = f"{len(arrays)} arrays ({listed(arrays)}){like}"
-    return f"there is no GRU among its {held}: expected {looked_for}"
+    return f"no GRU is among its {held}: expected {looked_for}"
 
 
 def named_arrays(tree: Any) -> dict[str, Any]:

@@ -316,9 +316,9 @@ def _computed(held: dict[str, Any], fields: Fields) -> dict[str, Any]:
                     raise ValueError
         except ValueError:
             raise WeightsError(
-                f"{weight} is given by {' and '.join(names.values())}, as by a weight "
-                "norm or a parametrization: expected the weight itself; remove the norm or "
-                "parametrization before saving"
+                f"{weight} is stored as {' and '.join(names.values())}, as by a weight norm or a "
+                "parametrization: expected the weight itself; remove the norm or parametrization "
+                "before saving"
             ) from None
         if "mask" not in names:
             fields.note(f"{weight} was computed from its weight norm, in float64, and rounded")

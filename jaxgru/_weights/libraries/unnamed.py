@@ -39,7 +39,7 @@ def renamed(arrays: Arrays, assume: Mapping[str, Any]) -> dict[str, Any]:
         order = _ORDERS.get(assume.get("source", ""), ())
         if len(held) > len(order):
             raise WeightsError(
-                f"{listed(held, 4)} do not show whose they are, and their shapes show neither the "
+                f"{listed(held, 4)} do not identify a library, and their shapes show neither the "
                 "order of the gates nor the sign of z: expected assume={'source': 'keras'} or "
                 f"another of {', '.join(_ORDERS)} with as many, or in Python "
                 "jaxgru.GRUParams(kernel, recurrent_kernel, bias, recurrent_bias)"

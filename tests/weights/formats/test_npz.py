@@ -145,7 +145,7 @@ def test_the_format_is_that_of_the_content_or_of_the_new_name(key, tmp_path):
     jaxgru.save(params, tmp_path / "weights.NPZ")
     (tmp_path / "weights.NPZ").rename(tmp_path / "weights.bin")
     assert_same(jaxgru.load(tmp_path / "weights.bin"), params)
-    with pytest.raises(jaxgru.WeightsError, match=r"its name ends in '\.bin': expected .*\.npz"):
+    with pytest.raises(jaxgru.WeightsError, match=r"its suffix is '\.bin': expected .*\.npz"):
         jaxgru.save(params, tmp_path / "weights.bin")
 
 

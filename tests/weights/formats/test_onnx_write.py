@@ -129,7 +129,7 @@ _REFUSED = {
     "opset 13": (_of("f4"), {"opset": 13}, "opset is 13: expected"),
     "opset 21": (_of(jnp.bfloat16), {"opset": 21}, "opset is 21: expected"),
     "opset 999": (_of("f4"), {"opset": 999}, "opset is 999: expected"),
-    "sizes": (lambda net: (net, net), {}, "gives 4 outputs and"),
+    "sizes": (lambda net: (net, net), {}, "has 4 outputs and"),
 }  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def test_what_no_net_holds():
     for source, reason in (
         ({}, "source is a dict: expected a Keras layer or model, or the list"),
         (layers.Dense(3, name="dense"), "there is no GRU in 'dense': expected at least one"),
-        (live_keras.gru(name="unbuilt"), "unbuilt has no weights yet: expected a layer that is b"),
+        (live_keras.gru(name="unbuilt"), "unbuilt has no weights yet: expected a built layer"),
         (live_keras.gru(activation="mish"), "activation is 'mish': expected one of"),
         (mixed, "a cell of class 'LSTMCell': expected GRUCell alone"),
         (

@@ -86,7 +86,7 @@ def _with(name, shape, dtype="f4", **options):
         (_without("bias_hh_l1", "bias_ih_l1", **_STACK), f"^bias_ih_l1 {_MISSING}"),
         (_without("weight_hh_l2_reverse", **_STACK), "^weight_hh_l2_reverse .* layer and direct"),
         (_but("_l1"), f"^weight_ih_l1 {_MISSING}"),
-        (_arrays() | _cell(), "weights of a GRU and of a GRU cell are in one place"),
+        (_arrays() | _cell(), "weights of a GRU and of a GRU cell are at one place"),
         (_with("weight_hh_l0", (10, 3)), r"hh_l0 has shape \(10, 3\): exp"),
         (_with("weight_hh_l0", 9), r"hh_l0 has shape \(9,\): expected \(3H,"),
         (_with("bias_hh_l0", (1, 9)), r"bias_hh_l0 has shape \(1, 9\): exp"),
@@ -101,16 +101,16 @@ def _with(name, shape, dtype="f4", **options):
         (_with("bias_hh_l0", 9, "f2"), "expected one dtype in a GRU"),
         (
             _without("weight_hh_l0") | {"weight_hh_l0_g": np.ones((9, 1), "f")},
-            f"weight_hh_l0 is given by weight_hh_l0_g, {_NORMED}",
+            f"weight_hh_l0 is stored as weight_hh_l0_g, {_NORMED}",
         ),
         (
             _with("weight_hh_l0_raw", (9, 3)),
-            f"weight_hh_l0 is given by weight_hh_l0_raw, {_NORMED}",
+            f"weight_hh_l0 is stored as weight_hh_l0_raw, {_NORMED}",
         ),
         (
             _without("weight_hh_l0")
             | {"parametrizations.weight_hh_l0.original": np.ones((9, 3), "f")},
-            f"weight_hh_l0 is given by weight_hh_l0_original, {_NORMED}",
+            f"weight_hh_l0 is stored as weight_hh_l0_original, {_NORMED}",
         ),
     ],
 )
@@ -162,5 +162,7 @@ def test_no_gru_at_all(arrays, message):
 def test_two_libraries_in_one_place():
     haiku = {"w_i": (INPUTS, 9), "w_h": (UNITS, 9), "b": (9,)}
     found = find(_arrays("g.") | {f"g.{k}": np.ones(s, "f") for k, s in haiku.items()}, {})
-    with pytest.raises(WeightsError, match="the arrays of two libraries' GRUs are there: expected"):
+    with pytest.raises(
+        WeightsError, match="the file has GRUs of two libraries at one place: expec"
+    ):
         raise found["g"]

@@ -110,7 +110,7 @@ def cell_from_arrays(
     """Return the fields of a cell, given only its arrays.
 
     The position of the reset gate follows from the bias. A ``CuDNNGRU`` always has tanh and
-    sigmoid. The activations of a ``GRU`` are those of the caller or the defaults of the version,
+    sigmoid. The activations of a ``GRU`` are those of the caller or the defaults of ``version``,
     which is None if unknown.
     """
     if len(arrays) not in (2, 3):
@@ -124,7 +124,7 @@ def cell_from_arrays(
     else:
         reset_after = fields.resolve("reset_after", arrays[2].shape != (_GATES * units,))
     is_cudnn = len(arrays) == 3 and arrays[2].shape == (2 * _GATES * units,)
-    # TensorFlow 2.0 has the version 2.2.4, too, but its layers reset after.
+    # Keras of TensorFlow 2.0 also has the version 2.2.4, but its layers reset after.
     default = "hard_sigmoid_keras2" if is_early and not reset_after else "sigmoid"
     return Cell(
         units,
@@ -162,7 +162,7 @@ def net_from_arrays(
 def params_of(arrays: Arrays, names: Sequence[str], fields: Fields, **in_file: Any) -> GRUParams:
     """Return a layer, given the arrays of these names: kernel, recurrent kernel, perhaps a bias.
 
-    The bias shows where the reset gate is applied. What else is in the file is in ``in_file``.
+    The bias shows where the reset gate is applied. ``in_file`` has the fields in the file.
     """
     kernel, recurrent_kernel, *bias = (name for name in names if name in arrays)
     shapes: dict[str, tuple[str, ...]] = {recurrent_kernel: ("H", "3H"), kernel: ("I", "3H")}

@@ -56,15 +56,15 @@ def build_layer(
             dtype=forward.dtype.name,
         )
         built.build((None, None, forward.input_size))
-        # Keras has replaced the forward layer by a new one.
+        # Keras has replaced the forward layer with a new one.
         _fill(keras, built.forward_layer, forward)
         _fill(keras, built.backward_layer, backward)
         return built
     is_backward = kind == "backward"
     if is_backward and return_sequences:
         raise WeightsError(
-            f"{layer.place} is a Backward, whose outputs are in the input's order of time: "
-            "expected a forward net, or the last state alone, as Keras' go_backwards gives its "
+            f"{layer.place} is a Backward, whose outputs are in the order of the input: expected a "
+            "forward net, or return_sequences=False, because Keras' go_backwards returns its "
             "outputs last step first"
         )
     (params,) = layer.sides.values()
@@ -110,7 +110,7 @@ def _check_dtype(keras: Any, params: GRUParams) -> None:
     check_floats(arrays_of(params))
     if keras.config.backend() == "jax" and params.dtype != canonicalize_dtype(params.dtype):
         raise WeightsError(
-            "the layer holds float64, and Keras' JAX backend rounds it: expected "
+            "the layer has float64 weights, which Keras' JAX backend rounds: expected "
             'jax.config.update("jax_enable_x64", True) before'
         )
 

@@ -38,12 +38,12 @@ class Configured(NamedTuple):
 
     name: str  # in models and wrappers, "outer/inner"
     layer: Layer
-    gru: GRULayer | WeightsError  # the error is the reason why no net can hold it
+    gru: GRULayer | WeightsError  # the error is the reason why no net represents it
     fields: Fields
     inputs: Inputs  # see Found
 
     def checked(self) -> GRULayer:
-        """Return the layer; raise WeightsError if no net can hold it."""
+        """Return the layer; raise WeightsError if no net represents it."""
         if isinstance(self.gru, WeightsError):
             raise self.gru
         return self.gru
@@ -79,14 +79,14 @@ def grus(
 def inputs_of(model: Layer, prefix: str = "") -> dict[str, Inputs]:
     """Return the inputs of the GRUs of a model and of models in it by name in the file.
 
-    Other layers and custom models do not show the inputs of what is in them.
+    The inputs of layers inside other layers and custom models are not known.
     """
     scope = Scope(model, prefix, None) if is_model(model) else None
     return dict(_inputs(model.inner, prefix, scope))
 
 
 class Scope:
-    """A model and, if it is in another model, that one: what is the input of what."""
+    """The connections of a model, and its outer model if it is nested."""
 
     def __init__(self, model: Layer, prefix: str, outer: "Scope | None") -> None:
         self.model, self.prefix, self.outer = model, prefix, outer
@@ -146,7 +146,7 @@ def _inputs(
 
 def _trace(scope: Scope, tensor: _Tensor | str) -> tuple[str, int] | str:
     """Return the GRU and its call that compute a tensor of a model, or a phrase."""
-    for _ in range(_MOST_STEPS):  # as there may be a cycle
+    for _ in range(_MOST_STEPS):  # because there may be a cycle
         name, call, index = (tensor, 0, 0) if isinstance(tensor, str) else tensor
         layer = None if isinstance(tensor, str) else scope.layers.get(name)
         if tensor == _OUTSIDE or (layer and layer.class_name == "InputLayer"):
@@ -183,7 +183,7 @@ def _is_transparent(layer: Layer) -> bool:
 
 
 def _gives_sequence(layer: Layer) -> bool:
-    # The options are those of the layer, or of the one that a Bidirectional is made of.
+    # The options are those of the layer, or of the layer inside a Bidirectional.
     config = layer.inner[0].config if layer.kind == "Bidirectional" else layer.config
     gives = config.get("return_sequences") is True and not config.get("go_backwards")
     return gives and layer.config.get("merge_mode", "concat") is not None

@@ -20,7 +20,7 @@ _LONGEST_NAME = 512
 LARGEST = 8 * 2**20
 
 _GRUS = ("GRU", "CuDNNGRU")
-CELLS = (*_GRUS, "GRUCell")  # the classes of one cell
+CELLS = (*_GRUS, "GRUCell")  # the classes of a single cell
 # The fields by which the class is known that a user's own class derives from, the first that fits.
 _FIELDS_OF = {
     "GRU": {"units", "reset_after", "return_sequences"},
@@ -51,12 +51,12 @@ class Layer(NamedTuple):
     config: Mapping[str, Any]
     # The layers of a model in order, the wrapped layer of a wrapper, or the cells of a stack.
     inner: tuple["Layer", ...]
-    is_custom: bool  # a class of a user's own, perhaps with a name of Keras
+    is_custom: bool  # a custom class, perhaps with a name of Keras
     calls: Any = None  # in a functional model: the arguments of each call of the layer
 
     @property
     def kind(self) -> str:
-        """Its class or, of a class of a user's own, that of Keras whose fields it has, or none."""
+        """Its class; for a custom class, the Keras class whose fields it has, if any."""
         if not self.is_custom and self.class_name in (*_FIELDS_OF, *_GRUS):
             return self.class_name
         fits = (kind for kind, fields in _FIELDS_OF.items() if fields <= self.config.keys())
@@ -98,7 +98,7 @@ def _layer(entry: Any, depth: int) -> Layer:
     class_name, config = entry["class_name"], entry.get("config")
     if isinstance(config, list):  # a Sequential until Keras 2.2.2
         config = {"layers": config}
-    if not isinstance(config, dict):  # a user's own layer may have anything
+    if not isinstance(config, dict):  # a custom layer may have any configuration
         config = {}
     name = config.get("name") or entry.get("name") or class_name
     if not isinstance(name, str) or not name.isprintable() or len(name) > _LONGEST_NAME:
@@ -139,7 +139,7 @@ def _has_gru_cell(layer: Layer) -> bool:
 
 
 def check_subclass(layer: Layer, fields: Fields) -> None:
-    """Raise WeightsError for a user's own class, unless it is assumed to compute what GRU does."""
+    """Raise WeightsError for a custom class, unless it is assumed to compute the same as GRU."""
     if fields.given("subclass") == "gru":
         return
     has = {
@@ -203,7 +203,7 @@ def _cell(layer: Layer, version: str | None, fields: Fields) -> Cell:
     if units is not None and (type(units) is not int or units < 1):
         raise WeightsError(f"units is {shown(units)}: expected a number, at least 1")
     recurrent = "inner_activation" if old else "recurrent_activation"
-    # Where it is missing, the reset gate is applied before: until Keras 2.1 there was no other.
+    # If it is missing, the reset gate is applied before the product, as always until Keras 2.1.
     reset_after = is_cudnn or _flag(config, "reset_after", False)
     return Cell(
         units=units,
@@ -220,8 +220,8 @@ def _cell(layer: Layer, version: str | None, fields: Fields) -> Cell:
 def _notes(config: Mapping[str, Any], is_backward: bool) -> Iterator[str]:
     if is_backward:
         yield (
-            "Keras gives the outputs of go_backwards=True last step first: here they are "
-            "in the input's order of time"
+            "Keras returns the outputs of go_backwards=True last step first: jaxgru returns them "
+            "in the order of the input"
         )
     if _flag(config, "time_major", False):
         yield "Keras took time as the first axis: time_major=True does here"
@@ -255,8 +255,7 @@ def resolve_activation(
         known = {ours: keras for ours, keras in known.items() if major in keras.versions}
     if not known:
         raise WeightsError(
-            f"{field} is {_described(config[key])}: expected one of {', '.join(_NAMES)}, as no "
-            "other function can be held"
+            f"{field} is {_described(config[key])}: expected one of {', '.join(_NAMES)}"
         )
     ours, keras = next(iter(known.items()))
     if len(known) == 1 and (major in keras.versions or keras.versions == _VERSIONS):
@@ -264,8 +263,8 @@ def resolve_activation(
     assumed = fields.resolve(field)
     if assumed not in known:
         raise WeightsError(
-            f"{field} is {name!r} of an unknown version of Keras, and they differ: expected assume "
-            f"to have for {field} {' or '.join(map(repr, known))}"
+            f"{field} is {name!r} of an unknown version of Keras, and versions differ: expected "
+            f"assume with {field} {' or '.join(map(repr, known))}"
         )
     return assumed
 
@@ -288,7 +287,7 @@ def function_name(value: Any) -> str | None:
         return None
     if class_name == "Activation":
         inner = config.get("activation")
-        # Of a layer within a layer within a layer there is no need.
+        # Deeper nesting is never needed.
         return inner if isinstance(inner, str) else None
     for options, name in _LAYERS.get(class_name, ()):
         if all(config.get(option, value) == value for option, value in options.items()):

@@ -61,9 +61,9 @@ class Listed:
         assume: Mapping[str, Any],
         custom: Mapping[str, Layer],
     ) -> GRUsByName:
-        """Return the GRUs at places that no configuration has, in the layer with a name.
+        """Return the GRUs at places outside the configuration, in the layer with a name.
 
-        ``custom`` are the layers of a user's own classes by name.
+        ``custom`` are the layers of custom classes by name.
         """
         layers = as_layers(places)
         gathered: GRUsByName = {}
@@ -86,9 +86,9 @@ class Listed:
     def _in_order(self, cells: list[Place], fields: Fields) -> list[Place]:
         """Return the cells of a stack, first one first.
 
-        It is known if only one order has shapes that fit. It is assumed, with a note, if that of
-        the file, which may have frozen cells last, is also that of the numbers, which count cells
-        as they were made.
+        The order is known if only one has shapes that fit. It is assumed, with a note, if the order
+        in the file, which may have frozen cells last, is also that of the numbers, which count
+        cells in the order of their creation.
         """
         orders = itertools.permutations(cells) if len(cells) <= _MOST_CELLS else ()
         sizes = {cell: self._sizes(cell) for cell in cells}
@@ -102,14 +102,14 @@ class Listed:
         counted = [cell.counted for cell in cells]
         if counted != sorted(set(counted)) or len({name for name, _ in counted}) > 1:
             raise WeightsError(
-                f"its cells are {listed([cell.path for cell in cells])} in the order of the file, "
-                "which may have frozen ones last: expected a file with the configuration of the "
-                "model"
+                f"its cells are {listed([cell.path for cell in cells])} in the file, which stores "
+                "frozen cells last, so their order is not known: expected a file with the "
+                "configuration of the model"
             )
         fields.note(
             f"its cells are assumed to run in the order {listed([cell.path for cell in cells])}, "
-            "in which they were made if none is frozen; a file with the configuration of the model "
-            "tells"
+            "the order of their creation if none is frozen; a file with the configuration of the "
+            "model has the exact order"
         )
         return cells
 

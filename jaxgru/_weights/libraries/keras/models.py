@@ -22,7 +22,7 @@ from jaxgru._weights.libraries.keras.config import (
 from jaxgru._weights.results import GRUsByName, LoadedGRU, get_or_raise
 
 _WAY_OUT = "read its arrays with jaxgru.load_arrays, or its GRUs with jaxgru.load and layer="
-# Layers of other vectors than the last axis are not the same for each step.
+# The layers that a TimeDistributed may wrap.
 _FOR_EACH_STEP = (
     *("Activation", "AlphaDropout", "BatchNormalization", "Dense", "Dropout", "ELU"),
     *("GaussianDropout", "GaussianNoise", "LayerNormalization", "LeakyReLU", "ReLU", "Softmax"),
@@ -55,7 +55,7 @@ class _Source:
         return value
 
     def size(self, key: str, default: int | None) -> int:
-        """Return a positive integer, perhaps the only one of a list."""
+        """Return a positive integer, or the only element of a list."""
         value = self.layer.config.get(key, default)
         value = value[0] if isinstance(value, list) and len(value) == 1 else value
         if type(value) is not int or value < 1:
@@ -63,7 +63,7 @@ class _Source:
         return value
 
     def one_of(self, key: str, default: str, *allowed: str) -> str:
-        """Return one of some words."""
+        """Return an option that is one of the allowed words."""
         value = self.layer.config.get(key, default)
         if value not in allowed:
             raise WeightsError(f"{key} is {shown(value)}: expected {' or '.join(allowed)}")
@@ -118,7 +118,7 @@ def whole_model(
         for found in gathered.values()
         if isinstance(found, LoadedGRU)
         for note in found.notes
-        # Those about the outputs of a layer, which the model has as Keras does.
+        # Notes about outputs do not apply, because the model returns them as Keras does.
         if not note.startswith("Keras ")
     ]
     return LoadedGRU(cast(Any, built), tuple(dict.fromkeys((*notes, *fields.notes()))))
@@ -138,10 +138,11 @@ def build_model(
         net_of: returns the GRUs by the names of their layers, ``outer/inner`` in sub-models.
         arrays: all arrays by name: that of the layer and that of the array, ``dense/kernel``.
         version: that of Keras, None if unknown.
-        fields: what the file may not specify.
+        fields: fields that may be missing in the file.
 
     Raises:
-        WeightsError: a layer is of another kind, or the layers are no chain. The message names it.
+        WeightsError: a layer is not supported, or the layers do not form a chain. The message names
+            the layer.
     """
     layers: dict[str, Any] = {}
     entries = list(_chain(model, ""))
@@ -162,7 +163,7 @@ def build_model(
                 layers[name] = built
                 axes = _axes_after(built, axes)
     if not layers:
-        raise WeightsError("the model has no layer that computes: expected one or more")
+        raise WeightsError("the model has no layer that computes: expected at least one")
     return chain.Model(layers, example_axes=example_axes)
 
 
@@ -212,7 +213,7 @@ def _in_order(model: Layer) -> list[Layer]:
         return list(model.inner)
     tensor, found = scope.output(0), dict[str, Layer]()
     while not isinstance(tensor, str) and (layer := scope.layers.get(tensor[0])) is not None:
-        # The number of the only call may be above 0: that of a sub-model counts its own building.
+        # The index of the only call may be above 0: building a sub-model counts as a call.
         if layer.name in found or tensor[2] or scope.call_count(layer) > 1:
             raise _no_chain(layer, "is called several times, or has several outputs")
         found[layer.name] = layer

@@ -1,4 +1,4 @@
-"""The names of Keras' arrays as people know them: ``encoder/gru/recurrent_kernel``."""
+"""The names of Keras' arrays as users see them: ``encoder/gru/recurrent_kernel``."""
 
 import collections
 import re
@@ -24,7 +24,7 @@ _ARRAYS = {
     "cell": _CELL,
     "cu_dnngru": _CELL,
 }
-# The options of a layer without which it lacks an array.
+# The arrays that a layer has only with these options.
 _OPTIONS = {"bias": "use_bias", "gamma": "scale", "beta": "center"}
 _INSIDE = re.compile(r"(?:gru|lstm|simple_rnn)_cell(?:_\d+)?|stacked_rnn_cells|cells?|layer")
 _SIDE = re.compile(r"(forward|backward)_.+")
@@ -33,7 +33,7 @@ _OLD = {
     "W": "kernel",
     "b": "bias",
     "running_mean": "moving_mean",
-    "running_std": "moving_variance",  # which it was, whatever its name
+    "running_std": "moving_variance",  # by its class, not its name
 }
 
 
@@ -52,7 +52,7 @@ def variable_names(kind: str, count: int, config: Mapping[str, Any] | None) -> t
 
 
 def inner_place(parts: Iterable[str]) -> Iterator[str]:
-    """Return what people know of the path within a layer: the direction, and the cell of several.
+    """Return the visible parts of a path within a layer: the direction, and one of several cells.
 
     >>> list(inner_place(["forward_layer", "cell"])), list(inner_place(["cells", "gru_cell_1"]))
     (['forward'], ['gru_cell_1'])
@@ -66,7 +66,7 @@ def inner_place(parts: Iterable[str]) -> Iterator[str]:
 
 
 def legacy_names(layer: str, weights: Iterable[str]) -> dict[str, str]:
-    """Return the weights of a group by the names that people know, where these are unique.
+    """Return the weights of a group by the names that users see, where these are unique.
 
     >>> legacy_names("gru", ["gru/gru_cell/kernel:0", "gru/gru_cell/bias:0"])
     {'gru/kernel': 'gru/gru_cell/kernel:0', 'gru/bias': 'gru/gru_cell/bias:0'}
@@ -82,6 +82,6 @@ def legacy_names(layer: str, weights: Iterable[str]) -> dict[str, str]:
         found["/".join([layer, *inner_place(place), name])].append(weight)
     named: dict[str, str] = {}
     for name, held in found.items():
-        # Cells of one name, or a layer that is called as another.
+        # Cells with equal names, or a layer with the name of another.
         named |= {name: held[0]} if len(held) == 1 else {f"{layer}/{each}": each for each in held}
     return named

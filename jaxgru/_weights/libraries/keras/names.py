@@ -102,14 +102,14 @@ def as_layers(places: Sequence[Place]) -> list[tuple[str, list[list[Place]]]]:
         if len(sides[0]) == len(sides[1]) > 0:
             layers.append((name, sides))
             cells = [cell for cell in cells if cell.side is None]
-        # A layer may have this name without another direction.
+        # A layer may have this name without being one of two directions.
         alone: dict[str, list[Place]] = collections.defaultdict(list)
         for cell in cells:
             alone["/".join(cell.parts)].append(cell)
         for path, stack in alone.items():
             if all(cell.is_stacked for cell in stack):
                 layers.append((path, [stack]))
-            else:  # cells side by side in a layer of a user's own
+            else:  # cells side by side in a custom layer
                 layers += [
                     ("/".join(cell.parts) if len(stack) == 1 else cell.path, [[cell]])
                     for cell in stack
@@ -151,7 +151,7 @@ def _cell(arrays: Arrays, place: str, held: Mapping[str, str], fields: Fields) -
     if has_one and not is_keras and fields.given("reset_after") is None:
         raise WeightsError(
             f"{label(place, 'bias')} has shape {found['bias'].shape}, which shows the position of "
-            "the reset gate in Keras alone: expected assume={'source': 'keras'} or "
+            "the reset gate only in Keras: expected assume={'source': 'keras'} or "
             "{'reset_after': ...}"
         )
     if "recurrent_bias" in found or (has_one and not is_keras):

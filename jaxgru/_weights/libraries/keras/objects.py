@@ -42,12 +42,13 @@ def from_keras(
         for ``go_backwards``, whose outputs are in the order of the input.
 
     Raises:
-        WeightsError: there is no GRU, several and no ``layer``, or one that no net can hold.
+        WeightsError: there is no GRU, there are several and ``layer`` is not given, or no net
+        represents it exactly.
         ImportError: source is not a list and Keras is not installed.
 
     Warns:
-        WeightsWarning: a field was assumed; weights are NaN or Inf; float64 was rounded, as JAX's
-            x64 mode is off.
+        WeightsWarning: a field was assumed; weights are NaN or Inf; float64 was rounded, because
+            JAX's x64 mode is off.
 
     >>> import jaxgru, numpy as np
     >>> weights = [np.ones((3, 15), "f"), np.ones((5, 15), "f"), np.ones((2, 15), "f")]
@@ -105,8 +106,8 @@ def to_keras(
         layers = keras_layers(keras, net)
         if len(layers) > 1:
             raise WeightsError(
-                f"net is a {type(net).__name__} of {len(layers)}: expected one layer, as a Keras "
-                "layer holds one; go layer by layer"
+                f"net is a {type(net).__name__} of {len(layers)}: expected one layer, as in a "
+                "Keras layer; convert each by itself"
             )
         return build_layer(
             keras,
@@ -128,8 +129,8 @@ def _from_weights(weights: Sequence[Any], assume: Mapping[str, Any]) -> LoadedGR
     fields = Fields(assume)
     net = net_from_arrays([[(cell, "weights")] for cell in cells], fields)
     order = (
-        "the list does not show the order of its directions: forward first, as in Keras 3, is "
-        "assumed; get_weights() of Keras 2 lists a frozen direction last",
+        "the list does not show the order of its directions: forward first is assumed, as in "
+        "Keras 3; in Keras 2, get_weights() lists a frozen direction last",
     )
     return LoadedGRU(net, fields.notes() + order * (len(cells) == 2))
 
@@ -138,7 +139,7 @@ def _gather(keras: Any, source: Any, assume: Mapping[str, Any]) -> GRUsByName:
     if not isinstance(source, keras.Layer):
         raise WeightsError(
             f"source is a {type(source).__name__}: expected a Keras layer or model, or the list "
-            "that get_weights() gives"
+            "from get_weights()"
         )
     name = "" if isinstance(source, keras.Model) else source.name
     gathered: GRUsByName = dict(_found_in(keras, source, name, assume, {}))
@@ -161,7 +162,7 @@ def _found_in(
     prefix = f"{name}/" if name else ""
     if isinstance(layer, keras.Model):
         inner = layer.layers
-        # Not of a class of a user's own, and not in a model that has shown them.
+        # Not those of a custom class, nor those in a model whose inputs are known.
         if type(layer).__module__.startswith("keras.") and not inputs:
             inputs = inputs_of(model_of(keras.saving.serialize_keras_object(layer)), prefix)
     elif isinstance(layer, keras.layers.Wrapper):
@@ -182,13 +183,13 @@ def _found(
     found = list(grus(model.inner, {}, keras.__version__, assume))
     if len(found) != 1 or found[0].layer is not model.inner[0]:
         raise WeightsError(
-            f"{name} is a {type(layer).__name__}, whose configuration has not the fields of a GRU: "
-            "expected a layer of Keras' own"
+            f"{name} is a {type(layer).__name__}, whose configuration lacks the fields of a GRU: "
+            "expected a layer of Keras"
         )
     found[0].checked()
     weights = [cell.get_weights() for cell in cells]
     if not all(weights):
-        raise WeightsError(f"{name} has no weights yet: expected a layer that is built")
+        raise WeightsError(f"{name} has no weights yet: expected a built layer")
     return found[0].found([(arrays, name) for arrays in weights])
 
 

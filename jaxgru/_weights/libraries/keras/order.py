@@ -1,8 +1,8 @@
 """The weights of each cell of a layer of a model in HDF5, by their names or by their order.
 
 A file lists the weights of such a layer, which may be a model, in the order of Keras' loader: first
-those to train, then the frozen ones. The configuration has what is frozen, except a direction in
-Keras 2 and the cell of a GRU. So the names decide, where all of them differ.
+the trainable weights, then the frozen ones. The configuration shows what is frozen, except for a
+direction in Keras 2 and for the cell of a GRU. So the names decide if all of them differ.
 
 Source: ``keras/src/legacy/saving/legacy_h5_format.py``, ``tf_keras/src/engine/base_layer.py``.
 """
@@ -28,8 +28,8 @@ class _Cell(NamedTuple):
 def assign(layer: Layer, places: Sequence[Place], version: str | None) -> dict[int, list[Place]]:
     """Return the places of the cells of each GRU in a layer of a model, by the id of the GRU.
 
-    Where neither names nor the order show the place of a cell, it has none. Without a version the
-    order of frozen weights is not known.
+    A cell has no place if neither names nor the order show it. Without a version, the order of
+    frozen weights is not known.
     """
     cells = list(_cells(layer, (), (), None))
     if version is None:
@@ -41,7 +41,7 @@ def assign(layer: Layer, places: Sequence[Place], version: str | None) -> dict[i
     found = _by_name(cells, places)
     if len(order) == len(places):
         by_order = {cell.position: place for cell, place in zip(order, places, strict=True)}
-        # A name that says otherwise shows that something is frozen that is not known.
+        # A name in another place means that some weights are frozen without a record of it.
         if all(by_order[position] is place for position, place in found.items()):
             found = by_order
     assigned: dict[int, list[Place]] = collections.defaultdict(list)
@@ -67,13 +67,13 @@ def _cells(
         return
     parts = list(layer.inner)
     if layer.kind == "Bidirectional" and parts:
-        # A backward layer that is like the forward one is not in every version's configuration.
+        # Not every version has a backward layer in the configuration if it equals the forward one.
         pairs = zip(_SIDES, (parts[0], parts[-1]), strict=True)
         parts = [part._replace(name=f"{side}_{part.name}") for side, part in pairs]
     for i, part in enumerate(parts):
         inner = _cells(part, names, (*position, i), gru, is_keras_2=is_keras_2)
         if is_keras_2 and _is_frozen(layer):
-            # What is in a frozen layer is frozen, with the order of each part.
+            # All parts of a frozen layer are frozen, and each keeps its order.
             yield from (cell._replace(is_frozen=True) for cell in _trained_first(inner))
         else:
             yield from inner
@@ -90,7 +90,8 @@ def _trained_first(cells: Iterator[_Cell] | list[_Cell]) -> list[_Cell]:
 def _by_name(cells: Sequence[_Cell], places: Sequence[Place]) -> dict[tuple[int, ...], Place]:
     """Return the place of each cell whose names are those of one place and of no other cell.
 
-    Some versions omit the names of outer layers, and most add names that no configuration has.
+    Some versions omit the names of outer layers, and most add names that are not in the
+    configuration.
     """
     known = {name for cell in cells for name in cell.names}
     endings: dict[tuple[str, ...], list[_Cell]] = collections.defaultdict(list)
