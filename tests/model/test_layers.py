@@ -3,11 +3,14 @@
 Tolerance: 1e-5 of values of size 1, as the layers compute in float32.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxgru
 from jaxgru.model import (
     BatchNormalization,
     Conv1D,
@@ -19,6 +22,7 @@ from jaxgru.model import (
     MaxPooling1D,
     Model,
     Noise,
+    Recurrent,
     ReLU,
     Signal,
 )
@@ -143,3 +147,15 @@ def test_each_layer_draws_for_itself(key):
     model = Model(one=Noise("Dropout", 0.5), other=Noise("Dropout", 0.5))
     ys = model(np.ones((100, 100, 100), np.float32), key=key)
     assert abs((ys == 4).mean() - 0.25) < 0.01
+
+
+def test_the_inputs_of_a_gru_have_one_draw_for_all_steps(key):
+    """As Keras' ``GRU(dropout=0.5)``: with an open update gate a state is that of its own input."""
+    net = jaxgru.init(jax.random.key(0), 8, 6)
+    net = dataclasses.replace(
+        net, bias=net.bias.at[:6].set(-100), recurrent_kernel=0 * net.recurrent_kernel
+    )
+    model = Model(gru=Recurrent(net, dropout=0.5))
+    ys = np.asarray(model(np.ones((100, 5, 8), np.float32), key=key))
+    np.testing.assert_array_equal(ys, np.broadcast_to(ys[:, :1], ys.shape))
+    assert len(np.unique(ys[:, 0], axis=0)) > 50  # of the 256 draws of a sequence's inputs
