@@ -1,6 +1,5 @@
 """An open HDF5 file: its groups, datasets and attributes by path, with hard links only."""
 
-import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
@@ -9,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.dtypes import FLOATS, NUMBERS, Arrays, OnAccess, Unread, read_now
+from jaxgru._weights.dtypes import FLOATS, NUMBERS, OnAccess, Unread
 from jaxgru._weights.errors import WeightsError, plain
 from jaxgru._weights.formats.hdf5 import datasets, heaps
 from jaxgru._weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
@@ -38,7 +37,6 @@ class Hdf5:
     """
 
     def __init__(self, file: BinaryIO, size: int) -> None:
-        self._values: Arrays | None = None  # None: those in the file
         self._blocks = Blocks(file, size)
         self._heaps = heaps.Heaps(self._blocks)
         # Of the objects read.
@@ -66,12 +64,6 @@ class Hdf5:
 
         return OnAccess([path for path, held in self._objects.items() if held.is_array], get)
 
-    def with_values(self, arrays: Arrays) -> "Hdf5":
-        """Return the file with the values of its datasets from other arrays, by path."""
-        other = copy.copy(self)
-        other._values = arrays
-        return other
-
     def has_group(self, path: str) -> bool:
         """Return whether there is a group at a path."""
         return self._objects.get(path, _NOTHING).is_group
@@ -86,10 +78,6 @@ class Hdf5:
 
     def read(self, path: str) -> NDArray[Any]:
         """Return the numbers of a dataset."""
-        if self._values is not None and self.has_array(path):
-            array: NDArray[Any] | Unread = read_now(self._values[path])
-            if not isinstance(array, Unread):
-                return array
         return datasets.read_dataset(self._blocks, self._dataset(path), self._opaque(path))
 
     def _numbers(self, path: str) -> NDArray[Any]:

@@ -18,9 +18,10 @@ from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.formats.hdf5 import Hdf5
 from jaxgru._weights.formats.hdf5.rewriting import with_datasets
-from jaxgru._weights.formats.keras import configured, groups
+from jaxgru._weights.formats.keras.tree import read_groups
 from jaxgru._weights.formats.zip import copy_archive, open_archive, read_entry
 from jaxgru._weights.json_text import parse_json
+from jaxgru._weights.libraries.keras import configured, groups
 from jaxgru._weights.libraries.keras.config import LARGEST, Layer, model_of
 from jaxgru._weights.libraries.keras.models import whole_model
 from jaxgru._weights.results import UNNAMED, GRUsByName, stack_of_all
@@ -46,8 +47,8 @@ def read(source: Source) -> Stored:
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
     version = version if isinstance(version, str) else None
     h5 = Hdf5(io.BytesIO(content), len(content))
-    model, root = model_of(config), groups.read_groups(h5)
-    find = functools.partial(_find, h5, model, version)
+    model, root = model_of(config), read_groups(h5)
+    find = functools.partial(_find, root, model, version)
     held = configured.by_layer(root, model)
     layers = {group.path: (name, layer) for name, layer, group in held if group}
     named = groups.names_of(root, layers)
@@ -60,11 +61,14 @@ def read(source: Source) -> Stored:
 
 
 def _find(
-    h5: Hdf5, model: Layer, version: str | None, arrays: Arrays, assume: Mapping[str, Any]
+    root: groups.Group,
+    model: Layer,
+    version: str | None,
+    arrays: Arrays,
+    assume: Mapping[str, Any],
 ) -> GRUsByName:
     """Return the GRUs in a file, in the order of the layers."""
-    h5 = h5.with_values(arrays)
-    gathered = configured.find(h5, groups.read_groups(h5), model, version, assume)
+    gathered = configured.find(arrays, root, model, version, assume)
     if model.name == STACK and (stack := stack_of_all(gathered)) is not None:
         return {UNNAMED: stack}
     return gathered

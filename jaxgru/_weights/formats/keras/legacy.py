@@ -29,11 +29,12 @@ from jaxgru._weights.errors import WeightsError, each_once, result_or_error, sho
 from jaxgru._weights.formats.hdf5 import SIGNATURE, Hdf5
 from jaxgru._weights.formats.hdf5 import shown as shown_path
 from jaxgru._weights.formats.hdf5.rewriting import with_datasets
-from jaxgru._weights.formats.keras.groups import find, names_of, notes_of, read_groups
+from jaxgru._weights.formats.keras.tree import read_groups
 from jaxgru._weights.json_text import parse_json
 from jaxgru._weights.libraries.finding import find as find_named
 from jaxgru._weights.libraries.keras.chains import grus, inputs_of
 from jaxgru._weights.libraries.keras.config import LARGEST, model_of
+from jaxgru._weights.libraries.keras.groups import find, names_of, notes_of
 from jaxgru._weights.libraries.keras.listed import Listed
 from jaxgru._weights.libraries.keras.models import whole_model
 from jaxgru._weights.libraries.keras.named import legacy_names
@@ -92,8 +93,7 @@ def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     """
     root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
     if h5.texts(root, "layer_names") is None:
-        h5 = h5.with_values(arrays)
-        found = find(h5, read_groups(h5), assume)
+        found = find(arrays, read_groups(h5), assume)
         # Else it is no file of Keras 3, and has arrays under any library's names.
         is_keras = any("vars" in path.split("/") for path in arrays)
         return found if found or is_keras else find_named(arrays, assume)

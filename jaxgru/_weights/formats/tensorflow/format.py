@@ -5,17 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jaxgru._weights.contract import IN_TENSORFLOW, Stored
-from jaxgru._weights.dtypes import Arrays, OnAccess, Unread, read_now
+from jaxgru._weights.dtypes import Arrays, OnAccess
 from jaxgru._weights.errors import WeightsError, shown
-from jaxgru._weights.formats.keras import configured, groups
 from jaxgru._weights.formats.tensorflow.bundle import read_index
 from jaxgru._weights.formats.tensorflow.object_graph import Node, Tree, reach, read_nodes, read_tree
 from jaxgru._weights.formats.tensorflow.saved_model import Configuration, read_configuration
 from jaxgru._weights.libraries import tensorflow
 from jaxgru._weights.libraries.finding import find
+from jaxgru._weights.libraries.keras import configured, groups
 from jaxgru._weights.libraries.keras import names as keras
 from jaxgru._weights.libraries.keras.config import Layer
 from jaxgru._weights.libraries.keras.models import whole_model
@@ -59,27 +57,6 @@ def read(place: Path) -> Stored:
     return Stored(bundle.arrays, found, named, whole, instead=IN_TENSORFLOW)
 
 
-class _Values:
-    """The arrays of a checkpoint by their keys."""
-
-    def __init__(self, arrays: Arrays) -> None:
-        self._arrays = arrays
-
-    def shape(self, path: str) -> tuple[int, ...]:
-        return tuple(self._array(path).shape)
-
-    def read(self, path: str) -> Any:
-        array = read_now(self._array(path))
-        if isinstance(array, Unread):
-            raise WeightsError(f"{shown(path)} has dtype {array.dtype}: expected floating-point")
-        return np.asarray(array)
-
-    def _array(self, path: str) -> Any:
-        if path not in self._arrays:
-            raise WeightsError(f"{shown(path)} is in the object graph alone: expected its numbers")
-        return self._arrays[path]
-
-
 def _find(
     nodes: list[Node],
     tree: Tree,
@@ -89,11 +66,10 @@ def _find(
     assume: Mapping[str, Any],
 ) -> GRUsByName:
     """Return the GRUs by the objects, and those in lists or with TensorFlow 1's variables."""
-    values = _Values(arrays)
     if model is not None:
-        gathered = configured.find(values, tree.root, model, version, assume)
+        gathered = configured.find(arrays, tree.root, model, version, assume)
     else:
-        gathered = groups.find(values, tree.root, assume)
+        gathered = groups.find(arrays, tree.root, assume)
     listed = {name: key for name, key in tree.cells.items() if key in arrays}
     # First names, where each is that of one variable.
     first: dict[str, list[str]] = {}

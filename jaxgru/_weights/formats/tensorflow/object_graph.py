@@ -1,4 +1,4 @@
-"""The objects of a checkpoint or SavedModel, as the groups that ``formats.keras.groups`` reads.
+"""The objects of a checkpoint or SavedModel, as the groups that ``libraries.keras.groups`` reads.
 
 A checkpoint has a graph of objects: the attributes of each by name, and the key of each variable.
 In it a cell is an object with ``kernel``, ``recurrent_kernel`` and perhaps ``bias``. An object is
@@ -15,9 +15,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from jaxgru._weights.errors import WeightsError
-from jaxgru._weights.formats.keras.groups import CONTAINERS, Group, group_class
 from jaxgru._weights.formats.protobuf import Message
 from jaxgru._weights.formats.tensorflow.table import MOST_ENTRIES
+from jaxgru._weights.libraries.keras.groups import CONTAINERS, Group, group_class
 from jaxgru._weights.libraries.keras.named import inner_place
 from jaxgru._weights.limits import Budget
 

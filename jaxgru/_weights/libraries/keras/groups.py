@@ -12,12 +12,14 @@ import dataclasses
 import functools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
+
+from numpy.typing import NDArray
 
 from jaxgru._net import Net
 from jaxgru._weights.defaults import Fields
+from jaxgru._weights.dtypes import Arrays, Unread, read_now
 from jaxgru._weights.errors import WeightsError, listed, shown
-from jaxgru._weights.formats.hdf5 import Hdf5
 from jaxgru._weights.libraries.keras.arrays import net_from_arrays
 from jaxgru._weights.libraries.keras.config import Layer, check_subclass
 from jaxgru._weights.libraries.keras.named import inner_place, variable_names
@@ -27,23 +29,11 @@ from jaxgru._weights.results import UNNAMED, GRUsByName
 # The attribute of the layers of a model: since Keras 2.14, and in 2.13.
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 
-# The depth of nested models, with two levels each.
-_MAX_DEPTH = 64
 # Members of recurrent layers.
 _INSIDE_LAYERS = frozenset(("cell", "cells", "forward_layer", "backward_layer"))
 _SIDES = ("forward_layer", "backward_layer")
 # A cell, a layer of a cell, and both directions with, in Keras 2, the layer they were copied from.
 _LAYERS: tuple[set[str], ...] = (set(), {"cell"}, {*_SIDES}, {*_SIDES, "layer"})
-
-
-class Values(Protocol):
-    """The arrays of a file by path."""
-
-    def shape(self, path: str) -> tuple[int, ...]:
-        """Return the shape of an array."""
-
-    def read(self, path: str) -> Any:
-        """Return an array."""
 
 
 @dataclasses.dataclass
@@ -54,13 +44,6 @@ class Group:
     name: str | None = None  # of the object, if the file has it
     arrays: tuple[str, ...] = ()  # the paths of vars/0, vars/1 and so on
     inner: "dict[str, Group]" = dataclasses.field(default_factory=dict)
-
-
-def read_groups(h5: Hdf5) -> Group:
-    """Return the tree of all groups of a file, without reading any array."""
-    root = Group("")
-    _fill(h5, "", root, 0)
-    return root
 
 
 def in_order(names: "dict[str, Group]") -> list[str]:
@@ -85,6 +68,15 @@ def cell_groups(group: Group) -> list[Group]:
         cells = inner["cells"].inner
         return [cells[name] for name in in_order(cells)]
     return [group]
+
+
+def read_cell(arrays: Arrays, cell: Group) -> list[NDArray[Any]]:
+    """Return the arrays of a cell."""
+    read = {path: read_now(_held(arrays, path)) for path in cell.arrays}
+    for path, array in read.items():
+        if isinstance(array, Unread):
+            raise WeightsError(f"{shown(path)} has dtype {array.dtype}: expected floating-point")
+    return list(read.values())
 
 
 def check_one_class(group: Group) -> None:
@@ -173,36 +165,6 @@ def _rank(name: str, ranks: Mapping[str, int]) -> int:
     return next((place for place in places if place is not None), len(ranks))
 
 
-def _fill(h5: Hdf5, path: str, group: Group, depth: int) -> None:
-    for name in h5.groups(path):
-        inner_path = f"{path}/{name}" if path else name
-        if name == "vars":
-            if group.arrays or group.name is not None:
-                raise WeightsError(f"{shown(inner_path)} is a duplicate name: expected once")
-            group.arrays = _variables(h5, inner_path)
-            group.name = h5.text(inner_path, "name")
-            continue
-        # Keras 2.13 on Windows: one group called layers\gru\cell, not three.
-        parts = name.split("\\")
-        if depth + len(parts) > _MAX_DEPTH:
-            raise WeightsError(
-                f"{shown(inner_path)} is {depth + len(parts)} groups deep: expected at most "
-                f"{_MAX_DEPTH}"
-            )
-        inner = group
-        for part in parts:
-            place = f"{inner.path}/{part}" if inner.path else part
-            inner = inner.inner.setdefault(part, Group(place))
-        _fill(h5, inner_path, inner, depth + len(parts))
-
-
-def _variables(h5: Hdf5, path: str) -> tuple[str, ...]:
-    names = h5.arrays(path)
-    expected = [str(i) for i in range(len(names))]
-    # An object that saves its variables under other names is not a GRU.
-    return tuple(f"{path}/{name}" for name in expected) if set(names) == set(expected) else ()
-
-
 def _matched(
     container: Group, layers: Sequence[Layer], is_numbered_by_one: bool
 ) -> list[Group | None]:
@@ -240,7 +202,7 @@ def group_class(class_name: str) -> str:
 
 
 def find(
-    values: Values,
+    arrays: Arrays,
     root: Group,
     assume: Mapping[str, Any],
     known: Collection[str] = (),
@@ -254,7 +216,7 @@ def find(
     the configuration by the paths of their groups: one with such arrays is of a user's own class.
     """
     gathered: GRUsByName = {}
-    for names, group in _recurrent(values, root, known, ()):
+    for names, group in _recurrent(arrays, root, known, ()):
         # Names that every model has are omitted.
         name = "/".join(name for name in names if name not in CONTAINERS)
         name = name or group.path or UNNAMED
@@ -262,32 +224,32 @@ def find(
             name = group.path
         sides = [group.inner[side] for side in _SIDES if side in group.inner] or [group]
         layer = (layers or {}).get(group.path)
-        gathered[name] = attempt(functools.partial(_net, values, sides, layer), assume)
+        gathered[name] = attempt(functools.partial(_net, arrays, sides, layer), assume)
     return gathered
 
 
 def _recurrent(
-    values: Values, group: Group, known: Collection[str], names: tuple[str, ...]
+    arrays: Arrays, group: Group, known: Collection[str], names: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Group]]:
     """Yield each group of a GRU with the names of its path."""
     if group.path in known:
         return
     # A layer with other members is a custom layer, which may have more GRUs.
     cells = cell_groups(group) if set(group.inner) in _LAYERS else []
-    if cells and all(_is_cell(values, cell) for cell in cells):
+    if cells and all(_is_cell(arrays, cell) for cell in cells):
         yield names, group
         return
     for key in in_order(group.inner):
         # The copies of the optimizer have the same shapes.
         if not (key == "optimizer" and not names):
             inner = group.inner[key]
-            yield from _recurrent(values, inner, known, (*names, inner.name or key))
+            yield from _recurrent(arrays, inner, known, (*names, inner.name or key))
 
 
-def _is_cell(values: Values, group: Group) -> bool:
+def _is_cell(arrays: Arrays, group: Group) -> bool:
     if len(group.arrays) not in (2, 3):
         return False
-    kernel, recurrent_kernel, *biases = (values.shape(path) for path in group.arrays)
+    kernel, recurrent_kernel, *biases = (_held(arrays, path).shape for path in group.arrays)
     if len(kernel) != 2 or len(recurrent_kernel) != 2:
         return False
     wide = 3 * recurrent_kernel[0]
@@ -295,13 +257,18 @@ def _is_cell(values: Values, group: Group) -> bool:
     return fits and all(bias in ((wide,), (2, wide), (2 * wide,)) for bias in biases)
 
 
-def _net(values: Values, sides: Sequence[Group], custom: Layer | None, fields: Fields) -> Net:
+def _net(arrays: Arrays, sides: Sequence[Group], custom: Layer | None, fields: Fields) -> Net:
     if custom is not None:
         check_subclass(custom, fields)
     for side in sides:
         check_one_class(side)
     stored = [
-        [([values.read(path) for path in cell.arrays], cell.path) for cell in cell_groups(side)]
-        for side in sides
+        [(read_cell(arrays, cell), cell.path) for cell in cell_groups(side)] for side in sides
     ]
     return net_from_arrays(stored, fields)
+
+
+def _held(arrays: Arrays, path: str) -> Any:
+    if path not in arrays:
+        raise WeightsError(f"{shown(path)} has no numbers in the file: expected those of an array")
+    return arrays[path]

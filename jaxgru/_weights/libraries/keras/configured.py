@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from jaxgru._weights.dtypes import Arrays
 from jaxgru._weights.errors import WeightsError, result_or_error, shown
-from jaxgru._weights.formats.keras import groups
+from jaxgru._weights.libraries.keras import groups
 from jaxgru._weights.libraries.keras.chains import Configured, grus, inputs_of
 from jaxgru._weights.libraries.keras.config import Layer
 from jaxgru._weights.results import GRUsByName, LoadedGRU
 
 
 def find(
-    values: groups.Values,
+    arrays: Arrays,
     root: groups.Group,
     model: Layer,
     version: str | None,
@@ -32,11 +33,11 @@ def find(
             raise WeightsError(
                 f"the configuration has two layers called {shown(one.name)}: expected one"
             )
-        gathered[one.name] = found = result_or_error(_found, values, one, group)
+        gathered[one.name] = found = result_or_error(_found, arrays, one, group)
         if isinstance(found, LoadedGRU):
             stored[one.layer.name] = one
         known |= {group.path} if group else set()
-    return gathered | groups.find(values, root, assume, known, gathered, paths)
+    return gathered | groups.find(arrays, root, assume, known, gathered, paths)
 
 
 def by_layer(root: groups.Group, model: Layer) -> Iterator[tuple[str, Layer, groups.Group | None]]:
@@ -53,7 +54,7 @@ def _by_layer(
         yield from _by_layer(layer.inner, groups.inner_groups(group, layer), f"{name}/")
 
 
-def _found(values: groups.Values, one: Configured, group: groups.Group | None) -> LoadedGRU:
+def _found(arrays: Arrays, one: Configured, group: groups.Group | None) -> LoadedGRU:
     count = len(one.checked().cells)
     if group is None:
         raise WeightsError(
@@ -65,4 +66,4 @@ def _found(values: groups.Values, one: Configured, group: groups.Group | None) -
         raise WeightsError(
             f"{group.path} has {len(cells)} cells: expected {count}, as in the configuration"
         )
-    return one.found([([values.read(path) for path in cell.arrays], cell.path) for cell in cells])
+    return one.found([(groups.read_cell(arrays, cell), cell.path) for cell in cells])
