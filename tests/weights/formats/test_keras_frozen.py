@@ -14,6 +14,7 @@ from jaxgru._weights.io import read_all
 
 pytest.importorskip("h5py")
 _UNITS = golden.UNITS
+_SIDES = ("forward", "backward")
 _FIELDS = {
     "units": _UNITS,
     "activation": "tanh",
@@ -49,7 +50,10 @@ def test_cells_of_a_stack(path, frozen, named):
     assert_same(read_all(path).gathered["rnn"].net, tuple(nets))
 
 
-@pytest.mark.parametrize("frozen", [(), ("a",), ("b",), ("inner",), ("inner", "b"), ("outer",)])
+@pytest.mark.parametrize(
+    "frozen",
+    [(), ("a",), ("b",), ("inner",), ("inner", "a"), ("inner", "b"), ("outer",), ("outer", "a")],
+)
 @pytest.mark.parametrize("version", ["2.15.0", "3.3.3"])
 def test_layers_by_order(path, frozen, version):
     """Names that no configuration has: the order is that of Keras' loader, of each version."""
@@ -67,8 +71,10 @@ def test_layers_by_order(path, frozen, version):
         ("b",): "acb",
         # In Keras 2, what is in a frozen layer is frozen; in Keras 3, each layer says it.
         ("inner",): "cab" if version[0] == "2" else "abc",
+        ("inner", "a"): "cba" if version[0] == "2" else "bca",
         ("inner", "b"): "cab" if version[0] == "2" else "acb",
         ("outer",): "abc",
+        ("outer", "a"): "bca" if version[0] == "2" else "abc",
     }[frozen]
     held = {}
     for i, name in enumerate(order):
@@ -92,6 +98,48 @@ def test_directions_that_keras_2_freezes_without_a_word(path):
     golden.write(path, {"both": held}, model=model, version="2.15.0")
     expected = jaxgru.Bidirectional(forward, backward, "concat")
     assert_same(read_all(path).gathered["both"].net, expected)
+
+
+def test_directions_that_had_their_prefix(path):
+    """A layer called forward_gru is that in some versions, and forward_forward_gru in others."""
+    nets = {side: golden.random_net(i, reset_after=True) for i, side in enumerate(_SIDES)}
+    gru = {
+        side: golden.layer("GRU", f"{side}_gru", **_FIELDS, go_backwards=side == "backward")
+        for side in _SIDES
+    }
+    both = golden.layer("Bidirectional", "both", layer=gru["forward"], merge_mode="concat",
+                        backward_layer=gru["backward"])  # fmt: skip
+    held = {}
+    for side in reversed(_SIDES):
+        held |= golden.weights(f"both/{side}_gru/gru_cell", nets[side])
+    model = golden.layer("Sequential", "model", layers=[both])
+    golden.write(path, {"both": held}, model=model, version="2.15.0")
+    expected = jaxgru.Bidirectional(*nets.values(), "concat")
+    assert_same(read_all(path).gathered["both"].net, expected)
+
+
+@pytest.mark.parametrize(
+    ("frozen", "places"),
+    [
+        # A name of two layers is that of neither: the order, b first, shows both.
+        ("one", ["g/gru_cell", "other/gru_cell"]),
+        # Two places by the name of one layer: the order decides too.
+        ("one", ["one/gru_cell", "one/gru_cell_1"]),
+    ],
+)
+def test_names_that_tell_nothing(path, frozen, places):
+    nets = {name: golden.random_net(i, reset_after=True) for i, name in enumerate(("one", "two"))}
+    inner = [
+        golden.layer("Model", name, layers=[golden.layer("GRU", "g", **_FIELDS)],
+                     trainable=name != frozen)
+        for name in nets
+    ]  # fmt: skip
+    model = golden.layer("Sequential", "m", layers=[golden.layer("Model", "in", layers=inner)])
+    held = golden.weights(places[0], nets["two"]) | golden.weights(places[1], nets["one"])
+    golden.write(path, {"in": held}, model=model, version="2.15.0")
+    found = read_all(path).gathered
+    for name, net in nets.items():
+        assert_same(found[f"in/{name}/g"].net, net)
 
 
 def test_neither_names_nor_order(path):

@@ -8,6 +8,7 @@ Source: ``keras/src/legacy/saving/legacy_h5_format.py``, ``tf_keras/src/engine/b
 """
 
 import collections
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from jaxgru._weights.libraries.keras.config import CELLS, Layer, has_gru
 from jaxgru._weights.libraries.keras.names import Place
 
 _SIDES = ("forward", "backward")
+_LAYERS_OF_PARTS = ("Bidirectional", "StackedRNNCells")
 
 
 class _Cell(NamedTuple):
@@ -70,13 +72,16 @@ def _cells(
         # Not every version has a backward layer in the configuration if it equals the forward one.
         pairs = zip(_SIDES, (parts[0], parts[-1]), strict=True)
         parts = [part._replace(name=f"{side}_{part.name}") for side, part in pairs]
-    for i, part in enumerate(parts):
-        inner = _cells(part, names, (*position, i), gru, is_keras_2=is_keras_2)
-        if is_keras_2 and _is_frozen(layer):
-            # All parts of a frozen layer are frozen, and each keeps its order.
-            yield from (cell._replace(is_frozen=True) for cell in _trained_first(inner))
-        else:
-            yield from inner
+    inner = [
+        list(_cells(part, names, (*position, i), gru, is_keras_2=is_keras_2))
+        for i, part in enumerate(parts)
+    ]
+    if is_keras_2 and _is_frozen(layer):
+        # All parts of a frozen layer are frozen, in the order of each part, or of a whole model.
+        is_model = layer.kind not in _LAYERS_OF_PARTS
+        inner = [list(itertools.chain(*inner))] if is_model else inner
+        inner = [[cell._replace(is_frozen=True) for cell in _trained_first(part)] for part in inner]
+    yield from itertools.chain(*inner)
 
 
 def _is_frozen(layer: Layer) -> bool:
