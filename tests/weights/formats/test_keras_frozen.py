@@ -11,6 +11,9 @@ from equal import assert_same
 
 import jaxgru
 from jaxgru._weights.io import read_all
+from jaxgru._weights.libraries.keras.config import model_of
+from jaxgru._weights.libraries.keras.names import Place
+from jaxgru._weights.libraries.keras.order import assign
 
 pytest.importorskip("h5py")
 _UNITS = golden.UNITS
@@ -124,7 +127,7 @@ def test_directions_that_had_their_prefix(path):
         # A name of two layers is that of neither: the order, b first, shows both.
         ("one", ["g/gru_cell", "other/gru_cell"]),
         # Two places by the name of one layer: the order decides too.
-        ("one", ["one/gru_cell", "one/gru_cell_1"]),
+        ("one", ["one/g/gru_cell", "one/g/gru_cell_1"]),
     ],
 )
 def test_names_that_tell_nothing(path, frozen, places):
@@ -140,6 +143,16 @@ def test_names_that_tell_nothing(path, frozen, places):
     found = read_all(path).gathered
     for name, net in nets.items():
         assert_same(found[f"in/{name}/g"].net, net)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_order_without_a_version(frozen):
+    """Of what is frozen it is that of a version: without one it shows nothing."""
+    gru = golden.layer("GRU", "a", **_FIELDS)
+    gru["config"]["trainable"] = not frozen
+    model = model_of(golden.layer("Sequential", "model", layers=[gru]))
+    places = [Place("x", ("x/kernel", "x/recurrent_kernel"))]
+    assert list(assign(model, places, None).values()) == ([] if frozen else [places])
 
 
 def test_neither_names_nor_order(path):

@@ -25,7 +25,7 @@ _NUMBERS = {
     "one": [1], "back": [-1], "start": [-(2**63)], "zero": [0], "far": [2**62], "two": [2],
     "roll": [1, 2, 3, 4, 0], "steps": [5, 5], "last": [3], "swapped": [2, 5, 4], "same": [5, 2, 4],
     "flat": [0, 0, -1], "order": [2, 0, 3, 1], "pair": [1, 0], "full shape": [5, 2, 4],
-    "units": [4], "few": [3], "last axis": [-1],
+    "units": [4], "short": [3, 3], "few": [3], "last axis": [-1],
 }  # fmt: skip
 
 
@@ -192,6 +192,20 @@ _READ = {
 }  # fmt: skip
 
 
+def _read(model, kinds):
+    net = jaxgru.from_onnx(model, layer="*" if len(kinds) > 1 else None)
+    net = net if isinstance(net, tuple) else (net,)
+    assert [type(layer).__name__ for layer in net] == kinds
+    return net
+
+
+@pytest.mark.parametrize("name", _READ)
+def test_what_is_read_without_a_warning(key, name):
+    nodes, kinds = _READ[name]
+    with warnings.catch_warnings(action="error"):
+        _read(_model(key, nodes), kinds)
+
+
 @pytest.mark.live
 @pytest.mark.parametrize("name", _READ)
 def test_what_the_graph_gives(key, name):
@@ -199,9 +213,7 @@ def test_what_the_graph_gives(key, name):
     nodes, kinds = _READ[name]
     model, xs = _model(key, nodes), jax.random.normal(key, (2, 5, _UNITS))
     (expected,) = live_onnx.run(model, {"input": np.asarray(xs)})
-    net = jaxgru.from_onnx(model, layer="*" if len(kinds) > 1 else None)
-    net = net if isinstance(net, tuple) else (net,)
-    assert [type(layer).__name__ for layer in net] == kinds
+    net = _read(model, kinds)
     np.testing.assert_allclose(jaxgru.gru(net, xs)[0], expected, rtol=0, atol=_FLOAT32)
 
 
@@ -301,6 +313,17 @@ _NOTED = {
         [*_units(), node("Slice", ["y", "zero", "few", "last axis", "one"], ["some"]),
          node("Concat", ["some", "some"], ["more"], axis=2, name="join"), *_done("more")],
         "Concat node 'join' changes the units of the outputs"),
+    **{f"sequences reversed by lengths {what}": (
+        [*made, *_sequence("x", "xr", "held"), *_gru("a", "xr", "yr"),
+         *_sequence("yr", "y", "held"), *_done("y")],
+        "reverses only as many steps as 'held' says: give this as lengths")
+       for what, made in {
+        "that are no size": [node("Identity", ["short"], ["held"])],
+        "expanded": [node("Shape", ["lengths"], ["sizes"]),
+                     node("Expand", ["lengths", "sizes"], ["held"])]}.items()},
+    "inputs flipped with their padding": (
+        [*_flip("x", "xr"), *_gru("a", "xr", "yr", "lengths"), *_flip("yr", "y"), *_done("y")],
+        "the graph reverses its inputs with their padding: lengths mean other steps then"),
     "sequences of other lengths": (
         [*_sequence("x", "xr", "lengths"), *_gru("a", "xr", "yr"),
          *_sequence("yr", "y", "lengths"), *_done("y")],
@@ -432,6 +455,28 @@ def test_ways_are_looked_at_once(key):
     chain = [node("Tanh", [f"t{i}" if i else "x"], [f"t{i + 1}"]) for i in range(20_000)]
     grus = [_gru("a", "t20000", f"y{i}")[0] for i in range(500)]
     assert len(gather(_model(key, [*chain, *grus]), 2**24, {})) == 500
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        _gru("a", "x", "out", "lengths"),
+        [*_sequence("x", "xr", "lengths"), *_sequence("xr", "x2", "lengths"),
+         *_gru("a", "x2", "out")],
+    ],
+    ids=["of the node", "reversed twice"],
+)  # fmt: skip
+def test_lengths_of_a_forward_layer(key, nodes):
+    with warnings.catch_warnings(action="error"):
+        net = jaxgru.from_onnx(_model(key, nodes, lengths=True))
+    assert isinstance(net, jaxgru.GRUParams)
+
+
+def test_directions_of_other_lengths_are_no_pair(key):
+    nodes = [*_gru("a", "x", "ya"), *_sequence("x", "xr", "lengths"), *_gru("b", "xr", "yr"),
+             *_sequence("yr", "yb", "lengths"), *_both(out="out")]  # fmt: skip
+    with pytest.raises(jaxgru.WeightsError, match="it contains 2 GRUs"):
+        jaxgru.from_onnx(_model(key, nodes, lengths=True))
 
 
 def test_lengths_of_the_node_itself(key):

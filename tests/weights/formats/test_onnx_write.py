@@ -218,3 +218,12 @@ def _zeros(net, batch):
 def _assert_close(found, expected):
     for one, other in zip(found, jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=_ATOL)
+
+
+@pytest.mark.parametrize("lengths", [False, True])
+def test_lengths_are_an_input_of_every_node(key, lengths):
+    layers = tuple(cases.random_params(key, 4, 4) for _ in range(2))
+    graph = jaxgru.to_onnx(layers, lengths=lengths).graph
+    assert ("lengths" in [value.name for value in graph.input]) == lengths
+    given = [str(node.input[4]) for node in graph.node if node.op_type == "GRU"]
+    assert given == ["lengths" if lengths else ""] * 2
