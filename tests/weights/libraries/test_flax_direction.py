@@ -45,9 +45,7 @@ def test_outputs_in_the_other_order_are_noted(key, keep_order):
     net, found = _found(key, reverse=True, keep_order=keep_order)
     np.testing.assert_array_equal(found.net.net.kernel, net.kernel)
     assert isinstance(found.net, jaxgru.Backward)
-    assert ["gives its outputs last step first" in note for note in found.notes] == (
-        [] if keep_order else [True]
-    )
+    assert ["keep_order=False" in note for note in found.notes] == [True] * (not keep_order)
 
 
 def test_a_layer_that_goes_forward_keeps_its_order(key):
