@@ -49,7 +49,7 @@ def _adds_half_the_state(units):
 def test_each_number_is_dropped_or_scaled(key, on, shared):
     ones = jnp.ones((_BATCH, _TIME, 8))
     layer = _passes_inputs_on(8)
-    net = layer if on == "inputs" else (layer, layer)
+    net = layer if on == "inputs" else ((layer,), [layer])  # stacks within a stack
     dropout = jaxgru.Dropout(_RATE, on=on, shared=shared)
     ys, _ = jaxgru.gru(net, ones, dropout=dropout, key=key)
     kept = np.asarray(ys) > 0.5
