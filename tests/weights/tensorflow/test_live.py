@@ -1,6 +1,7 @@
 """The ways that docs/from-tensorflow.md and errors name, gone with TensorFlow."""
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -80,6 +81,22 @@ def test_a_checkpoint_of_tensorflow_1(tmp_path):
     names["write_gru_cell"](tuned, str(folder / "model.ckpt-7"), str(tmp_path / "tuned.ckpt"))
     back = jaxgru.load(tmp_path / "tuned.ckpt", assume=assume)
     jax.tree.map(np.testing.assert_array_equal, tuned, back)
+
+
+def test_models_made_from_others_are_read_by_these(tmp_path):
+    """TFLite's and graph models are refused; the SavedModel that they are made from is read."""
+    folder, _ = case("keras2_saved_chain", tmp_path)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS,
+    ]  # fmt: skip
+    (tmp_path / "model.tflite").write_bytes(converter.convert())
+    graph = {"format": "graph-model", "modelTopology": {"node": []}, "weightsManifest": []}
+    (tmp_path / "model.json").write_text(json.dumps(graph))
+    for name, what in {"model.tflite": "a model of TFLite", "model.json": "a graph model"}.items():
+        with pytest.raises(jaxgru.WeightsError, match=rf"{what}.*SavedModel .* is read"):
+            jaxgru.load(tmp_path / name)
+    assert jaxgru.load_all(folder)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflowjs") is None, reason="no tensorflowjs")
