@@ -439,6 +439,12 @@ def test_what_is_no_stack(key, nodes, message):
         [node("Squeeze", ["y_4", "all"], ["y"]), *_gru("b", "y", "z")],
         [node("ReverseSequence", ["y_4"], ["y"]), node("Gather", ["y"], ["z"])],
         [node("Slice", ["y_4", "nan", "nan"], ["y"]), node("Gather", ["y", "nan"], ["z"])],
+        [
+            node("Gather", [], ["n"]),
+            node("MatMul", [], ["m"]),
+            *_gru("b", "n", "u"),
+            *_gru("c", "m", "z"),
+        ],
         [node("Concat", ["y_4", "z"], ["y"], axis=99), node("Div", ["y"], ["z"])],
         [node("Split", ["y_4"], ["y", "z"], axis=-9), node("Transpose", ["y"], ["t"], perm=[7])],
     ],

@@ -87,7 +87,7 @@ class Before:
             if not is_standard(node) or view.parts:
                 return None
             rank = len(view.axes)
-            if node.op_type == "Gather" and is_constant(scope, str(node.input[0])):
+            if _is_embedding(scope, node):
                 data, rank = str(node.input[1]), rank - 1  # an embedding
             elif node.op_type in _KEEPING:
                 own = [held for held in data_of(node) if not is_constant(scope, held)]
@@ -154,7 +154,11 @@ class Before:
 def _is_layer(scope: Scope, node: Any) -> bool:
     """Return whether a node is a layer: by its name, or as it has a table or a matrix."""
     if is_standard(node):
-        is_embedding = node.op_type == "Gather" and is_constant(scope, str(node.input[0]))
-        return node.op_type in _LAYERS or is_embedding
+        return node.op_type in _LAYERS or _is_embedding(scope, node)
     held = [scope.tensors.get(name) for name in node.input]
     return any(tensor is not None and len(tensor.dims) > 1 for tensor in held)
+
+
+def _is_embedding(scope: Scope, node: Any) -> bool:
+    is_gather = node.op_type == "Gather" and len(node.input) > 1
+    return is_gather and is_constant(scope, str(node.input[0]))

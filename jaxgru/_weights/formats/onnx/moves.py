@@ -195,48 +195,37 @@ class Move:
         steps = self._numbers(4, "steps") or [1] * len(starts)
         for axis, start, end, step in zip(axes, starts, ends, steps, strict=False):
             axis %= len(view.axes)
+            both = 2 * self._size_of_side(view, axis)
+            bounds = [min(at + both if at < 0 else at, both) for at in (start, end)]
             if step == -1 and (start == -1 or start >= _FAR) and end <= -_FAR:
                 if view.axes[axis] == SIDE:
                     view = view._replace(parts=view.parts[::-1])
                 else:
                     view = view._replace(axes=_turned(view.axes, axis))
-            elif view.axes[axis] == SIDE and step == 1 and (start, end) in ((0, 1), (1, 2)):
-                view = _one_side(view, axis, start)
-            elif view.axes[axis] == UNITS and step == 1 and self._is_half(view, start, end):
-                view = view._replace(parts=view.parts[start != 0 :][:1])
+            elif step == 1 and both and bounds in ([0, both // 2], [both // 2, both]):
+                view = _one_side(view, axis, int(bounds[1] == both))
             elif not (step == 1 and start == 0 and end >= _FAR):
                 view = self._with_touched(view, axis)
         return view
 
-    def _units(self, view: View) -> int:
-        """Return how many units a direction has in outputs that have one after the other, else 0.
-
-        Both are directions of one node.
-        """
-        (name, _), *rest = view.parts or (("", 0),)
-        if view.merge != "concat" or [held for held, _ in rest] != [name]:
+    def _size_of_side(self, view: View, axis: int) -> int:
+        """Return the size of a direction along an axis that has both of one node, else 0."""
+        if view.axes[axis] == SIDE:
+            return 1
+        names = [name for name, _ in view.parts]
+        if view.axes[axis] != UNITS or view.merge != "concat" or names != names[:1] * 2:
             return 0
-        attributes = attributes_of(self._views.grus[name][0].node)
-        return int(get(attributes, "hidden_size", "int", 0))
-
-    def _is_half(self, view: View, start: int, end: int) -> bool:
-        """Return whether a range of units are all of one direction."""
-        units = self._units(view)
-        start, end = (at + 2 * units if -2 * units <= at < 0 else at for at in (start, end))
-        return units > 0 and (start, min(end, 2 * units)) in ((0, units), (units, 2 * units))
+        node = self._views.grus[names[0]][0].node
+        return int(get(attributes_of(node), "hidden_size", "int", 0))
 
     def _split(self) -> View | None:
         view = self._input(0, self._rank)
         if view is None:
             return None
         axis = get(self._attributes, "axis", "int", 0) % len(view.axes)
-        outputs = list(self._node.output)
-        if view.axes[axis] == SIDE and len(outputs) == 2:
+        outputs, size = list(self._node.output), self._size_of_side(view, axis)
+        if size and len(outputs) == 2 and self._numbers(1, "split") in (None, [size] * 2):
             return _one_side(view, axis, outputs.index(self._output))
-        units, cuts = self._units(view), self._numbers(1, "split")
-        if view.axes[axis] == UNITS and units and cuts in (None, [units] * 2) and len(outputs) == 2:
-            side = outputs.index(self._output)
-            return view._replace(parts=view.parts[side : side + 1])
         return self._with_touched(view, axis)
 
     def _gathered(self) -> View | None:
@@ -304,5 +293,6 @@ def _turned(axes: tuple[int, ...], axis: int) -> tuple[int, ...]:
 
 
 def _one_side(view: View, axis: int, side: int) -> View:
-    axes = (*view.axes[:axis], ONE, *view.axes[axis + 1 :])
+    label = ONE if view.axes[axis] == SIDE else UNITS
+    axes = (*view.axes[:axis], label, *view.axes[axis + 1 :])
     return view._replace(axes=axes, parts=(view.parts[side],))
