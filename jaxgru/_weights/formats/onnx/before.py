@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from jaxgru._weights.errors import WeightsError
-from jaxgru._weights.formats.onnx.constants import Constants
 from jaxgru._weights.formats.onnx.graphs import Scope, is_standard
 from jaxgru._weights.formats.onnx.moves import View
 from jaxgru._weights.formats.onnx.sizes import sizes, swaps
@@ -40,9 +39,8 @@ _OF_BATCH = re.compile("batch|^bs?$|^n$")
 class Before:
     """The nodes before the GRUs of a model."""
 
-    def __init__(self, views: Views, constants: Constants) -> None:
+    def __init__(self, views: Views) -> None:
         self._views = views
-        self._constants = constants
         self._in_order: set[tuple[int, str]] = set()  # values before which nothing is reversed
         self._hidden: dict[int, set[str]] = {}  # by scope, the values that a layer has made
 
@@ -136,12 +134,12 @@ class Before:
         """Return whether a node reverses, permutes or rolls what it is given."""
         try:
             if node.op_type == "Slice" and len(node.input) > 4:
-                return bool(np.any(self._constants.value(scope, node.input[4]) < 0))
+                return bool(np.any(self._views.constants.value(scope, node.input[4]) < 0))
             if node.op_type == "Gather":
-                order = self._constants.value(scope, node.input[1]).ravel()
+                order = self._views.constants.value(scope, node.input[1]).ravel()
                 return bool(np.any(np.diff(order) < 0))
             if node.op_type == "Reshape":
-                return swaps(scope, sizes(self._constants, scope, node.input[1]))
+                return swaps(scope, sizes(self._views.constants, scope, node.input[1]))
         except (WeightsError, IndexError):  # parameters that are computed, or wrong
             return False
         if node.op_type == "Concat":

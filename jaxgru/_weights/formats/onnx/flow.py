@@ -35,9 +35,8 @@ class Flow:
 
     def __init__(self, grus: Mapping[str, tuple[Place, str]], constants: Constants) -> None:
         self._grus = grus
-        self._constants = constants
         self._views = Views(grus, constants)
-        self._before = Before(self._views, constants)
+        self._before = Before(self._views)
 
     def wired(self, name: str) -> Wired:
         """Return how a node is wired; for the first node of a pair, how the pair is."""
