@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from jaxgru._net import Net
 from jaxgru._weights.dtypes import Arrays
+from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.results import GRUsByName, LoadedGRU
 
 HEAD = 512  # the bytes of a file by which its format is recognized
@@ -46,7 +47,8 @@ class Stored(NamedTuple):
     """What a file holds; values are read while it is open."""
 
     arrays: Arrays  # all arrays by their names in the file
-    find: Find  # by the names, and the configuration of the file if it has one
+    # By the configuration of the file; without one, by the names that any library gives.
+    find: Find = find
     # The names in the file by those that people know; None: they are the same.
     named: Mapping[str, str] | None = None
     # Builds the whole model, as ``find`` does the GRUs; None: the file has no configuration.

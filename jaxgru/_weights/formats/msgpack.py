@@ -20,7 +20,6 @@ from jaxgru._optional import need
 from jaxgru._weights.contract import FileProbe, Source, Stored
 from jaxgru._weights.dtypes import NUMBERS, Unread, from_bits
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
-from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.names import label
 from jaxgru._weights.limits import MAX_AXES, bytes_of, check_held
 
@@ -68,9 +67,7 @@ def read(source: Source) -> Stored:
         raise WeightsError(
             f"there are {len(content) - unpacker.tell()} bytes after the map: expected the end"
         )
-    return Stored(
-        _arrays_of_target(held), find, rewrite=functools.partial(_rewrite, msgpack, content)
-    )
+    return Stored(_arrays_of_target(held), rewrite=functools.partial(_rewrite, msgpack, content))
 
 
 def _rewrite(msgpack: Any, content: bytes, arrays: Mapping[str, NDArray[Any]], path: Path) -> None:

@@ -28,7 +28,6 @@ from jaxgru._weights.defaults import Fields
 from jaxgru._weights.dtypes import Arrays, Unread
 from jaxgru._weights.errors import WeightsError, each_once, shown
 from jaxgru._weights.json_text import parse_json
-from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.keras.arrays import params_of
 from jaxgru._weights.libraries.names import attempt
 from jaxgru._weights.limits import MAX_AXES
@@ -49,7 +48,7 @@ def read(source: Source) -> Stored:
     layers = tree.get("layers")
     if isinstance(layers, list) and "in_shape" in tree:
         return _of_layers(layers)
-    return Stored(_as_floats(each_once(_arrays_of_tree(tree, (), 0))), find)
+    return Stored(_as_floats(each_once(_arrays_of_tree(tree, (), 0))))
 
 
 def _of_layers(layers: list[Any]) -> Stored:

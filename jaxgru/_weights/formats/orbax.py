@@ -20,7 +20,6 @@ from jaxgru._weights.contract import Stored
 from jaxgru._weights.dtypes import NUMBERS, OnAccess, Unread
 from jaxgru._weights.errors import WeightsError, damaged, each_once, shown
 from jaxgru._weights.json_text import parse_json
-from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.limits import bytes_of, check_declared
 
 _NAMES = "_METADATA"  # of a checkpoint
@@ -56,7 +55,7 @@ def read(folder: Path) -> Stored:
     )
     # One walk through a folder, whatever is read of it.
     size_of = functools.cache(lambda path: sum(part.stat().st_size for part in path.rglob("*")))
-    return Stored(OnAccess(specs, lambda name: _opened(name, *specs[name], size_of)), find)
+    return Stored(OnAccess(specs, lambda name: _opened(name, *specs[name], size_of)))
 
 
 def _opened(

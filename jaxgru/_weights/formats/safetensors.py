@@ -34,7 +34,6 @@ from jaxgru._weights.contract import FileProbe, Source, Stored
 from jaxgru._weights.dtypes import Arrays, Unread, from_bits
 from jaxgru._weights.errors import WeightsError, shown
 from jaxgru._weights.json_text import parse_json
-from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.torch import state_of
 from jaxgru._weights.limits import check_held, fill
 from jaxgru._weights.net_json import describe, rebuild
@@ -82,7 +81,8 @@ def read(source: Source) -> Stored:
 
     is_own = metadata.get("format") == _FORMAT
     find_own = functools.partial(_find_net, metadata)
-    return Stored(arrays, find_own if is_own else find, rewrite=rewrite)
+    stored = Stored(arrays, rewrite=rewrite)
+    return stored._replace(find=find_own) if is_own else stored
 
 
 def _find_net(metadata: Mapping[str, str], arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:

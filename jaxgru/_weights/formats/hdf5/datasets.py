@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxgru._weights.dtypes import FLOATS
 from jaxgru._weights.errors import WeightsError, each_once
 from jaxgru._weights.formats.hdf5.blocks import UNDEFINED, Blocks, Cursor
 from jaxgru._weights.formats.hdf5.chunks import read_chunks
@@ -39,8 +38,8 @@ def check_size(blocks: Blocks, header: Header) -> None:
 def read_dataset(
     blocks: Blocks,
     header: Header,
-    opaque: np.dtype[Any] | None = None,
-    kinds: Collection[str] = FLOATS,
+    opaque: np.dtype[Any] | None,
+    kinds: Collection[str],
 ) -> NDArray[Any]:
     """Return the numbers of a dataset, of one of some types by name."""
     what = header.what

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -60,7 +60,7 @@ class Hdf5:
             if dtype is None:
                 return Unread(self.shape(path), type_.name)
             name = dtype.newbyteorder("=").name
-            return Unread(self.shape(path), name, functools.partial(self._numbers, path))
+            return Unread(self.shape(path), name, functools.partial(self.read, path, NUMBERS))
 
         return OnAccess([path for path, held in self._objects.items() if held.is_array], get)
 
@@ -76,15 +76,11 @@ class Hdf5:
         """Return the shape that a dataset declares."""
         return datasets.shape_of(self._dataset(path))
 
-    def read(self, path: str) -> NDArray[Any]:
-        """Return the numbers of a dataset."""
-        return datasets.read_dataset(self._blocks, self._dataset(path), self._opaque(path))
-
-    def _numbers(self, path: str) -> NDArray[Any]:
-        """Return the numbers of a dataset, of any type; to read it again costs nothing."""
+    def read(self, path: str, kinds: Collection[str] = FLOATS) -> NDArray[Any]:
+        """Return the numbers of a dataset, of one of some types; to read it again costs nothing."""
         with self._blocks.once(path):
             header = self._dataset(path)
-            return datasets.read_dataset(self._blocks, header, self._opaque(path), NUMBERS)
+            return datasets.read_dataset(self._blocks, header, self._opaque(path), kinds)
 
     def _opaque(self, path: str) -> np.dtype[Any] | None:
         # HDF5 has no bfloat16, so Keras writes opaque values, with the type as an attribute.

@@ -12,7 +12,6 @@ from jaxgru._weights.formats.tensorflow.bundle import read_index
 from jaxgru._weights.formats.tensorflow.object_graph import Node, Tree, reach, read_nodes, read_tree
 from jaxgru._weights.formats.tensorflow.saved_model import Configuration, read_configuration
 from jaxgru._weights.libraries import tensorflow
-from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.keras import configured, groups
 from jaxgru._weights.libraries.keras import names as keras
 from jaxgru._weights.libraries.keras.config import Layer
@@ -42,7 +41,7 @@ def read(place: Path) -> Stored:
     bundle = read_index(index)
     graph = bundle.text(_GRAPH)
     if graph is None:
-        return Stored(bundle.arrays, find, instead=IN_TENSORFLOW)
+        return Stored(bundle.arrays, instead=IN_TENSORFLOW)
     nodes = read_nodes(graph)
     held = read_configuration(place, nodes) if is_model else None
     tree = read_tree(nodes, held.kinds if held else {})

@@ -28,7 +28,6 @@ from jaxgru._weights.formats.keras import archive as keras
 from jaxgru._weights.formats.torch import tensors
 from jaxgru._weights.formats.torch.pickles import Pickles, refuse
 from jaxgru._weights.formats.zip import MAGIC, copy_archive, open_archive, read_entry
-from jaxgru._weights.libraries.finding import find
 from jaxgru._weights.libraries.torch import QUANTIZED
 
 # The beginning of a pickle: a protocol, and a frame, a container or a name; but not the length at
@@ -111,7 +110,7 @@ def _read_archive(source: Source) -> Stored:
             tensors.with_numbers(contents[entry], found[name], array, is_big=is_big)
         copy_archive(archive, path, contents)
 
-    return Stored(arrays, find, rewrite=rewrite)
+    return Stored(arrays, rewrite=rewrite)
 
 
 def _folder(names: list[str]) -> str:
@@ -157,7 +156,7 @@ def _read_pickles(source: Source) -> Stored:
         return keras.read(Source(io.BytesIO(inner), len(inner)))
     found = tensors.named_tensors(root, source.size, embedded)
     arrays = tensors.arrays_of(found, lambda storage, _: _content_of(storage, contents))
-    return Stored(arrays, find)
+    return Stored(arrays)
 
 
 def _read(pickles: Pickles, content: bytes) -> tuple[Any, _Contents]:
