@@ -17,8 +17,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     block raises, the temporary file is removed.
 
     Args:
-        path: the file to write. For a symbolic link, the file that it points to is replaced. A
-            device or a pipe has no content to keep and is written directly.
+        path: the file to write. For a symbolic link, its target is replaced. A device or a pipe has
+            no content to keep and is written directly.
 
     Yields:
         The path to write to. It has the suffix of ``path``, because many writers choose their
@@ -36,7 +36,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     ending = "".join(target.suffixes[-2:])  # of two parts, as in .weights.h5
     temporary = target.with_name(f".jaxgru-{secrets.token_hex(6)}{ending}")
     try:
-        # Not tempfile.mkstemp: it gives 0o600, and the result should have the usual permissions.
+        # Not tempfile.mkstemp, which creates files with 0o600 instead of the usual permissions.
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     except OSError as error:
         raise type(error)(error.errno, error.strerror, os.fspath(path)) from None

@@ -19,7 +19,7 @@ def need(module: str, extra: str, purpose: str) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # A dependency of the installed library is missing: its own error is more precise.
+        # If a dependency of the installed library is missing, the original error is more precise.
         if error.name is None or error.name.partition(".")[0] != library:
             raise
         raise ImportError(

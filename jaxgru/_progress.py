@@ -20,7 +20,7 @@ def progress_bar(
     if not shown:
         yield lambda done, note="": None
         return
-    scale = total >= 100_000  # 1.2M in place of 1200000
+    scale = total >= 100_000  # 1.2M instead of 1200000
     # disable=None: no bar unless stderr is a terminal.
     options = {"unit_scale": scale, "delay": delay, "disable": None, "leave": False}
     with tqdm(total=total, unit=unit, initial=initial, **options) as bar:

@@ -1,6 +1,6 @@
-"""Public names: pickles name the public module, and modules of the version before are aliases.
+"""Public names: pickles refer to the public module, and former modules are aliases.
 
-The aliases are for one release. A pickle of that version names such a module.
+The aliases stay for one release, because pickles of the previous version refer to them.
 """
 
 import importlib
@@ -10,7 +10,7 @@ import types
 import warnings
 from typing import Any
 
-# The modules of the version before, with those in which their names are now.
+# The former modules, with the modules that have their names now.
 _MOVED = {
     **{f"jaxgru.{name}": (f"jaxgru._{name}",) for name in (
         "activations", "cell", "checks", "dropout", "export", "masks", "net", "params", "sequence",
@@ -30,7 +30,7 @@ _MOVED = {
 
 
 def set_modules(public: str) -> None:
-    """Name a public module as that of its classes, so that no later move breaks a pickle."""
+    """Set the module of public classes to the public one, so that no later move breaks a pickle."""
     for name in sys.modules[public].__all__:
         value = getattr(sys.modules[public], name)
         if inspect.isclass(value):
@@ -38,7 +38,7 @@ def set_modules(public: str) -> None:
 
 
 def add_aliases() -> None:
-    """Make the modules of the version before importable."""
+    """Make the former modules importable."""
     for name in _MOVED:
         package, _, last = name.rpartition(".")
         sys.modules.setdefault(name, _Alias(name))
@@ -47,7 +47,7 @@ def add_aliases() -> None:
 
 
 class _Alias(types.ModuleType):
-    """A module of the version before, whose names are elsewhere."""
+    """A former module, whose names have moved."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -65,4 +65,4 @@ class _Alias(types.ModuleType):
                 message = f"{self.__name__}.{name} is deprecated: {use}"
                 warnings.warn(message, DeprecationWarning, stacklevel=2)
                 return getattr(module, name)
-        raise AttributeError(f"{self.__name__}.{name} is gone: see the changelog of jaxgru")
+        raise AttributeError(f"{self.__name__}.{name} was removed: see the changelog of jaxgru")

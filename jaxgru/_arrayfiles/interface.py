@@ -13,7 +13,7 @@ TEXT = (".csv", ".txt")
 
 
 class ArrayFileError(ValueError):
-    """A file does not have, or cannot hold, the requested array."""
+    """A file does not contain, or cannot store, the requested array."""
 
 
 class ArrayFileWarning(UserWarning):

@@ -41,7 +41,7 @@ class ArrayReader:
 
     def read(self, window: Window) -> Array:
         """Return the part in the window, ``(rows, steps, F)``, of an array ``(..., T, F)``."""
-        # Mapped again for each part, because the pages of a mapping count as memory of this process
+        # Mapped again for each part, because the pages of a mapping count as memory of the process
         # until it is closed.
         part = window.take(self._whole())
         return part if self._chosen is None else part[..., self._chosen]
@@ -93,7 +93,7 @@ def open_array(path: str | os.PathLike[str], key: str) -> Iterator[ArrayReader]:
         ArrayFileWarning: the first line of a text is 0,1,2..., which could be a header.
     """
     ending, name = format_of(path), os.fspath(path)
-    # Before opening, because opening a pipe waits for its writer.
+    # Checked before opening, because opening a pipe waits for its writer.
     if not stat.S_ISREG(os.stat(path).st_mode):
         kind = "a directory" if Path(path).is_dir() else "not a regular file"
         raise ArrayFileError(f"{name}: it is {kind}: expected a file of numbers")

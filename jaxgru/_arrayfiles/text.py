@@ -1,4 +1,4 @@
-"""Arrays as text: one step per line, numbers separated by commas, semicolons or white space."""
+"""Arrays as text: one step per line, numbers separated by commas, semicolons or whitespace."""
 
 import contextlib
 import csv
@@ -23,8 +23,8 @@ def convert_text(
 
     Args:
         path: the text.
-        delimiters: the separators; that of the file is the first that occurs in its first line.
-            Empty for any white space.
+        delimiters: the separators; the first one that occurs in the first line is used. Empty for
+            any whitespace.
         target: the file for the numbers, row by row.
 
     Returns:
@@ -113,4 +113,4 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell  # float accepts digit groups of Python, which are not used in data
+    return "_" not in cell  # float accepts underscores between digits, which data do not have

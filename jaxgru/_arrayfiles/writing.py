@@ -100,8 +100,8 @@ def _checked_ending(path: str | os.PathLike[str], shape: tuple[int, ...]) -> str
     ending = format_of(path)
     if ending in TEXT and len(shape) != 2:
         raise ArrayFileError(
-            f"{os.fspath(path)}: the array has shape {shape}: expected (T, F), as text holds one "
-            "sequence; a batch goes to .npy or .npz"
+            f"{os.fspath(path)}: the array has shape {shape}: expected (T, F), as text has a "
+            "single sequence; write a batch to .npy or .npz"
         )
     return ending
 

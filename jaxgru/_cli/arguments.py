@@ -1,4 +1,4 @@
-"""What the parsers of the subcommands have in common: the files, and types of arguments."""
+"""Common parts of the parsers of the subcommands: files and types of arguments."""
 
 import argparse
 import contextlib
@@ -17,7 +17,7 @@ class Input(str):
 
 
 class Original(Input):
-    """The path of a file that the result has the rest of, and may replace."""
+    """The path of a file that the result is a copy of and may replace."""
 
 
 class Output(str):
@@ -73,7 +73,7 @@ def number(
     return convert
 
 
-whole = number(int, lambda value: value >= 1, "a whole number from 1 on")
+whole = number(int, lambda value: value >= 1, "a whole number, at least 1")
 
 
 def check_files(arguments: argparse.Namespace) -> None:
@@ -92,7 +92,7 @@ def check_files(arguments: argparse.Namespace) -> None:
         if os.path.isdir(output):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), output)
         if os.path.exists(output) and not os.path.isfile(output):
-            continue  # a device has no content to lose
+            continue  # a device has no content to overwrite
         folder = os.path.dirname(os.path.realpath(output))
         if not os.path.isdir(folder):
             raise FileNotFoundError(errno.ENOENT, "its folder is missing", output)

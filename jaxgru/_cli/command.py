@@ -69,8 +69,8 @@ def run_and_exit() -> NoReturn:
     """Run the command line of this process, and end the process with its exit code."""
     code = main()
     if code == _INTERRUPTED:
-        # JAX's threads may still be computing, and an ordinary exit of Python has then caused a
-        # segmentation fault. All files are closed.
+        # JAX's threads may still be computing, in which case an ordinary exit of Python may end in
+        # a segmentation fault. All files are closed.
         with contextlib.suppress(OSError):
             sys.stdout.flush()
         os._exit(code)
@@ -129,7 +129,7 @@ def _in_one_line(error: Exception) -> str:
         place = f"{error.filename}: " if error.filename is not None else ""
         return f"{place}{error.strerror}"
     message = _as_typed(" ".join(str(error).split()))
-    # The messages of these are complete. Other errors are unexpected, so the type is shown.
+    # The messages of these are complete. For other, unexpected errors the type is shown.
     if isinstance(error, ValueError | OSError | ImportError):
         return message
     return f"{type(error).__name__}: {message} (--debug shows where)"

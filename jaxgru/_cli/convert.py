@@ -21,15 +21,15 @@ examples:
   jaxgru convert model.keras encoder.onnx --layer gru --layer gru_1
       two layers of a Keras model as one stack
   jaxgru convert tuned.safetensors tuned.keras --into model.keras --into-layer encoder
-      tuned weights back into a copy of the model that they came from
+      tuned weights into a copy of the original model
 
 equations:
   keras     h' = z*h + (1-z)*n  with  n = tanh(x Wh + bh + r*(h Uh + ch))
             the equations of a trained Keras layer
   notebook  h' = z*n + (1-z)*h  with  n = tanh(x Wh + bh + ch + r*(h Uh))
 
-If the new format cannot hold the net exactly, the command fails with the reason. The format is that
-of --to, or that of the suffix: .safetensors, .npz, .onnx, .keras or .weights.h5.
+If the new format cannot represent the net exactly, the command fails with the reason. The format is
+that of --to, or that of the suffix: .safetensors, .npz, .onnx, .keras or .weights.h5.
 """
 
 

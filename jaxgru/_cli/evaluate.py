@@ -1,4 +1,4 @@
-"""``jaxgru evaluate``: the errors of a model on data, of each file and in all."""
+"""``jaxgru evaluate``: the errors of a model on data, for each file and overall."""
 
 import argparse
 from collections.abc import Iterator

@@ -65,7 +65,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add_weights(parser)
     add = parser.add_argument
     add("data", metavar="DATA", type=Input, help=".npz, .csv or a folder of .csv, see below")
-    text = "the file to write; of a whole model, a copy of WEIGHTS with the tuned numbers"
+    text = "the file to write; for a whole model, a copy of WEIGHTS with the tuned weights"
     add("-o", "--output", metavar="TUNED", type=Result, required=True, help=text)
     add_source_options(parser)
     add_result_options(parser, "TUNED")
@@ -86,7 +86,7 @@ def _add_task(group: argparse._ArgumentGroup) -> None:
     held_out = group.add_mutually_exclusive_group()
     text = "the fraction of the data for validation (default: 0.2)"
     held_out.add_argument("--held-out", metavar="FRACTION", type=_fraction, help=text)
-    text = "data for validation, like DATA; DATA is then for training alone"
+    text = "data for validation, like DATA; DATA is then only for training"
     held_out.add_argument("--validation", metavar="FILE", type=Input, help=text)
 
 

@@ -45,7 +45,7 @@ def read_data(path: str, arguments: argparse.Namespace, model: Model) -> Sequenc
         expected = "no --targets" if targets is not None else "--targets COLUMNS"
         raise ArrayFileError(f"{path}: {given}: expected {expected} for {kind}")
     if takes_integers(model) is not None and loss == "next-step":
-        raise ValueError("--loss is 'next-step' for a model of integers: expected another")
+        raise ValueError("--loss is 'next-step' for a model of integers: expected another loss")
     data = (_from_npz if is_npz else _from_csv)(path, arguments, model)
     if loss == "next-step":
         data = next_step(data.inputs, data.lengths)
@@ -180,7 +180,7 @@ def _columns(file: Path, arguments: argparse.Namespace) -> tuple[Array, Array]:
             skipped = reader.columns(arguments.skip)
             others = [column for column in others if column not in skipped]
     if set(others) & set(chosen):
-        raise ArrayFileError(f"{file}: a column of --columns is a target: expected inputs alone")
+        raise ArrayFileError(f"{file}: a column of --columns is a target: expected inputs only")
     if not others:
         raise ArrayFileError(f"{file}: all its columns are targets: expected at least one input")
     return table[:, others], table[:, chosen]

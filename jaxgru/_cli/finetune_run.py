@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not is_whole and (given := _readout(model.net, data, arguments, readout)) is not None:
         model = Model({"net": model.net, "readout": given})
     model, loss = checked_model(model), loss_of(arguments)
-    # Checked before the split, so that positions in errors are those of the file.
+    # Checked before the split, so that errors have positions in the file.
     data = checked_data(data, model, loss, arguments.data)
     data, held_out = _split(data, model, loss, arguments)
     trainable = arguments.trainable or (None if is_whole else ["net.*"])
@@ -109,11 +109,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _split(
     data: Sequences, model: Model, loss: Loss, arguments: argparse.Namespace
 ) -> tuple[Sequences, Sequences]:
-    """Return the data for training and for validation, and print which is which."""
+    """Return the data for training and for validation, and print which data is held out."""
     if arguments.validation is not None:
         if arguments.split_output is not None:
             raise ValueError(
-                "--split-output is given with --validation, all of which is held out: expected one"
+                "--split-output is given with --validation, which is held out completely: "
+                "expected only one of them"
             )
         held_out = read_data(arguments.validation, arguments, model)
         held_out = checked_data(held_out, model, loss, arguments.validation)
@@ -142,7 +143,7 @@ def _check_outputs(net: Any, arguments: argparse.Namespace) -> None:
     if arguments.plot is not None:
         check_plot(arguments.plot)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", WeightsWarning)  # given again when the result is written
+        warnings.simplefilter("ignore", WeightsWarning)  # repeated when the result is written
         try:
             save_result(net, os.path.join(folder, Path(arguments.output).name), arguments)
         except WeightsError as error:
@@ -159,7 +160,9 @@ def _readout(
     wanted = int(data.targets.max(initial=0)) + 1 if is_classes else int(data.targets.shape[-1])
     _, given = check_net(net)
     if given is None:
-        raise ValueError(f"{arguments.weights}: the net gives a pair of outputs: expected one")
+        raise ValueError(
+            f"{arguments.weights}: the net returns a pair of outputs: expected one output"
+        )
     if arguments.readout_output is not None:
         return linear_readout(key, given, wanted, dtype=state_dtype(net))
     if wanted > given or (wanted < given and not is_classes):

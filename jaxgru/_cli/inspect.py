@@ -85,7 +85,7 @@ def _list_arrays(arguments: argparse.Namespace) -> None:
 def _list(arguments: argparse.Namespace, contents: Contents) -> None:
     if arguments.plot is not None:
         with prefix_errors(arguments.weights):
-            pick(contents.gathered, None)  # an error, as a plot shows one GRU
+            pick(contents.gathered, None)  # an error, because a plot shows one GRU
     print(f"{arguments.weights}: {len(contents.gathered)} GRUs, format {contents.format}\n")
     for name, found in contents.gathered.items():
         if isinstance(found, WeightsError):

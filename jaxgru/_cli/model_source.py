@@ -1,4 +1,4 @@
-"""The model of a subcommand: a whole one of a file, or a GRU with a linear readout."""
+"""The model of a subcommand: a whole model of a file, or a GRU with a linear readout."""
 
 import argparse
 from typing import Any, NamedTuple

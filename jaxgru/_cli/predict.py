@@ -59,8 +59,8 @@ def _predict(arguments: argparse.Namespace) -> int:
         raise ValueError(f"--on is {arguments.on!r} for a whole model: expected none")
     if not is_whole and arguments.readout is None:
         raise ValueError(
-            f"{arguments.weights}: a GRU without its readout makes no predictions: expected "
-            "--readout IN, or a whole Keras model without --layer; jaxgru run writes the states"
+            f"{arguments.weights}: a GRU without a readout has no predictions: expected --readout "
+            "IN, or a whole Keras model without --layer; use jaxgru run for the states"
         )
     activation = end_activation(model)
     if arguments.logits and activation in ("softmax", "log_softmax", "sigmoid"):
@@ -159,14 +159,14 @@ def _classes(values: np.ndarray, activation: str, arguments: argparse.Namespace)
     count = values.shape[-1]
     if activation == "sigmoid" and count > 1:
         raise ValueError(
-            f"--classes is given for a model that ends with {count} sigmoids, of which several may "
-            "be right: expected a softmax, or no --classes"
+            f"--classes is given for a model that ends with {count} sigmoids, as for several "
+            "labels: expected a softmax, or no --classes"
         )
     if count == 1:
         if activation != "sigmoid" and not arguments.logits:
             raise ValueError(
-                "--classes is given for a model of one number without a sigmoid: expected --logits "
-                "with it, if the number is the logit of class 1"
+                "--classes is given for a model with one output and no sigmoid: add --logits if "
+                "the output is the logit of class 1"
             )
         return np.asarray(values[..., 0] > 0.5, np.int32)
     return np.asarray(values.argmax(-1), np.int32)

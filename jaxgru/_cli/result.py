@@ -1,4 +1,4 @@
-"""The weights that a subcommand writes: in a format, or in place of those of another file."""
+"""Writing the weights of a subcommand: in a format, or into a copy of another file."""
 
 import argparse
 from typing import Any
@@ -38,8 +38,8 @@ def save_result(
                 raise ValueError(f"--{name} is given without --into: expected --into FILE")
     else:
         if arguments.to is not None or equations != "keras":
-            raise ValueError("--to or --to-equations is given with --into: expected --into alone")
-        # What the weights have by assumption, the file that they go into has by the same.
+            raise ValueError("--to or --to-equations is given with --into: expected --into only")
+        # Fields assumed for the weights are also assumed for the target file.
         options = {"into": arguments.into, "layer": arguments.into_layer, "dtype": arguments.dtype}
         options["assume"] = dict(arguments.assume) or None
     try:

@@ -69,7 +69,7 @@ _BEYOND_TOLERANCE = 1
 _PLOTTED_STEPS = 10_000  # more than the pixels of a plot
 
 
-_error_bound = number(float, lambda value: value >= 0, "a number from 0 on")
+_error_bound = number(float, lambda value: value >= 0, "a number, at least 0")
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -80,10 +80,16 @@ def add_parser(subparsers: Subparsers) -> None:
     add = parser.add_argument
     text = "the input sequence, or a batch of them"
     add("inputs", metavar="INPUTS", type=Input, help=text)
-    add("-o", "--output", metavar="OUT", type=Output, help="write the states, print no table")
+    add(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=Output,
+        help=("write the states instead of printing a table"),
+    )
     add_source_options(parser)
     add_columns(parser, "INPUTS")
-    text = "return the states of all layers, not of the last"
+    text = "return the states of all layers instead of the last"
     add("--all-layers", action="store_true", help=text)
     text = "the state before the first step (default: zeros)"
     add("--h0", metavar="H0", type=Input, help=text)
@@ -96,7 +102,7 @@ def add_parser(subparsers: Subparsers) -> None:
     add("--plot", metavar="IMAGE", type=Output, help="plot gates and state (.png, .svg, .pdf)")
     add("--reverse", action="store_true", help="from the last step to the first")
     add_equations(parser, "--equations", "the weights")
-    text = "steps at a time (default: for parts of about 64 MiB)"
+    text = "steps per chunk (default: chunks of about 64 MiB)"
     add("--chunk", metavar="STEPS", type=whole, help=text)
 
 

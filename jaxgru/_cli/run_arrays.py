@@ -41,7 +41,9 @@ def check_inputs(inputs: ArrayReader, net: Net, arguments: argparse.Namespace) -
             f"as {arguments.weights} has {size} inputs{named}{choice}"
         )
     if arguments.plot is not None and 0 in shape[:-1]:
-        raise ArrayFileError(f"{arguments.inputs}: it has shape {shape}: expected a step to plot")
+        raise ArrayFileError(
+            f"{arguments.inputs}: it has shape {shape}: expected at least one step to plot"
+        )
 
 
 def read_h0(path: str | None, net: Net, batch: tuple[int, ...]) -> np.ndarray | None:
@@ -60,7 +62,7 @@ def read_h0(path: str | None, net: Net, batch: tuple[int, ...]) -> np.ndarray | 
     units = sum(sizes.values())
     each = (*batch, units)
     if max(h0.shape, default=0) == h0.size == units:
-        # One state, for every sequence, whatever axes of length 1 it has: text always has two.
+        # One state for all sequences may have further axes of length 1: text always has two axes.
         h0 = h0.reshape(units)
     elif h0.shape != each:
         wanted = f"({units},)" if each == (units,) else f"({units},) or {each}"

@@ -1,4 +1,4 @@
-"""A table of states: all of a short sequence, the beginning and the end of a long one."""
+"""A table of states: all states of a short sequence, the beginning and the end of a long one."""
 
 import itertools
 import math

@@ -17,7 +17,10 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         "--layer",
         metavar="NAME",
         action="append",
-        help="the GRU of a file with several; joined by + or repeated, a stack of them; * for all",
+        help=(
+            "the GRU to read if the file has several; names joined by +, or repeated, for a "
+            "stack; * for all"
+        ),
     )
     parser.add_argument(
         "--assume",
@@ -35,7 +38,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
         type=_field("override"),
         action="append",
         default=[],
-        help="a field that is wrong in the file, one of these (repeatable)",
+        help="replace a wrong field of the file, one of these (repeatable)",
     )
     parser.add_argument(
         "--external-data",

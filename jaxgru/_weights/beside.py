@@ -1,4 +1,4 @@
-"""Files beside a file of weights, which it names: in the same folder, and no links."""
+"""Files in the folder of a weights file to which it refers, without links."""
 
 import os
 import stat
@@ -13,7 +13,8 @@ def beside(folder: Path | None, name: object) -> Path:
     is_plain = isinstance(name, str) and name not in ("", ".", "..") and name.isprintable()
     if folder is None or not is_plain or any(sign in str(name) for sign in "/\\:"):
         raise WeightsError(
-            f"its file {shown(name)} is elsewhere: expected the plain name of a file beside it"
+            f"its file {shown(name)} is in another folder: expected the plain name of a file "
+            "beside it"
         )
     return folder / str(name)
 
@@ -26,12 +27,14 @@ def open_beside(path: Path) -> BinaryIO:
         # Checked before opening: opening a pipe waits for its writer.
         if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
             raise WeightsError(
-                f"{name} is a link or no regular file: expected a file (cp -L copies what links "
-                "refer to)"
+                f"{name} is a link or not a regular file: expected a regular file (cp -L copies "
+                "the targets of links)"
             )
         return open(path, "rb")
     except OSError as error:
-        raise WeightsError(f"{name} cannot be read ({error.strerror}): expected it there") from None
+        raise WeightsError(
+            f"{name} cannot be read ({error.strerror}): expected a file beside it"
+        ) from None
 
 
 def read_beside(path: Path, most: int) -> bytes:

@@ -27,7 +27,7 @@ class Source(NamedTuple):
 
     file: BinaryIO  # at its beginning
     size: int  # in bytes
-    data_folder: Path | None = None  # where external data may lie; None: nowhere
+    data_folder: Path | None = None  # the folder of external data; None if not allowed
     # Where it is; for formats of several files, none of which is a whole, see ``beside``.
     folder: Path | None = None
 
@@ -38,13 +38,13 @@ Find: TypeAlias = Callable[[Arrays, Mapping[str, Any]], GRUsByName]
 
 # ``Stored.instead`` of the formats of TensorFlow.
 IN_TENSORFLOW = (
-    "numpy.savez writes the arrays of the net, which set_weights of the layer takes in TensorFlow "
-    "(docs/from-tensorflow.md has the lines)"
+    "write the arrays of the net with numpy.savez, and pass them to set_weights of the layer in "
+    "TensorFlow (see docs/from-tensorflow.md)"
 )
 
 
 class Stored(NamedTuple):
-    """What a file holds; values are read while it is open."""
+    """The contents of a file; values are read while it is open."""
 
     arrays: Arrays  # all arrays by their names in the file
     # By the configuration of the file; without one, by the names that any library gives.
@@ -55,11 +55,11 @@ class Stored(NamedTuple):
     model: "Callable[[Arrays, Mapping[str, Any]], LoadedGRU] | None" = None
     # Writes the file with some arrays, by their names in it, replaced; None: not for this format.
     rewrite: "Callable[[Mapping[str, NDArray[Any]], Path], None] | None" = None
-    # Without ``rewrite``, what to use in place of it, for the error.
+    # Without ``rewrite``, the alternative, for the error.
     instead: str = (
         "expected .keras, .h5, ONNX, an archive of torch.save, safetensors, .npz or MessagePack"
     )
-    notes: tuple[str, ...] = ()  # what is to be said of the names
+    notes: tuple[str, ...] = ()  # notes on the names
 
 
 class Format(NamedTuple):
@@ -70,8 +70,8 @@ class Format(NamedTuple):
     """
 
     name: str
-    content: str  # what such a file is, for people
+    content: str  # a description of such files
     recognizes: Callable[[FileProbe], bool]
     read: Callable[[Source], Stored]
-    suffixes: tuple[str, ...] = ()  # endings of names that are written in this format
+    suffixes: tuple[str, ...] = ()  # suffixes of this format
     write: Callable[[Net, Path], None] | None = None  # None: such files are only read

@@ -46,7 +46,7 @@ def negate_update(array: Any) -> Any:
         return jnp.concatenate([-array[..., :width], array[..., width:]], axis=-1)
     array = array.copy()
     block = array[..., :width]
-    # By flipping the sign bit, as arithmetic changes a signalling NaN and warns.
+    # By flipping the sign bit, because arithmetic changes a signaling NaN and warns.
     bits = block.view(f"u{array.itemsize}")
     bits ^= bits.dtype.type(1 << (8 * array.itemsize - 1))
     return array
@@ -98,8 +98,8 @@ def one_bias(bias: Any, recurrent_bias: Any, holder: str) -> Any:
     if both:
         raise WeightsError(
             f"bias and recurrent_bias are both non-zero in {both} of {bias.size} places: expected "
-            f"one of them to be 0, as {holder} holds one bias there; add them first if rounding is "
-            "acceptable"
+            f"one of them to be 0, because {holder} has a single bias there; add them first if "
+            "rounding is acceptable"
         )
     return np.where(recurrent_bias != 0, recurrent_bias, bias)
 
@@ -116,7 +116,7 @@ def one_gate_bias(params: GRUParams, holder: str) -> tuple[Any, Any]:
     return numpy_of(shared, bias).concatenate([shared, bias[gates:]]), recurrent_bias[gates:]
 
 
-# The fields of a layer in a library or a format that has no others.
+# The only fields of a layer that most libraries and formats support.
 USUAL: Mapping[str, Collection[Any]] = {
     "activation": ("tanh",),
     "recurrent_activation": ("sigmoid",),
@@ -138,16 +138,16 @@ class Layer(NamedTuple):
 
 
 class Capabilities(NamedTuple):
-    """The nets that a library or a format can hold; for others ``layers`` is an error."""
+    """The nets that a library or a format supports; for others, ``layers`` raises an error."""
 
     name: str  # for errors, such as "Haiku's GRU"
-    fields: Mapping[str, Collection[Any]] = USUAL  # of a layer, with the values held
-    merges: Collection[str | None] = ()  # of two directions; none: it has one direction
+    fields: Mapping[str, Collection[Any]] = USUAL  # of a layer, with the supported values
+    merges: Collection[str | None] = ()  # of two directions; empty if only one is supported
     has_backward: bool = False  # whether a layer may be a Backward
     has_stacks: bool = False
 
     def layers(self, net: Net) -> list[Layer]:
-        """Return the layers of a net as NumPy arrays, first one first."""
+        """Return the layers of a net as NumPy arrays, in order."""
         check_net(net)
         layers = list(self._layers(to_numpy(net), "net"))
         for layer in layers:
@@ -192,6 +192,6 @@ class Capabilities(NamedTuple):
         kind, nets, _ = parts(net)
         size = f" of {len(nets)}" if kind == "stack" else ""
         return WeightsError(
-            f"{place} is a {type(net).__name__}{size}: expected {expected}, as {self.name} holds "
-            "no more"
+            f"{place} is a {type(net).__name__}{size}: expected {expected}, as {self.name} "
+            "supports nothing else"
         )

@@ -22,8 +22,8 @@ class Assume(TypedDict, total=False):
     reset_after: bool
     reverse: bool
     merge: Merge
-    subclass: Literal["gru"]  # in assume alone: what a user's own class computes
-    source: Source  # in assume alone: the library of arrays whose names do not show it
+    subclass: Literal["gru"]  # only in assume: the class that a custom class is equivalent to
+    source: Source  # only in assume: the library of arrays whose names do not identify it
 
 
 ALLOWED: dict[str, tuple[Any, ...]] = {
@@ -61,9 +61,9 @@ def check_assume(
     assumed = _checked("assume", assume or {})
     overriding = _checked("override", override or {})
     for name in assumed.keys() & overriding.keys():
-        raise ValueError(f"{name!r} is in assume and in override: expected it in one of them")
+        raise ValueError(f"{name!r} is in assume and in override: expected only one of them")
     for name in overriding.keys() & {"subclass", "source"}:
-        raise ValueError(f"override names {name!r}: expected it in assume")
+        raise ValueError(f"override has {name!r}: expected it in assume")
     both = Assumed(assumed | overriding)
     both.override = overriding
     return both
@@ -73,7 +73,7 @@ def _checked(argument: str, values: Mapping[str, object]) -> dict[str, Any]:
     checked: dict[str, Any] = dict(values)
     for name, value in checked.items():
         if name not in ALLOWED:
-            raise ValueError(f"{argument} names {name!r}: expected {', '.join(ALLOWED)}")
+            raise ValueError(f"{argument} has {name!r}: expected {', '.join(ALLOWED)}")
         if isinstance(value, Activation) and "activation" in name:
             checked[name] = canonical(value)
         elif not any(value is allowed or value == allowed for allowed in ALLOWED[name]):
@@ -85,7 +85,7 @@ def _checked(argument: str, values: Mapping[str, object]) -> dict[str, Any]:
 def overridden(gathered: GRUsByName, assume: Assumed) -> GRUsByName:
     """Return GRUs with the fields of ``override``, with a note on each that the file contradicts.
 
-    Readers have taken its values for fields that the file does not have.
+    For fields that are missing in the file, readers have already used its values.
     """
     return {
         name: found
@@ -103,7 +103,7 @@ def _with(found: LoadedGRU, override: Mapping[str, Any]) -> LoadedGRU:
         if not before:
             raise WeightsError(f"override has {field}: expected fields that this GRU has")
         notes += [
-            f"{field} is {held!r} in the file: it is {value!r} by override"
+            f"{field} is {held!r} in the file: changed to {value!r} by override"
             for held in dict.fromkeys(before)
             if held != value
         ]
@@ -145,7 +145,7 @@ class Fields:
         self._notes: list[str] = []
 
     def given(self, field: str) -> Any:
-        """Return what the caller has assumed of a field, None for nothing."""
+        """Return the value of a field in ``assume``, None if there is none."""
         return self._assume.get(field)
 
     def resolve(self, field: str, in_file: Any = _LEFT_OUT, *, default: Any = _LEFT_OUT) -> Any:
@@ -157,8 +157,8 @@ class Fields:
             given = self._assume.get(field, in_file)
             if given != in_file and field not in self._override:  # see overridden
                 raise WeightsError(
-                    f"{field} is {in_file!r} in the file: expected nothing else in assume, which "
-                    f"has {given!r} (override= contradicts a file)"
+                    f"{field} is {in_file!r} in the file: expected the same in assume, which has "
+                    f"{given!r} (use override= to replace a wrong value)"
                 )
             return in_file
         if field in self._assume:
@@ -180,7 +180,7 @@ class Fields:
         return GRUParams(kernel, recurrent_kernel, bias, recurrent_bias, **variant)
 
     def note(self, note: str) -> None:
-        """Add a note on how the GRU was read."""
+        """Add a note for the warning about the GRU."""
         self._notes.append(note)
 
     def notes(self) -> tuple[str, ...]:

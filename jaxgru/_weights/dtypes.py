@@ -27,7 +27,7 @@ NUMBERS: dict[str, np.dtype[Any]] = FLOATS | {
 
 
 class Unread(NamedTuple):
-    """An array in a file: not read yet, or never, as it has no numbers."""
+    """An array in a file that is not read yet, or never because it is not numeric."""
 
     shape: tuple[int, ...]
     dtype: str  # by its name; in the file, if it is not read at all
@@ -39,7 +39,7 @@ Arrays: TypeAlias = Mapping[str, "NDArray[Any] | Unread"]
 
 
 class OnAccess(Mapping[str, "NDArray[Any] | Unread"]):
-    """Arrays by name, each described when it is asked for, so that no other can be damaged."""
+    """Arrays by name, each examined on access, so that damage to other arrays does not matter."""
 
     def __init__(
         self, names: Collection[str], get: "Callable[[str], NDArray[Any] | Unread]"
@@ -59,12 +59,12 @@ class OnAccess(Mapping[str, "NDArray[Any] | Unread"]):
 
 
 def read_now(array: "NDArray[Any] | Unread") -> Any:
-    """Return an array that may be read by now, of a type of numbers."""
+    """Return an array of a numeric type, which may have been read already."""
     return array.read() if isinstance(array, Unread) and array.read else array
 
 
 def from_bits(content: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the numbers in some bytes; any byte but 0 is true."""
+    """Return the numbers in some bytes. Any byte but 0 is True."""
     is_bool = dtype == np.bool_
     array: NDArray[Any] = np.frombuffer(content, np.uint8 if is_bool else dtype)
     return array.astype(np.bool_) if is_bool else array
@@ -81,7 +81,7 @@ def check_floats(arrays: Arrays) -> None:
             )
         if 0 in array.shape:
             raise WeightsError(
-                f"{name} has shape {array.shape}: expected every size to be 1 or more"
+                f"{name} has shape {array.shape}: expected every size to be at least 1"
             )
         found[dtype] = name
     if len(found) > 1:

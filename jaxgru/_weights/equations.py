@@ -10,7 +10,7 @@ notebook about a GRU layer in NumPy::
 
 They differ in two ways. The update gate is the complement: as ``1 - sigma(a) = sigma(-a)``, the
 conversion negates the z blocks of W, U and both biases. And ``ch`` is outside the product with the
-reset gate, so that it can be added to ``bh``.
+reset gate, so it can be added to ``bh``.
 
 These are the equations in the text of the notebook. Its code differs from them after the first
 step: the loop that multiplies the recurrent kernel of the candidate by the reset gate keeps only
@@ -70,8 +70,8 @@ def to_notebook(params: GRUParams) -> GRUParams:
         if inside:
             raise WeightsError(
                 f"the recurrent bias of the candidate is non-zero in {inside} of "
-                f"{params.hidden_size} units: expected 0, as the notebook's equations add it "
-                "outside the reset gate and Keras' multiply it by that gate"
+                f"{params.hidden_size} units: expected 0, because the notebook's equations add it "
+                "outside the reset gate"
             )
     return _negated(params)
 

@@ -11,9 +11,9 @@ _P = ParamSpec("_P")
 
 
 class WeightsError(ValueError):
-    """A file whose weights cannot be used, or weights that a format cannot hold.
+    """A file whose weights cannot be used, or weights that a format does not support.
 
-    The message is one line: the file, the array, the value found and the value expected.
+    The message is one line with the file, the array, the value and the expected value.
     """
 
 
@@ -41,7 +41,7 @@ def result_or_error(
 
 
 def shown(value: Any, most: int = 80) -> str:
-    r"""Return a value from a file for a message: printable ASCII, one line, cut if it is long.
+    r"""Return a value from a file for a message: printable ASCII, one line, truncated if long.
 
     >>> shown("gru/kernel"), shown(b"\x00" * 9, 4), shown([1, 2])
     ("'gru/kernel'", "b'\\x00\\x00\\x00\\x00'...", '[1, 2]')
@@ -56,9 +56,9 @@ def shown(value: Any, most: int = 80) -> str:
 
 
 def each_once(pairs: Iterable[tuple[str, _T]], kind: str = "") -> dict[str, _T]:
-    """Return a dict of what a file has by names; raise WeightsError if one is there twice.
+    """Return a dict of named values of a file; raise WeightsError for a duplicate name.
 
-    Of two values one reader would take the first, another the last. ``kind`` stands before the
+    Readers differ in whether they use the first or the last of two values. ``kind`` precedes the
     name in the error, such as ``"attribute "``.
     """
     held: dict[str, _T] = {}
@@ -72,7 +72,7 @@ def each_once(pairs: Iterable[tuple[str, _T]], kind: str = "") -> dict[str, _T]:
 def plain(name: str, most: int = 80) -> str:
     """Return a name from a file for a message, unchanged if it is printable and short.
 
-    A long one is cut at its beginning, as the names of a file differ at the end.
+    A long name is truncated at its beginning, because the names of a file differ at the end.
     """
     if name.isprintable() and len(name) <= most:
         return name
@@ -87,7 +87,7 @@ def listed(names: Collection[str], most: int = 3) -> str:
 
 @contextlib.contextmanager
 def damaged(what: str, *errors: type[Exception], expected: str = "") -> Iterator[None]:
-    """Let other errors of a block be a WeightsError, which begins with what is wrong.
+    """Convert other errors of a block to a WeightsError that begins with ``what``.
 
     Their first line follows, then ``expected``.
     """
@@ -100,6 +100,6 @@ def damaged(what: str, *errors: type[Exception], expected: str = "") -> Iterator
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of another library's error, printable ASCII, cut if it is long."""
+    """Return the first line of another library's error, printable ASCII, truncated if long."""
     line = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
     return line if line.isascii() and line.isprintable() else ascii(line)

@@ -1,8 +1,8 @@
 """Weights back to the arrays of a file that they were read from.
 
 Reading only moves numbers and changes signs: it transposes, reorders and splits arrays. So it is
-run once more on arrays whose numbers are their own positions, which shows where each number of the
-net comes from. No library needs a second, inverse conversion.
+run again on arrays that contain their own positions, which shows the source of each number of the
+net. No library needs an inverse conversion.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from jaxgru._weights.dtypes import FLOATS, NUMBERS, Arrays, OnAccess, Unread, re
 from jaxgru._weights.errors import WeightsError, listed, shown
 from jaxgru.model import Model
 
-# What named arrays are read as: a pytree, such as a net or a model.
+# The result of reading named arrays: a pytree, such as a net or a model.
 Read = Callable[[Arrays], Any]
 
 
@@ -26,14 +26,14 @@ def arrays_with(
     """Return the arrays that change, by name, so that ``read`` returns ``new``.
 
     Args:
-        read: a function of named arrays that moves numbers and changes signs alone.
+        read: a function of named arrays that only moves numbers and changes signs.
         arrays: the arrays of the file.
         new: a pytree of the structure of ``read(arrays)``.
-        rounds: whether numbers may be rounded to the type of the file.
+        rounds: whether numbers may be rounded to the dtypes of the file.
 
     Raises:
-        WeightsError: the structure or a shape of ``new`` is another, it has numbers where the file
-            has no place for them, two for one place, or a wider type.
+        WeightsError: ``new`` has another structure or shape, numbers without a place in the file,
+            two numbers for one place, or a wider dtype.
     """
     values: dict[str, NDArray[Any]] = {}  # those that are read, and have numbers
 
@@ -70,8 +70,8 @@ def arrays_with(
         owner = np.searchsorted(firsts, index, side="right") - 1  # -1: of no array
         if np.any(after[owner < 0] != before[owner < 0]):
             raise WeightsError(
-                f"{place} has other numbers than 0 in places that the file does not have: "
-                "expected them unchanged"
+                f"{place} has numbers other than 0 that are not stored in the file: expected them "
+                "unchanged"
             )
         for i in np.unique(owner[owner >= 0]):
             name, mine = names[i], owner == i
@@ -79,8 +79,8 @@ def arrays_with(
             at = index[mine] - firsts[i]
             if not _same(_signed(array[at], flips[mine]), before[mine]):
                 raise WeightsError(
-                    f"{place} is computed from {name} and others: expected numbers that are read "
-                    "as they are"
+                    f"{place} is computed from {name} and others: expected numbers that are stored "
+                    "in the file"
                 )
             numbers = _of_type(after[mine], array.dtype, place, name, rounds)
             numbers = _signed(numbers, flips[mine])
@@ -88,8 +88,8 @@ def arrays_with(
             twice = given[name][at]
             if not _same(whole[at][twice], numbers[twice]):
                 raise WeightsError(
-                    f"{place} has other numbers than another part of the net that is read from "
-                    f"{name} too: expected the same"
+                    f"{place} differs from another part of the net that is also read from {name}: "
+                    "expected equal numbers"
                 )
             whole[at] = numbers
             given[name][at] = True
@@ -103,10 +103,10 @@ def replaced(
     *,
     rounds: bool = False,
 ) -> dict[str, NDArray[Any]]:
-    """Return arrays that are given by the names that people know, by those in the file.
+    """Return arrays by their names in the file, given those by the names that users see.
 
     Raises:
-        WeightsError: the file has no such array, or one of another shape or of a narrower type.
+        WeightsError: the file has no such array, or one of another shape or of a narrower dtype.
     """
     changed = {}
     for name, given in new.items():
@@ -154,8 +154,8 @@ def _of_type(
     converted = numbers.astype(dtype)
     if not rounds and not _same(converted.astype(numbers.dtype), numbers):
         raise WeightsError(
-            f"{place} is {numbers.dtype} and {name} in the file {dtype}: expected numbers of that "
-            'type, or dtype="file" to round them'
+            f"{place} has dtype {numbers.dtype} and {name} in the file {dtype}: expected equal "
+            'dtypes, or dtype="file" to round the numbers'
         )
     return converted
 

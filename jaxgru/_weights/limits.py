@@ -8,9 +8,9 @@ import numpy as np
 
 from jaxgru._weights.errors import WeightsError
 
-# Weights hardly compress, zeros do. What is read may be this large in any file, however small ...
+# Weights hardly compress, but zeros do. The arrays of any file may take this many bytes ...
 SMALL = 64 * 2**20
-# ... and beyond that at most so many times the file's own size.
+# ... or this many times the size of the file, if that is more.
 EXPANSION = 32
 # The largest size of an axis, and the most axes, that an array of a GRU may have.
 MAX_AXIS = 2**31 - 1
@@ -49,7 +49,7 @@ def check_held(
     name: str, shape: Sequence[int], dtype: np.dtype[Any], held: int, *, may_be_empty: bool = False
 ) -> int:
     """Return the number of bytes of an array; raise WeightsError unless the file has as many."""
-    is_empty = may_be_empty and 0 in shape  # it takes nothing, however large its other sizes are
+    is_empty = may_be_empty and 0 in shape  # an empty array, whatever its other sizes are
     declared = 0 if is_empty else bytes_of(name, shape, dtype.itemsize)
     if declared != held:
         raise WeightsError(
@@ -71,7 +71,7 @@ def bytes_of(name: str, shape: Sequence[int], itemsize: int) -> int:
 
 def fill(file: Any, target: memoryview) -> None:
     """Read exactly the bytes of a buffer; raise EOFError if the file ends earlier."""
-    # In pieces, because zipfile copies all that one call has read, again for each 4 kB.
+    # In pieces, because zipfile copies all data of a call again for each 4 kB.
     while target:
         count = file.readinto(target[:_PIECE])
         if not count:

@@ -47,7 +47,7 @@ def rebuild(data: Any, arrays: Arrays) -> Net:
     names = jax.tree.leaves(named)
     if wrong := sorted(set(names).symmetric_difference(arrays)):
         raise WeightsError(
-            f"{listed(wrong)} is only in the net or only in the file: expected in both"
+            f"{listed(wrong)} is only in the net or only in the file: expected it in both"
         )
     if len(names) != len(arrays):
         raise WeightsError(

@@ -36,9 +36,9 @@ def read_all(
     override: Mapping[str, object] | None = None,
     external_data: bool = False,
 ) -> Contents:
-    """Return all GRUs in a file as NumPy arrays, or the reason why no net can hold one.
+    """Return all GRUs in a file as NumPy arrays, or the reason why no net represents one.
 
-    float64 is not rounded, whatever JAX's x64 mode is. Arguments and errors are those of
+    float64 is not rounded, whether JAX's x64 mode is on or off. Arguments and errors are those of
     ``jaxgru.load``; there are no warnings.
     """
     check_equations(equations)
@@ -47,10 +47,11 @@ def read_all(
         gathered = stored.find(stored.arrays, assume)
         if name in _SOURCES and assume.get("source", name) != name:
             raise WeightsError(
-                f"assume has source {assume['source']!r}: expected none, as it is a file of {name}"
+                f"assume has source {assume['source']!r}: expected no source, because it is a file "
+                f"of {name}"
             )
         if not gathered:
-            raise WeightsError("there is no GRU in it: expected at least one")
+            raise WeightsError("it has no GRU: expected at least one")
     gathered = overridden(gathered, assume)
     return Contents(name, {layer: _checked(found, equations) for layer, found in gathered.items()})
 
@@ -71,7 +72,7 @@ def _checked(found: LoadedGRU | WeightsError, equations: Equations) -> LoadedGRU
 
 @contextlib.contextmanager
 def opened(path: StrPath, *, external_data: bool = False) -> Iterator[tuple[str, Stored]]:
-    """Yield the format of a file or folder, and what it holds, which is read within the block.
+    """Yield the format of a file or folder, and its contents, which are read within the block.
 
     Errors begin with the path.
     """

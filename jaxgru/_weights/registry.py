@@ -39,7 +39,7 @@ FORMATS = (
     _format("keras-h5", "an HDF5 file of Keras", legacy, ".weights.h5", write_weights_h5),
     _format("npz", "a .npz file", npz, ".npz", npz.write),
     _format("safetensors", "a safetensors file", safetensors, ".safetensors", safetensors.write),
-    # Read as any safetensors file is, by the entry above.
+    # Read by the entry above, like any safetensors file.
     _format("torch-safetensors", "a safetensors file", safetensors, "", safetensors.write_torch),
     _format("onnx", "an ONNX model", onnx, ".onnx", onnx.write),
     _format("tensorflow-graph", "a frozen graph of TensorFlow", frozen),
@@ -58,13 +58,13 @@ def find_by_content(source: Source) -> Format:
         if candidate.recognizes(look):
             return candidate
     held = f"it begins with {shown(head[:8])}" if head else "it is empty"
-    # Two that differ in what is written are one to read.
+    # Two formats that differ only in writing are read as one.
     readable = _listed(dict.fromkeys(known.content for known in FORMATS))
     raise WeightsError(f"{held}: expected {readable}")
 
 
 def read_folder(folder: Path) -> tuple[str, Stored]:
-    """Return the format of a folder, and what it holds."""
+    """Return the format of a folder, and its contents."""
     if (model := folder / tensorflowjs.MODEL).is_file():
         with open_beside(model) as file:
             source = Source(file, size_beside(model), folder=folder)
@@ -97,7 +97,7 @@ def _entries(source: Source) -> tuple[str, ...] | None:
         with zipfile.ZipFile(source.file) as opened:
             return tuple(opened.namelist())
     except DAMAGE:
-        return None  # the reader's error has what is wrong
+        return None  # the reader raises a more precise error
 
 
 def _listed(names: Iterable[str]) -> str:

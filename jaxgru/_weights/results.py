@@ -20,7 +20,7 @@ from jaxgru._weights.errors import (
     result_or_error,
 )
 
-# The name of a GRU whose file has none for it.
+# The name of a GRU without a name in its file.
 UNNAMED = "gru"
 # The name for all GRUs of a file, as one net.
 ALL = "*"
@@ -29,7 +29,7 @@ _X64 = 'call jax.config.update("jax_enable_x64", True) first'
 
 
 # The inputs of a GRU, or of each of its calls: the name of the GRU whose outputs they are, perhaps
-# with the number of its call, or a phrase for others. None: the file does not have it.
+# with the number of its call, or a phrase for other inputs. None if the file does not show it.
 Inputs = str | tuple[str | tuple[str, int], ...] | None
 
 
@@ -42,11 +42,11 @@ class LoadedGRU(NamedTuple):
 
     @property
     def calls(self) -> tuple[str | tuple[str, int], ...]:
-        """The inputs of each call, none if the file does not have them."""
+        """The inputs of each call, empty if the file does not show them."""
         return (self.inputs,) if isinstance(self.inputs, str) else self.inputs or ()
 
 
-# All GRUs of a file by name, in the order of the file. If no net can hold one exactly, it is
+# All GRUs of a file by name, in the order of the file. A GRU that no net represents exactly is
 # replaced by the error, which is raised only if this GRU is requested.
 GRUsByName = dict[str, LoadedGRU | WeightsError]
 
@@ -68,7 +68,8 @@ def pick(gathered: GRUsByName, layer: str | None) -> LoadedGRU:
     if layer in gathered:
         if len(names) > 1 and gathered.keys() >= set(names):
             raise WeightsError(
-                f"layer is {layer!r}: expected another, as it is one GRU and several"
+                f"layer is {layer!r}: expected another name, because this is the name of one GRU "
+                "and of several"
             )
         return get_or_raise(gathered, layer)
     if layer == ALL:
@@ -86,7 +87,7 @@ def pick(gathered: GRUsByName, layer: str | None) -> LoadedGRU:
 
 
 def every(gathered: GRUsByName) -> dict[str, LoadedGRU]:
-    """Return all GRUs; raise the WeightsError of one that no net can hold, with the others."""
+    """Return all GRUs; raise the WeightsError of one that no net represents, with the others."""
     others = [name for name, found in gathered.items() if isinstance(found, LoadedGRU)]
     try:
         return {name: get_or_raise(gathered, name) for name in gathered}
@@ -96,7 +97,7 @@ def every(gathered: GRUsByName) -> dict[str, LoadedGRU]:
 
 
 def get_or_raise(gathered: GRUsByName, name: str) -> LoadedGRU:
-    """Return one of the GRUs; raise its WeightsError, with its name, if no net can hold it."""
+    """Return one of the GRUs; raise its WeightsError, with its name, if no net represents it."""
     found = gathered[name]
     if isinstance(found, WeightsError):
         # The name of a single GRU is omitted.
@@ -149,7 +150,8 @@ def to_jax(net: Any) -> tuple[Any, list[str]]:
         rounded.append(place)
         if np.any(np.isinf(np.asarray(after)) & np.isfinite(before)):
             raise WeightsError(
-                f"{place} holds numbers beyond {after.dtype}'s range: {_X64} to keep {before.dtype}"
+                f"{place} has numbers beyond the range of {after.dtype}: {_X64} to keep "
+                f"{before.dtype}"
             )
     if not rounded:
         return converted, []
@@ -163,7 +165,9 @@ def _stacked(gathered: GRUsByName, names: list[str]) -> LoadedGRU:
     calls: Collection[int] | None = None  # of the one before that are in the chain; None: any
     for (before, _), (name, part) in itertools.pairwise(zip(names, parts, strict=True)):
         if not part.calls:
-            notes.append(f"the file does not show that {name!r} takes the outputs of {before!r}")
+            notes.append(
+                f"the file does not show that the outputs of {before!r} are the inputs of {name!r}"
+            )
             calls = None
             continue
         calls = [i for i, source in enumerate(part.calls) if _is_of(source, before, calls)]
@@ -171,7 +175,7 @@ def _stacked(gathered: GRUsByName, names: list[str]) -> LoadedGRU:
             inputs = (source if isinstance(source, str) else source[0] for source in part.calls)
             raise WeightsError(
                 f"the inputs of {name!r} are {' or '.join(dict.fromkeys(inputs))}: expected the "
-                f"outputs of {before!r}, to be one net"
+                f"outputs of {before!r} in a stack"
             )
     net = tuple(part.net for part in parts)
     try:
@@ -190,8 +194,8 @@ def _is_of(source: str | tuple[str, int], name: str, calls: Collection[int] | No
 
 def _one_net(gathered: GRUsByName) -> str:
     if stack_of_all(gathered) is not None:
-        return f"or {ALL!r} for all of them as one net, as each takes the outputs of the one before"
-    return "or several that follow one another, joined by '+'"
+        return f"or {ALL!r} for all of them as one stack"
+    return "or several consecutive ones, joined by '+'"
 
 
 def _non_finite(net: Net) -> list[str]:
@@ -202,7 +206,7 @@ def _non_finite(net: Net) -> list[str]:
             continue
         nan, inf = np.count_nonzero(np.isnan(value)), np.count_nonzero(np.isinf(value))
         if nan or inf:
-            notes.append(f"{place} holds {nan} NaN and {inf} Inf among its {value.size} numbers")
+            notes.append(f"{place} has {nan} NaN and {inf} Inf among its {value.size} numbers")
     return notes
 
 

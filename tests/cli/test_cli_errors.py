@@ -42,7 +42,7 @@ _REFUSED = {
     "run gru.npz flat.npy": f"flat.npy: it has shape (3,): {_SHAPE}",
     "run gru.npz scalar.npy": f"scalar.npy: it has shape (): {_SHAPE}",
     "run gru.npz complex.npy": "complex.npy: it has dtype complex128: expected real",
-    "run gru.npz empty.npy --plot p.png": "empty.npy: it has shape (2, 0, 3): expected a step",
+    "run gru.npz empty.npy --plot p.png": "empty.npy: it has shape (2, 0, 3): expected at",
     "run gru.npz log.csv": f"log.csv: it has shape (12, 4): {_SHAPE}; its columns are 't', 'ax', "
     "'ay', 'az' (--columns or --skip chooses)",
     "run gru.npz log.csv --columns x": "log.csv: it has no column 'x': expected 1 to 4, or one of ",
@@ -53,9 +53,9 @@ _REFUSED = {
         for i, shape in enumerate([(5,), (3, 4), (2, 2), (2, 4, 1)])
     },
     "run gru.npz xs.npy --expect xs.npy": f"xs.npy: it has shape (2, 12, 3): {_STATES}",
-    "run gru.npz xs.npy --tolerance -1": "argument --tolerance: it is '-1': expected a number from",
+    "run gru.npz xs.npy --tolerance -1": "argument --tolerance: it is '-1': expected a number, at",
     "run gru.npz xs.npy --tolerance nan": "argument --tolerance: it is 'nan': expected a number",
-    "run gru.npz xs.npy --chunk 0": "argument --chunk: it is '0': expected a whole number from 1",
+    "run gru.npz xs.npy --chunk 0": "argument --chunk: it is '0': expected a whole number",
     "run gru.npz xs.npy --chunk 2.5": "argument --chunk: it is '2.5': expected a whole number from",
     "run gru.npz xs.npy --equations mine": "argument --equations: invalid choice: 'mine'",
     "run gru.npz xs.npy -o o.csv": "o.csv: the array has shape (2, 12, 4): expected (T, F), as",
@@ -88,8 +88,8 @@ _REFUSED = {
     "integers: expected whole numbers",
     "finetune gru.npz csv -o t.npz --targets 3,4 --loss classification": "csv: 2 columns are ",
     "finetune gru.npz step.npz -o t.npz": "1 sequences of 1 steps cannot be divided with ",
-    "finetune pair data.npz -o t.safetensors --readout-output r.npz": "pair: the net gives a pair "
-    "of outputs: expected one",
+    "finetune pair data.npz -o t.safetensors --readout-output r.npz": "pair: the net returns a "
+    "pair of outputs: expected one output",
     "finetune gru.npz unlike -o t.npz --targets 1": "unlike/1.csv: it has 3 columns: expected 4, "
     "as in unlike/0.csv",
     "finetune gru.npz none -o t.npz --targets 1": "none: its suffix is '': expected one of .npy, ",

@@ -124,7 +124,7 @@ def test_one_sequence_is_split_in_time(tune, folder):
     arguments = ("csv/0.csv", "-o", "tuned.npz", "--targets", "4,5", "--readout", "readout.npz")
     more = ("--validation", "csv/1.csv", "--split-output", "split.json")
     _, _, (line,) = tune(*arguments, *more)
-    assert line.startswith("error: --split-output is given with --validation, all of which is held")
+    assert line.startswith("error: --split-output is given with --validation, which is held")
 
 
 def test_the_next_step_of_one_sequence_is_learned(tune):

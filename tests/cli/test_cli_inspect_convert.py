@@ -87,7 +87,7 @@ def test_inspect_warns_of_nan_and_counts_it(key, run):
     jaxgru.save(params, "weights.npz")
     code, output, errors = run("inspect", "weights.npz")
     assert code == 0
-    assert errors == ["warning: weights.npz: kernel holds 2 NaN and 6 Inf among its 18 numbers"]
+    assert errors == ["warning: weights.npz: kernel has 2 NaN and 6 Inf among its 18 numbers"]
     rows = _table(output)
     assert rows["kernel", "update"][4:] == [2, 0]
     np.testing.assert_allclose(rows["kernel", "update"][0], np.nanmin(params.kernel[:, :3]), 1e-4)
@@ -96,12 +96,12 @@ def test_inspect_warns_of_nan_and_counts_it(key, run):
     assert rows["bias", "update"][4:] == [0, 0]
 
 
-@pytest.mark.filterwarnings("default:.*does not show that 'b' takes the outputs of 'a'")
+@pytest.mark.filterwarnings("default:.*does not show that the outputs of 'a' are the inputs of 'b'")
 def test_layers_of_a_file_make_a_stack(run):
     def done(*arguments):
         code, output, errors = run(*arguments)
         # One way and one check: as --layer a+b, which says what the file does not show.
-        notes = [error for error in errors if "does not show that 'b' takes" in error]
+        notes = [error for error in errors if "are the inputs of 'b'" in error]
         assert (code, errors, len(notes)) == (0, notes, int("--layer" in arguments))
         return output
 
@@ -151,7 +151,7 @@ def test_what_a_file_has_can_be_contradicted(run, weights):
     )
     assert (code, jaxgru.load("net.safetensors").reset_after) == (0, False)
     assert errors == [
-        "warning: weights.npz: reset_after is True in the file: it is False by --override"
+        "warning: weights.npz: reset_after is True in the file: changed to False by --override"
     ]
 
 

@@ -71,7 +71,7 @@ def test_one_of_several_and_wider_numbers(key, done, refused):
     )
     assert refused(*convert, "--into-layer", "c").startswith("two.npz: --into-layer is 'c': exp")
     wide = refused(*convert, "--into-layer", "b")
-    assert "expected numbers of that type, or --dtype file to round them" in wide
+    assert "expected equal dtypes, or --dtype file to round the numbers" in wide
     done(*convert, "--into-layer", "b", "--dtype", "file")
     with np.load("new.npz") as file:
         after = dict(file)

@@ -110,7 +110,7 @@ def test_a_gru_with_a_readout(done, refused, key):
             done(*command, "p.npy", *options)
             np.testing.assert_allclose(np.load("p.npy"), expected, rtol=0, atol=TOLERANCE)
     assert refused("predict", "gru.npz", "xs.npy", "-o", "p.npy").startswith(
-        "gru.npz: a GRU without its readout makes no predictions: expected --readout IN"
+        "gru.npz: a GRU without a readout has no predictions: expected --readout IN"
     )
 
 
@@ -134,7 +134,7 @@ def test_what_is_refused(refused, classifier):
         "model.keras ids.npy --on last": "--on is 'last' for a whole model: expected none",
         "model.keras ids.npy --equations notebook": "model.keras: --equations is 'notebook' for",
         "model.keras none.npy": "none.npy: No such file or directory",
-        "one.keras ids.npy --classes": "--classes is given for a model of one number without a s",
+        "one.keras ids.npy --classes": "--classes is given for a model with one output and",
         "sigmoids.keras ids.npy --classes": "--classes is given for a model that ends with 2 sig",
         "regressor.keras wide.npy": "wide.npy: layer 'encoder': xs has shape",
         "regressor.keras lengths.npz": "lengths.npz: lengths has shape (3,): expected (2,)",

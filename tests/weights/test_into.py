@@ -105,7 +105,7 @@ def test_numbers_without_a_place_and_wider_ones():
     held = LAYOUTS["equinox"]
     net = _read(held)
     bias = net.recurrent_bias + np.float32(1)
-    with pytest.raises(WeightsError, match=r"recurrent_bias has other numbers than 0 in places"):
+    with pytest.raises(WeightsError, match=r"recurrent_bias has numbers other than 0"):
         arrays_with(_read, held, dataclasses.replace(net, recurrent_bias=bias))
 
 

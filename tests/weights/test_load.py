@@ -98,7 +98,7 @@ def test_what_is_assumed_is_noted_and_can_be_assumed_otherwise(silent):
 @pytest.mark.parametrize(
     ("assume", "message"),
     [
-        ({"activations": "relu"}, "assume names 'activations': expected activation, recurrent_"),
+        ({"activations": "relu"}, "assume has 'activations': expected activation, recurrent_"),
         ({"activation": "swish"}, "assume['activation'] is 'swish': expected one of 'tanh', "),
         ({"reset_after": "yes"}, "assume['reset_after'] is 'yes': expected one of True, False"),
     ],
@@ -127,9 +127,9 @@ class TestOverride:
         chex.assert_trees_all_equal(found, (jaxgru.Bidirectional(other, other, "mul"), other))
         # One for each that the file contradicts, not for the gates' sigmoid.
         assert [str(warning.message).partition(": ")[2] for warning in caught] == [
-            "reset_after is True in the file: it is False by override",
-            "activation is 'tanh' in the file: it is 'relu' by override",
-            "merge is 'sum' in the file: it is 'mul' by override",
+            "reset_after is True in the file: changed to False by override",
+            "activation is 'tanh' in the file: changed to 'relu' by override",
+            "merge is 'sum' in the file: changed to 'mul' by override",
         ]
         assert {warning.filename for warning in caught} == {__file__}
 
@@ -139,7 +139,7 @@ class TestOverride:
         backward = jaxgru.Backward(layer)
         jaxgru.save(layer if reverse else backward, path := tmp_path / "net.safetensors")
         with pytest.warns(
-            jaxgru.WeightsWarning, match=f"{not reverse} in the file: it is {reverse}"
+            jaxgru.WeightsWarning, match=f"{not reverse} in the file: changed to {reverse}"
         ):
             found = jaxgru.load_all(path, override={"reverse": reverse})["gru"]
         chex.assert_trees_all_equal(found, backward if reverse else layer)
@@ -153,7 +153,7 @@ class TestOverride:
 
     def test_misuse(self, two):
         for options, message in (
-            ({"override": {"clip": 1}}, "override names 'clip': expected activation"),
+            ({"override": {"clip": 1}}, "override has 'clip': expected activation"),
             ({"override": {"activation": "swish"}}, "override['activation'] is 'swish': expected"),
             ({"override": {"merge": "sum"}}, "override has merge: expected fields that this GRU"),
             ({"override": {"reset_after": True}, "assume": {"reset_after": True}},
@@ -186,7 +186,7 @@ class TestSeveralAsOneNet:
     def test_layers_of_a_sequential_model(self, tmp_path):
         arrays = [golden.arrays(0), golden.arrays(1, inputs=4), golden.arrays(2, inputs=4)]
         path = _keras_model(tmp_path, ["GRU", "Dropout", "GRU", "Masking", "GRU"], arrays)
-        all_of_them = "'gru_0', 'gru_2', 'gru_4'; or '*' for all of them as one net"
+        all_of_them = "'gru_0', 'gru_2', 'gru_4'; or '*' for all of them as one stack"
         with pytest.raises(jaxgru.WeightsError, match=re.escape(all_of_them)):
             jaxgru.load(path)
         layers = tuple(jaxgru.load_all(path).values())
@@ -241,7 +241,7 @@ class TestSeveralAsOneNet:
 
     def test_where_the_file_has_no_order_of_its_layers(self, tmp_path):
         np.savez(tmp_path / "x.npz", **_torch_names("a.", 3, 4), **_torch_names("b.", 4, 2))
-        with pytest.warns(jaxgru.WeightsWarning, match="does not show that 'b' takes the outp"):
+        with pytest.warns(jaxgru.WeightsWarning, match="does not show that the outputs of"):
             net = jaxgru.load(tmp_path / "x.npz", layer="a+b")
         assert [layer.hidden_size for layer in net] == [4, 2]
         with pytest.raises(jaxgru.WeightsError, match=r"'b' and 'a' are not a net: net\[0\] has 2"):

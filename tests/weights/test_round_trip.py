@@ -70,7 +70,7 @@ def test_special_numbers(key, path):
     net = jax.tree.map(np.array, cases.random_params(key, 3, 2))
     net.kernel[0, :4] = [np.nan, np.inf, -0.0, 1e-45]
     jaxgru.save(net, path)
-    with pytest.warns(jaxgru.WeightsWarning, match="kernel holds 1 NaN and 1 Inf"):
+    with pytest.warns(jaxgru.WeightsWarning, match="kernel has 1 NaN and 1 Inf"):
         assert_same(read(path), net)
 
 

@@ -70,7 +70,7 @@ _HEADER = re.compile(
 _LONGEST_HEADER = 10_000
 # NumPy has no name for bfloat16: two bytes without a type.
 _BFLOAT16 = re.compile(r"'[<|]V2'")
-_OBJECT = "'|O'"  # as an error shows it
+_OBJECT = "'|O'"  # the name in errors
 _DTYPE = re.compile(r"'([<>=|])([bcfiu])(1|2|4|8|16)'")
 
 
@@ -127,7 +127,7 @@ def write(net: Net, path: Path) -> None:
     bias, recurrent_bias = both_biases(params)
     if params.reset_after:
         biases = np.stack([bias, recurrent_bias])
-    else:  # both are added outside the reset gate: one is enough
+    else:  # both are added outside the reset gate, so one is enough
         biases = one_bias(bias, recurrent_bias, "npz")
     with open(path, "wb") as file:  # np.savez would add a suffix to a path
         np.savez(file, wMatrix=params.kernel, uMatrix=params.recurrent_kernel, biases=biases)
@@ -156,7 +156,7 @@ def _inner(names: list[str]) -> str:
     inner = next((name for name in names if name.endswith(_WEIGHTS)), None)
     if inner is None:
         return ""
-    return f"; take {shown(inner)} out of it (python -m zipfile -e FILE FOLDER), and load that"
+    return f"; extract {shown(inner)} (python -m zipfile -e FILE FOLDER), and load that"
 
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any] | Unread:

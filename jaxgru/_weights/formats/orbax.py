@@ -50,10 +50,10 @@ def read(folder: Path) -> Stored:
     specs = each_once(
         (name, (path, spec))
         for item, path in items.items()
-        # What is alone in its step, or named by Orbax, adds nothing to names.
+        # The only item of a step, or one named by Orbax, is not part of the names.
         for name, spec in _specs(path, [] if len(items) == 1 else [item])
     )
-    # One walk through a folder, whatever is read of it.
+    # Each folder is walked once.
     size_of = functools.cache(lambda path: sum(part.stat().st_size for part in path.rglob("*")))
     return Stored(OnAccess(specs, lambda name: _opened(name, *specs[name], size_of)))
 
@@ -62,7 +62,7 @@ def _opened(
     name: str, folder: Path, spec: dict[str, Any], size_of: Callable[[Path], int]
 ) -> Unread:
     tensorstore = need("tensorstore", "orbax", "reading a checkpoint of Orbax")
-    # Whatever the library meets in damaged files.
+    # Damaged files may raise any error in the library.
     with damaged(f"{shown(name)} is missing or damaged", Exception):
         store = tensorstore.open(spec, read=True).result()
         shape, dtype = tuple(store.shape), store.dtype.numpy_dtype
@@ -93,7 +93,7 @@ def _specs(folder: Path, place: list[str]) -> Iterator[tuple[str, dict[str, Any]
     if not isinstance(metadata, dict) or not isinstance(metadata.get("tree_metadata"), dict):
         raise WeightsError(f"{_NAMES} has no tree_metadata: expected the names of the arrays")
     spec: dict[str, Any] = {"driver": "zarr3" if metadata.get("use_zarr3") else "zarr"}
-    # Where chunks of fill values are written too, an absent one is damage.
+    # If chunks of fill values are written too, a missing chunk is damage.
     if metadata.get("store_array_data_equal_to_fill_value"):
         spec["fill_missing_data_reads"] = False
     base = f"{folder.absolute()}/"

@@ -96,7 +96,8 @@ def _find_net(metadata: Mapping[str, str], arrays: Arrays, assume: Mapping[str, 
     assumed = assume.keys() - getattr(assume, "override", {}).keys()
     if assumed:
         raise WeightsError(
-            f"assume has {', '.join(sorted(assumed))}: expected nothing, as the file has all of it"
+            f"assume has {', '.join(sorted(assumed))}: expected nothing, because the file has all "
+            "fields"
         )
     data = parse_json(metadata.get("net", ""), "the net")
     for name, array in arrays.items():
@@ -196,7 +197,7 @@ def _entry(name: str, described: Any) -> _Entry:
             entry = _Entry(dtype, tuple(shape), begin, end)
         case _:
             raise WeightsError(
-                f"{shown(name)} is described wrongly: expected dtype, shape and data_offsets"
+                f"{shown(name)} has an invalid description: expected dtype, shape and data_offsets"
             )
     if dtype in _NUMBERS:
         check_held(shown(name), shape, _NUMBERS[dtype], end - begin, may_be_empty=True)

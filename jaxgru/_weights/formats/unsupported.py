@@ -9,7 +9,7 @@ from jaxgru._weights.errors import WeightsError, listed
 _NPY = b"\x93NUMPY"
 _IN_TORCH = "in PyTorch, torch.save(program.state_dict(), path) writes a file that is read"
 _LENGTH = rb"[\x80-\xff]*[\0-\x7f]"  # of a message in one of protobuf
-_TO_ONNX = "the model that it was made from, or that converted to ONNX, is read"
+_TO_ONNX = "load the model that it was converted from, or convert that to ONNX"
 
 
 def _begins(*beginnings: bytes) -> Callable[[FileProbe], bool]:
@@ -31,7 +31,7 @@ def _format(
 
 FORMATS = (
     _format(
-        "npy", "arrays that have no names, as of numpy.save and equinox.tree_serialise_leaves",
+        "npy", "arrays without names, as from numpy.save and equinox.tree_serialise_leaves",
         # Users of Equinox often put a line of JSON before them.
         lambda look: look.head.startswith(_NPY) or look.head.partition(b"\n")[2].startswith(_NPY),
         "load them into the model they were saved from (equinox.tree_deserialise_leaves) and hand "
@@ -47,14 +47,14 @@ FORMATS = (
         _matches(rb'(?!.*"modelTopology")\s*\{.*"class_name"\s*:.*"config"'),
         "load the file that model.save or model.save_weights wrote beside it"),
     _format(
-        "git-lfs", "a pointer of Git LFS, in the place of the file itself",
+        "git-lfs", "a pointer of Git LFS instead of the file",
         _begins(b"version https://git-lfs.github.com/spec/"), "run git lfs pull"),
     _format(
         "tflite", "a model of TFLite", lambda look: look.head[4:8] == b"TFL3",
-        "the Keras model or the SavedModel that it was made from is read"),
+        "load the Keras model or the SavedModel that it was converted from"),
     _format(
         "ort", "a model in ONNX Runtime's own format", lambda look: look.head[4:8] == b"ORTM",
-        "the .onnx file that it was made from is read"),
+        "load the .onnx file that it was converted from"),
     _format(
         "onnx-text", "an ONNX model as text", _matches(rb"\s*ir_version\s*:"),
         'onnx.save(onnx.load(path, format="textproto"), "model.onnx") writes one that is read'),
@@ -74,7 +74,7 @@ FORMATS = (
         "load the folder that it is in, with variables/ beside it"),
     _format(
         "tensorflow-checkpoint", "the beginning of the index of a TensorFlow checkpoint",
-        _matches(rb".{0,64}_CHECKPOINTABLE_OBJECT_GRAPH"), "it is cut short: copy it anew"),
+        _matches(rb".{0,64}_CHECKPOINTABLE_OBJECT_GRAPH"), "it is truncated: copy it again"),
     _format(
         "pt2", "a program of torch.export",
         lambda look: any(f"/{name}".endswith("/archive_format") for name in look.entries or ()),

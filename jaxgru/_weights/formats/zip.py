@@ -13,7 +13,7 @@ from jaxgru._weights.limits import check_declared, fill
 # A zip archive begins with an entry, or with the end of the directory if it is empty.
 MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 
-# What zipfile and zlib raise on damaged archives. Among them OSError, for seeking to where a
+# The errors of zipfile and zlib for damaged archives. Among them OSError, for seeking to where a
 # damaged directory points, and RuntimeError, for an entry that is encrypted.
 DAMAGE = (
     zipfile.BadZipFile,

@@ -163,7 +163,7 @@ def heap_whose_table_is_itself():
     return content + sealed(b"FHIB\0" + bytes(12) + struct.pack("<Q", end) * 84)
 
 
-_EXTERNAL = "a link of another kind (external): expected hard links alone"
+_EXTERNAL = "a link of another kind (external): expected hard links only"
 _LARGE = "vars/0 declares ... expected at most"
 _WHOLE = {"chunks": (2, 9)}
 
@@ -179,13 +179,13 @@ FILES = {
     # Circles, and ways without end
     "group within itself": (
         keras_h5(lambda file: file["layers/gru"].update({"again": file["layers"]})),
-        "/layers/gru/again is linked twice"),
+        "/layers/gru/again is linked more than once"),
     "groups a thousand deep": (
         keras_h5(lambda file: file.create_group("/".join(["a"] * 1000))),
         "more than 32 groups deep"),
     "tree that is its own child": (tree_in_itself(), "symbol table of / leads twice"),
-    "header in a circle": (header_in_a_circle(), "goes on in a circle"),
-    "newer header in a circle": (newer_header_in_a_circle(), "goes on in a circle"),
+    "header in a circle": (header_in_a_circle(), "continues in a circle"),
+    "newer header in a circle": (newer_header_in_a_circle(), "continues in a circle"),
     "heap of 4 GiB without rows": (
         with_links(bytes(4) + b"\0" + b"\xff" * 6, rows=3)[0], "the heap of links in / has no row"),
     "heap whose table is itself": (

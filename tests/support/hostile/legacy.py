@@ -24,7 +24,7 @@ def of_layers(*layers):
 
 
 def weights(layers, names=None):
-    """Return a file of weights alone, perhaps with other names of layers."""
+    """Return a weights-only file, perhaps with other names of layers."""
     content = io.BytesIO()
     golden.write(content, layers, root="")
     if names is not None:
@@ -49,5 +49,5 @@ FILES = {
     "a name of two lines": (
         weights({"gru": {}}, ["gru\n"]), r"layer_names of / has 'gru\n': expected printable"),
     "a cell with one array more": (
-        with_one_array_more(), "there is no GRU in it: expected at least one"),
+        with_one_array_more(), "it has no GRU: expected at least one"),
 }  # fmt: skip

@@ -161,8 +161,8 @@ FILES = {
         "biases has shape (2, 6): expected (2, 3H) for 3 units"),
     "no inputs": (
         savez(wMatrix=np.ones((0, 9), "f4")),
-        "wMatrix has shape (0, 9): expected every size to be 1 or more"),
+        "wMatrix has shape (0, 9): expected every size to be at least 1"),
     "no units": (
         savez(uMatrix=np.ones((0, 0), "f4")),
-        "uMatrix has shape (0, 0): expected every size to be 1 or more"),
+        "uMatrix has shape (0, 0): expected every size to be at least 1"),
 }  # fmt: skip

@@ -35,15 +35,16 @@ FILES = {
     "an index of files elsewhere": (
         b'{"metadata": {}, "weight_map": {"gru.weight_ih_l0": "/etc/passwd"}}',
         "the index of weights in several files: expected ... load one of the files"),
-    "numpy": (NPY, "arrays that have no names ... expected a file ... jaxgru.from_equinox"),
+    "numpy": (NPY, "arrays without names ... expected a file ... jaxgru.from_equinox"),
     "equinox with a line of JSON": (
-        b'{"size": 3}\n' + NPY, "arrays that have no names ... tree_deserialise_leaves"),
+        b'{"size": 3}\n' + NPY, "arrays without names ... tree_deserialise_leaves"),
     "tensorflow.js, a graph": (
         b'{"format": "graph-model", "modelTopology": {"node": []}}',
         "a graph model of TensorFlow.js ... expected a layers model"),
     "tensorflow.js, weights elsewhere": (
         b'{"modelTopology": {"class_name": "Sequential", "config": []}, "weightsManifest": '
-        b'[{"paths": ["/etc/hostname"], "weights": []}]}', "elsewhere: expected the plain name"),
+        b'[{"paths": ["/etc/hostname"], "weights": []}]}',
+        "in another folder: expected the plain name"),
     "keras' JSON": (
         b'{"module": "keras", "class_name": "Sequential", "config": {}}',
         "configuration of a Keras model ... model.save_weights"),
@@ -55,7 +56,7 @@ FILES = {
     "saved model": (SAVED_MODEL, 'the graph of a TensorFlow SavedModel ... load the folder'),
     "index of a checkpoint": (
         b"\0\0\x14\x08\x01\x1a\x02\x08\x01\0\x1b_CHECKPOINTABLE_OBJECT_GRAPH\x08\x07",
-        "the index of a TensorFlow checkpoint ... it is cut short"),
+        "the index of a TensorFlow checkpoint ... it is truncated"),
     "pt2": (
         archive([("a/archive_format", b""), ("a/models/model.json", b"")]),
         "a program of torch.export: expected ... torch.save(program.state_dict(), path)"),

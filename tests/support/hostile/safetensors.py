@@ -69,7 +69,7 @@ def escape():
     return file(header, data)
 
 
-_WRONGLY = "'kernel' is described wrongly: expected dtype, shape and data_offsets"
+_WRONGLY = "'kernel' has an invalid description: expected dtype, shape and data_offsets"
 _FLOATS = ": expected floating-point numbers"
 
 FILES = {

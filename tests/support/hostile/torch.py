@@ -205,7 +205,7 @@ FILES = {
         "it is a TorchScript archive"),
     # The instructions
     "name cut short": (zipped(b"ctorch"), "its pickle is damaged (a name is cut short)"),
-    "no instruction": (zipped(b"\xff"), "there is b'\\xff' in the place of an instruction"),
+    "no instruction": (zipped(b"\xff"), "there is b'\\xff' instead of an instruction"),
     "of protocol 0": (zipped(b"I1\n"), "has the instruction INT of protocol 0: expected tensors"),
     "of an extension": (zipped(b"\x82\x01"), "its pickle has the instruction EXT1: expected"),
     "nothing to return": (zipped(b""), "its pickle is damaged (pop from empty list)"),

@@ -27,13 +27,13 @@ ARRAYS = {
 EITHER = """
 its HDF# layout is version #: expected # to #
 its addresses and lengths are of (#, #) bytes: expected (#, #)
-it is cut short: it has # bytes, and # by its own account
+it is truncated: it has # bytes and declares #
 the header of P begins with #x#: expected #x#, or OHDR
 the header of P should take # bytes at byte #: expected a place within the file's # bytes
 P is missing: expected an array there
 P is a duplicate name: expected it once
 the shape of P is missing
-the shape of P is there # times: expected once
+the shape of P occurs # times: expected once
 the shape of P is shared with other objects: expected one of its own
 the shape of P has version #: expected # to #
 the shape of P ends after # bytes: expected # or more
@@ -59,7 +59,7 @@ P is not a group: expected one
 the names in P has ~: expected a printable name, without a slash
 the names in P has ~: expected a name in UTF-#
 the header of P has # messages: expected #
-the symbol table of P leads twice to byte #: expected once
+the symbol table of P refers twice to byte #: expected once
 the names in P begin at #: expected below #
 the chunks of P has a node of level #: expected at most #
 P has a chunk at [#, #]: expected another place

@@ -239,7 +239,7 @@ def test_other_layers_are_passed_over(weights):
         "layers/four": [kernel, recurrent_kernel, bias, bias],
     }
     weights.write_bytes(golden.weights_of(others))
-    with pytest.raises(jaxgru.WeightsError, match="there is no GRU in it"):
+    with pytest.raises(jaxgru.WeightsError, match="it has no GRU"):
         jaxgru.load(weights)
 
 
@@ -296,7 +296,7 @@ class TestSubclasses:
 
     def test_it_is_no_field_of_a_file(self, path):
         self._write(path)
-        with pytest.raises(ValueError, match="override names 'subclass': expected it in assume"):
+        with pytest.raises(ValueError, match="override has 'subclass': expected it in assume"):
             jaxgru.load(path, override={"subclass": "gru"})
 
 

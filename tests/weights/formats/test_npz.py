@@ -122,7 +122,9 @@ def test_the_notebooks_equations_are_its_codes(key, path):
 
 def test_equations_that_do_not_hold_the_weights(key, path):
     params = cases.random_params(key, 2, 3)
-    inner = "recurrent bias of the candidate is non-zero in 3 of 3 units: expected 0, as .*reset"
+    inner = (
+        "recurrent bias of the candidate is non-zero in 3 of 3 units: expected 0, because .*reset"
+    )
     with pytest.raises(jaxgru.WeightsError, match=inner):
         jaxgru.save(params, path, equations="notebook")
     before = cases.random_params(key, 2, 3, biases="input bias", reset_after=False)
@@ -167,8 +169,8 @@ def test_nan_and_inf_are_loaded_with_a_warning_each(path):
         warnings.simplefilter("always")
         params = jaxgru.load(path)
     assert [str(warning.message) for warning in caught] == [
-        f"{path}: recurrent_kernel holds 2 NaN and 0 Inf among its 27 numbers",
-        f"{path}: recurrent_bias holds 0 NaN and 1 Inf among its 9 numbers",
+        f"{path}: recurrent_kernel has 2 NaN and 0 Inf among its 27 numbers",
+        f"{path}: recurrent_bias has 0 NaN and 1 Inf among its 9 numbers",
     ]
     # The warning points at the caller.
     assert {(w.category, w.filename) for w in caught} == {(jaxgru.WeightsWarning, __file__)}
@@ -181,7 +183,7 @@ def test_float64_is_rounded_only_with_a_warning_and_within_float32(path):
         params = jaxgru.load(path)
     np.testing.assert_array_equal(params.kernel, _arrays()["wMatrix"])
     np.savez(path, **{name: np.full_like(array, 1e300) for name, array in _arrays("f8").items()})
-    with pytest.raises(jaxgru.WeightsError, match="kernel holds numbers beyond float32's range"):
+    with pytest.raises(jaxgru.WeightsError, match="kernel has numbers beyond the range of float32"):
         jaxgru.load(path)
 
 
@@ -221,7 +223,7 @@ class TestNamesOfLibraries:
         # A signalling NaN, of which arithmetic would make another.
         params["b"][:2] = np.array([0x7F800001, 0x80000000], np.uint32).view(np.float32)
         np.savez(path, **params)
-        with pytest.warns(jaxgru.WeightsWarning, match="bias holds 1 NaN"):
+        with pytest.warns(jaxgru.WeightsWarning, match="bias has 1 NaN"):
             bits = read(path).bias[:2].view(np.uint32)
         np.testing.assert_array_equal(bits, np.array([0xFF800001, 0], np.uint32))
 

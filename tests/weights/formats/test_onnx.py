@@ -260,7 +260,7 @@ class TestNotes:
         model.producer_name = "pytorch"
         with pytest.warns(jaxgru.WeightsWarning, match=r'0, but torch.*override={"reset_after": T'):
             assert not jaxgru.from_onnx(model).reset_after
-        note = "reset_after is False in the file: it is True by override"
+        note = "reset_after is False in the file: changed to True by override"
         with pytest.warns(jaxgru.WeightsWarning, match=note) as caught:
             assert jaxgru.from_onnx(model, override={"reset_after": True}).reset_after
         assert len(caught) == 1

@@ -155,7 +155,7 @@ def test_paths_that_lead_nowhere(tmp_path):
     with pytest.raises(jaxgru.WeightsError, match="cannot be read"):
         jaxgru.load(folder)
     (folder / index.name).symlink_to(tmp_path / "beside" / index.name)
-    with pytest.raises(jaxgru.WeightsError, match="is a link or no regular file"):
+    with pytest.raises(jaxgru.WeightsError, match="is a link or not a regular file"):
         jaxgru.load(folder)
     (folder / "checkpoint").write_text('model_checkpoint_path: "../.."\n', encoding="ascii")
     with pytest.raises(jaxgru.WeightsError, match="expected a checkpoint in its folder"):

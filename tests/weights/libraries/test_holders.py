@@ -88,7 +88,7 @@ REFUSED = {
     },
     "h5": {
         "relu": _TANH, "sum": "merge of net is 'sum': ~ supports only 'concat'",
-        "hard gates": f"recurrent_activation {_SIGMOID} ~ a file of weights",
+        "hard gates": f"recurrent_activation {_SIGMOID} ~ a weights-only",
         "backward": "net is a Backward: expected a GRUParams or a Bid",
         "reset before, no bias": "reset_after is False and there is no bias: expected a bias",
     },
@@ -119,7 +119,7 @@ REFUSED = {
     "cell": {"stack": "net has several layers: expected one, as torch"},
     "linen": {
         "relu": _TANH, "reset before": _AFTER,
-        "two biases": f"{_BOTH} 8 of 8 places: expected one of them to be 0, as Flax's GRU",
+        "two biases": f"{_BOTH} 8 of 8 places: expected one of them to be 0, because Flax",
         "sum": "merge of net is 'sum': ~ supports only 'concat'",
         "backward": "net is a Backward: expected a GRUParams",
         "backward of two": "net.backward is a Backward: expected a GRUParams",

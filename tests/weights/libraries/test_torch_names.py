@@ -122,7 +122,7 @@ def test_gru_that_is_not_whole(arrays, message):
 @pytest.mark.parametrize(
     ("assume", "message"),
     [
-        ({"reset_after": False}, "reset_after is True in the file: expected nothing else"),
+        ({"reset_after": False}, "reset_after is True in the file: expected the same in"),
         ({"recurrent_activation": "hard_sigmoid"}, "recurrent_activation is 'sigmoid' in the file"),
         ({"merge": "sum"}, "merge is 'concat' in the file"),
     ],

@@ -159,7 +159,7 @@ def _find_objects(blocks: Blocks, root: int) -> dict[str, _Object]:
                 raise WeightsError(f"{shown(inner)} is a duplicate name: expected it once")
             if address in seen:
                 raise WeightsError(
-                    f"{shown(inner)} is linked twice, from elsewhere too: expected one way to it"
+                    f"{shown(inner)} is linked more than once: expected one path to it"
                 )
             seen.add(address)
             objects[inner] = member = _read(blocks, address, inner)
@@ -247,8 +247,8 @@ def _from_link(link: Cursor, what: str) -> _Link:
 
 def _refused(name: str, what: str, kind: str) -> WeightsError:
     return WeightsError(
-        f"{name[:80]!a} in {what} is a link of another kind ({kind}): expected hard links "
-        "alone, as others could lead out of the file"
+        f"{name[:80]!a} in {what} is a link of another kind ({kind}): expected hard links only, "
+        "because others may lead out of the file"
     )
 
 

@@ -83,7 +83,7 @@ class Header(NamedTuple):
         if not found:
             return None
         if len(found) > 1:
-            raise WeightsError(f"{what} is there {len(found)} times: expected once")
+            raise WeightsError(f"{what} occurs {len(found)} times: expected once")
         if found[0].is_shared:
             raise WeightsError(f"{what} is shared with other objects: expected one of its own")
         return Cursor(found[0].body, what)
@@ -116,7 +116,7 @@ def find_root(blocks: Blocks, size: int) -> int:
     if base != 0:
         raise WeightsError(f"its HDF5 part begins at byte {base}: expected 0")
     if end > size:
-        raise WeightsError(f"it is cut short: it has {size} bytes, and {end} by its own account")
+        raise WeightsError(f"it is truncated: it has {size} bytes and declares {end}")
     rest.skip(16 if version < 2 else 0)
     return rest.address()
 
@@ -178,7 +178,7 @@ def _continued(message: Message, seen: set[int], what: str) -> list[tuple[int, i
         return []
     address, length = Cursor(message.body, what).numbers(8, 8)
     if address in seen:
-        raise WeightsError(f"{what} goes on in a circle: expected an end")
+        raise WeightsError(f"{what} continues in a circle: expected an end")
     seen.add(address)
     return [(address, length)]
 

@@ -99,7 +99,7 @@ def tree_records(blocks: Blocks, address: int, kind: Records, what: str) -> Iter
 
 def _enter(seen: set[int], address: int, what: str) -> None:
     if address in seen:
-        raise WeightsError(f"{what} leads twice to byte {address}: expected once")
+        raise WeightsError(f"{what} refers twice to byte {address}: expected once")
     seen.add(address)
 
 

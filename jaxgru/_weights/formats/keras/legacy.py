@@ -94,7 +94,7 @@ def _find(h5: Hdf5, arrays: Arrays, assume: Mapping[str, Any]) -> GRUsByName:
     root = _MODEL_WEIGHTS if h5.has_group(_MODEL_WEIGHTS) else ""
     if h5.texts(root, "layer_names") is None:
         found = find(arrays, read_groups(h5), assume)
-        # Else it is no file of Keras 3, and has arrays under any library's names.
+        # Otherwise it is not a file of Keras 3, and may have the names of any library.
         is_keras = any("vars" in path.split("/") for path in arrays)
         return found if found or is_keras else find_named(arrays, assume)
     config = h5.text("", "model_config")

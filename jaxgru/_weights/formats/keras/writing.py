@@ -17,7 +17,7 @@ from jaxgru._weights.formats.keras.archive import STACK
 from jaxgru._weights.libraries.keras.building import build_layer, keras_layers, using_keras
 
 # A file of weights has no fields, so its reader assumes the defaults.
-_WEIGHTS_ALONE = Capabilities("a file of weights alone", merges=("concat",), has_stacks=True)
+_WEIGHTS_ALONE = Capabilities("a weights-only file", merges=("concat",), has_stacks=True)
 
 
 def write_keras(net: Net, path: Path) -> None:
@@ -54,7 +54,7 @@ def _write(net: Net, path: Path, name: str, save: Callable[[Any, Path], None]) -
         # Otherwise the JAX backend of Keras rounds float64.
         with using_keras(f"writing {written.suffix}") as keras, jax.enable_x64(True):
             save(_model(keras, keras_layers(keras, net)), written)
-        # Not moved, because path may be a device or on another disk.
+        # Copied, because path may be a device or on another disk.
         with open(written, "rb") as source, open(path, "wb") as target:
             shutil.copyfileobj(source, target)
 

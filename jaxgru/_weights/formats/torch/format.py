@@ -58,8 +58,8 @@ def read(source: Source) -> Stored:
         return _read_archive(source)
     if _is_tar(head):
         raise WeightsError(
-            "it is a tar archive: expected a file of torch.save, which may be called .tar and is "
-            "none; if one is in it, unpack it first"
+            "it is a tar archive: expected a file of torch.save, which may have the suffix .tar; "
+            "if the archive contains one, unpack it first"
         )
     return _read_pickles(source)
 

@@ -82,7 +82,7 @@ class Pickles:
         with damaged("its pickle is damaged", IndexError, KeyError, ValueError):
             while (code := file.read(1)) != pickle.STOP:
                 if code not in _OPCODES:
-                    raise ValueError(f"there is {code!r} in the place of an instruction")
+                    raise ValueError(f"there is {code!r} instead of an instruction")
                 opcode = _OPCODES[code]
                 self._left -= 1
                 if self._left < 0:
