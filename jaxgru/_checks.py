@@ -294,8 +294,8 @@ def state_dtype(net: Any, **arrays: Any) -> jnp.dtype:
         net: a layer, or any structure of layers.
         **arrays: arguments by name, each an array, a structure of arrays, or None.
 
-    Raises ValueError, naming the argument, if one is not a floating-point array or if JAX refuses
-    the promotion (``jax.numpy_dtype_promotion("strict")``).
+    Raises ValueError, naming the argument, if one is not a floating-point array or if JAX does not
+    allow the promotion (``jax.numpy_dtype_promotion("strict")``).
     """
     given = [pair for name, value in arrays.items() for pair in _named_leaves(name, value)]
     for name, value in given:

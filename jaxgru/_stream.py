@@ -37,7 +37,7 @@ class Stream:
             arrays have no axis of streams.
         implementation: what runs the steps. "native": the compiled loops, for tanh and sigmoid
             without a clip. "scan": a compiled step of JAX, on its default device. "auto":
-            native where it serves, else scan.
+            native where it supports the net, otherwise scan.
 
     Attributes:
         streams: as given.
@@ -49,7 +49,7 @@ class Stream:
 
     Raises:
         ValueError: layers do not fit together or run backward, streams is below 1, or
-            implementation is "native" and cannot serve.
+            implementation is "native" and does not support the net.
 
     >>> import jax, numpy as np, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)

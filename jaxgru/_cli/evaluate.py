@@ -16,9 +16,9 @@ examples:
   jaxgru evaluate model.keras data.npz
       the errors of a whole Keras model
   jaxgru evaluate gru.npz recordings/ --readout readout.npz --targets position,velocity
-      a GRU and its readout on a folder of .csv files: of each file, and in all
+      a GRU and its readout on a folder of .csv files: errors for each file and overall
   jaxgru evaluate model.keras data.npz --loss classification --on last
-      loss, accuracy, and how often each class was taken for each
+      loss, accuracy and confusion of the classes
 
 DATA is as of jaxgru finetune. For numbers, MSE is the mean squared error, RMSE its root, and fit is
 100 (1 - |y - p| / |y - mean(y)|) percent, of the measured y and the predicted p. For classes, the

@@ -1,4 +1,4 @@
-"""The forward loop as a primitive of JAX, where the native implementation serves.
+"""The forward loop as a primitive of JAX, used where the native implementation is available.
 
 Its operands are the leaves of ``scan.Operands``, its results those of ``scan.forward``. layer.py
 has its derivative.
@@ -20,7 +20,7 @@ Array = jax.Array
 
 
 def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
-    """Return the last state and what is asked of each step, see ``scan.forward``."""
+    """Return the last state and the requested values of each step, see ``scan.forward``."""
     leaves, tree = jax.tree.flatten(operands)
     results = forward_p.bind(*leaves, tree=tree, plan=plan, implementation=plan.implementation)
     last, steps = unflatten_results(plan, results)
@@ -63,7 +63,7 @@ def _batch(
 ) -> tuple[list[Array], list[int]]:
     tree, plan = static["tree"], static["plan"]
     if jax.tree.leaves(jax.tree.unflatten(tree, axes).weights):
-        # A recurrent kernel for each entry: no rows of one product.
+        # Each entry has its own recurrent kernel, so the entries are not rows of one product.
         run = functools.partial(_run_forward, scan, tree=tree, plan=plan)
         results = jax.vmap(run, in_axes=tuple(axes))(*operands)
         return results, [0] * len(results)

@@ -1,7 +1,7 @@
-"""Which implementation runs the loops: ``lax.scan``, or the compiled ones of library.py.
+"""The choice of the implementation of the loops: ``lax.scan``, or the compiled ones of library.py.
 
-Decided here and nowhere else. A kernel for another platform is one more name, with its reasons
-against.
+The choice is made only here. A kernel for another platform is one more name, with the conditions
+under which it cannot run.
 """
 
 from typing import Any, Literal
@@ -14,17 +14,17 @@ from jaxgru._params import GRUParams
 from jaxgru._recurrence.layout import Precision, keeps_axes
 from jaxgru._recurrence.library import native
 
-# "auto": native where it serves, except in exported programs, which run where it may be missing.
+# "auto": native where it is supported, except in exported programs, which may run without it.
 Implementation = Literal["auto", "scan", "native"]
 
 
 def choose(
     implementation: Implementation, params: GRUParams, precision: Precision, dtype: Any
 ) -> Implementation:
-    """Return "scan", or the given implementation if the native loops serve a layer.
+    """Return "scan", or the given implementation if the native loops support a layer.
 
     Raises:
-        ValueError: "native" is given and cannot serve; the message has the reason.
+        ValueError: "native" is given and not supported. The message has the reason.
     """
     if implementation == "scan":
         return "scan"
@@ -39,32 +39,32 @@ def choose(
 def _reason_against_native(params: GRUParams, precision: Precision, dtype: Any) -> str | None:
     missing = native().reason
     if missing is not None:
-        return f"expected the native loops, which do not serve here: {missing}"
+        return f"expected the native loops, which are not available: {missing}"
     if jax.default_backend() != "cpu":
-        return f"expected the platform cpu, JAX computes on {jax.default_backend()}"
+        return f"expected the platform cpu, but JAX computes on {jax.default_backend()}"
     if keeps_axes():
         return "expected a single device and no mesh"
     if dtype not in (jnp.float32, jnp.float64):
-        return f"expected float32 or float64, the state is {dtype.name}"
+        return f"expected float32 or float64, but the state is {dtype.name}"
     if not _is_full(precision):
-        return f"expected the full precision of products, precision is {precision!r}"
+        return f"expected full precision of products, but precision is {precision!r}"
     return reason_of_equations(params)
 
 
 def reason_of_equations(params: GRUParams) -> str | None:
-    """Return why the native loops lack the equations of a layer; None if they have them."""
+    """Return the reason why the native loops do not support the equations of a layer, or None."""
     if (params.activation, params.recurrent_activation) != ("tanh", "sigmoid"):
         return (
-            "expected the activations tanh and sigmoid, the layer has "
-            f"{params.activation} and {params.recurrent_activation}"
+            f"expected the activations tanh and sigmoid, but the layer has {params.activation} and "
+            f"{params.recurrent_activation}"
         )
     if params.clip is not None:
-        return f"expected no clip, the layer has {params.clip}"
+        return f"expected no clip, but the layer has {params.clip}"
     return None
 
 
 def _is_full(precision: Any) -> bool:
-    """Return whether a CPU computes products of this precision in the type of the operands."""
+    """Return whether a CPU computes products of this precision in the dtype of the operands."""
     parts = precision if isinstance(precision, tuple) else (precision,)
     names = (None, "default", "high", "highest", "float32")
     return all(isinstance(part, lax.Precision) or part in names for part in parts)

@@ -43,8 +43,8 @@ __all__ = ["Gates", "Implementation", "Precision", "Remat", "choose", "states"]
 
 Array = jax.Array
 
-# What is kept for the backward pass. None: the states, and the gates where that is faster
-# (layout.py). "states": the states alone. An integer K: the state of every K-th step.
+# What is saved for the backward pass. None: the states, and the gates where that is faster
+# (layout.py). "states": only the states. An integer K: the state of every K-th step.
 Remat = int | Literal["states"] | None
 
 
@@ -69,22 +69,22 @@ def states(
         params: the weights, I inputs and H units, in the type of the state.
         xs: the inputs ``(T, B, I)``.
         h: the state before the first step, ``(B, H)``.
-        valid: booleans ``(T, B)``; where False, the state is held bit-for-bit.
+        valid: booleans ``(T, B)``; where False, the state stays bit-for-bit identical.
         resets: booleans ``(T, B)``; where True, the state before the step is ``reset_to``.
         reset_to: the state after a reset, ``(B, H)``.
         factors: recurrent dropout: multiply the state in its products with the recurrent kernel,
             ``(B, H)``.
-        reverse: go from the last step to the first.
+        reverse: run from the last step to the first.
         precision: the precision of the matrix products.
-        remat: what is kept for the backward pass, see ``Remat``.
-        last_only: return None in place of the states after each step.
-        implementation: what runs the loops, see ``Implementation``.
+        remat: what is saved for the backward pass, see ``Remat``.
+        last_only: return None instead of the states after each step.
+        implementation: the implementation of the loops, see ``Implementation``.
 
     Returns:
         ``(B, H)`` and ``(T, B, H)``.
 
     Raises:
-        ValueError: implementation is "native", which cannot serve.
+        ValueError: implementation is "native" and not supported.
     """
     (time, _, inputs), units = xs.shape, h.shape[-1]
     weights, flags = fold(params), Flags(valid, resets)
@@ -139,7 +139,7 @@ def _in_whole_segments(xs: Array, flags: Flags, steps: int) -> tuple[Array, Flag
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def run_layer(plan: Plan, operands: Operands) -> tuple[Array, Any]:
-    """Return the state after the last step and what is asked of each, see ``scan.forward``."""
+    """Return the last state and the requested values of each step, see ``scan.forward``."""
     if plan.implementation != "scan":
         return forward.forward(plan, operands)
     xs, h, flags = operands.xs, operands.h, operands.flags
@@ -193,7 +193,7 @@ def _with_tangents(
     """Return the results of ``run_layer`` and their tangents.
 
     ``tangents`` has the structure of the operands, with None for zero; ``steps`` are all steps with
-    their gates, or the states after each alone.
+    their gates, or only the states after each step.
     """
     kept, ys = (steps, steps.gates.h) if isinstance(steps, Step) else (None, steps)
     given = Tangents(*tangents[:4])  # of all but the flags and the factors

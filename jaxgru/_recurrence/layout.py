@@ -1,4 +1,4 @@
-"""Every choice of layout for speed, made from shapes: chunks, padding, unrolling, products.
+"""All choices of layout for speed, made from shapes: chunks, padding, unrolling, products.
 
 The choices do not change the results beyond rounding. For symbolic sizes (``jax.export``) the
 general layout is used. The measurements are in benchmarks/README.md.
@@ -84,7 +84,7 @@ def keeps_gates(inputs: int, units: int, *, native: bool) -> bool:
     """Return whether the gates are kept for the backward pass, in addition to the states.
 
     The cost of recomputing a gate grows with its number of inputs; the cost of keeping it does not.
-    The native loop has the gates at hand and only writes them, while a scan gets longer.
+    The native loop has computed the gates and only writes them, while a scan gets longer.
     """
     return native or inputs + units >= _WIDE
 

@@ -1,7 +1,7 @@
-"""The compiled loops: the library that an installation holds, or the reason why none serves.
+"""The compiled loops: the library in the installation, or the reason why it is not available.
 
-``import jaxgru`` loads it and makes its handlers known to JAX, so that compiled programs that were
-saved load in a new process. That starts no backend: JAX keeps the handlers until one starts.
+``import jaxgru`` loads it and registers its handlers with JAX, so that saved compiled programs load
+in a new process. This starts no backend: JAX keeps the handlers until one starts.
 """
 
 import ctypes
@@ -21,14 +21,14 @@ _HANDLERS = ("jaxgru_forward", "jaxgru_linear", "jaxgru_pullback")
 
 
 class Native(NamedTuple):
-    """What serves: the instruction set of the loops and their threads, or the reason why none."""
+    """The loops' instruction set and threads, or the reason why they are not available."""
 
     instruction_set: str | None
     threads: int
     reason: str | None
 
     def __str__(self) -> str:
-        """Return one line for people."""
+        """Return a description in one line."""
         if self.reason is not None:
             return f"scans ({self.reason})"
         return f"native loops, {self.instruction_set}, threads: {self.threads}"
@@ -36,7 +36,7 @@ class Native(NamedTuple):
 
 @functools.cache
 def native() -> Native:
-    """Return what serves; the first call loads the library and registers its handlers."""
+    """Return the state of the library; the first call loads it and registers its handlers."""
     if _setting("JAXGRU_IMPLEMENTATION", "auto or scan", ("auto", "scan")) == "scan":
         return Native(None, 0, "JAXGRU_IMPLEMENTATION is scan")
     path = _HERE / "loops.so"
@@ -65,7 +65,7 @@ def native() -> Native:
 
 @functools.cache
 def stream_type() -> tuple[Any, str | None]:
-    """Return the type of the library's streams, or None and the reason why none serves."""
+    """Return the type of the library's streams, or None and the reason why it is not available."""
     found = native()
     if found.reason is not None:
         return None, found.reason
@@ -74,7 +74,7 @@ def stream_type() -> tuple[Any, str | None]:
     assert spec is not None
     try:
         module = importlib.util.module_from_spec(spec)
-    except ImportError:  # it has no function that makes the module
+    except ImportError:  # it lacks the function that creates the module
         return None, "the loops were built without Python's headers"
     loader.exec_module(module)
     return module.Stream, None
@@ -88,9 +88,9 @@ def _reason_of_build() -> str:
 
 
 def _reason_of_version(library: ctypes.CDLL) -> str | None:
-    """Return why JAX would not take the handlers.
+    """Return the reason why JAX would reject the handlers, or None.
 
-    JAX would find out itself when its CPU backend starts, and then start none.
+    Otherwise JAX would detect this when its CPU backend starts, and start no backend.
     """
     own = library.jaxgru_ffi_major(), library.jaxgru_ffi_minor()
     header = pathlib.Path(jax.ffi.include_dir(), "xla/ffi/api/c_api.h")
@@ -98,7 +98,7 @@ def _reason_of_version(library: ctypes.CDLL) -> str | None:
         defined = dict(re.findall(r"#define XLA_FFI_API_(MAJOR|MINOR) (\d+)", header.read_text()))
         theirs = int(defined["MAJOR"]), int(defined["MINOR"])
     except (OSError, KeyError):
-        return f"the version of JAX's interface for custom calls is not to be found in {header}"
+        return f"the version of JAX's interface for custom calls is missing in {header}"
     if theirs[0] != own[0] or theirs < own:
         return (
             f"JAX's interface for custom calls has version {theirs[0]}.{theirs[1]}: expected "

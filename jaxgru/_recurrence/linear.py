@@ -35,18 +35,18 @@ Loop = Callable[..., tuple[Array, Array]]  # scan.linear, or one with its argume
 
 
 class Kept(NamedTuple):
-    """What a run leaves for its derivative."""
+    """The values of a run that are kept for its derivative."""
 
     operands: Operands
     ys: Array  # (T, B, H), the states after each step
-    steps: Step | None  # all steps; None: they are computed again
+    steps: Step | None  # all steps; None: they are recomputed
 
 
 class Tangents(NamedTuple):
-    """The tangents of what the states depend on, or the cotangents; None for zero.
+    """The tangents of everything that the states depend on, or the cotangents; None for zero.
 
-    With G groups of rows, each has weights of its own: their arrays have a leading axis G. Without
-    groups, they have none.
+    With G groups of rows, each group has its own weights, whose arrays have a leading axis G.
+    Without groups, they have no such axis.
     """
 
     weights: Weights
@@ -61,7 +61,7 @@ def tangent(
 ) -> tuple[Array, Array]:
     """Return the tangents of the last state ``(B, H)`` and of all states ``(T, B, H)``."""
     operands = kept.operands
-    # Transposed in memory once, not once per chunk.
+    # Transposed in memory once instead of once per chunk.
     transposed_kernel = operands.weights.recurrent_kernel.T
 
     def chunk(dh: Array, at: Any) -> tuple[Array, Array]:
@@ -94,7 +94,7 @@ def pullback(
     of_ys: Array | None,
     wanted: Tangents,
 ) -> Tangents:
-    """Return the cotangents that are wanted, from those of the last state and of all states.
+    """Return the requested cotangents, from those of the last state and of all states.
 
     ``wanted`` has anything but None where a cotangent is.
     """
@@ -220,7 +220,7 @@ class _Chunk:
         )
 
     def forcing(self, groups: int, tangents: Tangents) -> Array:
-        """Return what the tangents but those of the states add to the state after each step."""
+        """Return the tangent of the state after each step for fixed states before the steps."""
 
         def run(sequences: Any, rows: Any, dweights: Weights) -> Array:
             coefficients, d, xs, hs, flags, dxs = sequences

@@ -1,7 +1,6 @@
-"""The loops of scan.py as calls of the compiled ones, for CPUs.
+"""The loops of scan.py as calls of the compiled loops, for CPUs.
 
-Same arguments, same results to rounding. Only sizes are checked beyond this file, in the library
-itself.
+Arguments are the same, and results agree up to rounding. The library itself checks only sizes.
 """
 
 from typing import Any
@@ -65,7 +64,7 @@ def pullback(
     of_ys: Array | None,
     wanted: Tangents,
 ) -> Tangents:
-    """Return the cotangents that are wanted, see ``linear.pullback``."""
+    """Return the requested cotangents, see ``linear.pullback``."""
     if kept.steps is not None:
         return _pullback(plan, groups, kept, of_last, of_ys, wanted)
     operands = kept.operands
@@ -148,7 +147,7 @@ def _call(
     dtype: Any,
     **attributes: Any,
 ) -> list[Array]:
-    """Call a handler; an array that is absent has no element there."""
+    """Call a handler; a missing array is passed without elements."""
     struct: Any = jax.ShapeDtypeStruct
     types = [struct(shape or (0,), dtype) for shape in results]
     absent = jnp.zeros(0, dtype)

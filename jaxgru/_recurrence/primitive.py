@@ -1,4 +1,4 @@
-"""Loops as primitives of JAX: each has two implementations, and one axis that a map folds into."""
+"""Loops as primitives of JAX, each with two implementations and a rule for ``jax.vmap``."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ def loop_primitive(name: str, scan: Loop, native: Loop, abstract: Loop) -> Any:
     """Return a primitive for a loop.
 
     Its static parameter ``implementation`` is "scan", "native", or "auto": native, except in
-    programs that ``jax.export`` makes, which run where the library may be missing.
+    programs of ``jax.export``, which may run without the library.
 
     Args:
         name: of the primitive.
@@ -25,7 +25,7 @@ def loop_primitive(name: str, scan: Loop, native: Loop, abstract: Loop) -> Any:
         native: the loop as a call of the library, for CPUs.
         abstract: the rule of the results' shapes and types.
     """
-    primitive: Any = Primitive(name)  # Any: JAX leaves the methods of its primitives without types
+    primitive: Any = Primitive(name)  # Any: the methods of JAX's primitives have no types
     primitive.multiple_results = True
     primitive.def_impl(functools.partial(_compute, primitive, scan))
     primitive.def_abstract_eval(abstract)
@@ -44,7 +44,7 @@ def loop_primitive(name: str, scan: Loop, native: Loop, abstract: Loop) -> Any:
 
 
 def _compute(primitive: Any, scan: Loop, *operands: Any, implementation: str, **static: Any) -> Any:
-    # Under jax.disable_jit the lowering is never reached.
+    # Under jax.disable_jit there is no lowering.
     config: Any = jax.config
     if config.jax_disable_jit:
         return scan(*operands, **static)

@@ -27,7 +27,7 @@ class Gates(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is static in a layer: its equations, and how it is run."""
+    """The static properties of a layer: its equations, and how it is run."""
 
     reset_after: bool
     activation: ActivationLike
@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     implementation: Implementation = "scan"
     reverse: bool = False
     last_only: bool = False  # return no states after each step
-    gates: bool = False  # return the gates after each step, too
+    gates: bool = False  # also return the gates of each step
     keep: bool = False  # the gates for the derivative, which else recomputes them from the states
 
 
@@ -59,7 +59,7 @@ class Step(NamedTuple):
     preactivations: tuple[Array, Array, Array] | None
 
     def without_states(self) -> "Step":
-        """Return the values but for the new states."""
+        """Return the values without the new states."""
         missing: Any = None
         return self._replace(gates=self.gates._replace(h=missing))
 

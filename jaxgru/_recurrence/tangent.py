@@ -1,12 +1,12 @@
 """The tangent of the states as a linear primitive of JAX, whose transpose is the pullback.
 
-The operands of both are the leaves of ``Kept``, what a run leaves for its derivative. Then follow,
-for the tangent, the leaves of ``Tangents``; the results are the tangents of the last state and of
-all states. For the pullback it is the other way round. linear.py has both in JAX.
+The operands of both begin with the leaves of ``Kept``, the values of a run that are kept for its
+derivative. For the tangent, the leaves of ``Tangents`` follow, and the results are the tangents of
+the last state and of all states. For the pullback, these are exchanged. linear.py has both in JAX.
 
 A derivative of either is the same recurrence with another forcing, which is computed for all steps
-at once. Derivatives of any order therefore use these two, and no loop is differentiated step by
-step.
+at once. Derivatives of any order therefore use these two primitives, and no loop is differentiated
+step by step.
 """
 
 import functools
@@ -47,7 +47,7 @@ def _pullback(
     wanted: Tangents,
     groups: int,
 ) -> Tangents:
-    """Return the cotangents that are wanted, those where ``wanted`` has anything but None."""
+    """Return the requested cotangents, those where ``wanted`` is not None."""
     leaves, tree = jax.tree.flatten((kept, of_last, of_ys))
     structure = jax.tree.structure(wanted)
     results = _bind(_pullback_p, leaves, tree=tree, wanted=structure, plan=plan, groups=groups)
@@ -87,7 +87,7 @@ def _pullback_results(*leaves: Any, tree: Any, wanted: Any, groups: int, **_: An
 
 
 def _present(values: Tangents, named: Tangents) -> list[Any]:
-    """Return the values where ``named`` has anything but None."""
+    """Return the values where ``named`` is not None."""
     pairs = zip((*values.weights, *values[1:]), (*named.weights, *named[1:]), strict=True)
     return [value for value, name in pairs if name is not None]
 
@@ -151,7 +151,7 @@ def _pullback_jvp(
 
 
 def _moved(kept: Kept, tangents: Sequence[Any], function: Callable[[Kept], Any]) -> Any:
-    """Return the tangent of a function of what is kept, whose tangents are the first."""
+    """Return the tangent of a function of the kept values, whose tangents come first."""
     leaves, tree = jax.tree.flatten(kept)
     moving = [i for i in range(len(leaves)) if type(tangents[i]) is not ad.Zero]
     if not moving:
@@ -171,7 +171,7 @@ def _tangent_transpose(
     cotangents: Sequence[Any], *operands: Any, tree: Any, plan: Plan, groups: int, **_: Any
 ) -> list[Any]:
     kept, given = jax.tree.unflatten(tree, operands)
-    # None where a tangent is absent, and where it is known.
+    # None where a tangent is absent or known.
     wanted = jax.tree.map(
         lambda x: True if isinstance(x, ad.UndefinedPrimal) else None,
         given,
@@ -245,7 +245,7 @@ def _batch(
     return results, result_axes
 
 
-# What stands for the axis of the rows where it is that of their groups, and where there is none.
+# The values for the axis of the rows if it is the axis of their groups, and if there is none.
 _GROUP, _WHOLE = -1, -2
 
 

@@ -50,7 +50,7 @@ def batches(
     key: Array,
     *,
     window: int | None = None,
-    start: Position = Position(),  # noqa: B008 (a tuple: nobody can change it)
+    start: Position = Position(),  # noqa: B008 (an immutable tuple)
 ) -> Iterator[tuple[Position, Batch]]:
     """Yield batches endlessly: all sequences once per epoch, in a new order in each epoch.
 

@@ -76,7 +76,7 @@ def fit(
     window: int | None = None,
     optimizer: optax.GradientTransformation = ADAM,
     trainable: str | Sequence[str] | None = None,
-    options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
+    options: RunOptions = RunOptions(),  # noqa: B008 (an immutable tuple)
     on_round: OnRound | Sequence[OnRound] = (),
     checkpoint_dir: str | os.PathLike[str] | None = None,
     mesh: jax.sharding.Mesh | None = None,

@@ -172,7 +172,7 @@ def run_model(
     h0: Any,
     *,
     loss: Loss,
-    options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
+    options: RunOptions = RunOptions(),  # noqa: B008 (an immutable tuple)
     key: Array | None = None,
 ) -> Run:
     """Return the results of a model for a batch, given the loss and the states of its nets by name.

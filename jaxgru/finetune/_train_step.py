@@ -80,7 +80,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     *,
     mask: Any,  # Any: a pytree
-    options: RunOptions = RunOptions(),  # noqa: B008 (a tuple: nobody can change it)
+    options: RunOptions = RunOptions(),  # noqa: B008 (an immutable tuple)
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Array]]:
     """Return the compiled training step.
 

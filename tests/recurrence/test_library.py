@@ -71,7 +71,7 @@ except ValueError as error:
     reason = "JAXGRU_IMPLEMENTATION is scan"
     assert printed[:2] == [f"scans ({reason})", "False"]
     assert printed[2] == (
-        "implementation is 'native': expected the native loops, which do not serve here: " + reason
+        "implementation is 'native': expected the native loops, which are not available: " + reason
     )
 
 
@@ -82,7 +82,7 @@ except ValueError as error:
         ((0, 2), "JAX's interface for custom calls has version 0.2: expected 0.3 or a later 0"),
         ((1, 4), "JAX's interface for custom calls has version 1.4: expected 0.3 or a later 0"),
         ((0, 99), None),
-        (None, "the version of JAX's interface for custom calls is not to be found in "),
+        (None, "the version of JAX's interface for custom calls is missing in "),
     ],
 )
 def test_another_version_of_the_interface_is_not_registered(version, reason, monkeypatch, tmp_path):

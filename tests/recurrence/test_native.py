@@ -47,8 +47,8 @@ def test_without_it_auto_is_a_scan_and_native_an_error(key, monkeypatch):
     ("variant", "options", "reason"),
     [
         ({"activation": "relu"}, {}, "expected the activations tanh and sigmoid, .* relu and"),
-        ({"clip": 3.0}, {}, "expected no clip, the layer has 3.0"),
-        ({}, {"precision": "BF16_BF16_F32"}, "expected the full precision of products"),
+        ({"clip": 3.0}, {}, "expected no clip, but the layer has 3.0"),
+        ({}, {"precision": "BF16_BF16_F32"}, "expected full precision of products"),
     ],
 )
 def test_what_it_cannot_serve_is_a_scan_by_default_and_an_error_if_asked(

@@ -155,7 +155,7 @@ def _weight(entry: Any) -> _Weight:
 def _read(
     folder: Path | None, sizes: Mapping[str, int], begin: int, weight: _Weight, budget: Budget
 ) -> NDArray[Any]:
-    """Return the numbers of a weight, from the files that it lies in."""
+    """Return the numbers of a weight from its files."""
     budget.spend(weight.size)
     content, end = bytearray(weight.size), begin + weight.size
     ends = list(itertools.accumulate(sizes.values()))

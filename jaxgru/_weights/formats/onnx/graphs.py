@@ -54,7 +54,7 @@ class Scope:
         self.inputs: set[str] = set()
         self.outputs: set[str] = set()
         self.sizes: set[int] = set()  # of the axes of the inputs
-        self.shapes: dict[str, tuple[int | str | None, ...]] = {}  # as far as the graph says
+        self.shapes: dict[str, tuple[int | str | None, ...]] = {}  # as far as the graph has them
         if arguments is None:
             self.tensors = each_once(((t.name, t) for t in graph.initializer), "initializer ")
             self.sparse = {sparse.values.name for sparse in graph.sparse_initializer}

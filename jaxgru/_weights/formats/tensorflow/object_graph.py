@@ -40,7 +40,7 @@ _LISTS = ("variables", "_trainable_variables")
 
 
 class Kind(NamedTuple):
-    """What the configuration says of an object."""
+    """The configuration of an object."""
 
     name: str
     class_name: str

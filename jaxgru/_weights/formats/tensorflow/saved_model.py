@@ -28,7 +28,7 @@ _MODELS = ("_tf_keras_model", "_tf_keras_sequential", "_tf_keras_network")
 
 
 class Configuration(NamedTuple):
-    """What a SavedModel says of Keras' layers."""
+    """The Keras layers of a SavedModel."""
 
     entries: Mapping[int, Any]  # JSON, by the number of the object
     kinds: Mapping[int, Kind]
