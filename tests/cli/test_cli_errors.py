@@ -56,7 +56,7 @@ _REFUSED = {
     "run gru.npz xs.npy --tolerance -1": "argument --tolerance: it is '-1': expected a number, at",
     "run gru.npz xs.npy --tolerance nan": "argument --tolerance: it is 'nan': expected a number",
     "run gru.npz xs.npy --chunk 0": "argument --chunk: it is '0': expected a whole number",
-    "run gru.npz xs.npy --chunk 2.5": "argument --chunk: it is '2.5': expected a whole number from",
+    "run gru.npz xs.npy --chunk 2.5": "argument --chunk: it is '2.5': expected a whole number",
     "run gru.npz xs.npy --equations mine": "argument --equations: invalid choice: 'mine'",
     "run gru.npz xs.npy -o o.csv": "o.csv: the array has shape (2, 12, 4): expected (T, F), as",
     "run gru.npz xs.npy -o o.dat": "o.dat: its suffix is '.dat': expected one of .npy",

@@ -37,7 +37,9 @@ def test_without_it_auto_is_a_scan_and_native_an_error(key, monkeypatch):
     monkeypatch.setattr(implementation, "native", lambda: missing)
     case = _case(key, units=10)  # of no other test, so nothing compiled is used again
     assert not _is_native(jaxgru.gru, *case)
-    message = r"implementation is 'native': expected .* here: built with JAXGRU_BUILD_NATIVE=0$"
+    message = (
+        r"implementation is 'native': expected .* available: built with JAXGRU_BUILD_NATIVE=0$"
+    )
     with pytest.raises(ValueError, match=message):
         jaxgru.gru(*case, implementation="native")
 

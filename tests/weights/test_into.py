@@ -98,7 +98,7 @@ def test_numbers_without_a_place_and_wider_ones():
     with pytest.raises(WeightsError, match=r"kernel has shape \(3, 14\): expected \(3, 15\)"):
         arrays_with(_read, held, dataclasses.replace(net, kernel=net.kernel[:, 1:]))
     wide = jax.tree.map(lambda a: a.astype("f8") + 1e-12, net)
-    with pytest.raises(WeightsError, match=r'kernel is float64 .* float32: .*dtype="file"'):
+    with pytest.raises(WeightsError, match=r'kernel has dtype float64 .* float32: .*dtype="file"'):
         arrays_with(_read, held, wide)
     rounded = arrays_with(_read, held, wide, rounds=True)
     assert rounded["gru/w_i"].dtype == np.float32
@@ -161,7 +161,10 @@ def test_arrays_without_a_place_are_refused(tmp_path):
     for given, message in (
         ({"b": np.ones(3)}, "it has no array 'b': expected one of 'a', 'words'"),
         ({"a": np.ones((3, 2), "f4")}, r"a has shape \(3, 2\): expected \(2, 3\), as in the f"),
-        ({"a": np.full((2, 3), 1 / 3)}, 'it is float64 and a in the file float32: .*dtype="fi'),
+        (
+            {"a": np.full((2, 3), 1 / 3)},
+            'it has dtype float64 and a in the file float32: .*dtype="fi',
+        ),
         ({"words": np.ones(2)}, "'words' has dtype '<U1': expected numbers"),
     ):
         with pytest.raises(WeightsError, match=message):

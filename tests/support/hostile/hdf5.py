@@ -183,7 +183,7 @@ FILES = {
     "groups a thousand deep": (
         keras_h5(lambda file: file.create_group("/".join(["a"] * 1000))),
         "more than 32 groups deep"),
-    "tree that is its own child": (tree_in_itself(), "symbol table of / leads twice"),
+    "tree that is its own child": (tree_in_itself(), "symbol table of / refers twice"),
     "header in a circle": (header_in_a_circle(), "continues in a circle"),
     "newer header in a circle": (newer_header_in_a_circle(), "continues in a circle"),
     "heap of 4 GiB without rows": (

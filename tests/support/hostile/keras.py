@@ -95,7 +95,7 @@ FILES = {
         "model.weights.h5' is damaged (Bad CRC-32"),
     "no weights": (weights_in(), "holds no weights: expected them in model.weights.h5"),
     "weights in npz": (weights_in("model.weights.npz"), "holds its weights in 'model.weights.npz'"),
-    "no GRU": (of_groups(golden.layer_config("Model", "own"), {}), "no GRU in it"),
+    "no GRU": (of_groups(golden.layer_config("Model", "own"), {}), "it has no GRU"),
     "groups 65 deep": (
         of_groups(None, {"\\".join(65 * ["layers"]): []}),
         "is 65 groups deep: expected at most 64"),

@@ -52,7 +52,7 @@ FILES = {
         b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n",
         "a pointer of Git LFS ... run git lfs pull"),
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(20), "a model of TFLite: expected ... SavedModel that it"),
-    "gguf": (b"GGUF\x03\0\0\0" + bytes(20), "a file of GGUF: expected ... converted to ONNX"),
+    "gguf": (b"GGUF\x03\0\0\0" + bytes(20), "a file of GGUF: expected ... convert that to ONNX"),
     "saved model": (SAVED_MODEL, 'the graph of a TensorFlow SavedModel ... load the folder'),
     "index of a checkpoint": (
         b"\0\0\x14\x08\x01\x1a\x02\x08\x01\0\x1b_CHECKPOINTABLE_OBJECT_GRAPH\x08\x07",

@@ -155,5 +155,5 @@ def _read(path):
 def test_it_is_not_written_into(tmp_path):
     folder, _ = case("frozen_keras", tmp_path)
     net = jaxgru.load(folder / "frozen.pb", assume={**USUAL, "reverse": False})
-    with pytest.raises(jaxgru.WeightsError, match=r"numpy.savez .* set_weights"):
+    with pytest.raises(jaxgru.WeightsError, match=r"numpy.savez, .* set_weights"):
         jaxgru.save(net, tmp_path / "new.pb", into=folder / "frozen.pb")
