@@ -16,32 +16,33 @@ from jaxgru.streaming import state_dtype
 
 
 class Stream:
-    """A net that runs step by step as its inputs come, with its state kept from call to call.
+    """A net that runs step by step as inputs arrive, and keeps its state between calls.
 
     ``y = stream(x)`` is one step of ``jaxgru.gru``, or several, from NumPy arrays to NumPy arrays::
 
         ys, h = gru(net, xs, h);  y = ys[-1]
 
-    The native loops compute it without a call of JAX, in a few microseconds, bit-for-bit as ``gru``
-    with ``implementation="native"``. Elsewhere a compiled step of JAX does.
+    The native loops compute it in a few microseconds without calling JAX, and the results are
+    bit-for-bit identical to those of ``gru`` with ``implementation="native"``. Without them, a
+    compiled step of JAX runs.
 
-    The weights are copied when the stream is made, so a later change of them has no effect. The
-    state begins as zeros. Pickles and copies keep the weights and the state. Only one thread at a
-    time may use a stream: another one gets a RuntimeError. Other Python threads run during a call
-    of more than about 0.1 ms.
+    The weights are copied when the stream is created, so later changes have no effect. The initial
+    state is zero. Pickles and copies keep the weights and the state. Only one thread at a time may
+    use a stream: another one gets a RuntimeError. Other Python threads run during a call of more
+    than about 0.1 ms.
 
     Args:
         net: a layer, or a tuple or list of layers, a stack, first layer first. It has I inputs and
             O outputs. A net that runs backward cannot be a stream.
         streams: the number n of independent streams that each call advances; None for one, whose
             arrays have no axis of streams.
-        implementation: what runs the steps. "native": the compiled loops, for tanh and sigmoid
-            without a clip. "scan": a compiled step of JAX, on its default device. "auto":
+        implementation: the implementation of the steps. "native": the compiled loops, for tanh and
+            sigmoid without a clip. "scan": a compiled step of JAX, on its default device. "auto":
             native where it supports the net, otherwise scan.
 
     Attributes:
         streams: as given.
-        implementation: "native" or "scan", whichever runs the steps.
+        implementation: the implementation in use, "native" or "scan".
         dtype: the type of the state and of the outputs: that of the weights as they are stored, and
             at least float32.
         input_size: the number of inputs, I.
@@ -91,7 +92,7 @@ class Stream:
         self._steps: Any = native
         if native is None:
             self._steps = CompiledSteps(self._net, self._states, batched)
-        # What takes prepared arrays, and what returns NotImplemented for others.
+        # Accepts prepared arrays, and returns NotImplemented for others.
         self._run: Callable[..., np.ndarray] = self._steps.run
         self._try_run: Callable[..., Any] = _no_run if native is None else self._run
 
@@ -100,23 +101,23 @@ class Stream:
     ) -> np.ndarray:
         """Run one step, or a chunk of T steps, and return the outputs.
 
-        Nothing is converted or allocated if x is a dense array in the type of the stream, and out
-        is given.
+        Nothing is converted or allocated if x is a contiguous array in the dtype of the stream, and
+        out is given.
 
         Args:
             x: the inputs, ``(I,)`` or ``(T, I)``; with n streams ``(n, I)`` or ``(T, n, I)``.
                 Floating-point numbers of another type are rounded to that of the stream.
             out: the array for the outputs; a new one if None. It may be x.
-            active: booleans ``(n,)``, False for streams without new inputs: their states are held
-                bit-for-bit, their inputs have no effect, and their outputs are those of the step
-                before. All are active if None.
+            active: booleans ``(n,)``, False for streams without new inputs: their states stay
+                bit-for-bit identical, their inputs have no effect, and their outputs are those of
+                the previous step. All are active if None.
 
         Returns:
             The outputs of each step, ``(O,)``, ``(T, O)``, ``(n, O)`` or ``(T, n, O)``; out if that
             is given.
 
         Raises:
-            ValueError: x, out or active has another shape or type, or out cannot be written to.
+            ValueError: x, out or active has another shape or dtype, or out is not writable.
             RuntimeError: another thread runs this stream.
         """
         y: np.ndarray = self._try_run(x, out, active)
@@ -128,8 +129,8 @@ class Stream:
     def state(self) -> Any:
         """The states after the last step, copies in the structure of the net.
 
-        Each is ``(H,)``, or ``(n, H)`` with n streams. It may be set to any state of the net, as
-        ``h0`` of ``jaxgru.gru``: arrays that broadcast to these, or None for zeros.
+        Each is ``(H,)``, or ``(n, H)`` with n streams. It can be set to any state of the net, like
+        ``h0`` of ``jaxgru.gru``: arrays that broadcast to these shapes, or None for zeros.
         """
         with self._steps:
             copies = iter([state.copy() for state in self._states])
@@ -143,7 +144,7 @@ class Stream:
 
         def check(layer: Layer, h: Any) -> None:
             name, units = f"state{layer.path}", layer.params.hidden_size
-            check_state(name, h, leading, units, "as the stream has it")
+            check_state(name, h, leading, units, "as in the stream")
             h = np.zeros(units, self.dtype) if h is None else np.asarray(h)
             check_floating(name, h)
             given.append(h.astype(self.dtype))
@@ -161,7 +162,7 @@ class Stream:
                 None.
 
         Raises:
-            ValueError: which names no streams of these.
+            ValueError: which does not select existing streams.
             RuntimeError: another thread runs this stream.
         """
         rows = self._layout.as_rows(which)
@@ -170,7 +171,7 @@ class Stream:
                 state[rows] = 0
 
     def __repr__(self) -> str:
-        """Show sizes and what runs the steps."""
+        """Show the sizes, the dtype and the implementation."""
         return (
             f"Stream({self.input_size} inputs, {self.output_size} outputs, streams={self.streams}, "
             f"{self.dtype.name}, {self.implementation})"

@@ -38,7 +38,7 @@ _DEEPEST = 32
 
 
 def recognizes(look: FileProbe) -> bool:
-    """Return whether a file begins as an object of JSON."""
+    """Return whether a file begins like a JSON object."""
     return _OBJECT.match(look.head) is not None
 
 

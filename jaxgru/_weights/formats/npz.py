@@ -136,7 +136,7 @@ def write(net: Net, path: Path) -> None:
 def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
     """Return the arrays of a .npz file by name, without the suffix ``.npy``.
 
-    They have native byte order. Arrays of other than numbers are not read.
+    They have native byte order. Arrays that are not numeric are not read.
     """
     archive = open_archive(
         source.file, source.size, "a .npz file, or a .keras file or one of torch.save"
@@ -152,7 +152,7 @@ def read_arrays(source: Source) -> dict[str, NDArray[Any] | Unread]:
 
 
 def _inner(names: list[str]) -> str:
-    """Return the end of an error: the step that reads a file within an archive of another tool."""
+    """Return the end of an error: how to read a file within an archive of another tool."""
     inner = next((name for name in names if name.endswith(_WEIGHTS)), None)
     if inner is None:
         return ""
@@ -176,7 +176,7 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any
 
 
 def _stored(code: str) -> np.dtype[Any] | None:
-    """Return the type of numbers that a header names, None for another."""
+    """Return the numeric dtype in a header, None for other types."""
     if _BFLOAT16.fullmatch(code):
         return FLOATS["bfloat16"]
     known = _DTYPE.fullmatch(code)

@@ -28,7 +28,7 @@ _LARGEST = 16 * 2**20  # of the JSON with the names
 
 
 def recognizes(folder: Path) -> bool:
-    """Return whether a folder is a checkpoint of Orbax, a step, or has steps in it."""
+    """Return whether a folder is a checkpoint of Orbax or a step, or contains steps."""
     return any((folder / name).is_file() for name in (_NAMES, _STEP)) or bool(_steps(folder))
 
 
@@ -85,7 +85,7 @@ def _steps(folder: Path) -> list[str]:
 
 
 def _specs(folder: Path, place: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give the name of each array of a checkpoint, and how TensorStore opens it."""
+    """Return the name of each array of a checkpoint, and its TensorStore spec."""
     path = folder / _NAMES
     if path.stat().st_size > _LARGEST:
         raise WeightsError(f"{_NAMES} has {path.stat().st_size} bytes: expected at most {_LARGEST}")

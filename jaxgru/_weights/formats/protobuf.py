@@ -19,7 +19,7 @@ _ABSENT = [(0, memoryview(b""))]
 
 
 def fields(content: Content) -> Iterator[tuple[int, int, memoryview]]:
-    """Yield of each field of a message its number, its value and its bytes.
+    """Yield the number, the value and the bytes of each field of a message.
 
     The value of a varint is its number, that of four or eight bytes the unsigned number of them in
     little-endian, and that of a field with a length this length. The bytes are not copied.
@@ -41,7 +41,7 @@ def fields(content: Content) -> Iterator[tuple[int, int, memoryview]]:
 
 
 class Message:
-    """The fields of a message by their numbers. An absent one is 0, empty or no message."""
+    """The fields of a message by their numbers. A missing field is 0, empty or None."""
 
     def __init__(self, content: Content, what: str) -> None:
         self._what = what  # for errors
@@ -52,11 +52,11 @@ class Message:
             self._held.setdefault(number, []).append((value, held))
 
     def has(self, field: int) -> bool:
-        """Return whether a field is there."""
+        """Return whether a field is present."""
         return field in self._held
 
     def number(self, field: int) -> int:
-        """Return a number, the last one as protobuf does."""
+        """Return a number; of several, the last one, as in protobuf."""
         return self._held.get(field, _ABSENT)[-1][0]
 
     def text(self, field: int) -> str:

@@ -11,8 +11,8 @@ is read by the names of its arrays (``jaxgru._weights.libraries``), such as thos
 
 A file is eight bytes with the length of the header, the header, and the bytes of the arrays. The
 header is JSON: for each array the dtype, the shape, and the begin and end of its bytes. jaxgru
-parses it without ``safetensors.safe_open``, which, in version 0.8, takes the last of two arrays
-with the same name, ignores unknown keys, refuses a file with an array of an unknown type, and does
+parses it without ``safetensors.safe_open``, which, in version 0.8, returns the last of two arrays
+with the same name, ignores unknown keys, rejects a file with an array of an unknown type, and does
 not return float8 as NumPy.
 
 Source: the format's description in the README of huggingface/safetensors.
@@ -205,7 +205,7 @@ def _entry(name: str, described: Any) -> _Entry:
 
 
 def _check_places(entries: dict[str, _Entry], size: int) -> None:
-    """Raise WeightsError unless the arrays lie one after the other and fill the file."""
+    """Raise WeightsError unless the arrays are contiguous and fill the file."""
     end = 0
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
         if entry.begin != end or entry.end < entry.begin:

@@ -10,8 +10,8 @@ weightsManifest     groups, each the names of files and a list of weights; a gro
 quantization        of a weight: ``float16``, or ``uint8`` and ``uint16`` with ``scale`` and ``min``
 ==================  ===============================================================================
 
-The order of the weights is that of the layers, or that with the frozen ones last, which the file
-does not show: names decide, see ``order.assign``.
+The order of the weights is that of the layers, perhaps with the frozen ones last, which the file
+does not show. So names decide, see ``order.assign``.
 
 Source: ``tfjs-core/src/io/types.ts``, ``tfjs-core/src/io/io_utils.ts``,
 ``tfjs-converter/python/tensorflowjs/write_weights.py``.
@@ -214,7 +214,7 @@ def _with_hard_sigmoid(found: LoadedGRU) -> LoadedGRU:
 
 
 def _names_of(model: Layer, weights: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of the weights by those that people know: ``encoder/gru/kernel``."""
+    """Return the names of the weights by those that users see: ``encoder/gru/kernel``."""
     paths: dict[str, list[str]] = collections.defaultdict(list)
     for path, layer in _layers(model, ""):
         paths[layer.name].append(path)

@@ -7,7 +7,7 @@ silently returned fill values for missing numbers.
 
 Every address is checked against the size of the file before it is read, checksums are verified, no
 other file is opened, and the cost of reading is limited (``blocks``). External, soft and
-user-defined links, external storage and virtual datasets are refused. Every function raises
+user-defined links, external storage and virtual datasets are errors. Every function raises
 WeightsError for damaged or unsupported content; ``what`` names a structure in its messages.
 
 Source: the HDF5 File Format Specification, version 3.0; for the parts that it omits, HDF5's

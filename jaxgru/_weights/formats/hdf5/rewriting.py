@@ -1,4 +1,4 @@
-"""HDF5 files with other numbers in some datasets, by h5py."""
+"""Replacing the numbers of some datasets of an HDF5 file, with h5py."""
 
 import io
 from collections.abc import Mapping

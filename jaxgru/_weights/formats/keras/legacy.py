@@ -1,9 +1,10 @@
-"""Keras' HDF5 files: whole models (``.h5``) of Keras 1 to 3, and weights alone.
+"""Keras' HDF5 files: whole models (``.h5``) of Keras 1 to 3, and files of weights only.
 
 The attribute ``layer_names`` lists the layers, and ``weight_names`` of the group of each layer its
 weights. Both are in the order of the model, unlike the groups. In a whole model, they are in
 ``model_weights``, and the configuration is in ``model_config``. Everything else in a file, such as
-the state of an optimizer, is ignored; nothing in it is run. The names of the weights of a cell are:
+the state of an optimizer, is ignored, and no code in it is run. The names of the weights of a cell
+are:
 
 ==========================  =====================================================================
 Keras 1                     ``gru_1_W_z``, ``gru_1_U_z``, ``gru_1_b_z``, likewise r and h;

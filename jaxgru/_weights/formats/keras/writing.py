@@ -24,8 +24,8 @@ def write_keras(net: Net, path: Path) -> None:
     """Write a net of NumPy arrays as a Keras model, a ``.keras`` file.
 
     A stack becomes Keras layers named ``gru``, ``gru_1``, ``bidirectional`` and so on, which are
-    read back as a tuple. Only the last layer may be a ``Backward``: as ``go_backwards`` of Keras
-    returns outputs in the order of computation, such a model returns only its last state.
+    read back as a tuple. Only the last layer may be a ``Backward``. Because ``go_backwards`` of
+    Keras returns outputs in the order of computation, such a model returns only its last state.
     """
     _write(net, path, "model.keras", lambda model, file: model.save(file))
 

@@ -26,7 +26,8 @@ def rounded(activation: ActivationLike) -> Onnx | None:
 def stored(field: str, activation: ActivationLike, dtype: np.dtype[Any]) -> Onnx:
     """Return an activation of a layer of this dtype as it is stored in a node.
 
-    Raises WeightsError, naming the field, if ONNX has no equal function or cannot hold a parameter.
+    Raises WeightsError, naming the field, if ONNX has no equal function or does not support a
+    parameter.
     """
     function = rounded(activation)
     if function is None:

@@ -124,13 +124,13 @@ def from_onnx(
         for "bidirectional"; the whole net for a model by jaxgru.
 
     Raises:
-        WeightsError: there is no GRU node, several and no ``layer``, one that no net can
-            hold, or weights that are not in the model.
+        WeightsError: there is no GRU node, there are several and ``layer`` is not given, no net
+            represents the GRU exactly, or weights are not in the model.
         ImportError: onnx is not installed.
 
     Warns:
         WeightsWarning: a field was assumed; the model has constant initial states; weights are NaN
-            or Inf; float64 was rounded, as JAX's x64 mode is off.
+            or Inf; float64 was rounded, because JAX's x64 mode is off.
 
     >>> import jax, jaxgru
     >>> params = jaxgru.init(jax.random.key(0), 3, 5)
@@ -164,8 +164,8 @@ def to_onnx(
     The inputs are ``x (batch, time, I)`` and the optional ones below. The outputs are ``y (batch,
     time, O)``, or ``y_forward`` and ``y_backward`` if a merge is None, and for each layer the last
     state ``h (batch, H)``. In a net of several layers, the names of states end with the position:
-    ``h_0_forward`` is that of ``net[0].forward``. Batch and time may have any size from 1.
-    (ONNX Runtime 1.32 ends the process at a size of 0.)
+    ``h_0_forward`` is that of ``net[0].forward``. Batch and time may have any size of at least 1.
+    (At 0, ONNX Runtime 1.32 ends the process.)
 
     In float32, the outputs of ONNX Runtime are within 1e-5 of those of jaxgru. It computes float16
     models in float32 and rounds the outputs of each layer, with an error of at most 2.4e-4 for
@@ -174,7 +174,7 @@ def to_onnx(
 
     Args:
         net: the net.
-        batch_first: if False, x and y have time before batch.
+        batch_first: whether x and y are ``(batch, time, ...)`` instead of ``(time, batch, ...)``.
         lengths: whether there is an input ``lengths (batch,)`` of int32, 1 to time. At later steps
             y is zero, as with ``jaxgru.gru(..., zero_masked=True)``.
         initial_states: whether there is an input ``initial_h (batch, H)`` for each layer, named
@@ -184,13 +184,13 @@ def to_onnx(
 
     Returns:
         A ``ModelProto`` that passes ``onnx.checker``; ``onnx.save`` writes it. The structure of the
-        net is in the metadata, so that ``jaxgru.load`` and ``from_onnx`` return the same net, equal
-        bit-for-bit.
+        net is in the metadata, so that ``jaxgru.load`` and ``from_onnx`` return a bit-for-bit
+        identical net.
 
     Raises:
-        WeightsError: ONNX's GRU does not have an activation (hard_tanh, relu6, selu, exponential,
-            silu, gelu), the arrays have several dtypes, clip or a parameter of an activation is not
-            exact in float32 for float64 weights, or opset does not fit.
+        WeightsError: ONNX's GRU lacks an activation of the net (hard_tanh, relu6, selu,
+            exponential, silu, gelu), the arrays have several dtypes, clip or a parameter of an
+            activation is not exact in float32 for float64 weights, or opset is not supported.
         ValueError: the layers of the net do not fit together.
         ImportError: onnx is not installed.
 

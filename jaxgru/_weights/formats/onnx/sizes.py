@@ -14,7 +14,7 @@ _MOST_STEPS = 50
 
 
 def sizes(constants: Constants, scope: Scope, name: str) -> list[Size]:
-    """Return what a shape is made of; raise WeightsError if that is not known."""
+    """Return the sizes of a shape; raise WeightsError if they are not known."""
     with damaged("its shape does not fit", IndexError):
         return _sizes(constants, scope, name, 0)
 

@@ -198,7 +198,7 @@ class _Graph:
 
 
 def _check_held(net: Net) -> np.dtype[Any]:
-    """Return the type of a net's arrays; raise WeightsError unless GRU nodes can hold the net."""
+    """Return the type of a net's arrays; raise WeightsError unless GRU nodes support the net."""
     for layer in unroll(net):
         _functions(layer.params)
     leaves = jax.tree.leaves(net)

@@ -1,7 +1,7 @@
 """TensorFlow's checkpoints and SavedModels, parsed without TensorFlow.
 
 Every size and offset is checked against the file before anything is allocated, and checksums are
-compared. Nothing in a file is run, and no other file is opened than those of the checkpoint.
+compared. No code in a file is run, and only the files of the checkpoint are opened.
 """
 
 from jaxgru._weights.formats.tensorflow.files import located

@@ -1,7 +1,7 @@
 """CRC-32C, and the masked form in which TensorFlow stores it.
 
-The checksum of a message is linear: long ones are added up in rows of 4,096 bytes, each sum being
-shifted by a row for the next one, and the sum has the checksum of the whole.
+The checksum is linear. So long messages are summed in rows of 4,096 bytes, where each sum is
+shifted by a row before the next one is added, and the last sum has the checksum of the whole.
 """
 
 import functools

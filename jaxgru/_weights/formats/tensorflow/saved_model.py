@@ -1,7 +1,7 @@
 """The configurations of Keras 2's layers in a SavedModel, by the objects that they belong to.
 
 Each layer has one as JSON: in ``keras_metadata.pb`` by the number of its object, until Keras 2.4 in
-the object itself. That of the whole model has all layers, unless its class is a user's own.
+the object itself. That of the whole model has all layers, unless its class is a custom one.
 
 Source: ``tensorflow/core/protobuf/saved_object_graph.proto`` and
 ``tf_keras/protobuf/saved_metadata.proto``.
@@ -37,7 +37,7 @@ class Configuration(NamedTuple):
     def model(self, children: Mapping[int, list[int]]) -> Layer:
         """Return the model, given the layers in each layer, from outside to inside.
 
-        What a class of a user's own does with its layers is in no configuration.
+        How a custom class uses its layers is in no configuration.
         """
         return self._layer(0, children, 0)
 
