@@ -1,4 +1,4 @@
-// Where the numbers of a loop lie: the arrays of its problem, and memory of its own.
+// The memory of a loop: the arrays of its problem, and its own buffers.
 #pragma once
 
 #include "problem.h"
@@ -7,7 +7,7 @@
 namespace jaxgru {
 namespace {
 
-// Where some rows lie in an array (T, B, H), at one time, or in an array (B, H).
+// The position of some rows in an array (T, B, H), at one time, or in an array (B, H).
 template <class T>
 struct Place {
   int64_t offset, units;
@@ -50,7 +50,7 @@ struct Rows {
   T* at(int64_t row, int64_t panel) const { return data + row * width + panel * kLanes<T>; }
 };
 
-// Takes arrays of one block of memory, one after the other.
+// Allocates consecutive arrays in one block of memory.
 template <class T>
 class Allocator {
  public:

@@ -1,4 +1,4 @@
-// A state between steps: what the next step starts from, and what its products read.
+// A state between steps: the state before the next step, and the input of its products.
 #pragma once
 
 #include "arrays.h"
@@ -33,7 +33,7 @@ class Carry {
          [&](int64_t row, int64_t panel) { enter(row, panel, constant_.read(h, row, panel)); });
   }
 
-  // Goes on to a step, the next one.
+  // Advances to the next step.
   void begin(int64_t step) {
     now_ = next_;
     next_ = at(step + 1);
@@ -49,7 +49,7 @@ class Carry {
   int64_t time(int64_t step) const { return reverse_ ? sizes_.steps - 1 - step : step; }
   const Place<T>& place() const { return now_.place; }
 
-  // The state before the present step, and what enters its products: of a held step, 0.
+  // The state before the current step, and the input of its products, which is 0 at a held step.
   Vector<T> state(int64_t row, int64_t panel) const { return load(state_.at(row, panel)); }
   const Rows<T>& entering() const { return now_.entering; }
 
@@ -78,7 +78,7 @@ class Carry {
   }
 
  private:
-  // What is the same for all vectors of a step, found once.
+  // Values that are the same for all vectors of a step, computed once.
   struct Step {
     Place<T> place;
     const bool *valid, *resets;  // of the rows, or null

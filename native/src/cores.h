@@ -9,10 +9,10 @@ namespace jaxgru {
 // JAXGRU_NUM_THREADS if that is less. Found once.
 int available_cores();
 
-// The core that the calling thread runs on, or -1 where that cannot be known.
+// The core that the calling thread runs on, or -1 if that is not known.
 int present_core();
 
-// Keeps a thread off one core, where others are left.
+// Keeps a thread off one core if there are others.
 void keep_off(int core, pthread_t thread);
 
 }  // namespace jaxgru

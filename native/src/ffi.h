@@ -1,5 +1,5 @@
 // The part of the C interface of XLA's custom calls that the handlers use, in version 0.3 of it:
-// that of jaxlib 0.10, the oldest that serves.
+// that of jaxlib 0.10, the oldest supported version.
 //
 // XLA takes handlers of its own version and of older ones. Declared here, a build needs no jaxlib,
 // and any jaxlib can be installed beside it. tests/ffi_test.cc compares these with XLA's own
@@ -141,7 +141,7 @@ struct MetadataExtension {
   Metadata* metadata;
 };
 
-// What a handler returns: success without a message.
+// The result of a handler: success has no message.
 struct Result {
   std::string message;
   Code code = kInvalidArgument;

@@ -21,7 +21,7 @@ class Forward {
   static int64_t packed_size(const Problem& p) {
     return jaxgru::packed_size<T>(p.inputs + p.sizes.units + 2, 3, p.sizes.units);
   }
-  // What the loop over some rows needs beside the packed matrices.
+  // The buffers of the loop over some rows, beside the packed matrices.
   static int64_t memory_size(const Problem& p, int64_t rows) {
     const int64_t units = p.sizes.units;
     return Carry<T>::size(rows, units) + 2 * rows * Rows<T>::width_of(units) +
@@ -84,7 +84,7 @@ class Forward {
   }
 
  private:
-  // Columns of a kernel, packed for some panels unless they are read too seldom.
+  // Columns of a kernel, packed for some panels unless they are read too rarely.
   template <int C>
   Matrix<T, C> take_matrix(Allocator<T>& allocator, const T* columns, int64_t depth,
                            Range panels) const {
@@ -125,7 +125,7 @@ class Forward {
       return projected + (panel * f.at_once_ * rows + number) * 3 * kLanes<T>;
     }
 
-    // The inputs of some steps, each a row of its own.
+    // The inputs of some steps, one row for each.
     void project(int64_t step, int64_t steps) {
       const auto row = [&](int64_t i) {
         return p.xs + (carry.time(step + i / rows) * p.sizes.rows + first + i % rows) * p.inputs;
@@ -145,13 +145,13 @@ class Forward {
       });
     }
 
-    // Goes on to a step, whose inputs are those at a place of the chunk.
+    // Advances to a step, whose inputs are at a position in the chunk.
     void begin(int64_t step, int64_t place) {
       carry.begin(step);
       first_input = place * rows;
     }
 
-    // The gates of a held step are computed, where they are asked for.
+    // The gates of a held step are computed if they are requested.
     bool is_idle() const { return !p.update && carry.all_held(); }
 
     void hold() {

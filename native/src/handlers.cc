@@ -1,4 +1,4 @@
-// What XLA calls: operands and results are checked here, whatever was checked before.
+// The handlers that XLA calls. They check all operands and results themselves.
 #include <initializer_list>
 #include <new>
 #include <string>
@@ -265,11 +265,11 @@ ffi::Result handle_pullback(const ffi::Buffers& operands, const ffi::Buffers& re
 
 #define JAXGRU_EXPORT extern "C" __attribute__((visibility("default")))
 
-// The oldest version of XLA's interface that takes the handlers.
+// The oldest version of XLA's interface that accepts the handlers.
 JAXGRU_EXPORT int jaxgru_ffi_major() { return jaxgru::ffi::kMajor; }
 JAXGRU_EXPORT int jaxgru_ffi_minor() { return jaxgru::ffi::kMinor; }
 
-// The instruction sets that serve, by commas, the best first.
+// The supported instruction sets, separated by commas, the best first.
 JAXGRU_EXPORT const char* jaxgru_instruction_sets() {
   static const std::string names = [] {
     std::string joined;

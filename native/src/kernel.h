@@ -32,7 +32,7 @@ struct Kernel {
   }
 };
 
-// Those of this build whose instruction sets the machine has, the best first.
+// The loops of this build that the machine supports, the best first.
 const std::vector<const Kernel*>& kernels();
 
 // The best, or the one that JAXGRU_NATIVE_ISA names. There is one: library.py looks first.

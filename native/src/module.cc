@@ -1,8 +1,8 @@
-// The streams as a Python module, `loops`, of the stable interface of Python 3.11. Compiled where
-// Python's headers are at hand.
+// The streams as a Python module, `loops`, of the stable interface of Python 3.11. Compiled if
+// Python's headers are available.
 //
 // An object is given NumPy arrays, whose memory it reads and writes in place. What it cannot take
-// as it is, `run` leaves to its caller: it returns NotImplemented and has done nothing.
+// directly, `run` leaves to its caller: it returns NotImplemented without any effect.
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
 
@@ -72,7 +72,7 @@ class View {
   Py_buffer view_{};
 };
 
-// What an object holds.
+// The contents of an object.
 struct Body {
   char format = 'f';
   bool batched = false;  // whether arrays have an axis of rows

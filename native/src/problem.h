@@ -1,4 +1,4 @@
-// What the kernels compute, as sizes and pointers.
+// The problems that the kernels solve, as sizes and pointers.
 //
 // Arrays are dense, the last axis contiguous: T steps, B rows, I inputs, H units. An array that is
 // absent is a null pointer.
@@ -8,7 +8,7 @@
 
 namespace jaxgru {
 
-// What happens at single steps, (T, B).
+// The flags of single steps, (T, B).
 struct Flags {
   const bool* valid = nullptr;   // where false, the state is held
   const bool* resets = nullptr;  // where true, the state before the step is replaced

@@ -1,8 +1,8 @@
 // Products of a few rows with a matrix, the sums in registers.
 //
 // A panel is the columns of a vector of units, in each of C blocks (the gates). Each sum runs over
-// the rows of the matrix in order, however rows and panels are grouped: results are equal to the
-// bit in a batch, alone, and on any number of threads.
+// the rows of the matrix in order, however rows and panels are grouped: results are
+// bit-for-bit identical in a batch, alone, and for any number of threads.
 #pragma once
 
 #include <array>
@@ -52,7 +52,7 @@ struct Packed {
   static constexpr int64_t block_stride() { return kLanes<T>; }
 };
 
-// A matrix as it was given, for whole vectors of units: slower to read, but ready.
+// An unpacked matrix, for whole vectors of units: slower to read, but without packing.
 template <class T>
 struct Unpacked {
   const T* data = nullptr;
@@ -138,7 +138,7 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
   tile.row = first;
   tile.panel = panel;
   for (int r = 0; r < R; ++r) rows[r] = row(first + r);
-  // An array of their own, which no function is given: only such stays in registers.
+  // A local array that is passed to no function: only such an array stays in registers.
   Vector<T> sums[R * P][C];
   tile.each([&](int64_t row, int64_t panel, int i) {
     const Sums<T, C> first_terms = start(row, panel);
@@ -165,7 +165,7 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
   finish(tile);
 }
 
-// The start of a product that adds to nothing. An object, as a function would not be inlined.
+// The start of a product without a summand. An object, because a function would not be inlined.
 template <class T, int C>
 struct Zero {
   Sums<T, C> operator()(int64_t, int64_t) const { return {}; }
@@ -180,7 +180,7 @@ __attribute__((always_inline)) inline void with_constant(int64_t n, const Functi
   }
 }
 
-// As few parts as can be, of at most some size.
+// The smallest number of parts of at most some size.
 inline int64_t parts_of(int64_t size, int64_t most) {
   return size <= most ? 1 : (size + most - 1) / most;
 }

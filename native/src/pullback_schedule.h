@@ -1,8 +1,9 @@
-// How a pullback is shared out among threads.
+// The distribution of a pullback among threads.
 //
 // A batch is cut into slabs of rows, and each thread takes the next one. A single slab is cut
-// otherwise: the caller runs the recurrence, and whoever is free multiplies out what it has left
-// in a ring of blocks, some panels of the results at a time. The cuts depend on sizes alone.
+// otherwise: the caller runs the recurrence and fills a ring of blocks, and idle threads compute
+// the products of these blocks, some panels of the results at a time. The cuts depend on sizes
+// alone.
 #pragma once
 
 #include <sched.h>
@@ -30,7 +31,7 @@ struct Cut {
 
   explicit Cut(const PullbackProblem<T>& p) : groups(p.groups), of_group(p.sizes.rows / p.groups) {
     const int64_t units = p.sizes.units, number = sizeof(T);
-    // A matrix that no core's cache holds is read for more rows at once.
+    // A matrix that does not fit the cache of a core is read for more rows at once.
     const bool cached = 3 * units * units * number <= kCache;
     const int64_t few = cached ? 8 : 16, wanted = parts_of(of_group, cached ? 8 : 4);
     const int64_t most = std::clamp(wanted, few, kSlab);
@@ -197,7 +198,7 @@ class PullbackRun final : public Job {
     }
   }
 
-  // Multiplies out the next block of a part that no one else works on.
+  // Computes the products of the next block of a part that no other thread works on.
   bool take() {
     const int64_t count = part_count(), first = turn_.fetch_add(1, std::memory_order_relaxed);
     for (int64_t i = 0; i < count; ++i) {

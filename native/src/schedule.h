@@ -1,8 +1,8 @@
-// How a loop is shared out among threads.
+// The distribution of a loop among threads.
 //
-// A batch is cut into slabs of rows, and a slab runs through all steps without any exchange: each
-// is claimed by whoever is free. A single sequence is cut by units: the members of a team meet
-// after each product. Whatever is chosen, every number is computed in the same way.
+// A batch is cut into slabs of rows, and a slab runs through all steps without any exchange: idle
+// threads claim the next slab. A single sequence is cut by units: the members of a team synchronize
+// after each product. With either, every number is computed in the same way.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 namespace jaxgru {
 namespace {
 
-// Where the members of a team wait for each other; nowhere, in a loop of one thread.
+// The barrier of the members of a team; none for a loop of one thread.
 struct TeamBarrier {
   Barrier* barrier = nullptr;
   int member = 0;

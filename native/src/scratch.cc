@@ -16,7 +16,7 @@ struct Block {
 };
 
 // One block for each of a few calls at once. The lock is never waited for: memory can be had
-// without it, and after a fork nobody may be there to release it.
+// without it, and after a fork its owner may not exist.
 constexpr int kBlocks = 4;
 Block kept[kBlocks];
 std::mutex mutex;

@@ -39,7 +39,7 @@ class PackedForward {
   Forward<T> loop_;
 };
 
-// Memory that one owner holds.
+// Memory with a single owner.
 template <class T>
 class Block {
  public:

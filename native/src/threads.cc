@@ -16,7 +16,7 @@
 namespace jaxgru {
 namespace {
 
-// How often is looked, about 10 us, before a thread is given up to the others.
+// The number of polls, about 10 us, before a thread yields to others.
 constexpr int kSpins = 500;
 
 int64_t now() {
@@ -57,7 +57,7 @@ class Pool {
         avoided_core_ = -1;
       }
     } catch (const std::system_error&) {
-      // No more threads are to be had: those that run will do.
+      // No more threads are available: the running ones are enough.
     }
   }
 

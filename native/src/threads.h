@@ -1,7 +1,7 @@
 // Threads that help the caller of a kernel.
 //
-// The caller never depends on a helper that has not come: it opens a job, leads it, closes it, and
-// waits for the helpers that are inside. One job runs at a time; a second caller works alone.
+// The caller never depends on a helper that has not joined: it opens a job, leads it, closes it,
+// and waits for the helpers that are inside. One job runs at a time; a second caller works alone.
 // Helpers sleep between jobs and start with the first job that wants them, anew in a child process
 // after a fork. They are never joined: they end with the process.
 #pragma once
