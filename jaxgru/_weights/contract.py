@@ -49,7 +49,7 @@ class Stored(NamedTuple):
     arrays: Arrays  # all arrays by their names in the file
     # By the configuration of the file; without one, by the names that any library gives.
     find: Find = find
-    # The names in the file by those that people know; None: they are the same.
+    # The names in the file by those that users see; None if they are the same.
     named: Mapping[str, str] | None = None
     # Builds the whole model, as ``find`` does the GRUs; None: the file has no configuration.
     model: "Callable[[Arrays, Mapping[str, Any]], LoadedGRU] | None" = None

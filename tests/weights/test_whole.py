@@ -312,7 +312,7 @@ def test_a_file_without_the_names_of_layers_is_warned_of(tmp_path):
             for i, shape in enumerate(((3, 15), (5, 15), (2, 15))):
                 file[f"layers/{layer}/cell/vars/{i}"] = np.ones(shape, "f4")
     with pytest.warns(
-        jaxgru.WeightsWarning, match="no names of layers: 'gru', 'gru_1' are classes"
+        jaxgru.WeightsWarning, match="not contain the names of layers: 'gru', 'gru_1' are classes"
     ):
         arrays = jaxgru.load_arrays(path)
     assert "gru_1/recurrent_kernel" in arrays

@@ -56,7 +56,7 @@ class Before:
         return None if self._is_hidden(scope, name) else node
 
     def time_major(self, view: View, time: int) -> tuple[str, int, list[Any]] | None:
-        """Return the input of the model that has steps before sequences, unless it says so itself.
+        """Return the input with steps before sequences, unless the names of its axes say so.
 
         With it are the axis of the steps and the sizes.
         """

@@ -1,8 +1,8 @@
 """TensorFlow's checkpoints: an index, which is a table of entries, and shards with their bytes.
 
 The key ``""`` has the number of shards, any other the place of a variable. A variable that a
-partitioner has cut has an entry without a place, and one for each slice. Shards are beside the
-index, under its name, and are read when a variable is; no other folder is.
+partitioner has cut has an entry without a place, and one for each slice. Shards are in the folder
+of the index, have its name, and are read when a variable is read.
 
 Source: ``tensorflow/core/protobuf/tensor_bundle.proto`` and ``tensor_bundle.cc``.
 """

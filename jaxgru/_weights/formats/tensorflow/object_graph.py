@@ -60,7 +60,7 @@ class Tree:
     """The objects of a checkpoint by way of their attributes, each once."""
 
     root: Group
-    named: dict[str, str]  # the keys of variables by the names that people know
+    named: dict[str, str]  # the keys of variables by the names that users see
     groups: dict[int, Group]  # of layers, cells and what leads to them, by the number of the object
     cells: dict[str, str]  # the keys of variables that only lists hold, by full names of cells
     empty: list[str]  # the attributes, joined by /, of recurrent layers without variables
@@ -249,7 +249,7 @@ def _cells_in_lists(nodes: list[Node], used: Collection[int]) -> Iterator[tuple[
                     continue
                 taken.update(found)
                 place = names[at][0] or f"{list_name}/{at}"
-                # In a model of one's own, every layer may have the same.
+                # In a custom model, every layer may have the same name.
                 place = place if place not in places else f"{list_name}/{at}/gru_cell"
                 places.add(place)
                 for own, number in zip(_CELL, found, strict=False):

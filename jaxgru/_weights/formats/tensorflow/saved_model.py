@@ -75,7 +75,7 @@ def read_configuration(folder: Path, nodes: list[Node]) -> Configuration | None:
             continue
         entry = parse_json(text, "the configuration of a layer", LARGEST)
         if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
-            continue  # of a metric, or a model of a user's own
+            continue  # of a metric, or a custom model
         config = entry.get("config")
         name = config.get("name") if isinstance(config, dict) else None
         name = name if isinstance(name, str) else entry.get("name")

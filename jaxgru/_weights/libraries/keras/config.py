@@ -21,7 +21,7 @@ LARGEST = 8 * 2**20
 
 _GRUS = ("GRU", "CuDNNGRU")
 CELLS = (*_GRUS, "GRUCell")  # the classes of a single cell
-# The fields by which the class is known that a user's own class derives from, the first that fits.
+# The fields that identify the base class of a custom class; the first class that fits is used.
 _FIELDS_OF = {
     "GRU": {"units", "reset_after", "return_sequences"},
     "GRUCell": {"units", "reset_after"},

@@ -109,10 +109,10 @@ def layer_groups(model: Group, layers: Sequence[Layer]) -> list[Group | None]:
 
 
 def names_of(root: Group, layers: Mapping[str, tuple[str, Layer]] | None = None) -> dict[str, str]:
-    """Return the paths of all arrays by the names that people know.
+    """Return the paths of all arrays by the names that users see.
 
     ``layers`` has the name and the configuration of each layer by the path of its group. Without
-    it, names are those that the file has for objects, else those of groups.
+    it, names are those of objects in the file, else those of groups.
     """
     named: dict[str, str] = {}
 
@@ -141,7 +141,7 @@ def names_of(root: Group, layers: Mapping[str, tuple[str, Layer]] | None = None)
 
 
 def notes_of(root: Group) -> tuple[str, ...]:
-    """Return what is to be said of the names of ``names_of`` without the layers."""
+    """Return the notes on the names of ``names_of`` without the layers."""
     unnamed: list[str] = []
 
     def walk(group: Group) -> None:
@@ -154,8 +154,8 @@ def notes_of(root: Group) -> tuple[str, ...]:
     if not unnamed:
         return ()
     return (
-        f"it has no names of layers: {listed(unnamed)} are classes, numbered in the order of the "
-        "model",
+        f"it does not contain the names of layers: {listed(unnamed)} are classes, numbered in the "
+        "order of the model",
     )
 
 
@@ -213,7 +213,7 @@ def find(
 
     They are found by the shapes of their arrays, which show the position of the reset gate. Groups
     show both directions and stacks of cells. The other fields are assumed. ``layers`` has those of
-    the configuration by the paths of their groups: one with such arrays is of a user's own class.
+    the configuration by the paths of their groups; one with such arrays has a custom class.
     """
     gathered: GRUsByName = {}
     for names, group in _recurrent(arrays, root, known, ()):

@@ -93,7 +93,7 @@ def _trained_first(cells: Iterator[_Cell] | list[_Cell]) -> list[_Cell]:
 
 
 def _by_name(cells: Sequence[_Cell], places: Sequence[Place]) -> dict[tuple[int, ...], Place]:
-    """Return the place of each cell whose names are those of one place and of no other cell.
+    """Return the place of each cell whose names match only this place, which no other cell matches.
 
     Some versions omit the names of outer layers, and most add names that are not in the
     configuration.
