@@ -22,18 +22,6 @@ def check(entry: Entry) -> None:
     states = contender.to_numpy(contender.forward(problem).call())
     _agree(entry, "states", contender.layout(states), _states(contender, weights, xs))
     _check_gradients(entry, problem)
-    # These two keep their state between calls, here over the same input.
-    same = np.repeat(xs[:, :1], 3, axis=1)
-    _check_stream(entry, "step", problem, _states(contender, weights, same)[:, -1], calls=3)
-    twice = np.concatenate([xs, xs], axis=1)
-    _check_stream(entry, "chunk", problem, _states(contender, weights, twice)[:, -1], calls=2)
-
-
-def _check_stream(entry: Entry, kind: str, problem: Problem, last: Array, calls: int) -> None:
-    program = getattr(entry.contender, kind)(problem)
-    for _ in range(calls):
-        state = program.call()
-    _agree(entry, kind, entry.contender.to_numpy(state).reshape(last.shape), last)
 
 
 def _check_gradients(entry: Entry, problem: Problem) -> None:

@@ -13,7 +13,7 @@ import jax
 # Names of distributions, some of which differ from the imported names.
 _DISTRIBUTIONS = (
     "jaxgru", "jax", "jaxlib", "numpy", "flax", "equinox", "dm-haiku", "keras", "torch",
-    "onnxruntime",
+    "onnxruntime", "openvino", "ai-edge-litert",
 )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def measure(entries: Iterable[Entry], kind: str, problem: Problem, effort: Effor
 
     Args:
         entries: the participants.
-        kind: a method of ``Contender``: forward, train, step or chunk.
+        kind: a method of ``Contender``: forward or train.
         problem: the problem.
         effort: the time to spend.
     """

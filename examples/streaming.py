@@ -12,7 +12,6 @@ forward layers is possible too.
 """
 
 import argparse
-import functools
 import os
 import sys
 from pathlib import Path
@@ -30,30 +29,26 @@ def main() -> None:
     parser.add_argument("--state", type=Path, help="the .npz file of the state")
     options = parser.parse_args()
 
-    net = jaxgru.load(options.weights)
-    parts = jaxgru.GRUParams, jaxgru.Backward, jaxgru.Bidirectional
-    layers = jax.tree.leaves(net, is_leaf=lambda part: isinstance(part, parts))
-    if not all(isinstance(layer, jaxgru.GRUParams) for layer in layers):
-        raise SystemExit(f"{options.weights} has a backward direction, which begins at the end")
-    size = layers[0].input_size
-    # Compiled at the first line; docs/latency.md describes how to make it faster.
-    run = jax.jit(functools.partial(jaxgru.gru, net))
-    _, h = jaxgru.gru(net, np.zeros((0, size), np.float32))  # no step: returns the initial state
+    try:
+        stream = jaxgru.Stream(jaxgru.load(options.weights))
+    except ValueError as error:  # a net with a backward direction, which begins at the end
+        raise SystemExit(f"{options.weights}: {error}") from None
     if options.state is not None and options.state.exists():
+        structure = jax.tree.structure(stream.state)
         with np.load(options.state) as stored:
-            h = jax.tree.unflatten(jax.tree.structure(h), stored.values())
+            stream.state = jax.tree.unflatten(structure, stored.values())
     for number, line in enumerate(sys.stdin, start=1):
-        ys, h = run(_inputs(line, number, size), h)
-        print(*(f"{output:.8f}" for output in np.asarray(ys[0])), flush=True)
+        y = stream(_inputs(line, number, stream.input_size))
+        print(*(f"{output:.8f}" for output in y), flush=True)
         if options.state is not None:
-            _store(options.state, h)
+            _store(options.state, stream.state)
 
 
 def _inputs(line: str, number: int, size: int) -> np.ndarray:
-    """Return the one step of a line, ``(1, I)``."""
+    """Return the inputs of a line, ``(I,)``."""
     words = line.replace(",", " ").split()
     try:
-        x = np.array([[float(word) for word in words]], np.float32)
+        x = np.array([float(word) for word in words], np.float32)
     except ValueError as error:
         raise SystemExit(f"line {number}: {error}") from None
     if x.size != size:

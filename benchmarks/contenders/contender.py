@@ -51,20 +51,6 @@ class Contender(abc.ABC):
         ``(loss, (gradients of the weights' leaves, gradient of the inputs))``.
         """
 
-    @abc.abstractmethod
-    def step(self, problem: Problem) -> Program:
-        """Return a program for one step on the first input, which continues from its last call.
-
-        It uses the cell of the library, if there is one. The result is the new state.
-        """
-
-    @abc.abstractmethod
-    def chunk(self, problem: Problem) -> Program:
-        """Return a program for all inputs, which continues from its last call.
-
-        The result is the new state.
-        """
-
     def layout(self, xs: Array) -> Array:
         """Convert an array from batch-first to the layout of this library, or back."""
         return np.ascontiguousarray(np.swapaxes(xs, 0, 1)) if self.time_major else xs
@@ -87,10 +73,6 @@ class JaxContender(Contender):
     def layer(self, shape: Shape) -> Apply:
         """Return the function from (weights, state, inputs) to the states of all steps."""
 
-    @abc.abstractmethod
-    def cell(self, shape: Shape) -> Apply:
-        """Return the function from (weights, state, one input) to the new state."""
-
     def forward(self, problem: Problem) -> Program:
         states, leaves = self._from_zero(problem)
         return jax_program(states, leaves, self._inputs(problem))
@@ -102,25 +84,6 @@ class JaxContender(Contender):
             return jnp.mean(jnp.square(states(leaves, xs)))
 
         return jax_program(jax.value_and_grad(loss, argnums=(0, 1)), leaves, self._inputs(problem))
-
-    def step(self, problem: Problem) -> Program:
-        cell, leaves = self._flat(problem, self.cell(problem.shape))
-
-        def one_step(leaves: list[jax.Array], h: jax.Array, x: jax.Array) -> tuple[jax.Array]:
-            return (cell(leaves, h, x),)
-
-        return _stream(one_step, leaves, _zero_state(problem), jnp.asarray(problem.xs[:, 0]))
-
-    def chunk(self, problem: Problem) -> Program:
-        layer, leaves = self._flat(problem, self.layer(problem.shape))
-
-        def all_steps(
-            leaves: list[jax.Array], h: jax.Array, xs: jax.Array
-        ) -> tuple[jax.Array, jax.Array]:
-            ys = layer(leaves, h, xs)
-            return ys[-1] if self.time_major else ys[:, -1], ys
-
-        return _stream(all_steps, leaves, _zero_state(problem), self._inputs(problem))
 
     def _inputs(self, problem: Problem) -> jax.Array:
         return jnp.asarray(self.layout(problem.xs))
@@ -148,17 +111,6 @@ def jax_program(function: Callable[..., Any], *arguments: Any) -> Program:
     """Return a program of the compiled function with these arguments."""
     compiled, seconds, temp_bytes = _compile(function, *arguments)
     return Program(lambda: jax.block_until_ready(compiled(*arguments)), seconds, temp_bytes)
-
-
-def _stream(function: Callable[..., Any], leaves: Any, h: jax.Array, xs: jax.Array) -> Program:
-    compiled, seconds, temp_bytes = _compile(function, leaves, h, xs)
-
-    def call() -> jax.Array:
-        nonlocal h
-        h = jax.block_until_ready(compiled(leaves, h, xs))[0]
-        return h
-
-    return Program(call, seconds, temp_bytes)
 
 
 def _compile(function: Callable[..., Any], *arguments: Any) -> tuple[Any, float, int | None]:

@@ -36,6 +36,3 @@ class Equinox(JaxContender):
             return lax.scan(body, h, xs, unroll=self.unroll)[1]
 
         return jax.vmap(one_sequence, in_axes=(None, 0, 0))
-
-    def cell(self, shape: Shape) -> Apply:
-        return jax.vmap(lambda cell, h, x: cell(x, h), in_axes=(None, 0, 0))

@@ -33,7 +33,3 @@ class FlaxLinen(JaxContender):
             return rnn.apply({"params": {"cell": weights}}, xs, initial_carry=h)
 
         return apply
-
-    def cell(self, shape: Shape) -> Apply:
-        cell = nn.GRUCell(shape.units)
-        return lambda weights, h, x: cell.apply({"params": weights}, h, x)[0]

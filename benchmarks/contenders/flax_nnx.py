@@ -33,9 +33,6 @@ class FlaxNnx(JaxContender):
 
         return apply
 
-    def cell(self, shape: Shape) -> Apply:
-        return lambda weights, h, x: _filled_cell(shape, weights)(h, x)[0]
-
 
 def _filled_cell(shape: Shape, weights: dict[str, Any]) -> nnx.GRUCell:
     # Runs only while JAX traces.

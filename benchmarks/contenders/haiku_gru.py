@@ -29,12 +29,6 @@ class Haiku(JaxContender):
 
         return hk.without_apply_rng(hk.transform(states)).apply
 
-    def cell(self, shape: Shape) -> Apply:
-        def state(h: jax.Array, x: jax.Array) -> jax.Array:
-            return hk.GRU(shape.units)(x, h)[0]
-
-        return hk.without_apply_rng(hk.transform(state)).apply
-
 
 def _negate_update(weight: Array) -> Array:
     update, reset, candidate = blocks(weight)

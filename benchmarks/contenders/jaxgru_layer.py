@@ -7,7 +7,7 @@ from jaxgru._recurrence.layer import Implementation
 
 
 class Jaxgru(JaxContender):
-    """``jaxgru.gru`` and ``jaxgru.gru_cell``."""
+    """``jaxgru.gru``."""
 
     def __init__(self, implementation: Implementation = "auto") -> None:
         self.implementation = implementation
@@ -18,6 +18,3 @@ class Jaxgru(JaxContender):
     def layer(self, shape: Shape) -> Apply:
         options = {"implementation": self.implementation}
         return lambda params, h, xs: jaxgru.gru(params, xs, h, **options)[0]
-
-    def cell(self, shape: Shape) -> Apply:
-        return jaxgru.gru_cell

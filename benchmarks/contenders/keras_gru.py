@@ -35,9 +35,3 @@ class Keras(JaxContender):
             return layer.stateless_call(weights, rest, xs, initial_state=[h])[0]
 
         return apply
-
-    def cell(self, shape: Shape) -> Apply:
-        cell = keras.layers.GRUCell(shape.units)
-        cell.build((shape.batch, shape.inputs))
-        rest = [variable.value for variable in cell.non_trainable_variables]
-        return lambda weights, h, x: cell.stateless_call(weights, rest, x, [h])[0][0]

@@ -32,8 +32,8 @@ class OnnxRuntime(Contender):
         return leaf.numpy()
 
     def forward(self, problem: Problem) -> Program:
-        session, seconds = self._session(problem, "ys")
-        binding = _bound(session, "ys", xs=self.layout(problem.xs), h0=zero_state(problem))
+        session, seconds = self._session(problem)
+        binding = _bound(session, xs=self.layout(problem.xs), h0=zero_state(problem))
 
         def call() -> Any:
             session.run_with_iobinding(binding)
@@ -44,26 +44,9 @@ class OnnxRuntime(Contender):
     def train(self, problem: Problem) -> None:
         """Return None: it has no gradients."""
 
-    def step(self, problem: Problem) -> Program:
-        """Return a chunk of one step: it has no cell."""
-        first = problem._replace(shape=problem.shape._replace(time=1), xs=problem.xs[:, :1])
-        return self.chunk(first)
-
-    def chunk(self, problem: Problem) -> Program:
-        session, seconds = self._session(problem, "h")
-        binding = _bound(session, "h", xs=self.layout(problem.xs), h0=zero_state(problem))
-
-        def call() -> Any:
-            session.run_with_iobinding(binding)
-            h = binding.get_outputs()[0]
-            binding.bind_ortvalue_input("h0", h)
-            return h
-
-        return Program(call, seconds)
-
-    def _session(self, problem: Problem, output: str) -> tuple[Any, float]:
+    def _session(self, problem: Problem) -> tuple[Any, float]:
         start = time.perf_counter()
-        model = onnx_model(problem.shape, self.weights(problem.weights), output)
+        model = onnx_model(problem.shape, self.weights(problem.weights), "ys")
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), self.options, providers=["CPUExecutionProvider"]
         )
@@ -74,16 +57,19 @@ def zero_state(problem: Problem) -> Array:
     return np.zeros((1, problem.shape.batch, problem.shape.units), np.float32)
 
 
-def _bound(session: Any, output: str, **inputs: Array) -> Any:
+def _bound(session: Any, **inputs: Array) -> Any:
     binding = session.io_binding()
     for name, value in inputs.items():
         binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(value))
-    binding.bind_output(output, "cpu")  # a new array in each call, as in other libraries
+    binding.bind_output("ys", "cpu")  # a new array in each call, as in other libraries
     return binding
 
 
-def onnx_model(shape: Shape, leaves: list[Array], output: str) -> onnx.ModelProto:
-    """Return the model of ``ys``, all states, or of ``h``, the last one."""
+def onnx_model(shape: Shape, leaves: list[Array], *outputs: str) -> onnx.ModelProto:
+    """Return the model of some outputs.
+
+    ``ys`` and ``states`` are all states, without and with an axis of directions; ``h`` is the last.
+    """
     node = onnx.helper.make_node(
         "GRU",
         ["xs", "W", "R", "B", "", "h0"],
@@ -102,6 +88,7 @@ def onnx_model(shape: Shape, leaves: list[Array], output: str) -> onnx.ModelProt
         "xs": (shape.time, shape.batch, shape.inputs),
         "h0": (1, shape.batch, shape.units),
         "ys": (shape.time, shape.batch, shape.units),
+        "states": (shape.time, 1, shape.batch, shape.units),
         "h": (1, shape.batch, shape.units),
     }
     tensors = {
@@ -109,8 +96,8 @@ def onnx_model(shape: Shape, leaves: list[Array], output: str) -> onnx.ModelProt
         for name, size in sizes.items()
     }
     graph = onnx.helper.make_graph(
-        [node, squeeze], "gru", [tensors["xs"], tensors["h0"]], [tensors[output]],
-        constants,
+        [node, squeeze], "gru", [tensors["xs"], tensors["h0"]],
+        [tensors[name] for name in outputs], constants,
     )  # fmt: skip
     opset = onnx.helper.make_opsetid("", 22)
     return onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10)

@@ -27,7 +27,7 @@ class OpenVino(OnnxRuntime):
         return np.array(leaf.data)
 
     def forward(self, problem: Problem) -> Program:
-        request, seconds = self._request(problem, "ys")
+        request, seconds = self._request(problem)
 
         def call() -> Any:
             request.infer()
@@ -35,22 +35,10 @@ class OpenVino(OnnxRuntime):
 
         return Program(call, seconds)
 
-    def chunk(self, problem: Problem) -> Program:
-        request, seconds = self._request(problem, "h")
-        state = request.get_tensor("h0")
-
-        def call() -> Any:
-            request.infer()
-            h = request.get_output_tensor()
-            state.data[:] = h.data
-            return h
-
-        return Program(call, seconds)
-
-    def _request(self, problem: Problem, output: str) -> tuple[Any, float]:
+    def _request(self, problem: Problem) -> tuple[Any, float]:
         start = time.perf_counter()
         core = openvino.Core()
-        content = onnx_model(problem.shape, self.weights(problem.weights), output)
+        content = onnx_model(problem.shape, self.weights(problem.weights), "ys")
         model = core.read_model(content.SerializeToString())
         request = core.compile_model(model, "CPU", self.config).create_infer_request()
         seconds = time.perf_counter() - start

@@ -25,9 +25,6 @@ class PlainScan(JaxContender):
 
         return apply
 
-    def cell(self, shape: Shape) -> Apply:
-        return _step
-
 
 def _step(weights: Weights, h: jax.Array, x: jax.Array) -> jax.Array:
     xz, xr, xn = jnp.split(x @ weights.kernel + weights.bias, 3, axis=-1)

@@ -1,4 +1,4 @@
-"""PyTorch: ``torch.nn.GRU`` and ``torch.nn.GRUCell``, on the CPU or on a CUDA device."""
+"""PyTorch: ``torch.nn.GRU``, on the CPU or on a CUDA device."""
 
 import os
 from collections.abc import Callable
@@ -44,28 +44,6 @@ class Torch(Contender):
             return loss, (gradients, of_inputs)
 
         return self._with_memory(self._program(loss_and_gradients))
-
-    def step(self, problem: Problem) -> Program:
-        cell, x = self._filled(torch.nn.GRUCell, problem), self._inputs(problem.xs)[0]
-        h = torch.zeros(problem.shape.batch, problem.shape.units, device=self.device)
-
-        def advance() -> torch.Tensor:
-            nonlocal h
-            h = cell(x, h)
-            return h
-
-        return self._program(torch.inference_mode()(advance))
-
-    def chunk(self, problem: Problem) -> Program:
-        layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem.xs)
-        h = torch.zeros(1, problem.shape.batch, problem.shape.units, device=self.device)
-
-        def advance() -> torch.Tensor:
-            nonlocal h
-            _, h = layer(xs, h)
-            return h[0]
-
-        return self._program(torch.inference_mode()(advance))
 
     def _inputs(self, xs: Array) -> torch.Tensor:
         return torch.tensor(self.layout(xs), device=self.device)

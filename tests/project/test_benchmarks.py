@@ -14,12 +14,13 @@ import pytest
 pytest.importorskip("optax")
 
 import benchmarks
-from benchmarks import contenders, features
+from benchmarks import contenders, features, streaming
 from benchmarks.check import check
 from benchmarks.learning import copying, digits
 from benchmarks.learning.race import Run, race
 from benchmarks.learning.task import BLOCK, TASKS
 from benchmarks.problem import Shape
+from benchmarks.steppers import STEPPERS
 
 pytestmark = [
     pytest.mark.slow,
@@ -62,6 +63,24 @@ def test_features_are_what_they_are_called(kind):
 )
 def test_every_benchmark_is_imported(name):
     importlib.import_module(name)
+
+
+@pytest.mark.parametrize("name", STEPPERS)
+def test_a_stepper_goes_on_from_its_last_call(name):
+    packages, stepper = STEPPERS[name]
+    for package in packages:
+        pytest.importorskip(package)
+    for batch, time in ((1, 1), (1, 3), (3, 1)):
+        streaming.checked(name, stepper, Shape(batch, time, 4, 5))  # with the float64 loop
+
+
+def test_a_stepper_that_begins_anew_is_found():
+    def anew(problem):
+        _, stepper = STEPPERS["jaxgru.Stream"]
+        return (lambda x: stepper(problem)[0](x)), stepper(problem)[1]
+
+    with pytest.raises(ArithmeticError, match="anew: states off by"):
+        streaming.checked("anew", anew, Shape(1, 2, 4, 5))
 
 
 _WRONG = {

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import oracle
 import pytest
+
+import jaxgru
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -80,15 +83,23 @@ def test_what_is_refused(command, line, message):
     assert re.search(message, done.stderr)
 
 
-@pytest.mark.usefixtures("default_promotion")
-def test_latency_runs_each_way_to_the_same_states(monkeypatch, capsys):
+def test_an_audio_callback_gives_the_effect_of_the_whole(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    latency = runpy.run_path(str(EXAMPLES / "latency.py"))
-    latency["main"]("examples/data/gru.npz", rounds=1, steps=32)  # which compares the states
-    printed = capsys.readouterr().out
-    ways = [line.split("  ")[0] for line in printed.splitlines() if line[-1].isdigit()]
-    assert len(ways) >= 8
-    assert "weights closed over, 16 steps a call" in ways
+    example = runpy.run_path(str(EXAMPLES / "audio_callback.py"))
+    example["main"](units=6, frames=16, channels=2, seconds=0.02)  # which compares the samples
+    assert "60 blocks of 16 samples, 2 channels, 333 us each" in capsys.readouterr().out
+
+    # Blocks of any length, of one channel; the oracle is the float64 loop.
+    rng = np.random.default_rng(0)
+    shapes = (1, 15), (5, 15), (15,), (15,)
+    params = jaxgru.GRUParams(*(0.3 * rng.standard_normal(s).astype(np.float32) for s in shapes))
+    readout, played = rng.standard_normal(5).astype(np.float32), np.ones((30, 1), np.float32)
+    effect, heard = example["Effect"](params, readout, 1, 16), np.zeros((30, 1), np.float32)
+    for first, last in ((0, 16), (16, 17), (17, 30)):
+        effect(played[first:last], heard[first:last], last - first, None, None)
+    expected = oracle.gru(params, played)[0] @ readout
+    # Thirty steps in float32, and a sum of five products.
+    np.testing.assert_allclose(heard[:, 0], expected, rtol=0, atol=1e-5)
 
 
 def _run(name, *options, lines=()):
