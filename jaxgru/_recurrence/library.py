@@ -75,7 +75,7 @@ def stream_type() -> tuple[Any, str | None]:
     try:
         module = importlib.util.module_from_spec(spec)
     except ImportError:  # it lacks the function that creates the module
-        return None, "the loops were built without Python's headers"
+        return None, "the library was built without Python's headers, or for another version"
     loader.exec_module(module)
     return module.Stream, None
 
