@@ -1,6 +1,6 @@
 """One step at a time, from NumPy arrays to NumPy arrays, with the state kept."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -154,7 +154,7 @@ class Stream:
             for state, h in zip(self._states, given, strict=True):
                 state[...] = h
 
-    def reset(self, which: ArrayLike | None = None) -> None:
+    def reset(self, which: ArrayLike | Sequence[int] | None = None) -> None:
         """Set the states to zeros, as before the first step.
 
         Args:

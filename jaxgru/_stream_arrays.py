@@ -26,7 +26,7 @@ class Layout(NamedTuple):
         if x.shape != shape and x.shape[1:] != shape:
             of_steps = ", ".join(map(str, ("T", *shape)))
             raise ValueError(f"x has shape {x.shape}: expected {shape} or ({of_steps})")
-        return np.require(x, self.dtype, ["C", "A"])
+        return _dense(x.astype(self.dtype, copy=False))
 
     def as_active(self, active: Any) -> np.ndarray:
         """Return the flags as a dense array; raise ValueError if they are none."""
@@ -38,7 +38,7 @@ class Layout(NamedTuple):
                 f"active has dtype {active.dtype} and shape {active.shape}: expected bool and "
                 f"({self.streams},)"
             )
-        return np.require(active, requirements=["C", "A"])
+        return _dense(active)
 
     def check_out(self, out: Any, leading: tuple[int, ...]) -> None:
         """Raise ValueError unless the outputs, with these axes before theirs, can be written."""
@@ -79,8 +79,14 @@ def is_plain(array: np.ndarray) -> bool:
 
 def check_floating(name: str, array: np.ndarray) -> None:
     """Raise ValueError unless an array has floating-point numbers."""
-    if not jnp.issubdtype(array.dtype, jnp.floating):
+    # bfloat16 is of another kind than NumPy's own.
+    if array.dtype.kind != "f" and not jnp.issubdtype(array.dtype, jnp.floating):
         raise ValueError(f"{name} has dtype {array.dtype.name}: expected a floating-point type")
+
+
+def _dense(array: np.ndarray) -> np.ndarray:
+    is_dense = array.flags.c_contiguous and array.flags.aligned
+    return array if is_dense else array.copy()
 
 
 def _as_array(name: str, value: Any) -> np.ndarray:

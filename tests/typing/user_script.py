@@ -51,6 +51,13 @@ def units(net: jaxgru.Net, state: jaxgru.State = None) -> int:
     return units(net.net if isinstance(net, jaxgru.Backward) else net[-1], state)
 
 
+# One step at a time, in NumPy's arrays.
+stream = jaxgru.Stream(stack, 4, implementation="scan")
+assert_type(stream(xs, active=np.ones(4, bool)), np.ndarray)
+assert_type(stream.streams, int | None)
+stream.state = (None, h)
+stream.reset([0, 2])
+
 # Files and objects of other libraries.
 assume: jaxgru.Assume = {"activation": leaky, "reset_after": True}
 assert_type(jaxgru.load_layer("gru.npz", assume=assume), jaxgru.GRUParams)
