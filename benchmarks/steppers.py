@@ -2,10 +2,11 @@
 
 Each entry of ``STEPPERS`` is a function of a problem: T steps a call, B streams. It returns what is
 called with the inputs of a call and returns its outputs, and the shape of these inputs. All compute
-on one thread, but for many streams, and in the way that their documentation names as the fastest.
+on one thread, many streams on all, and in the way that their documentation names as the fastest.
 """
 
 import functools
+import os
 import subprocess
 import sys
 import tempfile
@@ -71,8 +72,7 @@ def _onnxruntime(problem: Problem) -> tuple[Call, tuple[int, ...]]:
 
     shape = problem.shape
     options = onnxruntime.SessionOptions()
-    if shape.batch == 1:
-        options.intra_op_num_threads = 1
+    options.intra_op_num_threads = _threads(problem)
     session = onnxruntime.InferenceSession(
         _onnx_model(problem), options, providers=["CPUExecutionProvider"]
     )
@@ -106,8 +106,7 @@ def _openvino(problem: Problem) -> tuple[Call, tuple[int, ...]]:
 
     rows, steps, inputs, units = problem.shape
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if rows == 1:
-        config["INFERENCE_NUM_THREADS"] = 1
+    config["INFERENCE_NUM_THREADS"] = _threads(problem)
     core = openvino.Core()
     model = core.read_model(_onnx_model(problem))
     request = core.compile_model(model, "CPU", config).create_infer_request()
@@ -137,7 +136,7 @@ def _torch(problem: Problem) -> tuple[Call, tuple[int, ...]]:
         for parameter, weight in zip(module.parameters(), problem.weights, strict=True):
             parameter.copy_(torch.tensor(reset_first(weight).T))
     h = torch.zeros((rows, units) if steps == 1 else (1, rows, units))
-    torch.set_num_threads(1)
+    torch.set_num_threads(_threads(problem))
 
     @torch.inference_mode()
     def call(x: Array) -> Array:
@@ -162,7 +161,7 @@ def _litert(problem: Problem) -> tuple[Call, tuple[int, ...]]:
         command = [sys.executable, "-m", "benchmarks.litert_model", weights, path, steps, rows]
         subprocess.run(list(map(str, command)), check=True, capture_output=True)
         content = path.read_bytes()
-    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter = Interpreter(model_content=content, num_threads=_threads(problem))
     interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner()
     places = [runner.get_input_details()[name]["index"] for name in ("xs", "h0")]
@@ -176,6 +175,10 @@ def _litert(problem: Problem) -> tuple[Call, tuple[int, ...]]:
         return interpreter.get_tensor(results[0])
 
     return call, (steps, rows, inputs)
+
+
+def _threads(problem: Problem) -> int:
+    return 1 if problem.shape.batch == 1 else os.cpu_count() or 1
 
 
 def _onnx_model(problem: Problem) -> bytes:
