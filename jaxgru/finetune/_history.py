@@ -120,7 +120,7 @@ def plot_history(
         history: the rows of a ``Result``, or of ``read_history``.
         path: the plot to write; its suffix is the format: .png, .svg or .pdf. None: none.
         initial_loss: the validation loss before training, which is marked; ``initial_loss`` of a
-        ``Result``.
+            ``Result``.
         chosen_step: the step of the chosen model, which is marked; ``step`` of a ``Result``.
         ax: the Matplotlib axes to draw into; None: new ones.
         figsize: the width and height of a new figure in inches.

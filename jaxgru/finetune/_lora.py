@@ -67,7 +67,7 @@ def low_rank(
 
     Args:
         net: the net, as in ``jaxgru.gru``; or a model, of which the layers with such kernels
-        change.
+            change.
         key: a JAX random key, for the left factors; the right ones are zero.
         rank: R, at least 1. A layer of I inputs and H units has R (I + 3H) trained numbers for the
             kernel and 4 R H for the recurrent kernel.

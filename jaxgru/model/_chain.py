@@ -103,7 +103,7 @@ class Model:
             lengths: integers ``(...)``: the number of valid steps of each sequence. The model's own
                 mask (``Embedding``, ``Masking``) replaces it, as in Keras.
             mask: booleans ``(..., T)``: True at valid steps. Pass ``lengths`` or ``mask``, not
-            both.
+                both.
             key: a JAX random key for dropout and noise. None: inference.
             h0: the states before the first step, by the name of the layer, as in ``jaxgru.gru``;
                 zeros for those that are not named.
@@ -266,9 +266,9 @@ class Recurrent(Layer):
         return_sequences: the outputs of every step ``(B, T, O)``, or of the last ``(B, O)``.
         zero_masked: whether outputs are zero at invalid steps, as in Keras' ``Bidirectional``.
         reverse_outputs: whether outputs are in reversed order of time, as with Keras'
-        ``go_backwards``.
+            ``go_backwards``.
         dropout: in training, the dropout rate of the inputs of each layer, with one draw for all
-        steps.
+            steps.
         recurrent_dropout: in training, the dropout rate of the state in its products.
     """
 

@@ -43,7 +43,7 @@ def from_keras(
 
     Raises:
         WeightsError: there is no GRU, there are several and ``layer`` is not given, or no net
-        represents it exactly.
+            represents it exactly.
         ImportError: source is not a list and Keras is not installed.
 
     Warns:
