@@ -113,7 +113,7 @@ def _hard_sigmoid(alpha: float, beta: float) -> Function:
 
 def _thresholded_relu(alpha: float) -> Function:
     return Function(
-        lambda x: jnp.where(x > alpha, x, jnp.zeros_like(x)),
+        lambda x: jnp.where(x <= alpha, jnp.zeros_like(x), x),  # NaN stays
         lambda x, y: _indicator(x > alpha, y),
         needs_input=True,
         onnx=Onnx("ThresholdedRelu", alpha),

@@ -12,6 +12,7 @@ import numpy as np
 import oracle
 import pytest
 import variants
+from jax.experimental import jet
 
 import jaxgru
 
@@ -85,4 +86,22 @@ def test_an_episode_begins_at_the_state_after_a_reset(key, reset_state):
     start = np.broadcast_to(0.0 if reset_state is None else reset_state, 4)
     found = jaxgru.gru_cell(params, h, x, resets=np.array([False, True]), reset_state=reset_state)
     expected = [oracle.cell(params, *row)["h"] for row in ((h[0], x[0]), (start, x[1]))]
+    np.testing.assert_allclose(found, expected, **_FLOAT32)
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_taylor_series(key, reset_after):
+    params = cases.random_params(key, 3, 4, reset_after=reset_after)
+    h, x, dx = (
+        cases.random_inputs(jax.random.fold_in(key, i), (n,)) for i, n in enumerate((4, 3, 3))
+    )
+
+    def run(x):
+        return jaxgru.gru_cell(params, h, x)
+
+    def moved(x):
+        return jax.jvp(run, (x,), (dx,))[1]
+
+    _, found = jet.jet(run, (x,), ((dx, jnp.zeros_like(dx)),))
+    expected = moved(x), jax.jvp(moved, (x,), (dx,))[1]
     np.testing.assert_allclose(found, expected, **_FLOAT32)

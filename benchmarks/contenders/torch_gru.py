@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 import torch
 
 from benchmarks.contenders.contender import Contender, Program
@@ -27,7 +28,7 @@ class Torch(Contender):
         return [reset_first(weight).T for weight in weights]
 
     def to_numpy(self, leaf: torch.Tensor) -> Array:
-        return leaf.detach().cpu().numpy()
+        return leaf.detach().cpu().float().numpy()
 
     def forward(self, problem: Problem) -> Program:
         layer, xs = self._filled(torch.nn.GRU, problem), self._inputs(problem.xs)
@@ -46,7 +47,8 @@ class Torch(Contender):
         return self._with_memory(self._program(loss_and_gradients))
 
     def _inputs(self, xs: Array) -> torch.Tensor:
-        return torch.tensor(self.layout(xs), device=self.device)
+        dtype = getattr(torch, xs.dtype.name)  # of bfloat16, NumPy has only the bits
+        return torch.tensor(self.layout(xs.astype(np.float32)), dtype=dtype, device=self.device)
 
     def _filled(self, kind: type[torch.nn.Module], problem: Problem) -> torch.nn.Module:
         module = kind(problem.shape.inputs, problem.shape.units, device=self.device)
@@ -54,8 +56,8 @@ class Torch(Contender):
             for parameter, leaf in zip(
                 module.parameters(), self.weights(problem.weights), strict=True
             ):
-                parameter.copy_(torch.tensor(leaf))
-        return module
+                parameter.copy_(torch.tensor(leaf.astype(np.float32)))
+        return module.to(getattr(torch, problem.xs.dtype.name))
 
     def _program(self, function: Callable[[], Any]) -> Program:
         def on_cpu() -> Any:

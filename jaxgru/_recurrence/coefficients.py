@@ -12,7 +12,15 @@ import jax.numpy as jnp
 from jaxgru._activations import ActivationLike, get_activation
 from jaxgru._recurrence.layout import blocks, product
 from jaxgru._recurrence.scan import Coefficients, Flags, map_step, where_valid
-from jaxgru._recurrence.step import Plan, Step, Weights, along, clipped, split_candidate
+from jaxgru._recurrence.step import (
+    Plan,
+    Step,
+    Weights,
+    along,
+    clipped,
+    split_candidate,
+    without_spare,
+)
 
 Array = jax.Array
 
@@ -103,7 +111,7 @@ def forcing(
             map_step(coefficients, transposed_kernel, at_resets, kept, factors, plan.precision)
         )
     total = _sum(*moved)
-    return jnp.zeros_like(hs) if total is None else total
+    return jnp.zeros_like(hs) if total is None else without_spare(plan, total)
 
 
 def _with_dropout(factors: Array | None, hs: Array) -> Array:

@@ -12,6 +12,7 @@ import jax
 from jax.interpreters import batching
 
 from jaxgru._recurrence import native, scan
+from jaxgru._recurrence.implementation import MAPPED_WEIGHTS, unless_native
 from jaxgru._recurrence.primitive import fold_rows, loop_primitive
 from jaxgru._recurrence.scan import Operands
 from jaxgru._recurrence.step import Gates, Plan, Step
@@ -64,6 +65,7 @@ def _batch(
     tree, plan = static["tree"], static["plan"]
     if jax.tree.leaves(jax.tree.unflatten(tree, axes).weights):
         # Each entry has its own recurrent kernel, so the entries are not rows of one product.
+        unless_native(static["implementation"], MAPPED_WEIGHTS)
         run = functools.partial(_run_forward, scan, tree=tree, plan=plan)
         results = jax.vmap(run, in_axes=tuple(axes))(*operands)
         return results, [0] * len(results)

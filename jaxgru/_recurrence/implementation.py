@@ -17,6 +17,8 @@ from jaxgru._recurrence.library import native
 # "auto": native where it is supported, except in exported programs, which may run without it.
 Implementation = Literal["auto", "scan", "native"]
 
+MAPPED_WEIGHTS = "expected weights without a mapped axis, but jax.vmap maps them"
+
 
 def choose(
     implementation: Implementation, params: GRUParams, precision: Precision, dtype: Any
@@ -31,9 +33,14 @@ def choose(
     reason = _reason_against_native(params, precision, jnp.dtype(dtype))
     if reason is None:
         return implementation
+    unless_native(implementation, reason)
+    return "scan"
+
+
+def unless_native(implementation: Implementation, reason: str) -> None:
+    """Raise ValueError with a reason against the native loops if they were asked for."""
     if implementation == "native":
         raise ValueError(f"implementation is 'native': {reason}")
-    return "scan"
 
 
 def _reason_against_native(params: GRUParams, precision: Precision, dtype: Any) -> str | None:
@@ -42,8 +49,10 @@ def _reason_against_native(params: GRUParams, precision: Precision, dtype: Any) 
         return f"expected the native loops, which are not available: {missing}"
     if jax.default_backend() != "cpu":
         return f"expected the platform cpu, but JAX computes on {jax.default_backend()}"
+    if jax.device_count() > 1:
+        return f"expected a single device, but JAX has {jax.device_count()}"
     if keeps_axes():
-        return "expected a single device and no mesh"
+        return "expected a call without a mesh, and outside jax.pmap and jax.shard_map"
     if dtype not in (jnp.float32, jnp.float64):
         return f"expected float32 or float64, but the state is {dtype.name}"
     if not _is_full(precision):

@@ -94,6 +94,7 @@ def states(
     if resets is None:
         reset_to = None
     native = implementation != "scan"
+    spare = 0 if native else padded_units(h.shape) - units
     plan = plan_of(
         params,
         precision,
@@ -101,8 +102,8 @@ def states(
         reverse=reverse,
         last_only=last_only,
         keep=remat is None and gates_suffice(params) and keeps_gates(inputs, units, native=native),
+        spare=spare,
     )
-    spare = 0 if native else padded_units(h.shape) - units
     if spare:
         weights = with_spare_units(weights, units, spare)
         h, reset_to, factors = (padded(array, units, spare) for array in (h, reset_to, factors))

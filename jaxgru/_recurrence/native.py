@@ -3,11 +3,13 @@
 Arguments are the same, and results agree up to rounding. The library itself checks only sizes.
 """
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxgru._recurrence.layout import chunk_steps, over_chunks
 from jaxgru._recurrence.linear import Kept, Tangents, point
@@ -15,6 +17,13 @@ from jaxgru._recurrence.scan import Coefficients, Flags, Operands, states_before
 from jaxgru._recurrence.step import Gates, Plan, Step, Weights
 
 Array = jax.Array
+
+# Multiplications of a call that takes about a millisecond on one core, and of the fixed cost of a
+# step. Handing a program to another thread takes up to 40 microseconds.
+_LONG = 2**25
+_STEP = 2**11
+# XLA runs a program in the thread that calls it if it estimates fewer operations.
+_COUNTED = 1024
 
 
 def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
@@ -26,6 +35,7 @@ def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
         [xs, *weights, h, reset_to, factors, *flags],
         [h.shape, None if plan.last_only else sequence, *[sequence if plan.gates else None] * 4],
         h.dtype,
+        _work(sequence, xs.shape[2] + h.shape[1]),
         reset_after=plan.reset_after,
         reverse=plan.reverse,
     )
@@ -51,6 +61,7 @@ def linear(
         [*coefficients, transposed_kernel, forcing, dh, factors, *flags],
         [dh.shape, forcing.shape],
         dh.dtype,
+        _work(forcing.shape, dh.shape[1]),
         reverse=reverse,
     )
     return state, sequence
@@ -126,6 +137,7 @@ def _pullback(
         ],
         [shape if needs else None for shape, needs in results],
         h.dtype,
+        2 * _work(ys.shape, xs.shape[2] + h.shape[1]),
         groups=np.int64(max(groups, 1)),
         reset_after=plan.reset_after,
         reverse=plan.reverse,
@@ -145,11 +157,29 @@ def _call(
     operands: list[Array | None],
     results: list[tuple[int, ...] | None],
     dtype: Any,
+    work: int,
     **attributes: Any,
 ) -> list[Array]:
-    """Call a handler; a missing array is passed without elements."""
+    """Call a handler of some number of multiplications; missing arrays are passed empty."""
     struct: Any = jax.ShapeDtypeStruct
     types = [struct(shape or (0,), dtype) for shape in results]
     absent = jnp.zeros(0, dtype)
     given = [absent if operand is None else operand for operand in operands]
+    if work >= _LONG:
+        given.append(_estimated(next(operand for operand in given if operand.size)))
     return list(jax.ffi.ffi_call(name, types)(*given, **attributes))
+
+
+def _work(sequence: tuple[int, ...], depth: int) -> int:
+    """Return what the products of all steps with ``(depth, 3H)`` take, in multiplications."""
+    return sequence[0] * _STEP + 3 * depth * math.prod(sequence)
+
+
+def _estimated(operand: Array) -> Array:
+    """Return numbers for which XLA estimates enough work to run a program asynchronously.
+
+    It counts nothing for a call of a handler, and has no option for one. The handler ignores them;
+    as they are its operand and depend on another, no optimization takes them away.
+    """
+    first = lax.slice(operand, (0,) * operand.ndim, (1,) * operand.ndim).reshape(1)
+    return first * jnp.arange(_COUNTED, dtype=operand.dtype)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive
 from jax.interpreters import mlir
 
+from jaxgru._recurrence.implementation import Implementation, unless_native
+
 Array = jax.Array
 Loop = Callable[..., Any]
 
@@ -32,24 +34,35 @@ def loop_primitive(name: str, scan: Loop, native: Loop, abstract: Loop) -> Any:
     as_scan = mlir.lower_fun(_without_choice(scan), multiple_results=True)
     as_native = mlir.lower_fun(_without_choice(native), multiple_results=True)
 
-    def lowering(context: Any, *operands: Any, implementation: str, **static: Any) -> Any:
-        exporting = context.module_context.lowering_parameters.for_export
-        to_scan = implementation == "scan" or (implementation == "auto" and exporting)
-        rule = as_scan if to_scan else as_native
+    def lowering(
+        context: Any, *operands: Any, implementation: Implementation, **static: Any
+    ) -> Any:
+        module = context.module_context
+        platforms = tuple(module.platforms)
+        reason = None
+        if module.lowering_parameters.for_export:
+            reason = "expected a program for this process, but jax.export makes one for others"
+        elif platforms != ("cpu",):
+            reason = f"expected the platform cpu, but the program is for {', '.join(platforms)}"
+        if reason is not None:
+            unless_native(implementation, reason)
+        rule = as_native if reason is None and implementation != "scan" else as_scan
         return rule(context, *operands, implementation=implementation, **static)
 
-    mlir.register_lowering(primitive, as_scan)
-    mlir.register_lowering(primitive, lowering, platform="cpu")
+    mlir.register_lowering(primitive, lowering)
     return primitive
 
 
-def _compute(primitive: Any, scan: Loop, *operands: Any, implementation: str, **static: Any) -> Any:
-    # Under jax.disable_jit there is no lowering.
+def _compute(
+    primitive: Any, scan: Loop, *operands: Any, implementation: Implementation, **static: Any
+) -> Any:
+    # Under jax.disable_jit there is no lowering, but a native loop is one operation.
     config: Any = jax.config
-    if config.jax_disable_jit:
+    if config.jax_disable_jit and implementation != "native":
         return scan(*operands, **static)
     compiled = jax.jit(functools.partial(primitive.bind, implementation=implementation, **static))
-    return compiled(*operands)
+    with jax.disable_jit(False):
+        return compiled(*operands)
 
 
 def _without_choice(loop: Loop) -> Loop:

@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     last_only: bool = False  # return no states after each step
     gates: bool = False  # also return the gates of each step
     keep: bool = False  # the gates for the derivative, which else recomputes them from the states
+    spare: int = 0  # the last units, which only fill vectors
 
 
 class Weights(NamedTuple):
@@ -124,19 +125,32 @@ def step(
         hz, hr, inside = product_blocks(entering, weights.recurrent_kernel, 3, plan.precision)
         if weights.candidate_bias is not None:
             inside = inside + along(weights.candidate_bias, inside)
+        inside = without_spare(plan, inside)
     else:
         to_gates, to_candidate = split_candidate(weights.recurrent_kernel)
         hz, hr = product_blocks(entering, to_gates, 2, plan.precision)
         inside = entering
-    az, ar = xz + hz, xr + hr
+    az, ar = without_spare(plan, xz + hz), without_spare(plan, xr + hr)
     z, r = gate(clipped(az, plan.clip)), gate(clipped(ar, plan.clip))
     if plan.reset_after:
         an = xn + r * inside
     else:
         (hn,) = product_blocks(r * inside, to_candidate, 1, plan.precision)
         an = xn + hn
+    an = without_spare(plan, an)
     n = candidate(clipped(an, plan.clip))
     return Step(Gates(z, r, n, z * h + (1 - z) * n), inside, (az, ar, an))
+
+
+def without_spare(plan: Plan, array: Array) -> Array:
+    """Return ``(..., H)`` with zeros for the spare units.
+
+    Their weights are zero, but 0 times infinity is NaN, which products would take to all units.
+    """
+    if not plan.spare:
+        return array
+    units = jnp.arange(array.shape[-1]) < array.shape[-1] - plan.spare
+    return jnp.where(along(units, array), array, jnp.zeros_like(array))
 
 
 def split_candidate(kernel: Array) -> tuple[Array, Array]:

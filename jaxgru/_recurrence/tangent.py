@@ -19,6 +19,7 @@ from jax.interpreters import ad, batching
 
 from jaxgru._recurrence import linear, native, scan
 from jaxgru._recurrence.devices import varying_alike
+from jaxgru._recurrence.implementation import MAPPED_WEIGHTS, unless_native
 from jaxgru._recurrence.layout import keeps_axes
 from jaxgru._recurrence.linear import Kept, Tangents, every_step, every_step_transposed
 from jaxgru._recurrence.primitive import fold_rows, loop_primitive
@@ -210,7 +211,7 @@ def _batch(
     kept_axes, *_ = jax.tree.unflatten(tree, axes)
     if jax.tree.leaves(kept_axes.operands.weights) or keeps_axes():
         scan_form = _scan_tangent if primitive is _tangent_p else _scan_pullback
-        static.pop("implementation")
+        unless_native(static.pop("implementation"), MAPPED_WEIGHTS)
         mapped = jax.vmap(functools.partial(scan_form, **static), in_axes=tuple(axes))
         results = mapped(*operands)
         return results, [0] * len(results)

@@ -45,10 +45,13 @@ class Arrays {
   void expect(bool holds, const char* message) {
     if (!holds) fail(message);
   }
-  // Runs the loop, unless there is an error.
+  // Runs the loop, unless there is an error. After its operands one may follow that no loop reads:
+  // the caller adds it for XLA's estimate of the program's work.
   template <class Problem>
   ffi::Result run(void (*loop)(const Problem&), const Problem& problem) {
-    expect(next_operand_ == operands_.count && next_result_ == results_.count,
+    const bool all_operands =
+        next_operand_ == operands_.count || next_operand_ + 1 == operands_.count;
+    expect(all_operands && next_result_ == results_.count,
            "other numbers of operands or results than expected");
     if (error_.empty()) loop(problem);
     return {error_};
@@ -264,6 +267,9 @@ ffi::Result handle_pullback(const ffi::Buffers& operands, const ffi::Buffers& re
 }  // namespace jaxgru
 
 #define JAXGRU_EXPORT extern "C" __attribute__((visibility("default")))
+
+// The version of what the handlers are given, as library.py has it.
+JAXGRU_EXPORT int jaxgru_calls() { return 2; }
 
 // The oldest version of XLA's interface that accepts the handlers.
 JAXGRU_EXPORT int jaxgru_ffi_major() { return jaxgru::ffi::kMajor; }

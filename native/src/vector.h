@@ -140,10 +140,13 @@ inline Vector<T> clamped(const Vector<T>& x, T limit) {
   return low > below ? low : below;
 }
 
+// Exactly 0 where exp(-x) is beyond the limit: in infinity, too.
 template <class T>
 inline Vector<T> sigmoid(const Vector<T>& x) {
-  const Parts<T> e = exp_parts<T>(clamped<T>(-x, Exponential<T>::kLimit));
-  return 1 / (1 + (e.scale + e.scale * e.rest));
+  constexpr T limit = Exponential<T>::kLimit;
+  const Parts<T> e = exp_parts<T>(clamped<T>(-x, limit));
+  const Vector<T> zero{}, one = zero + 1;
+  return (x < zero - limit ? zero : one) / (1 + (e.scale + e.scale * e.rest));
 }
 
 // With m = exp(2x) - 1, tanh(x) = m / (m + 2). No digits are lost near 0.

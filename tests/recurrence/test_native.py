@@ -16,7 +16,7 @@ import pytest
 from jax import export
 
 import jaxgru
-from jaxgru._recurrence import implementation, library, native
+from jaxgru._recurrence import implementation, library, native, scan
 
 _INSTALLED = pytest.mark.skipif(
     library.native().reason is not None, reason=str(library.native().reason)
@@ -62,20 +62,87 @@ def test_what_it_cannot_serve_is_a_scan_by_default_and_an_error_if_asked(
         jaxgru.gru(*case, implementation="native", **options)
 
 
+def _exported(function, *arguments):
+    return export.export(jax.jit(function))(*arguments).mlir_module()
+
+
+def _for_cuda(function, *arguments):
+    traced = jax.jit(function).trace(*arguments)
+    return traced.lower(lowering_platforms=("cuda",)).as_text()
+
+
+def _mapped(function, params, xs):
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
+    return jax.jit(jax.vmap(function, in_axes=(0, None))).lower(stacked, xs).as_text()
+
+
+def _mapped_gradient(function, params, xs):
+    return _mapped(jax.grad(lambda params, xs: function(params, xs)[1].sum()), params, xs)
+
+
+def _on_a_mesh(function, *arguments):
+    with jax.set_mesh(jax.make_mesh((1,), ("d",), (jax.sharding.AxisType.Auto,))):
+        return jax.jit(function).lower(*arguments).as_text()
+
+
+def _of_pmap(function, params, xs):
+    return jax.pmap(function, in_axes=(None, 0)).lower(params, xs[None]).as_text()
+
+
+_WITHOUT_MESH = "expected a call without a mesh, and outside jax.pmap and jax.shard_map"
+_ELSEWHERE = {
+    "exported": (
+        _exported,
+        "expected a program for this process, but jax.export makes one for others",
+    ),
+    "for cuda": (_for_cuda, "expected the platform cpu, but the program is for cuda"),
+    "mapped": (_mapped, "expected weights without a mapped axis, but jax.vmap maps them"),
+    "gradient": (
+        _mapped_gradient,
+        "expected weights without a mapped axis, but jax.vmap maps them",
+    ),
+    "mesh": (_on_a_mesh, _WITHOUT_MESH),
+    "pmap": (_of_pmap, _WITHOUT_MESH),
+}
+
+
 @_INSTALLED
-def test_an_exported_program_is_a_scan_unless_native_is_asked_for(key):
+@pytest.mark.parametrize("where", _ELSEWHERE)
+def test_where_it_cannot_serve_is_a_scan_by_default_and_an_error_if_asked(where, key):
+    text, reason = _ELSEWHERE[where]
     case = _case(key)
-
-    def text(given, **options):
-        def run(params, xs):
-            return jaxgru.gru(params, xs, implementation=given)
-
-        return export.export(jax.jit(run), **options)(*case).mlir_module()
-
     assert _is_native(jaxgru.gru, *case)
-    assert "jaxgru_forward" not in text("auto")
-    check = export.DisabledSafetyCheck.custom_call("jaxgru_forward")
-    assert "jaxgru_forward" in text("native", disabled_checks=[check])
+    assert "jaxgru_" not in text(jaxgru.gru, *case)
+    with pytest.raises(ValueError, match="implementation is 'native'") as caught:
+        text(lambda *case: jaxgru.gru(*case, implementation="native"), *case)
+    assert str(caught.value) == f"implementation is 'native': {reason}"
+
+
+@_INSTALLED
+def test_several_devices_are_an_error_if_asked():
+    script = """
+import jax, jax.numpy as jnp, jaxgru
+params, xs = jaxgru.init(jax.random.key(0), 3, 4), jnp.ones((8, 5, 3))
+def run(params, xs, given): return jaxgru.gru(params, xs, implementation=given)[0]
+assert jax.pmap(run, in_axes=(None, 0, None), static_broadcasted_argnums=2)(
+    params, xs, "auto").shape == xs.shape[:2] + (4,)
+try:
+    run(params, xs, "native")
+except ValueError as error:
+    print(error)
+"""
+    printed = fresh.python("-W", "ignore", "-c", script, **fresh.EIGHT_DEVICES)
+    assert printed == "implementation is 'native': expected a single device, but JAX has 8\n"
+
+
+@_INSTALLED
+def test_it_serves_without_jit(key, monkeypatch):
+    case = _case(key)
+    expected, _ = jaxgru.gru(*case, implementation="native")
+    monkeypatch.setattr(scan, "forward", None)
+    with jax.disable_jit():
+        found, _ = jaxgru.gru(*case, implementation="native")
+    np.testing.assert_array_equal(found, expected)
 
 
 @_INSTALLED
@@ -154,7 +221,7 @@ def test_a_call_of_wrong_sizes_is_an_error_and_no_crash():
     def call(*operands):
         results = [state.shape, sequence.shape]
         options = {"reverse": False}
-        return native._call("jaxgru_linear", list(operands), results, state.dtype, **options)
+        return native._call("jaxgru_linear", list(operands), results, state.dtype, 0, **options)
 
     rest = [sequence, state, absent, absent, absent]
     call(*coefficients, absent, jnp.zeros((12, 4)), *rest)

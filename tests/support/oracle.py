@@ -103,7 +103,7 @@ _PARAMETRIZED = {
     "leaky_relu": lambda x, alpha, _, xp: xp.where(x >= 0, x, alpha * x),
     "elu": lambda x, alpha, _, xp: xp.where(x > 0, x, alpha * _elu(x, xp)),
     "hard_sigmoid": lambda x, alpha, beta, xp: _limit(alpha * x + beta, 0.0, 1.0, xp),
-    "thresholded_relu": lambda x, alpha, _, xp: xp.where(x > alpha, x, 0.0 * x),
+    "thresholded_relu": lambda x, alpha, _, xp: xp.where(x <= alpha, xp.zeros_like(x), x),
     "scaled_tanh": lambda x, alpha, beta, xp: alpha * xp.tanh(beta * x),
     "affine": lambda x, alpha, beta, xp: alpha * x + beta,
 }
