@@ -9,7 +9,6 @@ from typing import Any, NamedTuple, overload
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jax.typing import ArrayLike
 
 from jaxgru._checks import (
@@ -411,6 +410,7 @@ def _run_net(
             reset_to=None if resets is None else whole(start, options.reset_number, units),
             factors=factors,
             reverse=layer.reverse,
+            batch_major=not options.time_major,
             precision=options.precision,
             remat=options.remat,
             last_only=layer.is_last and not options.return_sequences,
@@ -418,9 +418,6 @@ def _run_net(
         )
         if ys is None:
             return last, last
-        # Without the barrier, XLA computes the last state separately if it unrolls a short loop,
-        # and the last bit may differ.
-        ys = lax.optimization_barrier(ys)  # type: ignore[no-untyped-call]
         if options.every_layer:
             runs.append((xs, states_before(ys, h, reverse=layer.reverse), ys))
         return ys, last if time == 0 else ys[0 if layer.reverse else -1]

@@ -58,6 +58,7 @@ def states(
     reset_to: Array | None = None,
     factors: Array | None = None,
     reverse: bool = False,
+    batch_major: bool = False,
     precision: Precision = None,
     remat: Remat = None,
     last_only: bool = False,
@@ -75,6 +76,7 @@ def states(
         factors: recurrent dropout: multiply the state in its products with the recurrent kernel,
             ``(B, H)``.
         reverse: run from the last step to the first.
+        batch_major: xs and ys lie in memory as ``(B, T, ...)``; changes the speed only.
         precision: the precision of the matrix products.
         remat: what is saved for the backward pass, see ``Remat``.
         last_only: return None instead of the states after each step.
@@ -100,6 +102,7 @@ def states(
         precision,
         implementation=implementation,
         reverse=reverse,
+        batch_major=batch_major,
         last_only=last_only,
         keep=remat is None and gates_suffice(params) and keeps_gates(inputs, units, native=native),
         spare=spare,

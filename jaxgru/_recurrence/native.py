@@ -29,19 +29,23 @@ _COUNTED = 1024
 def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
     """Return the last state, and the states after each step or the steps, see ``scan.forward``."""
     weights, xs, h, reset_to, flags, factors = operands
-    sequence = (xs.shape[0], *h.shape)
+    steps = (xs.shape[0], *h.shape)
+    xs = _as_it_lies(plan, xs)
+    sequence = (*xs.shape[:2], h.shape[1])
     last, ys, z, r, n, inside_reset = _call(
         "jaxgru_forward",
         [xs, *weights, h, reset_to, factors, *flags],
-        [h.shape, None if plan.last_only else sequence, *[sequence if plan.gates else None] * 4],
+        [h.shape, None if plan.last_only else sequence, *[steps if plan.gates else None] * 4],
         h.dtype,
         _work(sequence, xs.shape[2] + h.shape[1]),
         reset_after=plan.reset_after,
         reverse=plan.reverse,
+        batch_major=plan.batch_major,
     )
+    ys = None if plan.last_only else _as_it_lies(plan, ys)
     if plan.gates:
         return last, Step(Gates(z, r, n, ys), inside_reset, None)
-    return last, None if plan.last_only else ys
+    return last, ys
 
 
 def linear(
@@ -116,8 +120,8 @@ def _pullback(
 ) -> Tangents:
     (weights, xs, h, reset_to, flags, factors), ys, steps = kept
     assert steps is not None
-    gates = steps.gates
-    named = wanted.weights
+    gates, named, shape = steps.gates, wanted.weights, ys.shape
+    xs, ys, of_ys = (_as_it_lies(plan, sequence) for sequence in (xs, ys, of_ys))
     shapes = [(max(groups, 1), *w.shape) for w in weights[:2]]
     shapes += [(max(groups, 1), width) for width in (3 * h.shape[1], h.shape[1])]
     # The kernels come together.
@@ -127,7 +131,7 @@ def _pullback(
         (xs.shape, wanted.xs is not None),
         (h.shape, wanted.h is not None),
         (h.shape, wanted.reset_to is not None),
-        (ys.shape, wanted.forcing is not None),
+        (shape, wanted.forcing is not None),
     ]
     found = _call(
         "jaxgru_pullback",
@@ -141,11 +145,22 @@ def _pullback(
         groups=np.int64(max(groups, 1)),
         reset_after=plan.reset_after,
         reverse=plan.reverse,
+        batch_major=plan.batch_major,
     )
+    if wanted.xs is not None:
+        found[4] = _as_it_lies(plan, found[4])
     if not groups:
         found[:4] = [x.reshape(x.shape[1:]) if x.size else x for x in found[:4]]
     of_weights = Weights._make(map(_if_wanted, found[:4], named))
     return Tangents(of_weights, *map(_if_wanted, found[4:], wanted[1:]))
+
+
+def _as_it_lies(plan: Plan, sequence: Any) -> Any:
+    """Return a sequence ``(T, B, N)`` as ``(B, T, N)``, or back, if it lies so in memory.
+
+    XLA removes a transpose and its inverse: nothing is moved.
+    """
+    return sequence if sequence is None or not plan.batch_major else sequence.swapaxes(0, 1)
 
 
 def _if_wanted(found: Any, wanted: Any) -> Any:

@@ -36,6 +36,7 @@ class Plan(NamedTuple):
     precision: Precision
     implementation: Implementation = "scan"
     reverse: bool = False
+    batch_major: bool = False  # the sequences lie as (B, T, ...) in memory: no other values
     last_only: bool = False  # return no states after each step
     gates: bool = False  # also return the gates of each step
     keep: bool = False  # the gates for the derivative, which else recomputes them from the states

@@ -10,10 +10,17 @@ namespace {
 // The position of some rows in an array (T, B, H), at one time, or in an array (B, H).
 template <class T>
 struct Place {
-  int64_t offset, units;
+  int64_t offset, units, width;
 
   Place(const Sizes& sizes, int64_t t, int64_t first)
-      : offset((t * sizes.rows + first) * sizes.units), units(sizes.units) {}
+      : offset((t * sizes.rows + first) * sizes.units), units(sizes.units), width(units) {}
+  // In a sequence of states.
+  static Place in_sequence(const Sizes& sizes, int64_t t, int64_t first) {
+    Place place(sizes, 0, 0);
+    place.offset = sizes.in_sequence(t, first) * sizes.units;
+    place.width = sizes.between_rows() * sizes.units;
+    return place;
+  }
   Vector<T> read(const T* array, int64_t row, int64_t panel) const {
     return load(array + at(row, panel), units - panel * kLanes<T>);
   }
@@ -22,7 +29,7 @@ struct Place {
   }
 
  private:
-  int64_t at(int64_t row, int64_t panel) const { return offset + row * units + panel * kLanes<T>; }
+  int64_t at(int64_t row, int64_t panel) const { return offset + row * width + panel * kLanes<T>; }
 };
 
 // The flags (T, B) of the rows from `first` on, at one time; null if there are none.

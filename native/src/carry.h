@@ -45,9 +45,10 @@ class Carry {
          [&](int64_t row, int64_t panel) { constant_.write(h, row, panel, state(row, panel)); });
   }
 
-  // The place in time of a step, and that of the present step in arrays (T, B, H).
+  // The place in time of a step, and that of the present step in arrays (T, B, H), and in sequences.
   int64_t time(int64_t step) const { return reverse_ ? sizes_.steps - 1 - step : step; }
   const Place<T>& place() const { return now_.place; }
+  const Place<T>& in_sequence() const { return now_.in_sequence; }
 
   // The state before the current step, and the input of its products, which is 0 at a held step.
   Vector<T> state(int64_t row, int64_t panel) const { return load(state_.at(row, panel)); }
@@ -80,7 +81,7 @@ class Carry {
  private:
   // Values that are the same for all vectors of a step, computed once.
   struct Step {
-    Place<T> place;
+    Place<T> place, in_sequence;
     const bool *valid, *resets;  // of the rows, or null
     bool odd;
     Rows<T> entering;
@@ -88,10 +89,14 @@ class Carry {
 
   Step at(int64_t step) const {
     const bool odd = step % 2;
-    if (step == sizes_.steps) return {constant_, nullptr, nullptr, odd, entering_[odd]};
+    if (step == sizes_.steps) return {constant_, constant_, nullptr, nullptr, odd, entering_[odd]};
     const int64_t t = time(step);
-    return {Place<T>(sizes_, t, first_), flags_at(flags_.valid, sizes_, t, first_),
-            flags_at(flags_.resets, sizes_, t, first_), odd, entering_[odd]};
+    return {Place<T>(sizes_, t, first_),
+            Place<T>::in_sequence(sizes_, t, first_),
+            flags_at(flags_.valid, sizes_, t, first_),
+            flags_at(flags_.resets, sizes_, t, first_),
+            odd,
+            entering_[odd]};
   }
 
   const Sizes& sizes_;

@@ -128,7 +128,7 @@ class Forward {
     // The inputs of some steps, one row for each.
     void project(int64_t step, int64_t steps) {
       const auto row = [&](int64_t i) {
-        return p.xs + (carry.time(step + i / rows) * p.sizes.rows + first + i % rows) * p.inputs;
+        return p.xs + p.sizes.in_sequence(carry.time(step + i / rows), first + i % rows) * p.inputs;
       };
       const auto start = [&](int64_t, int64_t panel) {
         const T* bias = f.bias_.at(panel);
@@ -231,7 +231,7 @@ class Forward {
                                                  const Vector<T>& n) {
       Vector<T> h = carry.state(row, panel);
       if (!carry.held(row)) h = z * h + (1 - z) * n;
-      if (p.ys) carry.place().write(p.ys, row, panel, h);
+      if (p.ys) carry.in_sequence().write(p.ys, row, panel, h);
       if (p.update) {
         carry.place().write(p.update, row, panel, z);
         carry.place().write(p.candidate, row, panel, n);

@@ -1,6 +1,7 @@
 // The handlers that XLA calls. They check all operands and results themselves.
 #include <initializer_list>
 #include <new>
+#include <optional>
 #include <string>
 
 #include "ffi.h"
@@ -99,22 +100,36 @@ class Arrays {
   std::string error_;
 };
 
+// What is static in a layer, and how its sequences lie.
+struct Options {
+  bool reset_after, reverse, batch_major;
+
+  static std::optional<Options> of(const ffi::Attributes& attributes) {
+    const auto reset_after = attributes.flag("reset_after"), reverse = attributes.flag("reverse");
+    const auto batch_major = attributes.flag("batch_major");
+    if (!reset_after || !reverse || !batch_major) return {};
+    return Options{*reset_after, *reverse, *batch_major};
+  }
+};
+
 template <class T>
-ffi::Result forward(const ffi::Buffers& operands, const ffi::Buffers& results, bool reset_after,
-                    bool reverse, void (*loop)(const ForwardProblem<T>&)) {
+ffi::Result forward(const ffi::Buffers& operands, const ffi::Buffers& results, const Options& options,
+                    void (*loop)(const ForwardProblem<T>&)) {
   Arrays<T> arrays(operands, results);
   int64_t xs[3], h[2];
   arrays.sizes("xs", 0, xs);
   arrays.sizes("h", 5, h);
-  const auto [steps, rows, inputs] = xs;
-  const int64_t units = h[1];
-  const Shape sequence = {steps, rows, units}, state = {rows, units}, flags = {steps, rows};
+  const auto [outer, inner, inputs] = xs;
+  const int64_t steps = options.batch_major ? inner : outer;
+  const int64_t rows = options.batch_major ? outer : inner, units = h[1];
+  const Shape state = {rows, units}, flags = {steps, rows}, kept = {steps, rows, units};
+  const Shape sequence = {outer, inner, units};
   ForwardProblem<T> p;
-  p.sizes = {steps, rows, units};
+  p.sizes = {steps, rows, units, options.batch_major};
   p.inputs = inputs;
-  p.reset_after = reset_after;
-  p.reverse = reverse;
-  p.xs = arrays.operand("xs", {steps, rows, inputs});
+  p.reset_after = options.reset_after;
+  p.reverse = options.reverse;
+  p.xs = arrays.operand("xs", {outer, inner, inputs});
   p.kernel = arrays.operand("kernel", {inputs, 3 * units});
   p.recurrent_kernel = arrays.operand("recurrent_kernel", {units, 3 * units});
   p.bias = arrays.optional("bias", {3 * units});
@@ -126,10 +141,10 @@ ffi::Result forward(const ffi::Buffers& operands, const ffi::Buffers& results, b
   p.flags.resets = arrays.flags("resets", flags);
   p.last = arrays.result("last", state);
   p.ys = arrays.optional_result("ys", sequence);
-  p.update = arrays.optional_result("update", sequence);
-  p.reset = arrays.optional_result("reset", sequence);
-  p.candidate = arrays.optional_result("candidate", sequence);
-  p.inside_reset = arrays.optional_result("inside_reset", sequence);
+  p.update = arrays.optional_result("update", kept);
+  p.reset = arrays.optional_result("reset", kept);
+  p.candidate = arrays.optional_result("candidate", kept);
+  p.inside_reset = arrays.optional_result("inside_reset", kept);
   const bool gates = p.update != nullptr;
   arrays.expect(gates == (p.reset != nullptr) && gates == (p.candidate != nullptr) &&
                     gates == (p.inside_reset != nullptr),
@@ -169,21 +184,23 @@ ffi::Result linear(const ffi::Buffers& operands, const ffi::Buffers& results, bo
 
 template <class T>
 ffi::Result pullback(const ffi::Buffers& operands, const ffi::Buffers& results, int64_t groups,
-                     bool reset_after, bool reverse, void (*loop)(const PullbackProblem<T>&)) {
+                     const Options& options, void (*loop)(const PullbackProblem<T>&)) {
   Arrays<T> arrays(operands, results);
   int64_t xs[3], h[2];
   arrays.sizes("xs", 0, xs);
   arrays.sizes("h", 3, h);
-  const auto [steps, rows, inputs] = xs;
-  const int64_t units = h[1];
-  const Shape sequence = {steps, rows, units}, state = {rows, units}, flags = {steps, rows};
+  const auto [outer, inner, inputs] = xs;
+  const int64_t steps = options.batch_major ? inner : outer;
+  const int64_t rows = options.batch_major ? outer : inner, units = h[1];
+  const Shape state = {rows, units}, flags = {steps, rows}, kept = {steps, rows, units};
+  const Shape sequence = {outer, inner, units};
   PullbackProblem<T> p;
-  p.sizes = {steps, rows, units};
+  p.sizes = {steps, rows, units, options.batch_major};
   p.inputs = inputs;
   p.groups = groups;
-  p.reset_after = reset_after;
-  p.reverse = reverse;
-  p.xs = arrays.operand("xs", {steps, rows, inputs});
+  p.reset_after = options.reset_after;
+  p.reverse = options.reverse;
+  p.xs = arrays.operand("xs", {outer, inner, inputs});
   p.kernel = arrays.operand("kernel", {inputs, 3 * units});
   p.recurrent_kernel = arrays.operand("recurrent_kernel", {units, 3 * units});
   p.h = arrays.operand("h", state);
@@ -192,25 +209,25 @@ ffi::Result pullback(const ffi::Buffers& operands, const ffi::Buffers& results, 
   p.flags.valid = arrays.flags("valid", flags);
   p.flags.resets = arrays.flags("resets", flags);
   p.ys = arrays.operand("ys", sequence);
-  p.update = arrays.operand("update", sequence);
-  p.reset = arrays.operand("reset", sequence);
-  p.candidate = arrays.operand("candidate", sequence);
-  p.inside_reset = arrays.operand("inside_reset", sequence);
+  p.update = arrays.operand("update", kept);
+  p.reset = arrays.operand("reset", kept);
+  p.candidate = arrays.operand("candidate", kept);
+  p.inside_reset = arrays.operand("inside_reset", kept);
   p.of_last = arrays.optional("of_last", state);
   p.of_ys = arrays.optional("of_ys", sequence);
   p.of_kernel = arrays.optional_result("of_kernel", {groups, inputs, 3 * units});
   p.of_recurrent_kernel = arrays.optional_result("of_recurrent_kernel", {groups, units, 3 * units});
   p.of_bias = arrays.optional_result("of_bias", {groups, 3 * units});
   p.of_candidate_bias = arrays.optional_result("of_candidate_bias", {groups, units});
-  p.of_xs = arrays.optional_result("of_xs", {steps, rows, inputs});
+  p.of_xs = arrays.optional_result("of_xs", {outer, inner, inputs});
   p.of_h = arrays.optional_result("of_h", state);
   p.of_reset_to = arrays.optional_result("of_reset_to", state);
-  p.of_steps = arrays.optional_result("of_steps", sequence);
+  p.of_steps = arrays.optional_result("of_steps", kept);
   const bool weights = p.of_recurrent_kernel != nullptr;
   arrays.expect(weights || !(p.of_kernel || p.of_bias || p.of_candidate_bias),
                 "expected both kernels or no weights");
   arrays.expect(p.of_kernel || !weights || inputs == 0, "expected both kernels or no weights");
-  arrays.expect(reset_after || !p.of_candidate_bias, "a bias inside the reset gate: reset after");
+  arrays.expect(p.reset_after || !p.of_candidate_bias, "a bias inside the reset gate: reset after");
   arrays.expect(groups > 0 && rows % groups == 0, "expected groups of equal rows");
   arrays.expect(steps > 0, "expected at least one step");
   return arrays.run(loop, p);
@@ -231,11 +248,11 @@ ffi::Result in_type(const ffi::Buffers& operands, const Function& function) {
 
 ffi::Result handle_forward(const ffi::Buffers& operands, const ffi::Buffers& results,
                            const ffi::Attributes& attributes) {
-  const auto reset_after = attributes.flag("reset_after"), reverse = attributes.flag("reverse");
-  if (!reset_after || !reverse) return {"jaxgru kernel: expected reset_after and reverse"};
+  const auto options = Options::of(attributes);
+  if (!options) return {"jaxgru kernel: expected reset_after, reverse and batch_major"};
   return in_type(operands, [&](auto zero) {
     using T = decltype(zero);
-    return forward<T>(operands, results, *reset_after, *reverse, kernel().loops<T>().forward);
+    return forward<T>(operands, results, *options, kernel().loops<T>().forward);
   });
 }
 
@@ -251,15 +268,14 @@ ffi::Result handle_linear(const ffi::Buffers& operands, const ffi::Buffers& resu
 
 ffi::Result handle_pullback(const ffi::Buffers& operands, const ffi::Buffers& results,
                             const ffi::Attributes& attributes) {
-  const auto reset_after = attributes.flag("reset_after"), reverse = attributes.flag("reverse");
+  const auto options = Options::of(attributes);
   const auto groups = attributes.integer("groups");
-  if (!reset_after || !reverse || !groups) {
-    return {"jaxgru kernel: expected reset_after, reverse and groups"};
+  if (!options || !groups) {
+    return {"jaxgru kernel: expected groups, reset_after, reverse and batch_major"};
   }
   return in_type(operands, [&](auto zero) {
     using T = decltype(zero);
-    const auto loop = kernel().loops<T>().pullback;
-    return pullback<T>(operands, results, *groups, *reset_after, *reverse, loop);
+    return pullback<T>(operands, results, *groups, *options, kernel().loops<T>().pullback);
   });
 }
 

@@ -1,7 +1,8 @@
 // The problems that the kernels solve, as sizes and pointers.
 //
 // Arrays are dense, the last axis contiguous: T steps, B rows, I inputs, H units. An array that is
-// absent is a null pointer.
+// absent is a null pointer. Batch-major, the sequences of inputs and of states lie as (B, T, ...),
+// and so do their cotangents; whatever else has the axes (T, B, ...) lies in this order.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,13 @@ struct Sizes {
   int64_t steps = 0;
   int64_t rows = 0;
   int64_t units = 0;
+  bool batch_major = false;
+
+  // Where the row of a sequence at a time lies, counted in rows; and how far rows are apart.
+  int64_t in_sequence(int64_t t, int64_t row) const {
+    return batch_major ? row * steps + t : t * rows + row;
+  }
+  int64_t between_rows() const { return batch_major ? steps : 1; }
 };
 
 // The GRU, with the gate order update, reset, candidate.
@@ -28,7 +36,7 @@ struct ForwardProblem {
   bool reset_after = true;
   bool reverse = false;
   Flags flags;
-  const T* xs = nullptr;                // (T, B, I)
+  const T* xs = nullptr;                // (T, B, I), a sequence
   const T* kernel = nullptr;            // (I, 3H)
   const T* recurrent_kernel = nullptr;  // (H, 3H)
   const T* bias = nullptr;              // (3H,), outside the reset gate
@@ -37,7 +45,7 @@ struct ForwardProblem {
   const T* reset_to = nullptr;          // (B, H), the state that resets return to
   const T* factors = nullptr;           // (B, H), of the state where it enters the products
   T* last = nullptr;                    // (B, H)
-  T* ys = nullptr;                      // (T, B, H), the states after each step
+  T* ys = nullptr;                      // (T, B, H), a sequence: the states after each step
   // The gates, (T, B, H) each: all of them or none.
   T* update = nullptr;
   T* reset = nullptr;
@@ -89,12 +97,12 @@ struct PullbackProblem {
   const T* candidate = nullptr;
   const T* inside_reset = nullptr;
   const T* of_last = nullptr;        // (B, H)
-  const T* of_ys = nullptr;          // (T, B, H)
+  const T* of_ys = nullptr;          // (T, B, H), a sequence
   T* of_kernel = nullptr;            // (G, I, 3H); of the weights, the two kernels or none
   T* of_recurrent_kernel = nullptr;  // (G, H, 3H)
   T* of_bias = nullptr;              // (G, 3H)
   T* of_candidate_bias = nullptr;    // (G, H)
-  T* of_xs = nullptr;                // (T, B, I)
+  T* of_xs = nullptr;                // (T, B, I), a sequence
   T* of_h = nullptr;                 // (B, H)
   T* of_reset_to = nullptr;          // (B, H)
   T* of_steps = nullptr;             // (T, B, H), of the state after each step, by all paths

@@ -185,8 +185,10 @@ class Pullback {
       const bool* resets = flags_at(p.flags.resets, p.sizes, t, first);
       const bool is_first = step + 1 == p.sizes.steps;
       const Place<T> now(p.sizes, t, first), constant(p.sizes, 0, first);
+      const Place<T> in_ys = Place<T>::in_sequence(p.sizes, t, first);
       const Place<T> before =
-          is_first ? constant : Place<T>(p.sizes, p.reverse ? t + 1 : t - 1, first);
+          is_first ? constant
+                   : Place<T>::in_sequence(p.sizes, p.reverse ? t + 1 : t - 1, first);
       const T* states = is_first ? p.h : p.ys;
       for (int64_t row = 0; row < rows_; ++row) {
         const int64_t at = line(row);
@@ -195,7 +197,7 @@ class Pullback {
         block.entering(at)[padded<T>(units)] = 1;
         for (int64_t panel = 0; panel < f.panels_; ++panel) {
           Vector<T> l = load(carry_.at(row, panel));
-          if (p.of_ys) l += now.read(p.of_ys, row, panel);
+          if (p.of_ys) l += in_ys.read(p.of_ys, row, panel);
           if (p.of_steps) now.write(p.of_steps, row, panel, l);
           if (held) {
             hold(block, at, row, panel, l);
@@ -283,7 +285,7 @@ class Pullback {
 
     // The inputs of a held step may be anything.
     void copy_inputs(T* to, int64_t t, int64_t row, bool held) const {
-      const T* from = p.xs + (t * p.sizes.rows + row) * p.inputs;
+      const T* from = p.xs + p.sizes.in_sequence(t, row) * p.inputs;
       for (int64_t i = 0; i < p.inputs; ++i) to[i] = held ? T(0) : from[i];
       to[p.inputs] = 1;
     }
@@ -331,7 +333,7 @@ class Pullback {
         const int64_t k = line / b % block.steps, group = line / b / block.steps;
         const int64_t step = block.first_step + k;
         const int64_t t = p_->reverse ? step : p_->sizes.steps - 1 - step;
-        const int64_t at = t * p_->sizes.rows + slab.rows.begin + group * b + line % b;
+        const int64_t at = p_->sizes.in_sequence(t, slab.rows.begin + group * b + line % b);
         const int64_t first = panel * kLanes<T>;
         store(p_->of_xs + at * p_->inputs + first, tile.sums[i][0], p_->inputs - first);
       });
@@ -387,6 +389,11 @@ class Pullback {
     const auto at = [=](int64_t row, int64_t panel) {
       return sums + (panel * rows + row) * C * kLanes<T>;
     };
+    // The sums are asked for while the product is computed.
+    const auto start = [&](int64_t row, int64_t panel) {
+      for (int c = 0; c < C; ++c) __builtin_prefetch(at(row, panel) + c * kLanes<T>, 1);
+      return jaxgru::Sums<T, C>{};
+    };
     const auto finish = [&](auto& tile) {
       tile.each([&](int64_t row, int64_t panel, int i) {
         for (int c = 0; c < C; ++c) {
@@ -401,7 +408,7 @@ class Pullback {
                             columns.ones};
       const Lines<T> of_some{lines.data + first * lines.width, lines.width,
                              left < kLinesInSum ? left : kLinesInSum, lines.in_panel};
-      products<T, C>(rows, panels, false, of_some, some, Zero<T, C>(), finish);
+      products<T, C>(rows, panels, false, of_some, some, start, finish);
     }
   }
 

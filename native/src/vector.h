@@ -4,6 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 namespace jaxgru {
 namespace {
@@ -51,19 +56,65 @@ inline void store(T* to, const Vector<T>& v) {
   *reinterpret_cast<typename VectorOf<T>::Anywhere*>(to) = v;
 }
 
-// The first `count` lanes; the others are 0.
+// Fewer lanes than a vector has. Of the others, nothing in memory is touched.
+#if defined(__AVX512F__)
+inline auto first_lanes(int64_t count) { return static_cast<__mmask16>((1u << count) - 1); }
+inline Vector<float> load_some(const float* from, int64_t count) {
+  return _mm512_maskz_loadu_ps(first_lanes(count), from);
+}
+inline Vector<double> load_some(const double* from, int64_t count) {
+  return _mm512_maskz_loadu_pd(static_cast<__mmask8>(first_lanes(count)), from);
+}
+inline void store_some(float* to, const Vector<float>& v, int64_t count) {
+  _mm512_mask_storeu_ps(to, first_lanes(count), v);
+}
+inline void store_some(double* to, const Vector<double>& v, int64_t count) {
+  _mm512_mask_storeu_pd(to, static_cast<__mmask8>(first_lanes(count)), v);
+}
+#elif defined(__AVX2__)
+// -1 in the first lanes.
 template <class T>
-inline Vector<T> load(const T* from, int64_t count) {
-  if (count >= kLanes<T>) return load(from);
+inline __m256i first_lanes(int64_t count) {
+  using Bits = typename VectorOf<T>::Bits;
+  Bits lanes;
+  for (int i = 0; i < kLanes<T>; ++i) lanes[i] = i;
+  using Lane = std::remove_reference_t<decltype(lanes[0])>;
+  return reinterpret_cast<__m256i>(lanes < static_cast<Lane>(count));
+}
+inline Vector<float> load_some(const float* from, int64_t count) {
+  return _mm256_maskload_ps(from, first_lanes<float>(count));
+}
+inline Vector<double> load_some(const double* from, int64_t count) {
+  return _mm256_maskload_pd(from, first_lanes<double>(count));
+}
+inline void store_some(float* to, const Vector<float>& v, int64_t count) {
+  _mm256_maskstore_ps(to, first_lanes<float>(count), v);
+}
+inline void store_some(double* to, const Vector<double>& v, int64_t count) {
+  _mm256_maskstore_pd(to, first_lanes<double>(count), v);
+}
+#else
+template <class T>
+inline Vector<T> load_some(const T* from, int64_t count) {
   Vector<T> v{};
   for (int64_t i = 0; i < count; ++i) v[i] = from[i];
   return v;
 }
+template <class T>
+inline void store_some(T* to, const Vector<T>& v, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = v[i];
+}
+#endif
+
+// The first `count` lanes; the others are 0.
+template <class T>
+inline Vector<T> load(const T* from, int64_t count) {
+  return count >= kLanes<T> ? load(from) : load_some(from, count);
+}
 
 template <class T>
 inline void store(T* to, const Vector<T>& v, int64_t count) {
-  if (count >= kLanes<T>) return store(to, v);
-  for (int64_t i = 0; i < count; ++i) to[i] = v[i];
+  count >= kLanes<T> ? store(to, v) : store_some(to, v, count);
 }
 
 // c[0] + c[1] x + ..., the halves of the sum apart (Estrin's scheme): short chains of operations.

@@ -85,7 +85,7 @@ struct Worst {
 
 template <class T>
 ForwardProblem<T> random_forward(Arena<T>& arena, Sizes sizes, int64_t inputs) {
-  const auto [steps, rows, units] = sizes;
+  const auto [steps, rows, units, batch_major] = sizes;
   const double scale = 1 / std::sqrt(static_cast<double>(units + inputs));
   ForwardProblem<T> p;
   p.sizes = sizes;
@@ -113,6 +113,11 @@ ForwardProblem<T> random_forward(Arena<T>& arena, Sizes sizes, int64_t inputs) {
   return p;
 }
 
+// Where the row of a sequence lies.
+int64_t place_of(const Sizes& sizes, int64_t t, int64_t row) {
+  return sizes.batch_major ? row * sizes.steps + t : t * sizes.rows + row;
+}
+
 template <class T>
 double forward_error(const ForwardProblem<T>& p) {
   const int64_t steps = p.sizes.steps, rows = p.sizes.rows, H = p.sizes.units;
@@ -122,6 +127,7 @@ double forward_error(const ForwardProblem<T>& p) {
     for (int64_t u = 0; u < H; ++u) h[u] = p.h[row * H + u];
     for (int64_t step = 0; step < steps; ++step) {
       const int64_t t = p.reverse ? steps - 1 - step : step, place = t * rows + row;
+      const int64_t in_sequence = place_of(p.sizes, t, row);
       const bool held = p.flags.valid && !p.flags.valid[place];
       const auto product = [&](const std::vector<double>& left, int64_t column) {
         double sum = 0;
@@ -131,7 +137,7 @@ double forward_error(const ForwardProblem<T>& p) {
       const auto projected = [&](int64_t column) {
         double sum = at(p.bias, column, 0);
         for (int64_t i = 0; i < p.inputs; ++i) {
-          sum += static_cast<double>(p.xs[place * p.inputs + i]) * p.kernel[i * 3 * H + column];
+          sum += static_cast<double>(p.xs[in_sequence * p.inputs + i]) * p.kernel[i * 3 * H + column];
         }
         return sum;
       };
@@ -151,7 +157,7 @@ double forward_error(const ForwardProblem<T>& p) {
         const double n = std::tanh(projected(2 * H + u) + into);
         if (!held) h[u] = z[u] * h[u] + (1 - z[u]) * n;
         const int64_t i = place * H + u;
-        if (p.ys) worst.see(p.ys[i], h[u]);
+        if (p.ys) worst.see(p.ys[in_sequence * H + u], h[u]);
         if (!p.update) continue;
         worst.see(p.update[i], z[u]);
         worst.see(p.reset[i], r[u]);
@@ -166,7 +172,7 @@ double forward_error(const ForwardProblem<T>& p) {
 
 template <class T>
 LinearProblem<T> random_linear(Arena<T>& arena, Sizes sizes) {
-  const auto [steps, rows, units] = sizes;
+  const auto [steps, rows, units, batch_major] = sizes;
   const int64_t count = steps * rows * units;
   LinearProblem<T> p;
   p.sizes = sizes;
@@ -249,7 +255,7 @@ double linear_error(const LinearProblem<T>& p) {
 // Gates are any numbers: the pullback is linear in the cotangents, whatever they are.
 template <class T>
 PullbackProblem<T> random_pullback(Arena<T>& arena, Sizes sizes, int64_t inputs) {
-  const auto [steps, rows, units] = sizes;
+  const auto [steps, rows, units, batch_major] = sizes;
   const int64_t count = steps * rows * units, state = rows * units;
   const double scale = 1 / std::sqrt(static_cast<double>(units + inputs));
   PullbackProblem<T> p;
@@ -304,16 +310,17 @@ double pullback_error(const PullbackProblem<T>& p) {
     for (int64_t i = 0; i < H; ++i) l[i] = at(p.of_last, row * H + i, 0);
     for (int64_t step = 0; step < steps; ++step) {
       const int64_t t = p.reverse ? step : steps - 1 - step, place = t * rows + row;
-      const int64_t earlier = p.reverse ? t + 1 : t - 1;
+      const int64_t in_sequence = place_of(p.sizes, t, row);
+      const int64_t earlier = place_of(p.sizes, p.reverse ? t + 1 : t - 1, row);
       const bool held = p.flags.valid && !p.flags.valid[place];
       const bool reset = p.flags.resets && p.flags.resets[place];
       std::vector<double> e(H), h(H), inner(H), back(l), gates[3];
       for (auto& gate : gates) gate.resize(H);
       for (int64_t i = 0; i < H; ++i) {
-        l[i] += at(p.of_ys, place * H + i, 0);
+        l[i] += at(p.of_ys, in_sequence * H + i, 0);
         back[i] = l[i];
         if (p.of_steps) worst.see(p.of_steps[place * H + i], l[i]);
-        h[i] = step + 1 == steps ? p.h[row * H + i] : p.ys[(earlier * rows + row) * H + i];
+        h[i] = step + 1 == steps ? p.h[row * H + i] : p.ys[earlier * H + i];
         if (reset) h[i] = at(p.reset_to, row * H + i, 0);
         e[i] = h[i] * at(p.factors, row * H + i, 1);
       }
@@ -347,7 +354,7 @@ double pullback_error(const PullbackProblem<T>& p) {
             bias[group * 3 * H + column] += inside;
             if (gate == 2) candidate[group * H + j] += inside * r;
             for (int64_t i = 0; i < I; ++i) {
-              kernel[(group * I + i) * 3 * H + column] += p.xs[place * I + i] * inside;
+              kernel[(group * I + i) * 3 * H + column] += p.xs[in_sequence * I + i] * inside;
             }
             for (int64_t i = 0; i < H; ++i) {
               double left = e[i];
@@ -362,7 +369,7 @@ double pullback_error(const PullbackProblem<T>& p) {
         for (int64_t gate = 0; gate < 3; ++gate) {
           for (int64_t k = 0; k < H; ++k) sum += gates[gate][k] * p.kernel[(i * 3 + gate) * H + k];
         }
-        worst.see(p.of_xs[place * I + i], sum);
+        worst.see(p.of_xs[in_sequence * I + i], sum);
       }
       for (int64_t i = 0; i < H; ++i) {
         if (reset) to_reset[i] += back[i];
@@ -391,6 +398,7 @@ constexpr double kTolerance = sizeof(T) == sizeof(float) ? 2e-4 : 1e-11;
 template <class T>
 void check(const Kernel& kernel, Random& random, Sizes sizes, int64_t inputs) {
   Arena<T> arena(random);
+  sizes.batch_major = arena.coin();
   const auto forward = random_forward<T>(arena, sizes, inputs);
   kernel.loops<T>().forward(forward);
   expect(forward_error(forward) < kTolerance<T>, "forward", sizes, kernel.name);
@@ -405,7 +413,7 @@ void check(const Kernel& kernel, Random& random, Sizes sizes, int64_t inputs) {
 // Each row of a problem alone, which takes other tiles, and no helper.
 template <class T>
 void check_bits(const Kernel& kernel, Random& random, Sizes sizes, int64_t inputs) {
-  const auto [steps, rows, units] = sizes;
+  const auto [steps, rows, units, batch_major] = sizes;
   Arena<T> arena(random);
   auto p = random_forward<T>(arena, sizes, inputs);
   p.flags = {};
@@ -415,7 +423,7 @@ void check_bits(const Kernel& kernel, Random& random, Sizes sizes, int64_t input
   kernel.loops<T>().forward(p);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t t = 0; t < steps; ++t) {
-      std::memcpy(&xs[t * inputs], p.xs + (t * rows + row) * inputs, inputs * sizeof(T));
+      std::memcpy(&xs[t * inputs], p.xs + place_of(sizes, t, row) * inputs, inputs * sizeof(T));
     }
     auto one = p;
     one.sizes.rows = 1;
