@@ -129,24 +129,28 @@ constexpr int64_t left_stride(const Row&) {
   return 1;
 }
 
-template <class T, int R, int P, int C, class Matrix, class Row, class Start, class Finish>
+// Each sum is that of N parts of the rows of the matrix, added up in order. A tile of few sums
+// computes the parts at once: more sums, which do not wait for each other.
+template <class T, int N, int R, int P, int C, class Matrix, class Row, class Start, class Finish>
 __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel,
                                                     const Matrix& matrix, const Row& row,
                                                     const Start& start, const Finish& finish) {
+  constexpr int at_once = R * P * C * N <= kSums ? N : 1;
   const T* rows[R];
   Tile<T, R, P, C> tile;
   tile.row = first;
   tile.panel = panel;
   for (int r = 0; r < R; ++r) rows[r] = row(first + r);
   // A local array that is passed to no function: only such an array stays in registers.
-  Vector<T> sums[R * P][C];
+  Vector<T> sums[at_once][R * P][C] = {};
   tile.each([&](int64_t row, int64_t panel, int i) {
     const Sums<T, C> first_terms = start(row, panel);
-    for (int c = 0; c < C; ++c) sums[i][c] = first_terms[c];
+    for (int c = 0; c < C; ++c) sums[0][i][c] = first_terms[c];
   });
-  const T* at = matrix.at(panel);
-  const int64_t stride = left_stride(row);
-  for (int64_t k = 0; k < matrix.depth; ++k, at += matrix.row_stride()) {
+  const T* matrix_rows = matrix.at(panel);
+  const int64_t stride = left_stride(row), part = matrix.depth / N;
+  const auto add_row = [&](int64_t k, Vector<T>(&to)[R * P][C]) __attribute__((always_inline)) {
+    const T* at = matrix_rows + k * matrix.row_stride();
     Vector<T> columns[P][C];
     for (int p = 0; p < P; ++p) {
       for (int c = 0; c < C; ++c) {
@@ -155,12 +159,25 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
     }
     for (int r = 0; r < R; ++r) {
       for (int p = 0; p < P; ++p) {
-        for (int c = 0; c < C; ++c) sums[r * P + p][c] += rows[r][k * stride] * columns[p][c];
+        for (int c = 0; c < C; ++c) to[r * P + p][c] += rows[r][k * stride] * columns[p][c];
       }
     }
-  }
-  for (int i = 0; i < R * P; ++i) {
-    for (int c = 0; c < C; ++c) tile.sums[i][c] = sums[i][c];
+  };
+  for (int n = 0; n < N; n += at_once) {
+    for (int64_t k = n * part; k < (n + 1) * part; ++k) {
+      for (int m = 0; m < at_once; ++m) add_row(k + m * part, sums[m]);
+    }
+    if (n + at_once == N) {
+      for (int64_t k = N * part; k < matrix.depth; ++k) add_row(k, sums[at_once - 1]);
+    }
+    for (int i = 0; i < R * P; ++i) {
+      for (int c = 0; c < C; ++c) {
+        if (n == 0) tile.sums[i][c] = sums[0][i][c];
+        if (n > 0) tile.sums[i][c] += sums[0][i][c];
+        for (int m = 1; m < at_once; ++m) tile.sums[i][c] += sums[m][i][c];
+        if (n + at_once < N) sums[0][i][c] = Vector<T>{};
+      }
+    }
   }
   finish(tile);
 }
@@ -206,8 +223,8 @@ struct Division {
 // with the matrix is added, go to `finish(tile)`; C sums, one for each block.
 //
 // A matrix that is a little too large for a cache is best read forwards and backwards in turn: what
-// was read last is still there.
-template <class T, int C, class Matrix, class Row, class Start, class Finish>
+// was read last is still there. The sums are those of N parts.
+template <class T, int C, int N = 1, class Matrix, class Row, class Start, class Finish>
 inline void products(int64_t rows, Range panels, bool backwards, const Matrix& matrix,
                      const Row& row, const Start& start, const Finish& finish) {
   if (rows == 0 || panels.size() == 0) return;
@@ -220,7 +237,7 @@ inline void products(int64_t rows, Range panels, bool backwards, const Matrix& m
       const Range own_rows = heights[i];
       with_constant<kRows>(own_rows.size(), [&](auto r) {
         with_constant<most_panels(r, C)>(own_panels.size(), [&](auto p) {
-          run_tile<T, r, p, C>(own_rows.begin, panels.begin + own_panels.begin, matrix, row, start,
+          run_tile<T, N, r, p, C>(own_rows.begin, panels.begin + own_panels.begin, matrix, row, start,
                                finish);
         });
       });

@@ -20,6 +20,8 @@
 // threads.
 #pragma once
 
+#include <algorithm>
+
 #include "arrays.h"
 
 namespace jaxgru {
@@ -39,16 +41,16 @@ int64_t left_stride(const Columns<T>& columns) {
   return columns.width;
 }
 
-// Lines as the matrix of a product: C vectors of each panel, beside each other.
+// Lines as the matrix of a product: C gates of each panel, beside each other.
 template <class T>
 struct Lines {
   const T* data;
-  int64_t width, depth, in_panel;  // vectors of a panel
+  int64_t width, depth, gate, in_panel;  // numbers of a gate; gates of a panel
 
   const T* at(int64_t panel) const { return data + panel * panel_stride(); }
-  int64_t panel_stride() const { return in_panel * kLanes<T>; }
+  int64_t panel_stride() const { return in_panel * gate; }
   int64_t row_stride() const { return width; }
-  static constexpr int64_t block_stride() { return kLanes<T>; }
+  int64_t block_stride() const { return gate; }
 };
 
 template <class T>
@@ -74,7 +76,7 @@ class Pullback {
   struct Slab {
     Range rows;
     int64_t of_group;  // rows of each group in it
-    int64_t groups() const { return rows.size() / of_group; }
+    int64_t groups() const { return rows.size() == of_group ? 1 : rows.size() / of_group; }
   };
 
   static int64_t packed_size(const Problem& p) {
@@ -98,7 +100,8 @@ class Pullback {
         input_panels_(panels_of<T>(problem.inputs)),
         most_rows_(most_rows),
         steps_(steps),
-        most_lines_(most_rows * steps) {}
+        most_lines_(most_rows * steps),
+        gate_(std::min<int64_t>(problem.sizes.units, kLanes<T>)) {}
 
   int64_t panels() const { return panels_; }
   int64_t input_panels() const { return p_->of_xs ? input_panels_ : 0; }
@@ -106,13 +109,13 @@ class Pullback {
   void pack(T* memory) {
     Allocator<T> allocator(memory);
     const auto packed = [&](const T* kernel, int64_t columns, int first, int blocks) {
-      const int64_t units = p_->sizes.units;
+      const int64_t units = p_->sizes.units, gate = gate_;
       const auto element = [=](int64_t k, int64_t column) {
-        const int64_t block = first + k / kLanes<T> % blocks;
-        const int64_t unit = k / (kLanes<T> * blocks) * kLanes<T> + k % kLanes<T>;
+        const int64_t block = first + k / gate % blocks;
+        const int64_t unit = k / (gate * blocks) * gate + k % gate;
         return unit < units ? kernel[column * 3 * units + block * units + unit] : T(0);
       };
-      return allocator.template take_packed<1>(blocks * padded<T>(units), columns,
+      return allocator.template take_packed<1>(blocks * panels_ * gate, columns,
                                                {0, panels_of<T>(columns)}, Layout::by_columns,
                                                element);
     };
@@ -163,7 +166,7 @@ class Pullback {
         const int64_t t = p.reverse ? step : p.sizes.steps - 1 - step;
         const auto line = [&](int64_t row) {
           const int64_t b = slab_.of_group;
-          return (row / b * block.steps + k) * b + row % b;
+          return b == rows_ ? k * b + row : (row / b * block.steps + k) * b + row % b;
         };
         one(block, step, t, line);
       }
@@ -215,19 +218,19 @@ class Pullback {
           const Vector<T> of_n = (1 - z) * (1 - n * n) * l, of_z = (h - n) * (z * (1 - z)) * l;
           store(block.entering.at(at, panel), e);
           store<T>(kept_.at(row, panel), l * z);
-          T* inputs = block.into_inputs.at(at, 3 * panel);
-          store(inputs, of_z);
-          store(inputs + 2 * kLanes<T>, of_n);
-          T* gates = block.into_gates.at(at, f.gates() * panel);
-          store(gates, of_z);
+          T* inputs = f.gate(block.into_inputs, at, 3 * panel);
+          T* gates = f.gate(block.into_gates, at, f.gates() * panel);
+          f.put(inputs, of_z);
+          f.put(inputs + 2 * f.gate_, of_n);
+          f.put(gates, of_z);
           if (p.reset_after) {
             const Vector<T> of_r = of_n * now.read(p.inside_reset, row, panel) * (r * (1 - r));
-            store(inputs + kLanes<T>, of_r);
-            store(gates + kLanes<T>, of_r);
-            store<T>(gates + 2 * kLanes<T>, of_n * r);
+            f.put(inputs + f.gate_, of_r);
+            f.put(gates + f.gate_, of_r);
+            f.put(gates + 2 * f.gate_, of_n * r);
           } else {
             store<T>(block.gated.at(at, panel), r * e);
-            store(block.into_reset.at(at, panel), of_n);
+            f.put(f.gate(block.into_reset, at, panel), of_n);
           }
         }
       }
@@ -248,7 +251,7 @@ class Pullback {
         });
       };
       const auto left = [&](int64_t row) { return block.into_gates(line(row)); };
-      products<T, 1>(rows_, panels_, step % 2, f.of_gates_, left, Zero<T, 1>(), finish);
+      products<T, 1, 4>(rows_, panels_, step % 2, f.of_gates_, left, Zero<T, 1>(), finish);
     }
 
     // Of reset before: the cotangent of r e, in place of the carry, and from it that of r.
@@ -262,31 +265,33 @@ class Pullback {
           const int64_t at = line(row);
           const Vector<T> r = now.read(p.reset, row, panel);
           const Vector<T> of_r = q * load(block.entering.at(at, panel)) * (r * (1 - r));
-          store(block.into_gates.at(at, 2 * panel + 1), of_r);
-          store(block.into_inputs.at(at, 3 * panel + 1), of_r);
+          f.put(f.gate(block.into_gates, at, 2 * panel + 1), of_r);
+          f.put(f.gate(block.into_inputs, at, 3 * panel + 1), of_r);
         });
       };
       const auto left = [&](int64_t row) { return block.into_reset(line(row)); };
-      products<T, 1>(rows_, panels_, false, f.of_candidate_, left, Zero<T, 1>(), finish);
+      products<T, 1, 4>(rows_, panels_, false, f.of_candidate_, left, Zero<T, 1>(), finish);
     }
 
     void hold(Block& block, int64_t at, int64_t row, int64_t panel, const Vector<T>& l) {
       const Vector<T> zero{};
       store(kept_.at(row, panel), l);
       store(block.entering.at(at, panel), zero);
-      for (int i = 0; i < 3; ++i) store(block.into_inputs.at(at, 3 * panel + i), zero);
+      for (int i = 0; i < 3; ++i) f.put(f.gate(block.into_inputs, at, 3 * panel + i), zero);
       for (int i = 0; i < f.gates(); ++i) {
-        store(block.into_gates.at(at, f.gates() * panel + i), zero);
+        f.put(f.gate(block.into_gates, at, f.gates() * panel + i), zero);
       }
       if (p.reset_after) return;
       store(block.gated.at(at, panel), zero);
-      store(block.into_reset.at(at, panel), zero);
+      f.put(f.gate(block.into_reset, at, panel), zero);
     }
 
     // The inputs of a held step may be anything.
     void copy_inputs(T* to, int64_t t, int64_t row, bool held) const {
       const T* from = p.xs + p.sizes.in_sequence(t, row) * p.inputs;
-      for (int64_t i = 0; i < p.inputs; ++i) to[i] = held ? T(0) : from[i];
+      for (int64_t i = 0; i < p.inputs; i += kLanes<T>) {
+        store(to + i, held ? Vector<T>{} : load(from + i, p.inputs - i), p.inputs - i);
+      }
       to[p.inputs] = 1;
     }
 
@@ -309,7 +314,7 @@ class Pullback {
         return Columns<T>{rows(first), rows.width, count, ones};
       };
       const auto lines = [&](const Rows<T>& rows, int in_panel) {
-        return Lines<T>{rows(first), rows.width, depth, in_panel};
+        return Lines<T>{rows(first), rows.width, depth, gate_, in_panel};
       };
       const auto entering = columns(block.entering, units, padded<T>(units));
       if (p_->reset_after) {
@@ -330,10 +335,15 @@ class Pullback {
     const auto row = [&](int64_t line) { return block.into_inputs(line); };
     const auto finish = [&](auto& tile) {
       tile.each([&](int64_t line, int64_t panel, int i) {
-        const int64_t k = line / b % block.steps, group = line / b / block.steps;
+        const int64_t row = b == 1 ? 0 : line % b;
+        int64_t k = b == 1 ? line : line / b, group = 0;
+        if (slab.groups() > 1) {
+          group = k / block.steps;
+          k %= block.steps;
+        }
         const int64_t step = block.first_step + k;
         const int64_t t = p_->reverse ? step : p_->sizes.steps - 1 - step;
-        const int64_t at = p_->sizes.in_sequence(t, slab.rows.begin + group * b + line % b);
+        const int64_t at = p_->sizes.in_sequence(t, slab.rows.begin + group * b + row);
         const int64_t first = panel * kLanes<T>;
         store(p_->of_xs + at * p_->inputs + first, tile.sums[i][0], p_->inputs - first);
       });
@@ -382,6 +392,13 @@ class Pullback {
  private:
   int gates() const { return p_->reset_after ? 3 : 2; }
 
+  // The gates of a line lie beside each other: whole vectors, or the units of a layer of fewer, as
+  // a product with spare zeros takes as long as one with numbers.
+  T* gate(const Rows<T>& lines, int64_t line, int64_t number) const {
+    return lines(line) + number * gate_;
+  }
+  void put(T* gate, const Vector<T>& v) const { store(gate, v, gate_); }
+
   // Adds a product of columns with lines to sums, which lie as panels of rows.
   template <int C>
   static void add(T* sums, int64_t rows, Range panels, const Columns<T>& columns,
@@ -407,7 +424,8 @@ class Pullback {
       const Columns<T> some{columns.data + first * columns.width, columns.width, columns.count,
                             columns.ones};
       const Lines<T> of_some{lines.data + first * lines.width, lines.width,
-                             left < kLinesInSum ? left : kLinesInSum, lines.in_panel};
+                             left < kLinesInSum ? left : kLinesInSum, lines.gate,
+                             lines.in_panel};
       products<T, C>(rows, panels, false, of_some, some, start, finish);
     }
   }
@@ -418,6 +436,7 @@ class Pullback {
 
   const Problem* p_;
   int64_t panels_, input_panels_, most_rows_, steps_, most_lines_;
+  int64_t gate_;  // numbers of a gate in a panel of lines
   Packed<T, 1> of_gates_, of_candidate_, of_kernel_;
 };
 
