@@ -42,10 +42,11 @@ def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
         reverse=plan.reverse,
         batch_major=plan.batch_major,
     )
-    ys = None if plan.last_only else _as_it_lies(plan, ys)
+    if not plan.last_only:
+        ys = _as_it_lies(plan, ys)
     if plan.gates:
         return last, Step(Gates(z, r, n, ys), inside_reset, None)
-    return last, ys
+    return last, None if plan.last_only else ys
 
 
 def linear(

@@ -77,8 +77,8 @@ def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
     inputs = project(plan, weights, xs) if at_once else xs
     holds = flags.valid is not None
     unroll = 1 if plan.gates else unroll_of(xs.shape[0], h.shape, holds=holds)
-    # Without the barrier, XLA computes the last state separately if it unrolls a short loop, and the
-    # last bit may differ.
+    # Without the barrier, XLA computes the last state separately if it unrolls a short loop, and
+    # the last bit may differ.
     return lax.optimization_barrier(  # type: ignore[no-untyped-call,no-any-return]
         lax.scan(body, h, (inputs, *flags), reverse=plan.reverse, unroll=unroll)
     )

@@ -45,7 +45,7 @@ class Carry {
          [&](int64_t row, int64_t panel) { constant_.write(h, row, panel, state(row, panel)); });
   }
 
-  // The place in time of a step, and that of the present step in arrays (T, B, H), and in sequences.
+  // The place in time of a step; that of the present step in arrays (T, B, H), and in sequences.
   int64_t time(int64_t step) const { return reverse_ ? sizes_.steps - 1 - step : step; }
   const Place<T>& place() const { return now_.place; }
   const Place<T>& in_sequence() const { return now_.in_sequence; }

@@ -113,8 +113,8 @@ struct Options {
 };
 
 template <class T>
-ffi::Result forward(const ffi::Buffers& operands, const ffi::Buffers& results, const Options& options,
-                    void (*loop)(const ForwardProblem<T>&)) {
+ffi::Result forward(const ffi::Buffers& operands, const ffi::Buffers& results,
+                    const Options& options, void (*loop)(const ForwardProblem<T>&)) {
   Arrays<T> arrays(operands, results);
   int64_t xs[3], h[2];
   arrays.sizes("xs", 0, xs);

@@ -149,7 +149,7 @@ __attribute__((always_inline)) inline void run_tile(int64_t first, int64_t panel
   });
   const T* matrix_rows = matrix.at(panel);
   const int64_t stride = left_stride(row), part = matrix.depth / N;
-  const auto add_row = [&](int64_t k, Vector<T>(&to)[R * P][C]) __attribute__((always_inline)) {
+  const auto add_row = [&](int64_t k, Vector<T>(&to)[R* P][C]) __attribute__((always_inline)) {
     const T* at = matrix_rows + k * matrix.row_stride();
     Vector<T> columns[P][C];
     for (int p = 0; p < P; ++p) {
@@ -237,8 +237,8 @@ inline void products(int64_t rows, Range panels, bool backwards, const Matrix& m
       const Range own_rows = heights[i];
       with_constant<kRows>(own_rows.size(), [&](auto r) {
         with_constant<most_panels(r, C)>(own_panels.size(), [&](auto p) {
-          run_tile<T, N, r, p, C>(own_rows.begin, panels.begin + own_panels.begin, matrix, row, start,
-                               finish);
+          run_tile<T, N, r, p, C>(own_rows.begin, panels.begin + own_panels.begin, matrix, row,
+                                  start, finish);
         });
       });
     }

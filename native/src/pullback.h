@@ -190,8 +190,7 @@ class Pullback {
       const Place<T> now(p.sizes, t, first), constant(p.sizes, 0, first);
       const Place<T> in_ys = Place<T>::in_sequence(p.sizes, t, first);
       const Place<T> before =
-          is_first ? constant
-                   : Place<T>::in_sequence(p.sizes, p.reverse ? t + 1 : t - 1, first);
+          is_first ? constant : Place<T>::in_sequence(p.sizes, p.reverse ? t + 1 : t - 1, first);
       const T* states = is_first ? p.h : p.ys;
       for (int64_t row = 0; row < rows_; ++row) {
         const int64_t at = line(row);
@@ -424,8 +423,7 @@ class Pullback {
       const Columns<T> some{columns.data + first * columns.width, columns.width, columns.count,
                             columns.ones};
       const Lines<T> of_some{lines.data + first * lines.width, lines.width,
-                             left < kLinesInSum ? left : kLinesInSum, lines.gate,
-                             lines.in_panel};
+                             left < kLinesInSum ? left : kLinesInSum, lines.gate, lines.in_panel};
       products<T, C>(rows, panels, false, of_some, some, start, finish);
     }
   }

@@ -137,7 +137,8 @@ double forward_error(const ForwardProblem<T>& p) {
       const auto projected = [&](int64_t column) {
         double sum = at(p.bias, column, 0);
         for (int64_t i = 0; i < p.inputs; ++i) {
-          sum += static_cast<double>(p.xs[in_sequence * p.inputs + i]) * p.kernel[i * 3 * H + column];
+          sum +=
+              static_cast<double>(p.xs[in_sequence * p.inputs + i]) * p.kernel[i * 3 * H + column];
         }
         return sum;
       };
