@@ -21,7 +21,7 @@ from jaxgru._weights.libraries.keras.objects import from_keras, to_keras
 from jaxgru._weights.libraries.torch import from_torch, to_torch
 from jaxgru._weights.whole import FileArrays, load_arrays, load_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ACTIVATIONS",

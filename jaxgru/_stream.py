@@ -126,7 +126,7 @@ class Stream:
         return y
 
     @property
-    def state(self) -> Any:
+    def state(self) -> Any:  # Any: arrays in the structure of the net
         """The states after the last step, copies in the structure of the net.
 
         Each is ``(H,)``, or ``(n, H)`` with n streams. It can be set to any state of the net, like
