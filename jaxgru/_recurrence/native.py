@@ -37,7 +37,7 @@ def forward(plan: Plan, operands: Operands) -> tuple[Array, Any]:
         [xs, *weights, h, reset_to, factors, *flags],
         [h.shape, None if plan.last_only else sequence, *[steps if plan.gates else None] * 4],
         h.dtype,
-        _work(sequence, xs.shape[2] + h.shape[1]),
+        _work(steps, xs.shape[2] + h.shape[1]),
         reset_after=plan.reset_after,
         reverse=plan.reverse,
         batch_major=plan.batch_major,
@@ -142,7 +142,7 @@ def _pullback(
         ],
         [shape if needs else None for shape, needs in results],
         h.dtype,
-        2 * _work(ys.shape, xs.shape[2] + h.shape[1]),
+        2 * _work(shape, xs.shape[2] + h.shape[1]),
         groups=np.int64(max(groups, 1)),
         reset_after=plan.reset_after,
         reverse=plan.reverse,
@@ -186,9 +186,9 @@ def _call(
     return list(jax.ffi.ffi_call(name, types)(*given, **attributes))
 
 
-def _work(sequence: tuple[int, ...], depth: int) -> int:
-    """Return what the products of all steps with ``(depth, 3H)`` take, in multiplications."""
-    return sequence[0] * _STEP + 3 * depth * math.prod(sequence)
+def _work(steps: tuple[int, ...], depth: int) -> int:
+    """Return the multiplications of all steps ``(T, B, H)`` with kernels ``(depth, 3H)``."""
+    return steps[0] * _STEP + 3 * depth * math.prod(steps)
 
 
 def _estimated(operand: Array) -> Array:

@@ -172,6 +172,10 @@ def test_mapped(x64, mapped, implementation):
         return (last**2).sum() + (all_**3).sum()
 
     each_alone = jax.jit(jax.value_and_grad(loss, argnums=1))
+    if mapped == "weights" and implementation == "native":
+        with pytest.raises(ValueError, match="expected weights without a mapped axis"):
+            jax.jit(jax.vmap(each_alone, in_axes=moving))(*shared)
+        return
     together = jax.jit(jax.vmap(each_alone, in_axes=moving))(*shared)
     for i in range(2):
         kept_i = kept if mapped == "tangents" else jax.tree.map(lambda x, i=i: x[i], stacked[0])
