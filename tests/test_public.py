@@ -96,7 +96,7 @@ def test_functions_are_not_hidden_and_other_names_are_missing():
     importlib.import_module("jaxgru.export")
     assert callable(jaxgru.export)
     assert callable(finetune.fit)
-    with pytest.raises(AttributeError, match=r"jaxgru.params.no_such_name is gone"):
+    with pytest.raises(AttributeError, match=r"jaxgru.params.no_such_name was removed"):
         _ = importlib.import_module("jaxgru.params").no_such_name
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("jaxgru.weights.no_such_module")

@@ -153,7 +153,7 @@ def test_a_keras_classifier(suffix, classifier, tmp_path):
     np.testing.assert_array_equal(arrays["summary/bias"], theirs.get_layer("summary").cell.bias)
     tuned = _moved(model)
     with (
-        pytest.warns(jaxgru.WeightsWarning, match="state of the optimizer")
+        pytest.warns(jaxgru.WeightsWarning, match="optimizer state")
         if any("optimizer" in name for name in arrays)
         else warnings.catch_warnings()
     ):

@@ -50,7 +50,7 @@ class TestLayers:
         assert _arrays(jaxgru.from_keras(layer)) == _arrays(params)
         with (
             jax.enable_x64(False),
-            pytest.raises(jaxgru.WeightsError, match="holds float64, and Keras' JAX"),
+            pytest.raises(jaxgru.WeightsError, match="has float64 weights, which Keras' JAX"),
         ):
             jaxgru.to_keras(params)
 
