@@ -41,7 +41,9 @@ def test_a_module_with_several(torch, key):
     module.lstm = torch.nn.LSTM(3, 4)
     module.decoders = torch.nn.ModuleList(live_torch.build("cell", key) for _ in range(11))
 
-    with pytest.raises(jaxgru.WeightsError, match=r"it holds 12 GRUs: .*'decoders.2', .*s.10'; or"):
+    with pytest.raises(
+        jaxgru.WeightsError, match=r"it contains 12 GRUs: .*'decoders.2', .*s.10'; or"
+    ):
         jaxgru.from_torch(module)
     with pytest.raises(jaxgru.WeightsError, match="layer is 'lstm': expected one of 'encoder'"):
         jaxgru.from_torch(module, layer="lstm")

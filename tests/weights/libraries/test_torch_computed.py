@@ -67,7 +67,9 @@ def test_other_parametrizations_are_refused(torch, kind):
     old = utils.spectral_norm
     change = old if kind == "old spectral" else getattr(utils.parametrizations, kind)
     gru = change(_gru(torch), NAME)
-    with pytest.raises(jaxgru.WeightsError, match=f"{NAME} is given by .*: expected the weight it"):
+    with pytest.raises(
+        jaxgru.WeightsError, match=f"{NAME} is stored as .*: expected the weight it"
+    ):
         jaxgru.from_torch(gru)
 
 

@@ -39,7 +39,11 @@ def test_the_script_makes_the_files_that_are_committed(tmp_path):
             # Of the training before the weights were set; numbered in no order by Keras 3.
             if "optimizer" in key or "_all_variables" in key:
                 continue
-            tolerance = TOLERANCE if key in ("y", "js") or key.startswith("g:") else {"rtol": 0}
+            is_computed = key in ("y", "js") or key.startswith("g:")
+            tolerance = TOLERANCE if is_computed else {"rtol": 0}
+            if is_computed and "bfloat16" in name:
+                # Processors round sums of bfloat16 at other places: two units of 2^-8.
+                tolerance = {"rtol": 0, "atol": 2**-7}
             np.testing.assert_allclose(array, committed[key], err_msg=f"{name} {key}", **tolerance)
 
 
@@ -94,7 +98,7 @@ def test_models_made_from_others_are_read_by_these(tmp_path):
     graph = {"format": "graph-model", "modelTopology": {"node": []}, "weightsManifest": []}
     (tmp_path / "model.json").write_text(json.dumps(graph))
     for name, what in {"model.tflite": "a model of TFLite", "model.json": "a graph model"}.items():
-        with pytest.raises(jaxgru.WeightsError, match=rf"{what}.*SavedModel .* is read"):
+        with pytest.raises(jaxgru.WeightsError, match=rf"{what}.*the SavedModel"):
             jaxgru.load(tmp_path / name)
     assert jaxgru.load_all(folder)
 
