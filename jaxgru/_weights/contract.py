@@ -73,5 +73,6 @@ class Format(NamedTuple):
     content: str  # a description of such files
     recognizes: Callable[[FileProbe], bool]
     read: Callable[[Source], Stored]
-    suffixes: tuple[str, ...] = ()  # suffixes of this format
+    suffixes: tuple[str, ...] = ()  # of the files that ``save`` writes in this format
     write: Callable[[Net, Path], None] | None = None  # None: such files are only read
+    other_suffixes: tuple[str, ...] = ()  # of files that only this format has

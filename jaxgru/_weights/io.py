@@ -20,7 +20,7 @@ from jaxgru._weights.equations import Equations, check_equations, to_notebook
 from jaxgru._weights.errors import WeightsError, WeightsWarning, prefix_errors
 from jaxgru._weights.into import arrays_with, replaced
 from jaxgru._weights.reading import Contents, StrPath, opened, read_all
-from jaxgru._weights.registry import find_writer
+from jaxgru._weights.registry import find_writer, format_of_suffix
 from jaxgru._weights.results import LoadedGRU, every, pick, to_jax_and_warn, warn
 from jaxgru._weights.whole import named
 from jaxgru.model import Model
@@ -274,19 +274,6 @@ def save(
             write(arrays, Path(temporary))
 
 
-# Suffixes that only one format has.
-_SUFFIXES = {
-    ".keras": "keras",
-    ".h5": "keras-h5",
-    ".npz": "npz",
-    ".safetensors": "safetensors",
-    ".onnx": "onnx",
-    ".pt": "torch",
-    ".pth": "torch",
-    ".msgpack": "msgpack",
-}
-
-
 def _save_into(
     net: Net | Model | Mapping[str, ArrayLike],
     path: StrPath,
@@ -311,7 +298,7 @@ def _save_into(
             raise WeightsError(
                 f"it is of format {name}, which is not written into: {stored.instead}"
             )
-        if _SUFFIXES.get(suffix := Path(path).suffix.lower(), name) != name:
+        if format_of_suffix(suffix := Path(path).suffix.lower()) not in (name, None):
             raise WeightsError(
                 f"it is of format {name}, and the name of the copy ends in {suffix!r}: expected "
                 f"{Path(into).suffix!r}"

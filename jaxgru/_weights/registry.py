@@ -27,16 +27,18 @@ from jaxgru._weights.formats.torch import format as torch
 from jaxgru._weights.formats.zip import DAMAGE, MAGIC
 
 
-def _format(name: str, content: str, module: Any, suffix: str = "", write: Any = None) -> Format:
+def _format(
+    name: str, content: str, module: Any, suffix: str = "", write: Any = None, *others: str
+) -> Format:
     suffixes = (suffix,) if suffix else ()
-    return Format(name, content, module.recognizes, module.read, suffixes, write)
+    return Format(name, content, module.recognizes, module.read, suffixes, write, others)
 
 
 # The first that recognizes a file reads it, so formats with an unambiguous signature come first.
 FORMATS = (
-    _format("torch", "a file of torch.save or a pickle", torch),
+    _format("torch", "a file of torch.save or a pickle", torch, "", None, ".pt", ".pth"),
     _format("keras", "a .keras file", archive, ".keras", write_keras),
-    _format("keras-h5", "an HDF5 file of Keras", legacy, ".weights.h5", write_weights_h5),
+    _format("keras-h5", "an HDF5 file of Keras", legacy, ".weights.h5", write_weights_h5, ".h5"),
     _format("npz", "a .npz file", npz, ".npz", npz.write),
     _format("safetensors", "a safetensors file", safetensors, ".safetensors", safetensors.write),
     # Read by the entry above, like any safetensors file.
@@ -45,7 +47,7 @@ FORMATS = (
     _format("tensorflow-graph", "a frozen graph of TensorFlow", frozen),
     _format("tensorflowjs", "the model.json of a layers model of TensorFlow.js", tensorflowjs),
     _format("json", "weights in JSON", named_json),
-    _format("msgpack", "a MessagePack file of Flax", msgpack),
+    _format("msgpack", "a MessagePack file of Flax", msgpack, "", None, ".msgpack"),
 )
 
 
@@ -89,6 +91,14 @@ def find_writer(path: str | os.PathLike[str], name: str | None) -> Callable[[Net
         )
     endings = _listed(suffix for known in writable for suffix in known.suffixes)
     raise WeightsError(f"its suffix is {Path(path).suffix!r}: expected {endings}")
+
+
+def format_of_suffix(suffix: str) -> str | None:
+    """Return the name of the only format with a suffix, or None."""
+    for known in FORMATS:
+        if suffix in (*known.suffixes, *known.other_suffixes):
+            return known.name
+    return None
 
 
 def _entries(source: Source) -> tuple[str, ...] | None:

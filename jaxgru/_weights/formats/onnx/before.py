@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from jaxgru._weights.errors import WeightsError
+from jaxgru._weights.formats.onnx.constants import MOST_STEPS
 from jaxgru._weights.formats.onnx.graphs import Scope, is_standard
 from jaxgru._weights.formats.onnx.moves import View
 from jaxgru._weights.formats.onnx.sizes import sizes, swaps
 from jaxgru._weights.formats.onnx.views import Views
 from jaxgru._weights.formats.onnx.ways import SELECTING, data_of, is_constant, is_move, origin
 
-_MOST_STEPS = 50
 # Before a GRU they are layers, whose outputs a user expects to give it.
 _LAYERS = frozenset(
     {
@@ -77,7 +77,7 @@ class Before:
 
     def _of_input(self, view: View) -> View | None:
         """Return the view of an input of the model, also across layers that keep its axes."""
-        for _ in range(_MOST_STEPS):
+        for _ in range(MOST_STEPS):
             scope, name = view.source
             node = scope.producers.get(name)
             if node is None:

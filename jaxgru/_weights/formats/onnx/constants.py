@@ -18,8 +18,8 @@ from jaxgru._weights.formats.onnx.graphs import Scope, attributes_of, get, is_st
 from jaxgru._weights.formats.onnx.tensors import DTYPES, External, to_array
 from jaxgru._weights.limits import MAX_AXES, Budget
 
-# The nodes between a GRU and its tensors, about five in practice; nodes may form a cycle.
-_MOST_STEPS = 50
+# The nodes on one way to or from a GRU, about five in practice; nodes may form a cycle.
+MOST_STEPS = 50
 # The operators, each with the largest number of bytes it allocates per byte of its inputs.
 FOLDED = {
     "Identity": 0,
@@ -50,8 +50,8 @@ class Constants:
         return scope.known[name]
 
     def _found(self, scope: Scope, name: str, steps: int) -> NDArray[Any]:
-        if steps > _MOST_STEPS:
-            raise WeightsError(f"{shown(name)} is made in more than {_MOST_STEPS} steps")
+        if steps > MOST_STEPS:
+            raise WeightsError(f"{shown(name)} is made in more than {MOST_STEPS} steps")
         if name in scope.tensors:
             if scope.is_main and self.values is not None:
                 value: NDArray[Any] = read_now(self.values[name])

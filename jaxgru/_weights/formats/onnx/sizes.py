@@ -3,14 +3,13 @@
 from typing import Any, TypeAlias
 
 from jaxgru._weights.errors import WeightsError, damaged, result_or_error, shown
-from jaxgru._weights.formats.onnx.constants import Constants
+from jaxgru._weights.formats.onnx.constants import MOST_STEPS, Constants
 from jaxgru._weights.formats.onnx.graphs import Scope, attributes_of, get
 from jaxgru._weights.formats.onnx.ways import origin
 from jaxgru._weights.limits import MAX_AXES
 
 Size: TypeAlias = "int | tuple[str, int] | None"  # a number, the axis of a value, or unknown
 _PASSING = ("Unsqueeze", "Squeeze", "Cast", "Identity")
-_MOST_STEPS = 50
 
 
 def sizes(constants: Constants, scope: Scope, name: str) -> list[Size]:
@@ -55,7 +54,7 @@ def _is_same(scope: Scope, own: Any, placed: tuple[int, Size]) -> bool | None:
 def _sizes(constants: Constants, scope: Scope, name: str, steps: int) -> list[Size]:
     scope, name = origin(scope, name)
     node = scope.producers.get(name)
-    if steps > _MOST_STEPS or node is None or node.op_type == "Constant":
+    if steps > MOST_STEPS or node is None or node.op_type == "Constant":
         return [int(size) for size in constants.value(scope, name).ravel()[:MAX_AXES]]
     if node.op_type == "Concat":
         found = [

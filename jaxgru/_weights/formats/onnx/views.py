@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 
 from jaxgru._weights.errors import WeightsError
-from jaxgru._weights.formats.onnx.constants import Constants
+from jaxgru._weights.formats.onnx.constants import MOST_STEPS, Constants
 from jaxgru._weights.formats.onnx.graphs import Place, Scope, attributes_of, get, is_standard
 from jaxgru._weights.formats.onnx.moves import BATCH, ONE, SIDE, TIME, UNITS, Move, View
 from jaxgru._weights.formats.onnx.ways import SAME, SELECTING, origin
 from jaxgru._weights.limits import MAX_AXES
 
-_MOST_STEPS = 50
 _MOST_LOOKS = 2**18  # at the nodes before GRUs, of which a model has 75,000 at most, see wire.py
 _OF_SHAPES = ("Concat", "Expand", "Tile", "ConstantOfShape", "Reshape", *SAME, *SELECTING)
 
@@ -61,7 +60,7 @@ class Views:
     def _made(self, scope: Scope, name: str, rank: int, steps: int) -> View | None:
         node = scope.producers[name]
         gru = self._names.get((id(scope), name))
-        if steps > _MOST_STEPS:
+        if steps > MOST_STEPS:
             return None
         if gru is not None:
             return self._of_gru(gru, steps)
